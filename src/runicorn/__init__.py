@@ -1,0 +1,65 @@
+"""Experiment tracking whose ``log()`` never waits and never loses a point.
+
+::
+
+    import runicorn as rn
+
+    with rn.init(path="cv/resnet50") as run:
+        run.log({"loss": 0.42, "acc": 0.88})
+
+Importing this has no effect beside the import: every name below is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runicorn.active import get_active_run
+    from runicorn.noop import NoOpRun
+    from runicorn.opening import init
+    from runicorn.run import Run
+    from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
+
+    __version__: str
+
+__all__ = [
+    "NoOpRun",
+    "Run",
+    "__version__",
+    "enabled",
+    "get_active_run",
+    "init",
+    "is_enabled",
+    "reset_enabled",
+    "set_enabled",
+]
+
+_HOME_OF = {
+    "NoOpRun": "noop",
+    "Run": "run",
+    "enabled": "switch",
+    "get_active_run": "active",
+    "init": "opening",
+    "is_enabled": "switch",
+    "reset_enabled": "switch",
+    "set_enabled": "switch",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("runicorn")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'runicorn' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"runicorn.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,140 @@
+"""Kernel locks that say whether a process of ours is alive.
+
+A process holds a POSIX record lock (``fcntl.lockf``) on a file of its own for as long as it lives. The
+kernel drops it with the process, whatever killed it, also while the zombie is not reaped and while a forked
+child (which never inherits the lock) lives on. ``flock`` would not do: forks inherit it.
+
+Two traps of POSIX locks shape this module:
+
+* they belong to the *process*: closing any descriptor of the file drops the lock. So a lock file is opened
+  once by its holder, for nothing else, and stays open until the lock shall go;
+* a holder that probes its own lock finds it free, and by closing the probe's descriptor it would drop it.
+  So every process keeps a registry of the locks that it holds and asks that first.
+
+On Windows the same is had from ``msvcrt.locking``; that half has not been run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(fd: int) -> bool:
+        try:
+            os.lseek(fd, 0, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(fd: int) -> None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(fd: int) -> bool:
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: POSIX allows either
+            return False
+        return True
+
+    def _unlock(fd: int) -> None:
+        fcntl.lockf(fd, fcntl.LOCK_UN)
+
+
+_OPEN_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+_held: dict[tuple[int, int], int] = {}
+"""Locks of this process, (device, inode) -> pid that took them: a forked child's copy is void by the pid."""
+
+
+class Lock:
+    """A lock that this process holds, from construction to ``release()`` or the process's end."""
+
+    def __init__(self, fd: int, key: tuple[int, int]) -> None:
+        self._fd = fd
+        self._key = key
+
+    @classmethod
+    def take(cls, path: str) -> Lock | None:
+        """Create the file where it is missing and lock it; None where another process holds it."""
+        fd = os.open(path, _OPEN_FLAGS | os.O_CREAT, 0o600)
+        key = _key(fd)
+        if _held.get(key) == os.getpid():
+            raise RuntimeError(f"this process holds the lock {path} already")
+        if not _try_lock(fd):
+            os.close(fd)
+            return None
+        _held[key] = os.getpid()
+        return cls(fd, key)
+
+    def release(self) -> None:
+        """Give the lock up; in a forked child, forget the parent's."""
+        if self._fd < 0:
+            return
+        _held.pop(self._key, None)
+        os.close(self._fd)
+        self._fd = -1
+
+
+class Probe:
+    """A look at somebody's lock file by a descriptor that stays open, whatever happens to the name."""
+
+    def __init__(self, path: str) -> None:
+        """Open the lock file.
+
+        Raises:
+            OSError: it is not there.
+        """
+        self._fd = os.open(path, _OPEN_FLAGS)
+        self._key = _key(self._fd)
+        self._path = path
+        if _held.get(self._key) == os.getpid():
+            # Closing this descriptor would drop our own lock: it is left open for the process's life.
+            self._fd = -1
+
+    def is_held(self) -> bool:
+        """Whether a living process holds the lock."""
+        if _held.get(self._key) == os.getpid():
+            return True
+        if self._fd < 0:  # the lock was ours and has been released since: closed files hold nothing
+            return False
+        if not _try_lock(self._fd):
+            return True
+        _unlock(self._fd)
+        return False
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0 and _held.get(self._key) != os.getpid():
+            os.close(self._fd)
+        self._fd = -1
+
+
+def is_held(path: str) -> bool:
+    """Whether a living process (this one included) holds the lock file at ``path``; False where it is gone."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return False
+    if _held.get((status.st_dev, status.st_ino)) == os.getpid():
+        return True
+    try:
+        probe = Probe(path)
+    except FileNotFoundError:
+        return False
+    try:
+        return probe.is_held()
+    finally:
+        probe.close()
+
+
+def _key(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,153 @@
+"""Where runs live: rules for run paths and ids, and the order in which the storage root is looked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT_PATH = "default"
+RUNS = "runs"
+_LONGEST_PATH = 200
+_PATH = re.compile(r"[A-Za-z0-9_\-/]+")
+_RUN_ID = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
+
+
+def normalise_path(path: str | None) -> str:
+    """A run path as it is stored: ``None`` is ``default``, ``/`` is the root (the empty string).
+
+    Raises:
+        TypeError: not a string.
+        ValueError: a character outside letters, digits, ``_``, ``-`` and ``/``, or more than 200 of them.
+    """
+    if path is None:
+        return DEFAULT_PATH
+    if not isinstance(path, str):
+        raise TypeError(
+            f"init(): path={path!r} is a {type(path).__name__}. Write a string such as 'cv/resnet50', or None."
+        )
+    slashed = path.replace("\\", "/")
+    if slashed in {"", "/"}:
+        return ""
+    normal = re.sub("/+", "/", slashed).strip("/")
+    if not _PATH.fullmatch(normal):
+        raise ValueError(
+            f"init(): path={path!r} is not a run path. It may hold letters, digits, '_', '-' and '/' between "
+            "segments; write for example 'cv/resnet50/baseline', or '/' for the root."
+        )
+    if len(normal) > _LONGEST_PATH:
+        raise ValueError(f"init(): path has {len(normal)} characters. {_LONGEST_PATH} is the most: write a shorter one.")
+    return normal
+
+
+def check_run_id(run_id: str) -> str:
+    """An explicit run id, as it is.
+
+    Raises:
+        TypeError: not a string.
+        ValueError: it could not be the name of a directory of ours.
+    """
+    if not isinstance(run_id, str):
+        raise TypeError(f"init(): run_id={run_id!r} is a {type(run_id).__name__}. Write a string, or None for a new id.")
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(
+            f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-' and '.', and "
+            "does not start with a dot. Leave it out to get a new one."
+        )
+    return run_id
+
+
+def new_run_id() -> str:
+    """``YYYYmmdd_HHMMSS_`` in local time and six random hex digits, as the 0.7.2 viewer wants it."""
+    return f"{time.strftime('%Y%m%d_%H%M%S')}_{os.urandom(3).hex()}"
+
+
+def storage_root(storage: Any) -> str:
+    """The absolute storage root: ``storage``, ``RUNICORN_DIR``, the user's configuration, ``./.runicorn``.
+
+    Raises:
+        TypeError: ``storage`` is neither a path nor None.
+    """
+    if storage is not None and not isinstance(storage, (str, os.PathLike)):
+        raise TypeError(f"init(): storage={storage!r} is a {type(storage).__name__}. Write a directory's path, or None.")
+    given = os.fspath(storage) if storage is not None else ""
+    if isinstance(given, bytes):
+        given = os.fsdecode(given)
+    chosen = given or os.environ.get("RUNICORN_DIR") or _configured_root() or ".runicorn"
+    return os.path.abspath(os.path.expanduser(chosen))
+
+
+def run_directory(storage: str, path: str, run_id: str) -> str:
+    """``<storage>/runs/<path>/<run_id>``."""
+    return os.path.join(storage, RUNS, *path.split("/"), run_id) if path else os.path.join(storage, RUNS, run_id)
+
+
+def find_run(storage: str, run_id: str) -> str | None:
+    """The directory of a run anywhere in a storage; None where there is none of that id."""
+    for directory in run_directories(os.path.join(storage, RUNS)):
+        if os.path.basename(directory) == run_id:
+            return directory
+    return None
+
+
+def run_directories(top: str) -> Iterator[str]:
+    """Every run directory below ``top``: one that holds ``meta.json`` or ``status.json``."""
+    try:
+        with os.scandir(top) as entries:
+            listed = [(entry.name, entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except OSError:
+        return
+    for name, path, is_directory in listed:
+        if not is_directory or name == ".recycle":
+            continue
+        if any(os.path.exists(os.path.join(path, file)) for file in ("meta.json", "status.json")):
+            yield path
+        else:
+            yield from run_directories(path)
+
+
+def workspace(workspace_root: Any) -> str:
+    """The given workspace root, else the nearest parent of the working directory with ``.git``, else that.
+
+    Raises:
+        TypeError: neither a path nor None.
+    """
+    if workspace_root is not None:
+        if not isinstance(workspace_root, (str, os.PathLike)):
+            raise TypeError(
+                f"init(): workspace_root={workspace_root!r} is a {type(workspace_root).__name__}. "
+                "Write a directory's path, or None."
+            )
+        return os.path.abspath(os.path.expanduser(os.fsdecode(os.fspath(workspace_root))))
+    here = at = os.getcwd()
+    while not os.path.exists(os.path.join(at, ".git")):
+        parent = os.path.dirname(at)
+        if parent == at:
+            return here
+        at = parent
+    return at
+
+
+def config_directory() -> str:
+    """The directory of the user's configuration, as Runicorn 0.7.2 has it."""
+    if sys.platform == "win32":
+        return os.path.join(os.environ.get("APPDATA") or os.path.expanduser("~"), "Runicorn")
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Application Support/Runicorn")
+    return os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "runicorn")
+
+
+def _configured_root() -> str | None:
+    import msgspec
+
+    try:
+        with open(os.path.join(config_directory(), "config.json"), "rb") as file:
+            root = msgspec.json.decode(file.read(), type=dict[str, Any]).get("user_root_dir")
+    except (OSError, ValueError):  # none, or not readable: as if there were none
+        return None
+    return root if isinstance(root, str) and root else None

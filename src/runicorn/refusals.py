@@ -1,0 +1,44 @@
+"""How a slip inside the training loop is told: once per kind, through logging, never by an exception.
+
+With ``RUNICORN_STRICT=1`` a refusal raises instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+LOGGER = "runicorn"
+MOST_WARNINGS = 20
+
+
+class Refusals:
+    """The warnings of one run, in one process."""
+
+    def __init__(self, run_id: str, *, strict: bool) -> None:
+        self._run_id = run_id
+        self._strict = strict
+        self._seen: set[Hashable] = set()
+
+    def refuse(self, kind: Hashable, error: Exception) -> None:
+        """Warn with an error's message, once per kind.
+
+        Raises:
+            Exception: the error itself, when strict.
+        """
+        if self._strict:
+            raise error
+        self.warn(kind, str(error))
+
+    def warn(self, kind: Hashable, message: str) -> None:
+        """Warn once per kind, and at most twenty times a run."""
+        if kind in self._seen or len(self._seen) >= MOST_WARNINGS:
+            return
+        self._seen.add(kind)
+        import logging  # not before it is needed: 5 ms
+
+        logging.getLogger(LOGGER).warning("%s [run %s]", message, self._run_id)
+        if len(self._seen) == MOST_WARNINGS:
+            logging.getLogger(LOGGER).warning("No further kind of warning is shown. [run %s]", self._run_id)

@@ -1,0 +1,486 @@
+"""``Run``: the handle that a training script logs through."""
+
+from __future__ import annotations
+
+import operator
+import os
+from time import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from runicorn import active, exits, paths, rundir, statuses
+from runicorn.refusals import Refusals
+from runicorn.session import ClosedError, Session, SpoolFullError
+from runicorn.values import (
+    AS_THEY_ARE,
+    HIGHEST_INT,
+    LEFT_OUT,
+    LOWEST_INT,
+    clean_metrics,
+    escape,
+    escape_surrogates,
+    jsonable,
+    known_names,
+)
+from runicorn.writer.records import Config, End, Metrics, Primary, Summary, Text, encode
+from runicorn.writer.segment import adler32, checksum, pack_frame_header
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from runicorn.writer.spool import Address
+
+_are_known = known_names.issuperset
+_need_no_look = AS_THEY_ARE.issuperset
+_ONE_PIECE_BYTES = 5 * 1024
+
+
+class Run:
+    """One run: made by ``init()``, ended by ``finish()`` or by leaving ``with``.
+
+    Its verbs push records and return; the work is done by the writer process. A forked child uses the run that it
+    inherited; a pickled run unpickles to a handle that has joined it. Only the process that created or resumed
+    the run (the owner) can end it.
+
+    Attributes:
+        id: the run's id, the name of its directory.
+        path: its path, normalised; the empty string is the root.
+        alias: its label, or None.
+        global_step: the step of the last ``log()`` of this process.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        refusals: Refusals,
+        *,
+        alias: str | None,
+        workspace_root: str,
+        global_step: int,
+    ) -> None:
+        self.id = session.address.run_id
+        self.path = session.address.path
+        self.alias = alias
+        self.global_step = global_step
+        self._workspace_root = workspace_root
+        self._session = session
+        self._refusals = refusals
+        self._queue = session.queue
+        self._ending: dict[str, tuple[str]] = {}
+        # Outside this span of the wall clock log() looks at the writer: a clock set back must not end the looks.
+        self._looked_at = 0.0
+        self._look_at = 0.0
+
+    # --- what is called inside the loop: never waits, never raises (unless strict) ---------------------
+
+    def log(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        step: int | None = None,
+        stage: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record metrics at a step; costs one encode and one memory copy.
+
+        Args:
+            data: numbers (or bools, strings, None) by name; anything that carries one number will do, a numpy
+                scalar or a tensor of one element included.
+            step: the step; None = one more than the last. An explicit one becomes the counter.
+            stage: a label such as ``"epoch_1"``.
+            **kwargs: more metrics; they win over ``data``.
+
+        A value or step that cannot be stored is refused with a warning; the rest of the call is stored.
+        """
+        now = time()
+        if kwargs:
+            data = {**data, **kwargs} if type(data) is dict else self._merge(data, kwargs)
+        elif data is None:
+            data = {}
+        # One pass of C over the names and one over the types: the usual call goes straight through.
+        if type(data) is not dict or not _are_known(data) or not _need_no_look(map(type, data.values())):
+            data = clean_metrics(data, self._refusals)
+            if "stage" in data:
+                in_data = data.pop("stage")
+                stage = in_data if stage is None else stage  # type: ignore[assignment]
+        if stage is not None and type(stage) is not str:
+            stage = self._stage(stage)
+        if step is None:
+            # Unique and without gaps under threads: CPython does not switch between the load and the store.
+            self.global_step = step = self.global_step + 1
+        elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
+            self.global_step = step
+        else:
+            step = self._step(step)
+        try:
+            payload = encode(Metrics(now, step, data, stage))
+        except UnicodeEncodeError:
+            payload = encode(Metrics(now, step, escape_surrogates(data), stage and escape(stage)))
+        size = len(payload)
+        frame = pack_frame_header(size, adler32(payload) if size <= _ONE_PIECE_BYTES else checksum(payload)) + payload
+        queue = self._queue
+        try:
+            queue.push(frame)
+        except ValueError:
+            if not self._push_slowly(frame):
+                return
+        if queue.closed[0]:
+            self._refuse_after_end("log()")
+        elif not self._looked_at <= now < self._look_at:
+            self._look(now)
+
+    def log_text(self, text: str) -> None:
+        """Write lines into ``logs.txt``; each that is not blank gets the time of the call before it.
+
+        Args:
+            text: any length, several lines allowed.
+        """
+        if not isinstance(text, str):
+            self._refusals.refuse(
+                ("text", type(text)),
+                TypeError(
+                    f"log_text(): text={text!r:.100} is a {type(text).__name__}. Write a string. Nothing was stored."
+                ),
+            )
+            return
+        self._put(Text(time(), escape(text)), "log_text()")
+
+    def summary(self, update: Mapping[str, Any]) -> None:
+        """Merge fields into ``summary.json``: the run's conclusions, not its history.
+
+        Args:
+            update: JSON-able values by name; numpy values, ``Path``, dates, ``Enum``, sets and dataclasses too.
+                What cannot be stored is refused with its key path, the rest is stored.
+        """
+        if update is None:
+            return
+        try:
+            items = dict(update)
+        except (TypeError, ValueError):
+            self._refusals.refuse(
+                ("summary", type(update)),
+                TypeError(
+                    f"summary(): update is a {type(update).__name__}. Write a dict, for example "
+                    'summary({"final_acc": 0.9}). Nothing was stored.'
+                ),
+            )
+            return
+        cleaned = jsonable(items, self._refuse_field)
+        if cleaned is not LEFT_OUT and cleaned:
+            self._put(Summary(time(), cleaned), "summary()")
+
+    # --- what is called when a run is set up or ended: raises at once where it is wrong --------------------
+
+    def set_primary_metric(self, metric_name: str, mode: Literal["max", "min"] = "max") -> None:
+        """Have the best value of a metric tracked; it is in ``summary.json`` by ``finish()``.
+
+        Args:
+            metric_name: the metric; values logged before count too.
+            mode: ``"max"`` when higher is better, ``"min"`` when lower is. The first of equals stays.
+
+        Raises:
+            TypeError, ValueError: the name is no name, or the mode is neither.
+        """
+        if not isinstance(metric_name, str):
+            raise TypeError(
+                f"set_primary_metric(): metric_name={metric_name!r} is a {type(metric_name).__name__}. Write a string."
+            )
+        if not metric_name:
+            raise ValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
+        if mode not in {"max", "min"}:
+            raise ValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
+        self._put(Primary(escape(metric_name), mode), "set_primary_metric()")
+
+    def log_config(
+        self,
+        *,
+        args: Any = None,
+        extra: Mapping[str, Any] | None = None,
+        config_files: Any = None,
+    ) -> None:
+        """Record the run's configuration in ``assets.json``.
+
+        Args:
+            args: a dict, or an object with attributes such as an ``argparse.Namespace``; replaces what was there.
+            extra: a dict; replaces what was there.
+            config_files: paths of configuration files; their content is not stored.
+
+        Raises:
+            TypeError: an argument is of another type.
+        """
+        update: dict[str, Any] = {}
+        if args is not None:
+            update["args"] = self._config_dict("args", args)
+        if extra is not None:
+            update["extra"] = self._config_dict("extra", extra)
+        if config_files is not None:
+            if isinstance(config_files, (str, os.PathLike)):
+                config_files = [config_files]
+            update["config_files"] = [escape(os.fsdecode(os.fspath(file))) for file in config_files]
+        if update:
+            self._put(Config(update), "log_config()")
+
+    def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
+        """A ``logging.Handler`` that writes into ``logs.txt``.
+
+        Args:
+            level: the lowest level it takes; 20 is ``logging.INFO``.
+            fmt: format of a line; None = ``HH:MM:SS | LEVEL | logger | message``.
+        """
+        from runicorn.handler import RunHandler
+
+        return RunHandler(self, level, fmt)
+
+    def finish(self, status: str = "finished") -> None:
+        """End the run: returns when everything that was logged before, by any process, is on disk.
+
+        Args:
+            status: ``finished``, ``failed`` or ``interrupted``, or a word for one of them.
+
+        Waits ``RUNICORN_FINISH_TIMEOUT_S`` (600) seconds at most, then warns what is left while the writer goes on;
+        Ctrl-C stops the waiting. In a process that has joined it stores that process's records, and ends nothing.
+
+        Raises:
+            TypeError, ValueError: not a final status; the run stays open.
+        """
+        self._finish(statuses.normalise_status(status), None)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._ending:  # the block has ended the run itself: that status stays
+            return
+        if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
+            self._finish(statuses.FINISHED, None)
+        elif isinstance(error, KeyboardInterrupt):
+            self._finish(statuses.INTERRUPTED, "KeyboardInterrupt")
+        else:
+            self._finish(statuses.FAILED, exits.describe(error))
+
+    # --- what can be asked ------------------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run takes no more records, from this process or from any."""
+        return bool(self._ending) or bool(self._queue.closed[0])
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's directory."""
+        from pathlib import Path
+
+        return Path(self._session.address.run_dir)
+
+    @property
+    def media_dir(self) -> Path:
+        """Where its images go."""
+        return self.run_dir / rundir.MEDIA
+
+    @property
+    def storage_root(self) -> Path:
+        """The storage that it is in."""
+        from pathlib import Path
+
+        return Path(self._session.address.storage)
+
+    @property
+    def runs_dir(self) -> Path:
+        """``runs/`` of that storage."""
+        return self.storage_root / paths.RUNS
+
+    @property
+    def workspace_root(self) -> Path:
+        """The project's directory."""
+        from pathlib import Path
+
+        return Path(self._workspace_root)
+
+    def __repr__(self) -> str:
+        state = "finished" if self.is_finished else "joined" if self._session.joined else "running"
+        return f"<runicorn.Run {self.id} path={self.path!r} {state}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from runicorn.opening import rejoin
+
+        address: Address = self._session.address
+        return rejoin, (address, self.alias, self._workspace_root, self.global_step)
+
+    # --- off the hot path ---------------------------------------------------------------------------------
+
+    def _put(self, record: Any, call: str) -> None:
+        try:
+            self._queue.put(record)
+        except ClosedError:
+            self._refuse_after_end(call)
+        except SpoolFullError as error:
+            self._refuse_full(error)
+
+    def _push_slowly(self, frame: bytes) -> bool:
+        try:
+            self._queue.push_slowly(frame)
+        except ClosedError:
+            self._refuse_after_end("log()")
+        except SpoolFullError as error:
+            self._refuse_full(error)
+        else:
+            return True
+        return False
+
+    def _log_line(self, text: str, created_s: float) -> None:
+        """A line of the logging handler, which has its prefix; silent after the end."""
+        if not self.is_finished:
+            self._put(Text(created_s, escape(text), raw=True), "the logging handler")
+
+    def _look(self, now: float) -> None:
+        self._looked_at = now
+        self._look_at = now + self._session.address.settings.look_interval_s
+        if not self._session.joined:
+            self._session.watch.look()
+
+    def _merge(self, data: Any, more: dict[str, Any]) -> dict[Any, Any]:
+        """``data`` that is not a plain dict, and keyword metrics, which win."""
+        if data is None:
+            return more
+        try:
+            return {**dict(data), **more}
+        except (TypeError, ValueError):
+            return {**clean_metrics(data, self._refusals), **more}
+
+    def _stage(self, stage: Any) -> str | None:
+        if isinstance(stage, str):
+            return str.__str__(stage)
+        if isinstance(stage, int) and not isinstance(stage, bool):
+            return str(int(stage))
+        self._refusals.refuse(
+            ("stage", type(stage)),
+            TypeError(
+                f"log(): stage={stage!r:.100} is a {type(stage).__name__}. Write a string, for example "
+                'stage="epoch_1". The metrics of the call were stored without a stage.'
+            ),
+        )
+        return None
+
+    def _step(self, step: Any) -> int:
+        """An explicit step that is not a plain int; the auto step where it is none."""
+        try:
+            number = operator.index(step)
+        except TypeError:
+            try:
+                number = operator.index(step.item())
+            except (AttributeError, TypeError, ValueError):
+                number = _integral(step)
+        if number is not None and LOWEST_INT <= number <= HIGHEST_INT:
+            self.global_step = number
+            return number
+        self._refusals.refuse(
+            ("step", type(step)),
+            TypeError(
+                f"log(): step={step!r:.100} is not a whole number of at most 64 bit. Write an int, or leave it out. "
+                "The metrics of the call were stored at the next step."
+            ),
+        )
+        self.global_step = number = self.global_step + 1
+        return number
+
+    def _config_dict(self, name: str, given: Any) -> Any:
+        if not isinstance(given, dict):
+            try:
+                given = dict(vars(given)) if hasattr(given, "__dict__") else dict(given)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"log_config(): {name} is a {type(given).__name__}. Write a dict, or an object with attributes "
+                    "such as an argparse.Namespace."
+                ) from None
+        return jsonable(_with_text_for_the_rest(given), self._refuse_field)
+
+    def _refuse_field(self, key_path: str, value: Any) -> None:
+        self._refusals.refuse(
+            ("field", key_path),
+            TypeError(
+                f"summary(): the value at {key_path!r} is a {type(value).__name__}, which JSON cannot hold. "
+                "Convert it first; the other fields were stored."
+            ),
+        )
+
+    def _refuse_after_end(self, call: str) -> None:
+        self._refusals.warn(
+            "after the end",
+            f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "
+            "finish(). Call finish() last.",
+        )
+
+    def _refuse_full(self, error: SpoolFullError) -> None:
+        self._refusals.warn(
+            "spool",
+            f"The spool is full ({error}): records are refused until the writer has made room, and counted in "
+            "status.json. Storing is stalled or too slow: look at the storage "
+            f"{self._session.address.storage}, or raise RUNICORN_SPOOL_MAX_BYTES.",
+        )
+
+    def _finish(self, status: str, reason: str | None) -> None:
+        # setdefault is atomic: of two threads, or a thread and a signal handler in it, one sets the status.
+        first = self._ending.setdefault("status", (status,))
+        if first[0] != status:
+            self._refusals.warn(
+                ("finish", status),
+                f'finish("{status}") was called after finish("{first[0]}"): the first status stays.',
+            )
+            return
+        active.ended(self)
+        timeout_s = self._session.address.settings.finish_timeout_s
+        if self._session.joined:
+            stored = self._session.leave(timeout_s)
+        else:
+            stored = self._end(End(time(), status, reason), timeout_s)
+        if not stored:
+            self._refusals.warn(
+                "finish timeout",
+                f"finish() has stopped waiting: up to {self._session.control.backlog_bytes:,} bytes of records in "
+                f"{self._session.address.spool} are not stored yet. The writer goes on by itself; if it is gone, "
+                "the next init() in this storage or `runicorn recover` stores them.",
+            )
+
+    def _end(self, end: End, timeout_s: float) -> bool:
+        try:
+            return self._session.end(end, timeout_s)
+        except KeyboardInterrupt:  # stops the waiting, not the writer
+            return False
+        finally:
+            if not active.open_runs():
+                exits.unmark_sigterm()
+
+    def _end_at_exit(self, end: End) -> None:
+        """The interpreter ends and nobody has called ``finish()``."""
+        if self._session.joined or self._ending:
+            return
+        self._ending["status"] = (end.status,)
+        self._end(end, self._session.address.settings.exit_wait_s)
+
+
+def _integral(step: Any) -> int | None:
+    try:
+        number = float(step) if not isinstance(step, (str, bytes)) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def _with_text_for_the_rest(values: Any) -> Any:
+    """A configuration keeps what JSON cannot hold as text: an unknown object is told by its ``str()``."""
+    if isinstance(values, dict):
+        return {key: _with_text_for_the_rest(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_with_text_for_the_rest(value) for value in values]
+    if isinstance(values, (bytes, bytearray)):
+        return bytes(values).decode("utf-8", "backslashreplace")
+    left_out: list[str] = []
+    jsonable(values, lambda path, _: left_out.append(path))
+    return str(values) if left_out else values

@@ -1,0 +1,162 @@
+"""The run directory: the names of its files, and how each is written.
+
+JSON files are replaced atomically; ``events.jsonl`` and ``logs.txt`` only grow, by whole lines. Everything goes
+through a descriptor of the directory where the system allows it, so a run that is renamed or moved while it is
+live (the 0.7.2 viewer does that) keeps its files together.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+META = "meta.json"
+STATUS = "status.json"
+SUMMARY = "summary.json"
+ASSETS = "assets.json"
+EVENTS = "events.jsonl"
+LOGS = "logs.txt"
+MEDIA = "media"
+EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretrained": [], "outputs": []}
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+
+
+def events_name(rank: int | None) -> str:
+    """The events file of a rank; rank 0 and a run without ranks share the plain one."""
+    return EVENTS if not rank else f"events.rank{rank}.jsonl"
+
+
+def spool_pointer(host: str) -> str:
+    """Name of the file that tells processes of a host where the run's spool is, while it is live."""
+    return f".spool-{host}"
+
+
+class RunDir:
+    """An open run directory.
+
+    This is the seam between "records in order" and "bytes on a disk": ``size_bytes``, ``append``, ``replace``,
+    ``read``, ``remove`` and ``sync`` are all that the writer does to storage.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open the directory.
+
+        Raises:
+            OSError: it is not there, or may not be entered.
+        """
+        self.path = path
+        self._fd: int | None = None
+        if os.open in os.supports_dir_fd:
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+        self._appending: dict[str, int] = {}
+        self._unsynced: set[str] = set()
+
+    def size_bytes(self, name: str) -> int:
+        """Length of a file; 0 where it is not there."""
+        try:
+            return os.stat(self._name(name), dir_fd=self._fd).st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, name: str, data: memoryview) -> int:
+        """Append once, return how much was taken (a write may be short).
+
+        Raises:
+            OSError: nothing was taken.
+        """
+        self._unsynced.add(name)
+        return os.write(self._append_fd(name), data)
+
+    def end_torn_line(self, name: str) -> None:
+        """Close a last line that a power cut tore with a newline, so that the next one is whole."""
+        size = self.size_bytes(name)
+        if size:
+            fd = os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
+            try:
+                last = _read_at(fd, 1, size - 1)
+            finally:
+                os.close(fd)
+            if last != b"\n":
+                self.append(name, memoryview(b"\n"))
+
+    def replace(self, name: str, content: dict[str, Any], *, sync: bool = True) -> None:
+        """Replace a JSON file: write beside it, fsync, rename."""
+        temporary = f".{name}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC
+        fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
+        try:
+            left = memoryview(msgspec.json.format(msgspec.json.encode(content), indent=2))
+            while left:
+                left = left[os.write(fd, left) :]
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(self._name(temporary), self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The content of a JSON file; empty where it is not there.
+
+        Raises:
+            ValueError: it is not a JSON object.
+        """
+        try:
+            fd = os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
+        except FileNotFoundError:
+            return {}
+        with os.fdopen(fd, "rb") as file:
+            return msgspec.json.decode(file.read(), type=dict[str, Any])
+
+    def open_for_reading(self, name: str) -> int | None:
+        """A descriptor of a file, None where it is not there."""
+        try:
+            return os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Remove a file that may be gone already."""
+        try:
+            os.unlink(self._name(name), dir_fd=self._fd)
+        except FileNotFoundError:
+            return
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name in the same directory."""
+        os.replace(self._name(name), self._name(new_name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def sync(self) -> None:
+        """Make what was appended durable, and the directory's entries."""
+        while self._unsynced:
+            name = next(iter(self._unsynced))
+            os.fsync(self._append_fd(name))
+            self._unsynced.discard(name)
+        if self._fd is not None:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for fd in self._appending.values():
+            os.close(fd)
+        self._appending.clear()
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _append_fd(self, name: str) -> int:
+        fd = self._appending.get(name)
+        if fd is None:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+            fd = self._appending[name] = os.open(self._name(name), flags, 0o666, dir_fd=self._fd)
+        return fd
+
+    def _name(self, name: str) -> str:
+        return name if self._fd is not None else os.path.join(self.path, name)
+
+
+def _read_at(fd: int, size: int, offset: int) -> bytes:
+    os.lseek(fd, offset, os.SEEK_SET)
+    return os.read(fd, size)

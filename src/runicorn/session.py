@@ -1,0 +1,184 @@
+"""A process's connection to a run: its queue, the control page, the writer's watch, the way out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from runicorn.writer import spool
+from runicorn.writer.control import ControlPage
+from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
+from runicorn.writer.watch import Watch
+
+if TYPE_CHECKING:
+    from runicorn.locks import Lock
+    from runicorn.refusals import Refusals
+    from runicorn.writer.records import End
+
+__all__ = ["ClosedError", "Session", "SpoolFullError"]
+
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
+_SILENT_S = 1.0
+_PROGRESS_EVERY_S = 0.5
+
+
+class Session:
+    """What a ``Run`` hands its records to.
+
+    Args:
+        address: of the spool.
+        owner_lock: held by the run's owner, as long as it lives or until the run has ended; None in a process
+            that has joined.
+        refusals: where warnings go.
+        rank: of this process, in a distributed job.
+    """
+
+    def __init__(
+        self, address: spool.Address, owner_lock: Lock | None, refusals: Refusals, rank: int | None = None
+    ) -> None:
+        self.address = address
+        self.control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+        self.queue = Queue(address, self.control, joined=owner_lock is None, rank=rank)
+        self._owner_lock = owner_lock
+        self._refusals = refusals
+        self.watch = Watch(address, self.control, refusals)
+
+    @property
+    def joined(self) -> bool:
+        """Whether another process owns the run: it created or resumed it, and it alone can end it."""
+        return self.queue.joined
+
+    def end(self, end: End, timeout_s: float) -> bool:
+        """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
+
+        Args:
+            end: the last record.
+            timeout_s: how long to wait; 0 = for ever.
+
+        Returns:
+            Whether everything is stored and the writer is gone.
+        """
+        deadline = _Deadline(timeout_s)
+        while True:
+            try:
+                self.queue.put_end(end)
+            except SpoolFullError as error:
+                if deadline.left_s() <= 0:
+                    self._refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
+                    return False
+                self.watch.look()
+                time.sleep(_LONGEST_POLL_S)
+            else:
+                break
+        if not end.lingering:
+            self.control.close_run()
+        stored = self._wait(deadline, lingering=end.lingering)
+        if stored:
+            self._release()
+        return stored
+
+    def leave(self, timeout_s: float) -> bool:
+        """In a joined process: wait until what this process has logged is stored."""
+        deadline = _Deadline(timeout_s)
+        paths = self.queue.leave()
+        while any(os.path.lexists(path) for path in paths) and not self.control.done:
+            if deadline.left_s() <= 0:
+                return False
+            time.sleep(_LONGEST_POLL_S)
+        self.queue.release()
+        return True
+
+    def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:
+        poll_s = _FIRST_POLL_S
+        progress = _Progress(self.control, deadline)
+        own_paths = self.queue.leave() if lingering else []
+        self.queue.release()
+        try:
+            while not self._is_stored(own_paths):
+                if deadline.left_s() <= 0:
+                    return False
+                if self.watch.in_process:
+                    self._digest()
+                else:
+                    self.watch.look()
+                progress.show()
+                time.sleep(poll_s)
+                poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
+        finally:
+            progress.clear()
+        return True
+
+    def _is_stored(self, own_paths: list[str]) -> bool:
+        if self.control.done:
+            return not self.watch.is_writer_alive()
+        # Where joined processes outlive the owner the run goes on without it.
+        return bool(own_paths and self.control.others) and not any(map(os.path.lexists, own_paths))
+
+    def _digest(self) -> None:
+        from runicorn.writer.writer import serve
+
+        # The writer takes an owner that lives for one that may still log: this one has just said its last.
+        serve(self.address.spool, handle_signals=False)
+
+    def _release(self) -> None:
+        if self._owner_lock is not None:
+            self._owner_lock.release()
+        if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
+            spool.remove(self.address.overflow)
+            spool.remove(self.address.spool)
+
+
+class _Deadline:
+    def __init__(self, timeout_s: float) -> None:
+        self._at = time.monotonic() + timeout_s if timeout_s else float("inf")
+
+    def left_s(self) -> float:
+        return self._at - time.monotonic()
+
+
+class _Progress:
+    """Silent for a second; then says what is waited for, on stderr, in one line on a terminal."""
+
+    def __init__(self, control: ControlPage, deadline: _Deadline) -> None:
+        self._control = control
+        self._deadline = deadline
+        self._next_s = time.monotonic() + _SILENT_S
+        self._shown = False
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if now < self._next_s:
+            return
+        self._next_s = now + _PROGRESS_EVERY_S
+        terminal = _is_terminal()
+        if self._shown and not terminal:
+            return
+        left_s = self._deadline.left_s()
+        limit = "" if left_s == float("inf") else f", for {left_s:.0f} s at most"
+        text = (
+            f"runicorn: waiting until everything is stored{limit}: {self._control.stored_records:,} records are, "
+            f"up to {self._control.backlog_bytes / 1e6:.1f} MB are not (Ctrl-C stops the waiting, not the storing)"
+        )
+        self._write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
+        self._shown = True
+
+    def clear(self) -> None:
+        if self._shown and _is_terminal():
+            self._write("\r\x1b[K")
+
+    @staticmethod
+    def _write(text: str) -> Any:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (OSError, ValueError, AttributeError):  # closed, or none: then nobody is to be told
+            return
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False

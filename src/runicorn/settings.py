@@ -1,0 +1,97 @@
+"""Every number that matters, with its unit in its name.
+
+Each field can be set by an environment variable: ``tick_s`` by ``RUNICORN_TICK_S``. The values are read
+once per run, by the process that opens it, and travel with the run's address to everybody who joins.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of one run; compares by value and prints itself as the call that makes it.
+
+    Attributes:
+        tick_s: how often the writer looks for new records while there are some.
+        idle_tick_s: how far that backs off when nothing comes.
+        segment_bytes: size of a process's first segment, and of each that was not filled within a second.
+        segment_max_bytes: size up to which segments grow, fourfold, while they fill within a second.
+        spool_max_bytes: budget of the spool in shared memory; 0 = the smaller of 1 GiB and a quarter of what
+            is free there when the run is opened.
+        overflow_max_bytes: budget of the spool in the temp directory; 0 = a tenth of what is free there.
+        batch_bytes: how much the writer reads from the spool before it writes.
+        fsync_interval_s: how often the writer makes the run's files durable.
+        summary_interval_s: how often the best metric is refreshed in ``summary.json`` while the run is live.
+        look_interval_s: how often ``log()`` compares the writer's heartbeat with the one that it saw before.
+        writer_restart_after_s: how long a heartbeat may stand still before the writer's lock is probed.
+        finish_timeout_s: how long ``finish()`` waits until everything is stored; 0 = for ever.
+        exit_wait_s: the same at interpreter exit, where ``finish()`` was not called.
+        retry_max_s: longest pause between two tries to store, when storing fails.
+        database_wait_s: how long the writer waits at the end for the row in ``runicorn.db``, where there is one.
+        strict: a refused value raises instead of warning.
+        shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` where there is one.
+    """
+
+    tick_s: float = 0.02
+    idle_tick_s: float = 0.25
+    segment_bytes: int = 256 * KIB
+    segment_max_bytes: int = 4 * MIB
+    spool_max_bytes: int = 0
+    overflow_max_bytes: int = 0
+    batch_bytes: int = 2 * MIB
+    fsync_interval_s: float = 5.0
+    summary_interval_s: float = 5.0
+    look_interval_s: float = 0.5
+    writer_restart_after_s: float = 1.5
+    finish_timeout_s: float = 600.0
+    exit_wait_s: float = 30.0
+    retry_max_s: float = 1.0
+    database_wait_s: float = 0.5
+    strict: bool = False
+    shm_dir: str = ""
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Read every ``RUNICORN_<FIELD>`` that is set.
+
+        Raises:
+            ValueError: a variable's text is not of its field's type; names the variable.
+        """
+        given: dict[str, Any] = {}
+        for field in msgspec.structs.fields(cls):
+            variable = f"RUNICORN_{field.name.upper()}"
+            text = os.environ.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                given[field.name] = _parse(text, field.type)
+            except ValueError as error:
+                raise ValueError(
+                    f"{variable}={text!r} is not a {field.type.__name__}. "
+                    f"Write for example {variable}={field.default}, or unset it."
+                ) from error
+        return cls(**given)
+
+
+def _parse(text: str, kind: type) -> bool | int | float | str:
+    if kind is bool:
+        lowered = text.lower()
+        if lowered in {"1", "true", "yes", "y", "on"}:
+            return True
+        if lowered in {"0", "false", "no", "n", "off"}:
+            return False
+        raise ValueError(text)
+    if kind is str:
+        return text
+    value: int | float = int(text) if kind is int else float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value

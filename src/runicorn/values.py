@@ -1,0 +1,269 @@
+"""The value gate: what may be the value of a metric, of a summary field, of a configuration.
+
+The gate is ours and not the encoder's: msgspec would let ``Decimal`` and ``datetime`` through as strings, and
+lists, bytes and integer keys as they are.
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import math
+import operator
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runicorn.refusals import Refusals
+    from runicorn.writer.records import Scalar
+
+LOWEST_INT, HIGHEST_INT = -(2**63), 2**63 - 1
+
+AS_THEY_ARE = frozenset({float, bool, str, type(None)})
+"""Types of values that need no look at all; ``int`` has a range."""
+
+_RESERVED = {
+    "step": "pass step= instead",
+    "global_step": "pass step= instead",
+    "time": "the time of the call is recorded by itself; give yours another name",
+}
+_MOST_NAMES = 100_000
+
+known_names: set[str] = set()
+"""Names that have passed the gate before, of all runs of this process: one set lookup each from then on."""
+
+
+def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
+    """Names and values as they are stored; what cannot be stored is refused and left out."""
+    if not isinstance(data, dict):
+        try:
+            data = dict(data)
+        except (TypeError, ValueError):
+            refusals.refuse(
+                ("data", type(data)),
+                TypeError(
+                    f"log(): data is a {type(data).__name__}. Write a dict of names and numbers, for example "
+                    'log({"loss": 0.4}). Nothing of it was stored.'
+                ),
+            )
+            return {}
+    cleaned: dict[str, Scalar] = {}
+    for given, value in data.items():
+        name = given if type(given) is str and given in known_names else _clean_name(given, refusals)
+        if name is None:
+            continue
+        kind = type(value)
+        if kind in AS_THEY_ARE or (kind is int and LOWEST_INT <= value <= HIGHEST_INT):
+            cleaned[name] = value
+            continue
+        try:
+            cleaned[name] = _one_number(value, name, refusals)
+        except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
+            refusals.refuse(("value", kind), _not_a_number(name, value, error))
+    return cleaned
+
+
+def escape_surrogates(data: dict[str, Scalar]) -> dict[str, Scalar]:
+    """The same with lone surrogates, which UTF-8 cannot carry, written as ``\\udc80``."""
+    return {
+        escape(name): escape(value) if isinstance(value, str) else value for name, value in data.items()
+    }
+
+
+def escape(text: str) -> str:
+    """Text with lone surrogates written as ``\\udc80``."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _clean_name(name: Any, refusals: Refusals) -> str | None:
+    if not isinstance(name, str):
+        error: Exception = TypeError(
+            f"log(): the name {name!r} is a {type(name).__name__}. Write a string, for example "
+            f'log({{"{name}": ...}}). The other metrics of the call were stored.'
+        )
+        refusals.refuse(("name", type(name)), error)
+        return None
+    text = str.__str__(name)
+    if not text:
+        error = ValueError("log(): a metric has an empty name. Give it one. The other metrics of the call were stored.")
+        refusals.refuse("empty name", error)
+        return None
+    if text in _RESERVED:
+        error = ValueError(
+            f"log(): {text!r} cannot be the name of a metric: {_RESERVED[text]}. "
+            "The other metrics of the call were stored."
+        )
+        refusals.refuse(("reserved", text), error)
+        return None
+    if text != "stage":
+        if len(known_names) >= _MOST_NAMES:
+            known_names.clear()
+        known_names.add(text)
+    return text
+
+
+_converters: dict[type, Callable[[Any], Any] | None] = {}
+
+
+def _one_number(value: Any, name: str, refusals: Refusals) -> Scalar:
+    """The one number that a value carries.
+
+    Raises:
+        TypeError, ValueError, OverflowError, ArithmeticError: it carries none, or several.
+    """
+    kind = type(value)
+    if kind not in _converters:
+        _converters[kind] = _converter_of(kind)
+    convert = _converters[kind]
+    if convert is None:
+        raise TypeError
+    number = convert(value)
+    kind = type(number)
+    if kind is float or kind is bool or kind is str:
+        return number  # type: ignore[no-any-return]
+    if kind is not int:
+        raise TypeError
+    if LOWEST_INT <= number <= HIGHEST_INT:
+        return number  # type: ignore[no-any-return]
+    as_float = float(number)
+    refusals.warn(
+        "large int",
+        f"log(): metric {name!r} = {number} is outside signed 64 bit: it was stored as the float {as_float!r}.",
+    )
+    return as_float
+
+
+def _converter_of(kind: type) -> Callable[[Any], Any] | None:
+    for base in (bool, float, int):
+        if issubclass(kind, base):
+            return base
+    if issubclass(kind, str):
+        return str.__str__
+    if callable(getattr(kind, "item", None)):  # numpy, torch, JAX; raises for several elements
+        return _item
+    if callable(getattr(kind, "numpy", None)):  # TensorFlow
+        return lambda value: _item(value.numpy())
+    if issubclass(kind, (complex, bytes, bytearray)):
+        return None
+    if hasattr(kind, "__index__"):
+        return operator.index
+    if hasattr(kind, "__float__"):  # Decimal, Fraction
+        return float
+    return None
+
+
+def _item(value: Any) -> Any:
+    number = value.item()
+    # A subclass (a 0-d object array holding a Decimal, say) goes through the gate like anything else.
+    return number if type(number) in {float, int, bool, str} else float(number)
+
+
+def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
+    kind = type(value)
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        what = f"a {kind.__name__} of shape {tuple(shape)}"
+    elif isinstance(value, (list, tuple, dict, set, frozenset)):
+        what = f"a {kind.__name__} of {len(value)} elements"
+    else:
+        what = f"of type {kind.__name__}"
+    detail = f" ({cause})" if str(cause) else ""
+    return TypeError(
+        f"log(): metric {name!r} is {what}{detail}. A metric is one number (or a bool, None or a string): log a "
+        f"mean, or each element under a name of its own. The other metrics of the call were stored."
+    )
+
+
+def jsonable(value: Any, refuse: Callable[[str, Any], None], path: str = "") -> Any:
+    """A value as JSON and MessagePack can carry it; what cannot is handed to ``refuse`` with its key path.
+
+    numpy values become Python's, ``Path`` a string, dates ISO text, ``Enum`` its value, a set a sorted list, a
+    dataclass a dict; a non-finite float becomes ``"NaN"``, ``"Infinity"`` or ``"-Infinity"``.
+
+    Returns:
+        The value, or ``LEFT_OUT``.
+    """
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind is str:
+        return escape(value)
+    if kind is int:
+        return value if LOWEST_INT <= value <= HIGHEST_INT else float(value)
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - NaN
+    if path.count(".") > _DEEPEST:
+        refuse(path, value)
+        return LEFT_OUT
+    if isinstance(value, dict):
+        return _jsonable_items(value.items(), refuse, path)
+    if isinstance(value, (list, tuple)):
+        return _jsonable_list(value, refuse, path)
+    plain = _plain(value)
+    if plain is LEFT_OUT:
+        refuse(path, value)
+        return LEFT_OUT
+    return jsonable(plain, refuse, path)
+
+
+class _LeftOut:
+    """What ``jsonable`` returns for a value that was refused."""
+
+
+LEFT_OUT = _LeftOut()
+_DEEPEST = 100
+
+
+def _jsonable_items(items: Iterable[tuple[Any, Any]], refuse: Callable[[str, Any], None], path: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in items:
+        if isinstance(key, enum.Enum):
+            name = str(key.value)
+        elif isinstance(key, (str, int, float)) or key is None:
+            name = escape(str(key))
+        else:
+            refuse(f"{path}.{key!r}".lstrip("."), key)
+            continue
+        cleaned = jsonable(value, refuse, f"{path}.{name}".lstrip("."))
+        if cleaned is not LEFT_OUT:
+            found[name] = cleaned
+    return found
+
+
+def _jsonable_list(values: Iterable[Any], refuse: Callable[[str, Any], None], path: str) -> list[Any]:
+    cleaned = [jsonable(value, refuse, f"{path}.{index}".lstrip(".")) for index, value in enumerate(values)]
+    return [value for value in cleaned if value is not LEFT_OUT]
+
+
+def _plain(value: Any) -> Any:
+    """A value one step nearer to JSON; ``LEFT_OUT`` where there is no such step."""
+    kind = type(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    for base in (bool, int, float):
+        if isinstance(value, base):
+            return base(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(os.fspath(value))
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, (set, frozenset)):
+        try:
+            return sorted(value)
+        except TypeError:  # of several types
+            return sorted(value, key=str)
+    if hasattr(kind, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in kind.__dataclass_fields__}
+    if callable(getattr(kind, "tolist", None)):  # numpy, torch
+        return value.tolist()
+    if callable(getattr(kind, "numpy", None)):
+        return value.numpy().tolist()
+    if hasattr(kind, "__float__") and not isinstance(value, complex):
+        return float(value)
+    return LEFT_OUT

@@ -1,0 +1,112 @@
+"""Spools whose processes are gone: found, and handed to a writer that stores what is left in them."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from runicorn import locks, rundir
+from runicorn.writer import launch, scan, spool
+from runicorn.writer.control import ControlPage
+
+if TYPE_CHECKING:
+    from runicorn.rundir import RunDir
+    from runicorn.settings import Settings
+
+_HALF_MADE_S = 60.0
+_POLL_S = 0.01
+_RELAUNCH_S = 1.5
+
+
+def find_spool(run_dir: str, host: str) -> spool.Address | None:
+    """The spool that a run has on this host, by the word left in its directory; None where there is none."""
+    try:
+        with open(os.path.join(run_dir, rundir.spool_pointer(host)), encoding="utf-8") as file:
+            path = file.read()
+        return spool.read_address(path)
+    except (OSError, ValueError):
+        return None
+
+
+def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
+    """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
+    found = []
+    for path in spool.find(settings):
+        try:
+            if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
+                continue
+            if not os.path.exists(os.path.join(path, spool.ADDRESS)):
+                _remove_half_made(path)
+                continue
+            address = spool.read_address(path)
+        except (OSError, ValueError):  # it has just gone, or is not ours
+            continue
+        if storage is None or address.storage == storage:
+            found.append(address)
+    return found
+
+
+def adopt_orphans(settings: Settings, storage: str) -> None:
+    """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
+    for address in orphans(settings, storage):
+        try:
+            launch.launch(address.spool)
+        except OSError:  # it stays for the next one
+            continue
+
+
+def finish_earlier_session(run_dir: str, host: str, settings: Settings) -> None:
+    """See to it that what an earlier session of a run left in its spool is stored before the run goes on.
+
+    Raises:
+        TimeoutError: it was not within ``finish_timeout_s``.
+    """
+    address = find_spool(run_dir, host)
+    if address is None:
+        return
+    try:
+        control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+    except OSError:  # it has just gone
+        return
+    control.close_run()
+    limit_s = settings.finish_timeout_s or float("inf")
+    began = launched = time.monotonic()
+    launched -= _RELAUNCH_S
+    while os.path.exists(os.path.join(address.spool, spool.ADDRESS)):
+        now = time.monotonic()
+        if now - began > limit_s:
+            raise TimeoutError(
+                f"init(): what an earlier session of run {address.run_id} left in {address.spool} was not stored within "
+                f"{limit_s:.0f} s. It is still there; nothing was changed. See whether {address.run_dir} can be written."
+            )
+        if now - launched >= _RELAUNCH_S and not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):
+            launched = now
+            _store(address)
+        time.sleep(_POLL_S)
+
+
+def last_step_of(files: RunDir) -> int:
+    """The highest step in a run's events file; 0 where there is none."""
+    fd = files.open_for_reading(rundir.EVENTS)
+    if fd is None:
+        return 0
+    try:
+        return scan.highest_step(scan.lines_of(fd, os.fstat(fd).st_size)) or 0
+    finally:
+        os.close(fd)
+
+
+def _store(address: spool.Address) -> None:
+    if launch.can_launch():
+        launch.launch(address.spool)
+        return
+    from runicorn.writer.writer import serve
+
+    serve(address.spool, handle_signals=False)
+
+
+def _remove_half_made(path: str) -> None:
+    """Remove what a process that was killed between two system calls has left; not what one is making now."""
+    if time.time() - os.stat(path).st_mtime > _HALF_MADE_S:
+        spool.remove(path)

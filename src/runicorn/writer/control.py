@@ -1,0 +1,173 @@
+"""The control page: a few numbers that every process of a run on this host maps.
+
+::
+
+    0     8  magic
+    8     1  closed: the run takes no more records (set by the owner's finish() or by the writer)
+    9     1  done: everything is on disk, the final status is written
+    12    4  u32 others: producers that live on after the owner's interpreter has ended
+    16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
+    24    8  u64 stored: records stored so far
+    32    8  u64 backlog, bytes that the writer has seen and not stored
+    40    8  i64 last step: the highest step stored
+    48   16  u64 x 2 dropped: bytes of segments that the writer has removed from each place
+    64    8  u64 trouble: how many messages have been put below
+    72    4  u32 length of the message
+    76  436  UTF-8 text of the newest message: why storing fails
+    4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
+
+Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
+slot that its number falls on. Two producers may share a slot, and an addition may then be lost; that makes the
+budget wrong by one segment, and nothing else.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+MAGIC = b"RNCCTL1\n"
+SLOTS = 1024
+PLACES = 2
+
+_SLOTS_AT = 4096
+_SLOT_BYTES = 8 * SLOTS
+SIZE_BYTES = _SLOTS_AT + PLACES * _SLOT_BYTES
+
+_CLOSED_AT, _DONE_AT, _OTHERS_AT = 8, 9, 12
+_HEARTBEAT_AT, _STORED_AT, _BACKLOG_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 32, 40, 48
+_TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
+
+_u64 = struct.Struct("<Q")
+_i64 = struct.Struct("<q")
+_u32 = struct.Struct("<I")
+
+
+class ControlPage:
+    """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
+
+    def __init__(self, path: str) -> None:
+        """Map the page.
+
+        Raises:
+            OSError: it is not there, or is not ours.
+        """
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            if os.fstat(fd).st_size < SIZE_BYTES:
+                raise FileNotFoundError(f"{path} is not a control page yet")
+            self._map = mmap.mmap(fd, SIZE_BYTES)
+        finally:
+            os.close(fd)
+        if self._map[:8] != MAGIC:
+            raise FileNotFoundError(f"{path} is not a control page yet")
+        self._view = memoryview(self._map)
+        self.closed = self._view[_CLOSED_AT : _CLOSED_AT + 1]
+
+    @staticmethod
+    def create(path: str) -> None:
+        """Write a fresh page; the whole file at once, so that its space is reserved.
+
+        Raises:
+            OSError: there is no space.
+        """
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            page = MAGIC + bytes(SIZE_BYTES - 8)
+            if os.write(fd, page) != len(page):
+                raise OSError(28, "No space left on device", path)
+        finally:
+            os.close(fd)
+
+    def close_run(self) -> None:
+        """Refuse every call that looks from now on."""
+        self._view[_CLOSED_AT] = 1
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is on disk and the final status is written."""
+        return bool(self._view[_DONE_AT])
+
+    def set_done(self) -> None:
+        """Say so; the writer's last word."""
+        self._view[_DONE_AT] = 1
+
+    @property
+    def others(self) -> int:
+        """Producers that the writer waits for although the owner's interpreter has ended."""
+        return int(_u32.unpack_from(self._view, _OTHERS_AT)[0])
+
+    def set_others(self, producers: int) -> None:
+        """Say how many there are."""
+        _u32.pack_into(self._view, _OTHERS_AT, producers)
+
+    def beat(self) -> None:
+        """Move the heartbeat."""
+        self._put(_HEARTBEAT_AT, self.heartbeat + 1)
+
+    @property
+    def heartbeat(self) -> int:
+        """Ticks of all writers of this spool."""
+        return self._get(_HEARTBEAT_AT)
+
+    @property
+    def stored_records(self) -> int:
+        """Records stored so far."""
+        return self._get(_STORED_AT)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that the writer has seen and not stored."""
+        return self._get(_BACKLOG_AT)
+
+    @property
+    def last_step(self) -> int:
+        """The highest step stored; 0 before the first."""
+        return int(_i64.unpack_from(self._view, _LAST_STEP_AT)[0])
+
+    def report(self, stored_records: int, backlog_bytes: int, last_step: int) -> None:
+        """Publish the writer's progress."""
+        self._put(_STORED_AT, stored_records)
+        self._put(_BACKLOG_AT, backlog_bytes)
+        _i64.pack_into(self._view, _LAST_STEP_AT, last_step)
+
+    def add_made(self, place: int, producer_number: int, size_bytes: int) -> None:
+        """Account for a segment that a producer made (or, negative, could not make after all)."""
+        at = _SLOTS_AT + place * _SLOT_BYTES + 8 * (producer_number % SLOTS)
+        self._put(at, self._get(at) + size_bytes)
+
+    def add_dropped(self, place: int, size_bytes: int) -> None:
+        """Account for a segment that the writer removed."""
+        at = _DROPPED_AT + 8 * place
+        self._put(at, self._get(at) + size_bytes)
+
+    def used_bytes(self, place: int) -> int:
+        """Bytes of segments that are in a place now."""
+        start = _SLOTS_AT + place * _SLOT_BYTES
+        made = sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
+        return max(0, made - self._get(_DROPPED_AT + 8 * place))
+
+    @property
+    def troubles(self) -> int:
+        """How many messages the writer has put so far."""
+        return self._get(_TROUBLE_AT)
+
+    @property
+    def message(self) -> str:
+        """The newest of them."""
+        length = min(_u32.unpack_from(self._view, _MESSAGE_LENGTH_AT)[0], _MESSAGE_BYTES)
+        return bytes(self._view[_MESSAGE_AT : _MESSAGE_AT + length]).decode("utf-8", "replace")
+
+    def put_message(self, text: str) -> None:
+        """Tell the owner why storing fails; it warns at its next look."""
+        encoded = text.encode("utf-8", "backslashreplace")[:_MESSAGE_BYTES]
+        self._view[_MESSAGE_AT : _MESSAGE_AT + len(encoded)] = encoded
+        _u32.pack_into(self._view, _MESSAGE_LENGTH_AT, len(encoded))
+        self._put(_TROUBLE_AT, self.troubles + 1)
+
+    def _get(self, at: int) -> int:
+        return int(_u64.unpack_from(self._view, at)[0])
+
+    def _put(self, at: int, value: int) -> None:
+        _u64.pack_into(self._view, at, value & 0xFFFFFFFFFFFFFFFF)

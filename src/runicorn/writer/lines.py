@@ -1,0 +1,94 @@
+"""From a record to the bytes of a line: pure functions of the record, so that a batch can be built again."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import msgspec
+
+from runicorn.writer.records import Hello, Metrics, Text
+
+
+class Event(msgspec.Struct):
+    """A line of ``events.jsonl`` as Runicorn 0.7.2 writes it."""
+
+    ts: float
+    type: str
+    data: dict[str, Any]
+
+
+class MarkedEvent(msgspec.Struct, omit_defaults=True):
+    """The same with what we add beside ``data``, each only where there is something to say."""
+
+    ts: float
+    type: str
+    data: dict[str, Any]
+    nonfinite: dict[str, str] | None = None
+    producer: str | None = None
+    rank: int | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_append = _encoder.encode_into
+
+
+def add_metrics(record: Metrics, hello: Hello, blob: bytearray) -> None:
+    """Append the line of one ``log()``.
+
+    JSON has no NaN: the encoder writes ``null`` for it and for the infinities, and which one it was stands
+    under ``nonfinite``. A line without ``null`` has none.
+    """
+    data: dict[str, Any] = record.data
+    data["global_step"] = record.step
+    data["time"] = record.time
+    if record.stage is not None:
+        data["stage"] = record.stage
+    start = len(blob)
+    if hello.joined or hello.rank is not None:
+        _append(_marked(record, hello, data), blob, -1)
+    else:
+        _append(Event(record.time, "metrics", data), blob, -1)
+        if blob.find(b"null", start) >= 0 and _nonfinite(data):
+            del blob[start:]
+            _append(_marked(record, hello, data), blob, -1)
+    blob += b"\n"
+
+
+def add_text(record: Text, blob: bytearray) -> None:
+    """Append the lines of one ``log_text()``: ``HH:MM:SS | text`` for each that is not blank."""
+    if record.raw:
+        blob += record.text.encode("utf-8") + b"\n"
+        return
+    clock = time.strftime("%H:%M:%S", time.localtime(record.time))
+    for line in record.text.split("\n"):
+        if line.strip():
+            blob += f"{clock} | {line}".encode()
+        blob += b"\n"
+
+
+def _marked(record: Metrics, hello: Hello, data: dict[str, Any]) -> MarkedEvent:
+    return MarkedEvent(
+        record.time,
+        "metrics",
+        data,
+        nonfinite=_nonfinite(data) or None,
+        producer=hello.producer if hello.joined else None,
+        rank=hello.rank,
+    )
+
+
+def _nonfinite(data: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: nonfinite_name(value)
+        for name, value in data.items()
+        if type(value) is float and not math.isfinite(value)
+    }
+
+
+def nonfinite_name(value: float) -> str:
+    """``NaN``, ``Infinity`` or ``-Infinity``."""
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,32 @@
+"""The writer process: what is done once, before the loop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+
+def main(spool_path: str) -> None:
+    """Run as the detached writer of a spool; called by the boot code of ``launch``."""
+    _let_go()
+    from runicorn.writer.writer import serve
+
+    serve(spool_path, handle_signals=True)
+
+
+def _let_go() -> None:
+    """Keep nothing of the process that started us: descriptors, signals, working directory."""
+    os.closerange(3, 4096)
+    for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTOU", "SIGPIPE"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    os.chdir(os.path.abspath(os.sep))
+    if sys.platform != "win32":
+        import resource
+
+        # Every segment is held open, and a backlog can be a thousand of them.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

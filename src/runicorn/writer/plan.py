@@ -1,0 +1,108 @@
+"""The write-ahead plan: what makes every record stored exactly once.
+
+Before a batch is written, its plan is put in place: which bytes of which segments, in which order, how long
+each file was, and the tally before it. The lines of a batch are a pure function of that. So after a crash the
+next writer builds the same lines again, sees by the length of each file how many of their bytes are there, and
+appends the rest. Nothing is ever truncated: readers follow these files.
+
+A segment that was read to its end is removed when the *next* plan is in place; that plan still names it, so a
+crash between the two cannot make it look new.
+
+The file has two slots that are written in turn. A slot that a crash left half written has a wrong checksum; the
+other one is then the newest, and the batch of the torn one has not been begun. The slots are reserved with the
+spool, so a full shared memory does not stop the writer from making room in it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import msgspec
+
+from runicorn.writer.segment import adler32
+from runicorn.writer.tally import Tally
+
+_slot_header = struct.Struct("<II")
+
+
+class SegmentRange(msgspec.Struct, array_like=True):
+    """Bytes ``start`` to ``stop`` of a segment; ``finished`` = nothing follows them, it is to be removed."""
+
+    place: int
+    name: str
+    start: int
+    stop: int
+    finished: bool
+
+
+class Plan(msgspec.Struct, array_like=True):
+    """One batch; ``sizes`` are the lengths of the files and ``tally`` the tally, both before it."""
+
+    sequence: int
+    segments: list[SegmentRange]
+    sizes: dict[str, int]
+    tally: Tally
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Plan).decode
+
+
+class PlanFile:
+    """The file with the two slots."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        self._slot_bytes = os.fstat(self._fd).st_size // 2
+
+    def read(self) -> Plan | None:
+        """The newest whole plan; None before the first."""
+        plans = [plan for plan in (self._read_slot(0), self._read_slot(1)) if plan is not None]
+        return max(plans, key=lambda plan: plan.sequence, default=None)
+
+    def write(self, plan: Plan) -> None:
+        """Put a plan in place.
+
+        Raises:
+            OSError: it is longer than a slot, and there is no space for longer ones.
+        """
+        payload = _encode(plan)
+        framed = _slot_header.pack(len(payload), adler32(payload)) + payload
+        if len(framed) > self._slot_bytes:
+            self._enlarge(len(framed))
+        os.pwrite(self._fd, framed, (plan.sequence % 2) * self._slot_bytes)
+
+    def _enlarge(self, needed_bytes: int) -> None:
+        previous = self.read()
+        slot_bytes = 2 * max(needed_bytes, self._slot_bytes)
+        temporary = f"{self._path}.new"
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            os.pwrite(fd, bytes(2 * slot_bytes), 0)
+            if previous is not None:
+                payload = _encode(previous)
+                framed = _slot_header.pack(len(payload), adler32(payload)) + payload
+                os.pwrite(fd, framed, (previous.sequence % 2) * slot_bytes)
+            os.replace(temporary, self._path)
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._fd)
+        self._fd, self._slot_bytes = fd, slot_bytes
+
+    def _read_slot(self, index: int) -> Plan | None:
+        raw = os.pread(self._fd, self._slot_bytes, index * self._slot_bytes)
+        length, expected = _slot_header.unpack_from(raw)
+        payload = raw[_slot_header.size : _slot_header.size + length]
+        if not length or len(payload) < length or adler32(payload) != expected:
+            return None
+        try:
+            return _decode(payload)
+        except msgspec.DecodeError:
+            return None
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._fd)

@@ -1,0 +1,275 @@
+"""A process's end of the queue: frames go into segments of its own, the writer tails them.
+
+The push itself is ``Queue.push``, which *is* ``mmap.write`` of the current segment: no lock, no end offset, no
+system call, nothing that gives up the GIL. It raises ``ValueError`` when the segment is full; everything that
+is not that one copy (the first segment, the next one, the end of the run, a forked child) hangs on the same
+exception, so the hot path tests no flag.
+
+Locks: ``_rotation`` is held while a segment is sealed and the next one is opened, by nobody who touches a disk
+(unless the spool itself lies on one). It is re-entrant, because a signal handler or a finaliser may call
+``log()`` in the middle of a rotation on the same thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from runicorn.locks import Lock
+from runicorn.writer import spool
+from runicorn.writer.control import ControlPage
+from runicorn.writer.records import Hello, Lost, encode
+from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAST_FILL_S = 1.0
+RETRY_S = 0.1
+_SMALL_SEGMENT_BYTES = 8 * 1024
+
+
+class ClosedError(Exception):
+    """The run has ended: nothing was stored."""
+
+
+class SpoolFullError(Exception):
+    """Both places of the spool are used up: the record was not stored; says why."""
+
+
+def _always_full(_frame: bytes) -> Any:
+    raise ValueError
+
+
+class Queue:
+    """The producing end in this process.
+
+    Attributes:
+        push: copies one frame into the current segment; ``ValueError`` = call ``push_slowly``.
+        closed: ``closed[0]`` is 1 once the run takes no more records. Push first, look second: a record
+            pushed before the look that found 0 is stored.
+        joined: whether this process is not the run's owner.
+        lost_records: records refused because the spool was full, and not yet reported to the writer.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_address",
+        "_hello",
+        "_lock",
+        "_made_at",
+        "_next_number",
+        "_open",
+        "_producer",
+        "_retry_at",
+        "_rotation",
+        "_segment",
+        "_size_bytes",
+        "closed",
+        "control",
+        "joined",
+        "lost_records",
+        "push",
+    )
+
+    push: Callable[[bytes], Any]
+
+    def __init__(self, address: spool.Address, control: ControlPage, *, joined: bool, rank: int | None) -> None:
+        self._address = address
+        self.control = control
+        self.closed = control.closed
+        self._begin(joined=joined, rank=rank)
+        _queues.add(self)
+        _register_fork_hook()
+
+    def _begin(self, *, joined: bool, rank: int | None) -> None:
+        self.joined = joined
+        self._hello = Hello(f"{self._address.host}-{os.getpid()}", joined, rank)
+        self._producer = f"{os.getpid():x}.{os.urandom(4).hex()}"
+        self._lock: Lock | None = None
+        self._rotation = threading.RLock()
+        self._segment: Segment | None = None
+        self._size_bytes = self._address.settings.segment_bytes
+        self._made_at = 0.0
+        self._next_number = 0
+        self._retry_at = 0.0
+        self._open = True
+        self.lost_records = 0
+        self.push = _always_full
+
+    def put(self, record: Any) -> None:
+        """Push a record that is not on the hot path.
+
+        Raises:
+            ClosedError: the run has ended.
+            SpoolFullError: there is no room.
+        """
+        framed = frame(encode(record))
+        try:
+            self.push(framed)
+        except ValueError:
+            self.push_slowly(framed)
+        if self.closed[0]:
+            raise ClosedError
+
+    def push_slowly(self, framed: bytes) -> None:
+        """Push a frame that did not fit: seal the segment, open the next, push there.
+
+        Raises:
+            ClosedError: the run has ended.
+            SpoolFullError: there is no room; the record is counted.
+        """
+        while True:
+            if not self._open:
+                raise ClosedError
+            with self._rotation:
+                try:
+                    self.push(framed)
+                except ValueError:
+                    pass
+                else:  # another thread has rotated while we waited
+                    return
+                old = self._segment
+                new = self._next_segment(old, len(framed))
+                # No call between the test and the stores, so no switch point: a signal handler that rotated
+                # while we did has won, and what we opened is given up.
+                if self._segment is old and self._open:
+                    self._segment = new
+                    self.push = new.write
+                else:
+                    new.seal()
+
+    def put_end(self, record: Any) -> None:
+        """Push the owner's last record, into a small segment of its own that no budget refuses, and close.
+
+        Raises:
+            SpoolFullError: neither place takes even that.
+        """
+        with self._rotation:
+            if not self._open:
+                return
+            if self.lost_records:
+                self._put_exempt(Lost(self.lost_records))
+                self.lost_records = 0
+            self._put_exempt(record)
+            self.close()
+
+    def close(self) -> None:
+        """Take no more records from this process; the segment is sealed, so that the writer need not ask."""
+        with self._rotation:
+            self._open = False
+            self.push = _always_full
+            if self._segment is not None:
+                self._segment.seal()
+
+    def leave(self) -> list[str]:
+        """Close, and return the paths of this process's segments: they vanish as they are stored."""
+        self.close()
+        found = []
+        for directory in (self._address.spool, self._address.overflow):
+            try:
+                names = os.listdir(directory)
+            except OSError:
+                continue
+            found += [os.path.join(directory, name) for name in names if name.startswith(f"{self._producer}-")]
+        return found
+
+    def release(self) -> None:
+        """Give up the lock that says that this process still produces; after ``close()``."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def forked(self) -> None:
+        """Become a producer of its own, in a child that ``fork()`` has just made."""
+        rank = self._hello.rank
+        was_open = self._open
+        self._begin(joined=True, rank=rank)
+        self._open = was_open
+
+    def _put_exempt(self, record: Any) -> None:
+        framed = frame(encode(record))
+        try:
+            self.push(framed)
+        except ValueError:
+            if self._segment is not None:
+                self._segment.seal()
+            self._segment = self._make(_SMALL_SEGMENT_BYTES + len(framed), exempt=True)
+            self.push = self._segment.write
+            self.push(framed)
+
+    def _next_segment(self, old: Segment | None, frame_bytes: int) -> Segment:
+        now = time.monotonic()
+        if now < self._retry_at:
+            self.lost_records += 1
+            raise SpoolFullError("the spool was full a moment ago")
+        if old is not None:
+            old.seal()
+            self._grow(now)
+        self._made_at = now
+        try:
+            new = self._make(max(self._size_bytes, frame_bytes + 1024), exempt=False)
+        except SpoolFullError:
+            self._retry_at = now + RETRY_S
+            self.lost_records += 1
+            raise
+        if self.lost_records:
+            lost, self.lost_records = self.lost_records, 0
+            new.write(frame(encode(Lost(lost))))
+        return new
+
+    def _grow(self, now: float) -> None:
+        # Opening a segment makes half a dozen system calls, and beside a busy thread each can cost a thread
+        # switch interval: a process that fills segments fast gets larger ones.
+        settings = self._address.settings
+        largest = max(settings.segment_bytes, min(settings.segment_max_bytes, self._address.budget_bytes // 8))
+        fast = now - self._made_at < FAST_FILL_S
+        self._size_bytes = min(self._size_bytes * 4, largest) if fast else settings.segment_bytes
+
+    def _make(self, size_bytes: int, *, exempt: bool) -> Segment:
+        """Open this process's next segment in the first place that takes it."""
+        hello = encode(self._hello)
+        size_bytes = max(size_bytes, HEADER_BYTES + FRAME_HEADER_BYTES + len(hello))
+        reasons = []
+        for place in (spool.PRIMARY, spool.OVERFLOW):
+            directory = self._address.spool if place == spool.PRIMARY else self._address.overflow
+            number, self._next_number = self._next_number, self._next_number + 1
+            try:
+                if not exempt and not spool.room_for(self._address, self.control, place, size_bytes):
+                    reasons.append(f"{directory}: the budget is used up")
+                    continue
+                if place == spool.OVERFLOW:
+                    spool.open_overflow(self._address)
+                if self._lock is None:
+                    # Before the first segment is there to be seen: whoever sees it can ask whether we live.
+                    self._lock = Lock.take(os.path.join(directory, self._producer + spool.LOCK_SUFFIX))
+                name = f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}"
+                segment = Segment.create(os.path.join(directory, name), size_bytes, hello)
+            except OSError as error:
+                # ENOSPC, EFBIG, EMFILE, ENOMEM, or the spool has gone by name: the next place may do.
+                reasons.append(f"{directory}: {error.strerror or error}")
+                continue
+            self.control.add_made(place, int(self._producer[-8:], 16), size_bytes)
+            return segment
+        raise SpoolFullError("; ".join(reasons))
+
+
+_queues: weakref.WeakSet[Queue] = weakref.WeakSet()
+_fork_hook_of: int | None = None
+
+
+def _register_fork_hook() -> None:
+    # At the first run, not at import. The hook of a parent is inherited, so once per process tree is enough.
+    global _fork_hook_of  # noqa: PLW0603 - one hook per process tree, and nowhere else to note it
+    if _fork_hook_of is None and hasattr(os, "register_at_fork"):
+        _fork_hook_of = os.getpid()
+        os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _after_fork_in_child() -> None:
+    # A child never touches its parent's segment: two processes with one offset would write over each other.
+    for queue in list(_queues):
+        queue.forked()

@@ -1,0 +1,65 @@
+"""Questions about a whole run that its events file answers: asked once, when a run is resumed or a metric set late."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_BLOCK_BYTES = 4 * 1024 * 1024
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    data: dict[str, Any] = {}
+    producer: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+def values_of(lines: Iterable[bytes], metric: str) -> Iterator[tuple[Any, int]]:
+    """Each value of a metric with its step, in the order of the lines."""
+    needle = msgspec.json.encode(metric)
+    for line in lines:
+        if needle in line:
+            data = _metrics(line).data
+            if metric in data:
+                yield data[metric], data.get("global_step", 0)
+
+
+def highest_step(lines: Iterable[bytes]) -> int | None:
+    """The highest step that the run's owner logged; None where there is none."""
+    highest: int | None = None
+    for line in lines:
+        event = _metrics(line)
+        step = event.data.get("global_step")
+        if type(step) is int and event.producer is None and (highest is None or step > highest):
+            highest = step
+    return highest
+
+
+def lines_of(fd: int, stop_bytes: int) -> Iterator[bytes]:
+    """The whole lines of a file, up to ``stop_bytes``."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    rest = b""
+    left = stop_bytes
+    while left > 0:
+        block = os.read(fd, min(_BLOCK_BYTES, left))
+        if not block:
+            break
+        left -= len(block)
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+
+
+def _metrics(line: bytes) -> _Event:
+    try:
+        event = _decode(line)
+    except msgspec.DecodeError:  # 0.7.2 writes bare NaN, and a power cut can tear a line
+        return _Event()
+    return event if event.type == "metrics" else _Event()

@@ -1,0 +1,253 @@
+"""The format of a segment: an append-only file of frames, written by one process, read by another.
+
+::
+
+    0   8  magic b"RNCSEG1\\n"; a segment without it is not valid yet
+    8   8  u64, size of the file in bytes
+    16  .. frames, one after the other, then zeros
+
+    frame:  u32 length of the payload | u32 Adler-32 of the payload | payload
+    seal:   u32 0xFFFFFFFF in the place of a length: no frame follows
+
+The first frame is a ``Hello``. Fewer than nine bytes at the end hold no frame, so a segment is sealed as
+well when fewer are left. All numbers are little-endian.
+
+The checksum settles two things: a producer that was killed in the middle of its copy (a torn frame, whose
+``log()`` never returned), and a reader that sees the length before the payload (weak memory order, or a copy
+under way). For both the question is "is a part of the payload still zero?". Adler-32 answers that for certain
+up to 256 bytes (the sum of the bytes that are there is smaller) and costs half of CRC-32 at the length of a
+usual record: ``bench/log_latency.py --parts`` has both.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import sys
+import zlib
+
+MAGIC = b"RNCSEG1\n"
+SEAL = 0xFFFFFFFF
+HEADER_BYTES = 16
+FRAME_HEADER_BYTES = 8
+MIN_FRAME_BYTES = FRAME_HEADER_BYTES + 1
+
+# zlib gives up the GIL for buffers above 5 KiB, and getting it back can take a thread switch interval.
+_GIL_FREE_ABOVE_BYTES = 5 * 1024
+
+_header = struct.Struct("<8sQ")
+_frame_header = struct.Struct("<II")
+_seal_mark = struct.pack("<I", SEAL)
+
+pack_frame_header = _frame_header.pack
+unpack_frame_header = _frame_header.unpack_from
+adler32 = zlib.adler32
+
+
+def checksum(payload: bytes) -> int:
+    """Adler-32 of the payload, summed in pieces so that the GIL stays with the caller."""
+    if len(payload) <= _GIL_FREE_ABOVE_BYTES:
+        return adler32(payload)
+    total = 1
+    view = memoryview(payload)
+    for start in range(0, len(payload), _GIL_FREE_ABOVE_BYTES):
+        total = adler32(view[start : start + _GIL_FREE_ABOVE_BYTES], total)
+    return total
+
+
+def frame(payload: bytes) -> bytes:
+    """The payload with its length and checksum before it."""
+    return pack_frame_header(len(payload), checksum(payload)) + payload
+
+
+class Segment:
+    """The writing end: a mapped file whose ``write`` is the push.
+
+    ``mmap.write`` checks the bounds, copies and advances in one C call that keeps the GIL: nothing can come
+    in between, neither a thread, nor a signal handler, nor a finaliser. It raises ``ValueError`` when full.
+    """
+
+    __slots__ = ("_map", "path", "size_bytes", "write")
+
+    def __init__(self, path: str, mapped: mmap.mmap, size_bytes: int) -> None:
+        self.path = path
+        self.size_bytes = size_bytes
+        self._map = mapped
+        self.write = mapped.write
+
+    @classmethod
+    def create(cls, path: str, size_bytes: int, hello: bytes) -> Segment:
+        """Make the file, reserve its pages, map it and write its header and first frame.
+
+        The pages are reserved here, so that a full file system is an error now and not a SIGBUS later.
+
+        Raises:
+            OSError: no space, no descriptor, no memory; nothing is left behind.
+            FileNotFoundError: the spool is gone.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(path, flags, 0o600)
+        try:
+            _reserve(fd, size_bytes)
+            mapped = _map(fd, size_bytes)
+        except BaseException:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(fd)
+        # The magic makes the segment valid, so it is written last.
+        mapped.seek(8)
+        mapped.write(struct.pack("<Q", size_bytes))
+        mapped.write(frame(hello))
+        mapped[:8] = MAGIC
+        return cls(path, mapped, size_bytes)
+
+    def seal(self) -> None:
+        """Fill what is left in one write, so that every later write fails; idempotent, never waits."""
+        while True:
+            left = self.size_bytes - self._map.tell()
+            try:
+                # Another thread may have written since tell(): then this raises, and we look again. It ends
+                # because each such write makes the rest smaller.
+                self._map.write(_seal_mark + bytes(left - 4) if left >= MIN_FRAME_BYTES else bytes(left))
+            except ValueError:
+                continue
+            return
+
+
+class SegmentReader:
+    """The reading end: follows a segment by descriptor, whatever happens to its name or its producer."""
+
+    CHUNK_BYTES = 256 * 1024
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size_bytes = 0
+        self.position = HEADER_BYTES
+        self.sealed = False
+        self.torn = False
+
+    @property
+    def valid(self) -> bool:
+        """Whether the header is there; asked again at each look until it is."""
+        if self.size_bytes:
+            return True
+        head = os.pread(self._fd, HEADER_BYTES, 0)
+        if len(head) < HEADER_BYTES:
+            return False
+        magic, size_bytes = _header.unpack(head)
+        if magic != MAGIC or size_bytes <= HEADER_BYTES:
+            return False
+        self.size_bytes = size_bytes
+        return True
+
+    def read_first(self) -> bytes | None:
+        """The first payload, None while it is not there; the position moves behind it if it stood before."""
+        head = os.pread(self._fd, 4096, HEADER_BYTES)
+        if len(head) < MIN_FRAME_BYTES:
+            return None
+        length, expected = unpack_frame_header(head, 0)
+        payload = head[FRAME_HEADER_BYTES : FRAME_HEADER_BYTES + length]
+        if not 0 < length == len(payload) or adler32(payload) != expected:
+            return None
+        self.position = max(self.position, HEADER_BYTES + FRAME_HEADER_BYTES + length)
+        return payload
+
+    def read(self, limit_bytes: int) -> list[bytes]:
+        """The payloads that are complete from ``position`` on, about ``limit_bytes`` of them; advances.
+
+        Stops at a zero length, a wrong checksum (``torn`` is then true: look again, or give up if the producer
+        is dead) or the seal.
+        """
+        payloads: list[bytes] = []
+        self.torn = False
+        end = self.position + limit_bytes
+        while self.position < end and not self.sealed:
+            chunk = os.pread(self._fd, min(self.CHUNK_BYTES, self.size_bytes - self.position), self.position)
+            used = self._parse(chunk, payloads)
+            if used == 0 and not self.sealed:
+                used = self._read_large(chunk, payloads)
+                if used == 0:
+                    break
+            self.position += used
+        return payloads
+
+    def read_range(self, start: int, stop: int) -> list[bytes]:
+        """The payloads between two positions that were read before: the same again after a crash."""
+        payloads: list[bytes] = []
+        self.position = start
+        while self.position < stop:
+            chunk = os.pread(self._fd, min(self.CHUNK_BYTES, stop - self.position), self.position)
+            used = self._parse(chunk, payloads) or self._read_large(chunk, payloads)
+            if used == 0:
+                raise RuntimeError(f"a segment holds no frame at {self.position}, where there was one")
+            self.position += used
+        return payloads
+
+    def _parse(self, chunk: bytes, payloads: list[bytes]) -> int:
+        """Append the whole frames of ``chunk``; return how many bytes they take."""
+        at = 0
+        size = len(chunk)
+        while size - at >= MIN_FRAME_BYTES:
+            length, expected = unpack_frame_header(chunk, at)
+            start = at + FRAME_HEADER_BYTES
+            if length == 0:
+                return at
+            if length == SEAL:
+                self.sealed = True
+                return at
+            if start + length > size:
+                return at
+            payload = chunk[start : start + length]
+            if adler32(payload) != expected:
+                self.torn = True
+                return at
+            payloads.append(payload)
+            at = start + length
+        if self.size_bytes - self.position - at < MIN_FRAME_BYTES:
+            self.sealed = True
+        return at
+
+    def _read_large(self, chunk: bytes, payloads: list[bytes]) -> int:
+        """Read the one frame at ``position`` that is longer than a chunk; 0 if there is none."""
+        if len(chunk) < MIN_FRAME_BYTES:
+            return 0
+        length, expected = unpack_frame_header(chunk, 0)
+        whole = FRAME_HEADER_BYTES + length
+        if length in {0, SEAL} or whole <= len(chunk):
+            return 0
+        if whole > self.size_bytes - self.position:  # no producer writes that: a damaged length
+            self.torn = True
+            return 0
+        payload = os.pread(self._fd, length, self.position + FRAME_HEADER_BYTES)
+        if len(payload) < length or adler32(payload) != expected:
+            self.torn = True
+            return 0
+        payloads.append(payload)
+        if self.size_bytes - self.position - whole < MIN_FRAME_BYTES:
+            self.sealed = True
+        return whole
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._fd)
+
+
+def _reserve(fd: int, size_bytes: int) -> None:
+    if sys.platform == "linux":
+        os.posix_fallocate(fd, 0, size_bytes)
+        return
+    # Not on macOS, nor on Windows: writing zeros reserves everywhere.
+    zeros = bytes(min(size_bytes, 1 << 20))
+    left = size_bytes
+    while left:
+        left -= os.write(fd, zeros[:left])
+
+
+def _map(fd: int, size_bytes: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        return mmap.mmap(fd, size_bytes)
+    # Populated: a page fault in log() costs several times what the rest of it does.
+    return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))

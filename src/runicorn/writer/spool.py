@@ -1,0 +1,269 @@
+"""The spool: a private directory in shared memory where a run's records wait for the writer.
+
+::
+
+    <shm>/runicorn-<uid>-<16 hex>/      0700, random: nobody else can read records, or forge them
+        address.json                    what the spool belongs to; never changes
+        control                         the control page
+        plan                            the writer's write-ahead plan
+        owner.lock  writer.lock         held by the owner and by the writer for as long as they live
+        <producer>.lock                 held by a producing process
+        <producer>-<n>.seg              its segments
+        sigterm                         where SIGTERM leaves its mark
+        writer.log                      what the writer prints; empty
+    <temp>/runicorn-<uid>-<16 hex>-overflow/
+        <producer>-<n>.seg              segments beyond the budget, or after the spool has gone by name
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+import msgspec
+
+from runicorn.locks import Lock
+from runicorn.settings import GIB, KIB, MIB, Settings
+from runicorn.writer.control import ControlPage
+
+ADDRESS = "address.json"
+CONTROL = "control"
+OWNER_LOCK = "owner.lock"
+WRITER_LOCK = "writer.lock"
+PLAN = "plan"
+SIGTERM_MARK = "sigterm"
+WRITER_LOG = "writer.log"
+SEGMENT_SUFFIX = ".seg"
+LOCK_SUFFIX = ".lock"
+
+PRIMARY, OVERFLOW = 0, 1
+
+PLAN_BYTES = 128 * KIB
+
+_LEAST_BUDGET_BYTES = MIB
+"""Shared memory that offers less than this is not worth starting in: a container's default is 64 MiB."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    """What a spool belongs to: all that a process needs to join the run, or to end it.
+
+    Attributes:
+        run_id: id of the run.
+        run_dir: absolute path of its directory.
+        storage: absolute path of the storage root.
+        path: the run's path, normalised.
+        host: host name of the processes that use this spool.
+        owner_pid: process id of the owner; for people.
+        opened_at: when this session of the run began, epoch seconds.
+        spool: path of the spool.
+        overflow: path of its second place; made when needed.
+        settings: the owner's settings.
+        budget_bytes: of the spool.
+        overflow_bytes: budget of the second place.
+        floor_bytes: what the spool leaves free in shared memory for its neighbours.
+    """
+
+    run_id: str
+    run_dir: str
+    storage: str
+    path: str
+    host: str
+    owner_pid: int
+    opened_at: float
+    spool: str
+    overflow: str
+    settings: Settings
+    budget_bytes: int
+    overflow_bytes: int
+    floor_bytes: int
+
+
+def create(
+    *, run_id: str, run_dir: str, storage: str, path: str, host: str, opened_at: float, settings: Settings
+) -> tuple[Address, Lock]:
+    """Make a spool for a run, in shared memory or else in the temp directory, and take its owner lock.
+
+    Raises:
+        OSError: neither can be written; names the last one tried.
+    """
+    error: OSError | None = None
+    temp = temp_dir()
+    for base in (shm_dir(settings), temp):
+        if base is None:
+            continue
+        try:
+            free = _free_bytes(base)
+            in_memory = base != temp
+            budget = settings.spool_max_bytes or (min(GIB, free // 4) if in_memory else free // 10)
+            if in_memory and min(budget, free) < _LEAST_BUDGET_BYTES:
+                continue
+            name = f"runicorn-{_uid()}-{os.urandom(8).hex()}"
+            address = Address(
+                run_id=run_id,
+                run_dir=run_dir,
+                storage=storage,
+                path=path,
+                host=host,
+                owner_pid=os.getpid(),
+                opened_at=opened_at,
+                spool=os.path.join(base, name),
+                overflow=os.path.join(temp, f"{name}-overflow"),
+                settings=settings,
+                budget_bytes=budget,
+                overflow_bytes=settings.overflow_max_bytes or _free_bytes(temp) // 10,
+                floor_bytes=min(GIB, free // 4),
+            )
+            lock = _fill(address)
+        except OSError as failure:
+            error = failure
+            continue
+        return address, lock
+    raise error or OSError(f"No directory for the spool: neither shared memory nor {temp} can be used")
+
+
+def _fill(address: Address) -> Lock:
+    os.mkdir(address.spool, 0o700)
+    lock = None
+    try:
+        # First: a spool with an address and without a held owner lock is an orphan that others may adopt.
+        lock = Lock.take(os.path.join(address.spool, OWNER_LOCK))
+        if lock is None:
+            raise OSError(f"the new lock file {address.spool}/{OWNER_LOCK} is held by somebody")
+        _write(os.path.join(address.spool, PLAN), bytes(PLAN_BYTES))
+        ControlPage.create(os.path.join(address.spool, CONTROL))
+        for empty in (SIGTERM_MARK, WRITER_LOG):
+            _write(os.path.join(address.spool, empty), b"")
+        # Last: a spool with an address is whole.
+        _write(os.path.join(address.spool, ADDRESS), msgspec.json.encode(address))
+    except OSError:
+        if lock is not None:
+            lock.release()
+        remove(address.spool)
+        raise
+    return lock
+
+
+def read_address(spool: str) -> Address:
+    """Read where a spool belongs, after a look at who made it.
+
+    Raises:
+        OSError: it is not there, or not private to this user: records in it could be somebody else's.
+        ValueError: its address is damaged.
+    """
+    check_private(spool)
+    with open(os.path.join(spool, ADDRESS), "rb") as file:
+        return msgspec.json.decode(file.read(), type=Address)
+
+
+def check_private(directory: str) -> None:
+    """Make sure that a directory is ours alone.
+
+    Raises:
+        PermissionError: it is a link, belongs to another user, or others may enter it.
+        FileNotFoundError: it is not there.
+    """
+    status = os.lstat(directory)
+    if sys.platform == "win32":  # the temp directory is the user's own; modes say nothing
+        return
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != _uid() or status.st_mode & 0o077:
+        raise PermissionError(
+            f"{directory} is not a directory that only this user can enter. Nothing was read from it or "
+            "written to it. Find out who made it, and remove it."
+        )
+
+
+def open_overflow(address: Address) -> None:
+    """Make the second place, or find it made by another process of the run.
+
+    Raises:
+        OSError: it cannot be made, or is not ours.
+    """
+    try:
+        os.mkdir(address.overflow, 0o700)
+    except FileExistsError:
+        check_private(address.overflow)
+
+
+def room_for(address: Address, control: ControlPage, place: int, size_bytes: int) -> bool:
+    """Whether a place's budget has room for another segment, and its neighbours keep theirs."""
+    budget = address.budget_bytes if place == PRIMARY else address.overflow_bytes
+    if control.used_bytes(place) + size_bytes > budget:
+        return False
+    directory = address.spool if place == PRIMARY else os.path.dirname(address.overflow)
+    return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
+
+
+def find(settings: Settings) -> list[str]:
+    """The spools of this user on this host, whole or not."""
+    found = []
+    prefix = f"runicorn-{_uid()}-"
+    for base in (shm_dir(settings), temp_dir()):
+        if base is None:
+            continue
+        try:
+            names = os.listdir(base)
+        except OSError:
+            continue
+        found += [
+            os.path.join(base, name)
+            for name in names
+            if name.startswith(prefix) and not name.endswith("-overflow")
+        ]
+    return sorted(set(found))
+
+
+def remove(directory: str) -> None:
+    """Remove a place and the files in it; what is gone already is gone."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return
+    # The address goes last: a spool without one is a rest that anybody may remove.
+    for name in sorted(names, key=lambda name: name == ADDRESS):
+        try:
+            os.unlink(os.path.join(directory, name))
+        except OSError:
+            continue
+    try:
+        os.rmdir(directory)
+    except OSError:
+        return
+
+
+def shm_dir(settings: Settings) -> str | None:
+    """Where shared memory is a file system; None where it is not (macOS, Windows)."""
+    directory = settings.shm_dir or "/dev/shm"
+    return directory if os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK) else None
+
+
+def temp_dir() -> str:
+    """The temp directory, without importing ``tempfile`` (4 ms) where its rule is simple."""
+    if sys.platform == "win32":
+        import tempfile
+
+        return tempfile.gettempdir()
+    return os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
+
+
+def _free_bytes(directory: str) -> int:
+    if sys.platform == "win32":
+        import shutil
+
+        return shutil.disk_usage(directory).free
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
+def _uid() -> int:
+    return os.geteuid() if sys.platform != "win32" else 0
+
+
+def _write(path: str, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.write(fd, content[written:])
+    finally:
+        os.close(fd)

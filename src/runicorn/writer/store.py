@@ -1,0 +1,269 @@
+"""From a batch of records to the run's files: each exactly once, whatever fails or dies in between."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from runicorn import rundir
+from runicorn.rundir import RunDir
+from runicorn.writer import scan
+from runicorn.writer.crashpoints import crash_point
+from runicorn.writer.lines import add_metrics, add_text
+from runicorn.writer.plan import Plan, PlanFile
+from runicorn.writer.records import Config, End, Lost, Metrics, Primary, Summary, Text, decode
+from runicorn.writer.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runicorn.writer.control import ControlPage
+    from runicorn.writer.records import Hello
+    from runicorn.writer.tail import Piece, Tail
+
+_Result = TypeVar("_Result")
+_FIRST_RETRY_S = 0.05
+_MOST_TROUBLES = 20
+
+
+class GaveUpError(Exception):
+    """Storing has failed for so long that nobody waits for it any more; the spool stays for a later writer."""
+
+
+class Store:
+    """Owns the files of a run while the writer lives.
+
+    Args:
+        run_dir: the open run directory.
+        plan_file: where the write-ahead plan goes.
+        tail: where the records come from.
+        control: where progress and trouble are published.
+        retry_max_s: longest pause between two tries to store.
+        patience: asked at each failed try, with the seconds since the first one; False = give up.
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDir,
+        plan_file: PlanFile,
+        tail: Tail,
+        control: ControlPage,
+        *,
+        retry_max_s: float,
+        patience: Callable[[float], bool],
+    ) -> None:
+        self._run_dir = run_dir
+        self._plan_file = plan_file
+        self._tail = tail
+        self._control = control
+        self._retry_max_s = retry_max_s
+        self._patience = patience
+        self._sequence = 0
+        self._summary: dict[str, Any] = {}
+        self._summary_changed = False
+        self._assets: dict[str, Any] | None = None
+        self._assets_changed = False
+        self._written_best: dict[str, Any] = {}
+        self.troubles: list[dict[str, Any]] = []
+        self.tally = Tally()
+
+    def recover(self) -> None:
+        """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
+        self._summary = self._read_or_set_aside(rundir.SUMMARY)
+        plan = self._plan_file.read()
+        if plan is None:
+            self._resume_best()
+            for name in (rundir.EVENTS, rundir.LOGS):
+                self.insist(lambda name=name: self._run_dir.end_torn_line(name))  # type: ignore[misc]
+            return
+        self.tally = plan.tally
+        self._sequence = plan.sequence
+        pieces = self._tail.restore(plan.segments)
+        self._write(plan, pieces, recovering=True)
+
+    def store(self, pieces: list[Piece]) -> None:
+        """Store a batch; when this returns, a crash neither loses nor doubles any of it."""
+        names = {rundir.LOGS} | {rundir.events_name(piece.hello.rank) for piece in pieces}
+        sizes = {name: self.insist(lambda name=name: self._run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
+        finished = [each for each in self._tail.finished() if each.start == each.reader.position]
+        self._sequence += 1
+        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally)
+        self.insist(lambda: self._plan_file.write(plan))
+        crash_point("planned")
+        # The plan in place says that these are finished, so their going cannot be misread.
+        self._tail.drop(finished)
+        self._write(plan, pieces, recovering=False)
+
+    def _write(self, plan: Plan, pieces: list[Piece], *, recovering: bool) -> None:
+        blobs: dict[str, bytearray] = {rundir.LOGS: bytearray()}
+        for piece in pieces:
+            blob = blobs.setdefault(rundir.events_name(piece.hello.rank), bytearray())
+            self._build(piece, blob, blobs[rundir.LOGS], plan.sizes)
+        for name, blob in blobs.items():
+            written = 0
+            if recovering and blob:
+                size = self.insist(lambda name=name: self._run_dir.size_bytes(name))  # type: ignore[misc]
+                written = min(max(0, size - plan.sizes.get(name, 0)), len(blob))
+            self._append(name, memoryview(blob)[written:])
+        crash_point("appended")
+        if self._summary_changed:
+            self.write_summary()
+        if self._assets_changed:
+            self.insist(lambda: self._run_dir.replace(rundir.ASSETS, self._assets or {}))
+            self._assets_changed = False
+        self._tail.advance()
+        self._control.report(self.tally.records, 0, self.tally.last_step or 0)
+        crash_point("stored")
+
+    def _build(self, piece: Piece, events: bytearray, logs: bytearray, sizes: dict[str, int]) -> None:
+        hello, tally = piece.hello, self.tally
+        owner = not hello.joined and not hello.rank
+        highest = tally.last_step
+        for payload in piece.payloads:
+            try:
+                record = decode(payload)
+            except msgspec.DecodeError:  # its checksum was right: another version of this package wrote it
+                tally.damaged_bytes += len(payload)
+                continue
+            if type(record) is not Metrics:
+                self._apply(record, hello, events, logs, sizes)
+                continue
+            step = record.step
+            primary = tally.primary
+            if primary is not None and primary.name in record.data:
+                tally.see_value(record.data[primary.name], step)
+            if owner and (highest is None or step > highest):
+                highest = step
+            tally.records += 1
+            tally.last_time = record.time
+            add_metrics(record, hello, events)
+        tally.last_step = highest
+
+    def _apply(
+        self, record: Any, hello: Hello, events: bytearray, logs: bytearray, sizes: dict[str, int]
+    ) -> None:
+        tally = self.tally
+        if isinstance(record, Text):
+            add_text(record, logs)
+        elif isinstance(record, Summary):
+            self._summary.update(record.update)
+            self._summary_changed = True
+        elif isinstance(record, Config):
+            self._config().update(record.update)
+            self._assets_changed = True
+        elif isinstance(record, Primary):
+            self._set_primary(record, events, sizes.get(rundir.events_name(hello.rank), 0))
+            return
+        elif isinstance(record, Lost):
+            tally.lost_records += record.records
+            return
+        elif isinstance(record, End):
+            tally.end = record
+            return
+        else:
+            return
+        tally.records += 1
+
+    def _set_primary(self, primary: Primary, events: bytearray, stop_bytes: int) -> None:
+        tally = self.tally
+        if tally.primary == primary:
+            return
+        tally.set_primary(primary)
+        self._summary_changed = True
+        # Values logged before count too: those on disk before this batch, then those of the batch so far.
+        fd = self._run_dir.open_for_reading(rundir.EVENTS)
+        if fd is not None:
+            try:
+                for value, step in scan.values_of(scan.lines_of(fd, stop_bytes), primary.name):
+                    tally.see_value(value, step)
+            finally:
+                os.close(fd)
+        for value, step in scan.values_of(bytes(events).split(b"\n"), primary.name):
+            tally.see_value(value, step)
+
+    def refresh_best(self) -> None:
+        """Write the best metric into ``summary.json`` where it has changed since the last time."""
+        if self.tally.best() != self._written_best:
+            self.write_summary()
+
+    def write_summary(self) -> None:
+        """Write ``summary.json``: what the user gave, and the best metric."""
+        best = self.tally.best()
+        if best or self.tally.primary is not None:
+            for name in ("best_metric_value", "best_metric_name", "best_metric_step", "best_metric_mode"):
+                self._summary.pop(name, None)
+        self._summary.update(best)
+        if self._summary:
+            self.insist(lambda: self._run_dir.replace(rundir.SUMMARY, self._summary))
+        self._summary_changed = False
+        self._written_best = best
+
+    def sync(self) -> None:
+        """Make everything that was appended durable."""
+        self.insist(self._run_dir.sync)
+
+    def insist(self, action: Callable[[], _Result]) -> _Result:
+        """Do something to storage until it succeeds; trouble is reported once, and recorded.
+
+        Raises:
+            GaveUpError: it has failed for so long that patience has run out.
+        """
+        since: float | None = None
+        pause_s = _FIRST_RETRY_S
+        while True:
+            try:
+                result = action()
+            except OSError as error:
+                if since is None:
+                    since = time.monotonic()
+                    self._report(error)
+                if not self._patience(time.monotonic() - since):
+                    raise GaveUpError(str(error)) from error
+                self._control.beat()
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._retry_max_s)
+            else:
+                if since is not None and self.troubles:
+                    self.troubles[-1]["until"] = time.time()
+                return result
+
+    def _append(self, name: str, left: memoryview) -> None:
+        while left:
+            taken = self.insist(lambda left=left: self._run_dir.append(name, left))  # type: ignore[misc]
+            crash_point("appending")
+            left = left[taken:]
+
+    def _report(self, error: OSError) -> None:
+        message = f"{error.strerror or error} ({self._run_dir.path})"
+        if len(self.troubles) < _MOST_TROUBLES:
+            self.troubles.append({"time": time.time(), "error": message})
+        self._control.put_message(message)
+
+    def _config(self) -> dict[str, Any]:
+        if self._assets is None:
+            self._assets = {**rundir.EMPTY_ASSETS, **self._read_or_set_aside(rundir.ASSETS)}
+        config = self._assets.get("config")
+        if not isinstance(config, dict):
+            config = self._assets["config"] = {}
+        return config
+
+    def _read_or_set_aside(self, name: str) -> dict[str, Any]:
+        """The content of a JSON file; one that cannot be read gets another name, and stays."""
+        try:
+            return self.insist(lambda: self._run_dir.read(name))
+        except ValueError:
+            self.insist(lambda: self._run_dir.rename(name, f"{name}.damaged"))
+            self.troubles.append({"time": time.time(), "error": f"{name} was not JSON: kept as {name}.damaged"})
+            return {}
+
+    def _resume_best(self) -> None:
+        name, mode = self._summary.get("best_metric_name"), self._summary.get("best_metric_mode")
+        value, step = self._summary.get("best_metric_value"), self._summary.get("best_metric_step")
+        if isinstance(name, str) and mode in {"max", "min"}:
+            self.tally.set_primary(Primary(name, mode))
+            if isinstance(value, (int, float)) and isinstance(step, int):
+                self.tally.see_value(value, step)
+        self._written_best = self.tally.best()

@@ -1,0 +1,262 @@
+"""The reading end of the queue: follows every segment of every producer in both places of the spool."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from runicorn.locks import Probe
+from runicorn.writer import spool
+from runicorn.writer.control import ControlPage
+from runicorn.writer.plan import SegmentRange
+from runicorn.writer.records import Hello, decode
+from runicorn.writer.segment import HEADER_BYTES, SegmentReader
+
+PROBE_INTERVAL_S = 0.5
+
+
+class Piece(NamedTuple):
+    """Whole frames of one segment, in order."""
+
+    hello: Hello
+    payloads: list[bytes]
+
+
+class Followed:
+    """One segment and how far it has been read."""
+
+    def __init__(self, place: int, name: str, fd: int, size_bytes: int) -> None:
+        self.place = place
+        self.name = name
+        self.file_bytes = size_bytes
+        self.reader = SegmentReader(fd)
+        self.hello: Hello | None = None
+        self.start = HEADER_BYTES  # of the current batch
+        self.finished = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether header and hello are there."""
+        if self.hello is None and self.reader.valid:
+            first = self.reader.read_first()
+            if first is not None:
+                hello = decode(first)
+                self.hello = hello if isinstance(hello, Hello) else None
+                self.start = max(self.start, self.reader.position)
+        return self.hello is not None
+
+
+class Producer:
+    """One producing process: its segments in order, and whether it lives."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.segments: dict[str, Followed] = {}
+        self.dead = False
+        self._probe: Probe | None = None
+        self._probed_at = 0.0
+
+    def open_probe(self, paths: list[str]) -> None:
+        """Hold its lock file open, while it has a name."""
+        for path in paths:
+            if self._probe is None:
+                try:
+                    self._probe = Probe(path)
+                except OSError:
+                    continue
+
+    def look(self, *, at_once: bool) -> None:
+        """Find out whether it is dead; not more often than needed."""
+        now = time.monotonic()
+        if self.dead or (not at_once and now - self._probed_at < PROBE_INTERVAL_S):
+            return
+        self._probed_at = now
+        if self._probe is not None:
+            self.dead = not self._probe.is_held()
+        else:  # its lock file had lost its name before we saw it: the process id is all there is
+            import psutil
+
+            self.dead = not psutil.pid_exists(int(self.name.partition(".")[0], 16))
+
+    def close(self) -> None:
+        """Give the probe back."""
+        if self._probe is not None:
+            self._probe.close()
+
+
+class Tail:
+    """All segments of a spool.
+
+    It holds them open and reads by descriptor: the spool may go by name at any time (systemd's RemoveIPC,
+    a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
+    """
+
+    def __init__(self, address: spool.Address, control: ControlPage) -> None:
+        self._places = (address.spool, address.overflow)
+        self._control = control
+        self._producers: dict[str, Producer] = {}
+        self._dropped: set[tuple[int, str]] = set()
+        self.torn_bytes = 0
+
+    def restore(self, ranges: list[SegmentRange]) -> list[Piece]:
+        """Take up a plan's segments where it stood before the batch, and read that batch again."""
+        self.scan()
+        pieces = []
+        for item in ranges:
+            followed = self._find(item)
+            if followed is None:
+                if item.stop > item.start:
+                    raise FileNotFoundError(
+                        f"segment {item.name} of the plan is gone: {item.stop - item.start} bytes of records "
+                        "that were being stored when the writer died cannot be read again"
+                    )
+                self._dropped.add((item.place, item.name))
+                continue
+            followed.reader.position = item.start
+            if followed.ready and item.stop > item.start:
+                payloads = followed.reader.read_range(item.start, item.stop)
+                assert followed.hello is not None  # noqa: S101 - for the type checker: it is ready
+                pieces.append(Piece(followed.hello, payloads))
+            followed.start = item.start
+            followed.reader.position = max(item.stop, followed.reader.position)
+            followed.finished = item.finished
+        return pieces
+
+    def scan(self) -> None:
+        """Take up segments that have appeared."""
+        for place, directory in enumerate(self._places):
+            try:
+                names = os.listdir(directory)
+            except OSError:
+                continue
+            for name in names:
+                if name.endswith(spool.SEGMENT_SUFFIX) and (place, name) not in self._dropped:
+                    self._take_up(place, name)
+
+    def _take_up(self, place: int, name: str) -> None:
+        producer_name = name.rpartition("-")[0]
+        producer = self._producers.get(producer_name)
+        if producer is not None and name in producer.segments:
+            return
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            fd = os.open(os.path.join(self._places[place], name), flags)
+        except OSError:  # gone, or out of descriptors: the next scan looks again
+            return
+        if producer is None:
+            producer = self._producers[producer_name] = Producer(producer_name)
+        producer.open_probe([os.path.join(at, producer_name + spool.LOCK_SUFFIX) for at in self._places])
+        producer.segments[name] = Followed(place, name, fd, os.fstat(fd).st_size)
+        # By number: a producer's records are in the order of its segments.
+        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
+
+    def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
+        """Read what is new, about ``limit_bytes`` of it; ``probe`` asks at once who is dead."""
+        self.scan()
+        pieces: list[Piece] = []
+        left = limit_bytes
+        for name in list(self._producers):
+            if left <= 0:
+                # Who came last in this batch comes first in the next.
+                self._producers[name] = self._producers.pop(name)
+                continue
+            left -= self._collect_from(self._producers[name], left, pieces, probe=probe)
+        return pieces
+
+    def _collect_from(self, producer: Producer, limit_bytes: int, pieces: list[Piece], *, probe: bool) -> int:
+        taken = 0
+        for followed in producer.segments.values():
+            if followed.finished:
+                continue
+            if taken >= limit_bytes:
+                break
+            payloads: list[bytes] = []
+            if followed.ready:
+                payloads = followed.reader.read(limit_bytes - taken)
+                if not payloads and not followed.reader.sealed:
+                    producer.look(at_once=probe)
+                    if producer.dead:  # what it pushed between our read and its death
+                        payloads = followed.reader.read(limit_bytes - taken)
+            else:
+                producer.look(at_once=probe)
+            if payloads:
+                assert followed.hello is not None  # noqa: S101 - for the type checker: it is ready
+                pieces.append(Piece(followed.hello, payloads))
+                taken += followed.reader.position - followed.start
+            if followed.reader.sealed:
+                followed.finished = True
+            elif producer.dead and not payloads:
+                # Nothing more can come. What is left is a torn frame, whose log() never returned.
+                followed.finished = True
+                self.torn_bytes += followed.reader.torn
+            else:
+                break
+        return taken
+
+    def ranges(self) -> list[SegmentRange]:
+        """Every segment that is followed, with what the current batch has of it."""
+        return [
+            SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished)
+            for producer in self._producers.values()
+            for each in producer.segments.values()
+        ] + [SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(self._dropped)]
+
+    def finished(self) -> list[Followed]:
+        """Segments that have been read to their end."""
+        return [
+            each
+            for producer in self._producers.values()
+            for each in producer.segments.values()
+            if each.finished
+        ]
+
+    def advance(self) -> None:
+        """The batch is stored: what follows begins where it ended."""
+        for producer in self._producers.values():
+            for each in producer.segments.values():
+                each.start = each.reader.position
+
+    def drop(self, segments: list[Followed]) -> None:
+        """Remove segments that are stored; the plan in place must say that they are finished."""
+        for place, name in list(self._dropped):
+            _unlink(os.path.join(self._places[place], name))
+        self._dropped.clear()
+        for each in segments:
+            producer = self._producers[each.name.rpartition("-")[0]]
+            del producer.segments[each.name]
+            each.reader.close()
+            _unlink(os.path.join(self._places[each.place], each.name))
+            self._dropped.add((each.place, each.name))
+            self._control.add_dropped(each.place, each.file_bytes)
+
+    def unread_bytes(self) -> int:
+        """How much of the followed segments has not been read: an upper bound of the backlog."""
+        return sum(
+            each.file_bytes - each.reader.position
+            for producer in self._producers.values()
+            for each in producer.segments.values()
+            if not each.finished
+        )
+
+    def living(self) -> int:
+        """How many producers live, or have left something unread; asks the kernel, and forgets the rest."""
+        for producer in list(self._producers.values()):
+            producer.look(at_once=True)
+            if producer.dead and not producer.segments:
+                del self._producers[producer.name]
+                producer.close()
+                for at in self._places:
+                    _unlink(os.path.join(at, producer.name + spool.LOCK_SUFFIX))
+        return len(self._producers)
+
+    def _find(self, item: SegmentRange) -> Followed | None:
+        producer = self._producers.get(item.name.rpartition("-")[0])
+        return producer.segments.get(item.name) if producer is not None else None
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        return

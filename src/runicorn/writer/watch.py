@@ -1,0 +1,82 @@
+"""The owner's eye on the writer: is it alive, does another one have to be started, is storing in trouble?"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from runicorn import locks
+from runicorn.writer import launch, spool
+
+if TYPE_CHECKING:
+    from runicorn.refusals import Refusals
+    from runicorn.writer.control import ControlPage
+
+_MOST_FAILED_STARTS = 4
+
+
+class Watch:
+    """Looks at the heartbeat, and probes the writer's lock only where that stands still.
+
+    An old heartbeat and a held lock is a writer that is stalled or stopped: nothing is started then.
+    """
+
+    def __init__(self, address: spool.Address, control: ControlPage, refusals: Refusals) -> None:
+        self._address = address
+        self._control = control
+        self._refusals = refusals
+        self._lock_path = os.path.join(address.spool, spool.WRITER_LOCK)
+        self._beat = control.heartbeat
+        self._since_s = time.monotonic()
+        self._troubles = control.troubles
+        self._failed_starts = 0
+        self.in_process = False
+        """No writer process can be had: the records wait in the spool for ``finish()``."""
+
+    def start(self) -> None:
+        """Start a writer and do not wait for it."""
+        self._since_s = time.monotonic()
+        if not launch.can_launch():
+            self._go_in_process("this program has no Python interpreter of its own to start one with")
+            return
+        try:
+            launch.launch(self._address.spool)
+        except OSError as error:
+            self._failed_starts += 1
+            if self._failed_starts >= _MOST_FAILED_STARTS:
+                self._go_in_process(str(error))
+
+    def look(self) -> None:
+        """Start another writer where the last one has died; pass on what it says about storing."""
+        now = time.monotonic()
+        beat = self._control.heartbeat
+        if beat != self._beat:
+            self._beat, self._since_s, self._failed_starts = beat, now, 0
+        elif now - self._since_s >= self._address.settings.writer_restart_after_s and not self.in_process:
+            self._since_s = now
+            if not self.is_writer_alive() and not self._control.done:
+                self._failed_starts += 1
+                if self._failed_starts > _MOST_FAILED_STARTS:
+                    self._go_in_process("every one that was started has died")
+                else:
+                    self.start()
+        if self._control.troubles != self._troubles:
+            self._troubles = self._control.troubles
+            self._refusals.warn(
+                "storage",
+                f"Storing fails: {self._control.message}. Records are kept in the spool {self._address.spool} "
+                "and storing is tried again; make room, or give access, and nothing is lost.",
+            )
+
+    def is_writer_alive(self) -> bool:
+        """Whether a process holds the writer's lock."""
+        return locks.is_held(self._lock_path)
+
+    def _go_in_process(self, why: str) -> None:
+        self.in_process = True
+        self._refusals.warn(
+            "in process",
+            f"No writer process could be started: {why}. Records are kept in the spool {self._address.spool} "
+            "and are stored by finish(), or when the interpreter ends.",
+        )

@@ -1,0 +1,262 @@
+"""The writer's loop: look, read, store, until the run has ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from runicorn import rundir
+from runicorn.locks import Lock, Probe
+from runicorn.rundir import RunDir
+from runicorn.writer import ending, spool
+from runicorn.writer.control import ControlPage
+from runicorn.writer.crashpoints import crash_point
+from runicorn.writer.database import DatabaseRow
+from runicorn.writer.plan import PlanFile
+from runicorn.writer.records import End
+from runicorn.writer.store import GaveUpError, Store
+from runicorn.writer.tail import Tail
+
+OWNER_PROBE_S = 0.25
+CLOSING_PAUSE_S = 0.001
+_LOCK_TRIES = 25
+
+
+class Writer:
+    """Serves one spool. Whoever runs it holds the spool's writer lock.
+
+    Args:
+        address: what the spool belongs to.
+    """
+
+    def __init__(self, address: spool.Address) -> None:
+        self._address = address
+        self._settings = address.settings
+        self._control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+        self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
+        self._owner_probed_at = 0.0
+        self._owner_gone = False
+        self._found_owner_gone = not self._owner.is_held()
+        self._tail = Tail(address, self._control)
+        self._run_dir = self._open_run_dir()
+        self._store = Store(
+            self._run_dir,
+            PlanFile(os.path.join(address.spool, spool.PLAN)),
+            self._tail,
+            self._control,
+            retry_max_s=self._settings.retry_max_s,
+            patience=self._is_waited_for,
+        )
+        self._database = DatabaseRow(address.storage)
+        self._synced_at = self._summarised_at = time.monotonic()
+        self.terminated = False
+
+    def run(self) -> None:
+        """Store until the run has ended, end it, and remove the spool.
+
+        Raises:
+            GaveUpError: storage has failed for too long with nobody left to wait; the spool stays.
+        """
+        self._store.recover()
+        self._tell_database({"status": "running"})
+        pause_s = self._settings.tick_s
+        while True:
+            self._control.beat()
+            busy = self._store_what_is_there()
+            end = self._end()
+            if end is not None:
+                self._close(end)
+                return
+            self._keep_durable()
+            if busy:
+                pause_s = self._settings.tick_s
+                continue
+            time.sleep(self._settings.tick_s if self.terminated else pause_s)
+            pause_s = min(pause_s * 1.5, self._settings.idle_tick_s)
+
+    def on_sigterm(self, _signal: int, _frame: Any) -> None:
+        """A scheduler ends the job: store faster, and know why the owner will be gone."""
+        self.terminated = True
+        self._synced_at = 0.0
+
+    def _store_what_is_there(self, *, probe: bool = False) -> bool:
+        """Store one batch; True = there was so much that there is more."""
+        pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
+        if pieces or self._tail.finished():
+            self._store.store(pieces)
+        return sum(map(len, (piece.payloads for piece in pieces))) > 0 and self._is_behind(pieces)
+
+    def _is_behind(self, pieces: list[Any]) -> bool:
+        return sum(sum(map(len, piece.payloads)) for piece in pieces) >= self._settings.batch_bytes // 2
+
+    def _end(self) -> End | None:
+        """How the run has ended; None while it goes on."""
+        end = self._store.tally.end
+        if end is not None and not end.lingering:
+            return end
+        if end is None and not self._is_owner_gone():
+            return None
+        others = self._tail.living()
+        self._control.set_others(others)
+        # Closed without an end: the run is being resumed, and what is left of this session is not waited for.
+        resumed = self._control.closed[0] and end is None
+        if others and not resumed:
+            return None
+        # Between our last read and a producer's death it may have pushed: read once more, after the probe.
+        if self._store_what_is_there(probe=True) or (self._tail.living() and not resumed):
+            return None
+        return self._store.tally.end or ending.without_goodbye(
+            now=self._time_of_death(),
+            sigterm_mark=os.path.join(self._address.spool, spool.SIGTERM_MARK),
+            writer_got_sigterm=self.terminated,
+        )
+
+    def _time_of_death(self) -> float:
+        # Found dead: the last sign of life says more than the time of the finding.
+        if self._found_owner_gone:
+            return max(self._store.tally.last_time, self._address.opened_at)
+        return time.time()
+
+    def _is_owner_gone(self) -> bool:
+        now = time.monotonic()
+        if not self._owner_gone and now - self._owner_probed_at >= OWNER_PROBE_S:
+            self._owner_probed_at = now
+            self._owner_gone = not self._owner.is_held()
+        return self._owner_gone
+
+    def _is_waited_for(self, failing_s: float) -> bool:
+        """Whether storing shall be tried again: for ever while the owner lives."""
+        limit_s = self._settings.finish_timeout_s
+        return not self._is_owner_gone() or limit_s == 0 or failing_s < limit_s
+
+    def _close(self, end: End) -> None:
+        """Refuse what starts from now on, store what came before, write how the run ended."""
+        self._control.close_run()
+        # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
+        time.sleep(CLOSING_PAUSE_S)
+        crash_point("closing")
+        while True:
+            pieces = self._tail.collect(self._settings.batch_bytes, probe=True)
+            if not pieces:
+                break
+            self._store.store(pieces)
+            self._control.beat()
+        self._store.write_summary()
+        self._store.sync()
+        crash_point("synced")
+        final = self._final_status(end)
+        self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
+        self._tell_database(final)
+        crash_point("status")
+        self._store.insist(lambda: self._run_dir.remove(rundir.spool_pointer(self._address.host)))
+        self._database.settle(self._settings.database_wait_s)
+        self._control.set_done()
+        crash_point("done")
+        spool.remove(self._address.overflow)
+        spool.remove(self._address.spool)
+
+    def _final_status(self, end: End) -> dict[str, Any]:
+        tally = self._store.tally
+        status: dict[str, Any] = {"status": end.status}
+        before = self._read(rundir.STATUS)
+        status["started_at"] = before.get("started_at", self._address.opened_at)
+        status["ended_at"] = end.time
+        if end.reason:
+            status["exit_reason"] = end.reason
+        last_step = max(
+            (step for step in (before.get("last_step"), tally.last_step) if isinstance(step, int)), default=None
+        )
+        if last_step is not None:
+            status["last_step"] = last_step
+        if tally.lost_records:
+            status["lost_records"] = tally.lost_records
+        if tally.damaged_bytes:
+            status["damaged_bytes"] = tally.damaged_bytes
+        if self._store.troubles:
+            status["storage_errors"] = self._store.troubles
+        return status
+
+    def _keep_durable(self) -> None:
+        now = time.monotonic()
+        if now - self._synced_at >= self._settings.fsync_interval_s:
+            self._store.sync()
+            self._synced_at = now
+        if now - self._summarised_at >= self._settings.summary_interval_s:
+            best = self._store.tally.best()
+            self._store.refresh_best()
+            self._summarised_at = now
+            if best:
+                self._tell_database({"status": "running"})
+
+    def _tell_database(self, status: dict[str, Any]) -> None:
+        if not self._database.exists():
+            return
+        meta = self._read(rundir.META)
+        fields = ("path", "alias", "created_at", "pid", "python", "platform", "hostname", "workspace_root")
+        self._database.tell(
+            {
+                **{name: meta.get(name) for name in fields},
+                **{name: status.get(name) for name in ("status", "ended_at", "exit_reason")},
+                **self._store.tally.best(),
+                "id": self._address.run_id,
+                "run_dir": self._address.run_dir,
+                "started_at": status.get("started_at", self._address.opened_at),
+            }
+        )
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return self._store.insist(lambda: self._run_dir.read(name))
+        except ValueError:
+            return {}
+
+    def _open_run_dir(self) -> RunDir:
+        while True:
+            try:
+                return RunDir(self._address.run_dir)
+            except OSError as error:
+                self._control.put_message(f"{error.strerror or error} ({self._address.run_dir})")
+                self._control.beat()
+                time.sleep(self._settings.retry_max_s)
+
+
+def serve(spool_path: str, *, handle_signals: bool) -> bool:
+    """Be the writer of a spool until its run has ended.
+
+    Args:
+        spool_path: the spool.
+        handle_signals: whether this process is the writer's own (else it is a training process that digests
+            its spool itself, whose signals are its own business).
+
+    Returns:
+        False where another process is this spool's writer already.
+    """
+    lock = take_writer_lock(spool_path)
+    if lock is None:
+        return False
+    try:
+        address = spool.read_address(spool_path)
+        writer = Writer(address)
+        if handle_signals:
+            signal.signal(signal.SIGTERM, writer.on_sigterm)
+        writer.run()
+    except GaveUpError as error:
+        print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log
+    finally:
+        lock.release()
+    return True
+
+
+def take_writer_lock(spool_path: str) -> Lock | None:
+    """Take the lock; somebody who merely probes it holds it for some microseconds, so try for half a second."""
+    path = os.path.join(spool_path, spool.WRITER_LOCK)
+    for _ in range(_LOCK_TRIES):
+        if not os.path.isdir(spool_path):
+            return None
+        lock = Lock.take(path)
+        if lock is not None:
+            return lock
+        time.sleep(0.02)
+    return None
