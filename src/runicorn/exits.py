@@ -101,7 +101,7 @@ def unmark_sigterm() -> None:
 
 def _unmark_child() -> None:
     # A worker that its parent ends by SIGTERM is no sign that the parent was ended.
-    global _mark_path, _marked_pid  # noqa: PLW0603 - one mark per process
+    global _mark_path, _marked_pid
     if _mark_fd >= 0:
         _point_mark_at(os.devnull)
     _mark_path, _marked_pid = "", os.getpid()

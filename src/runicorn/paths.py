@@ -41,7 +41,7 @@ def normalise_path(path: str | None) -> str:
             "segments; write for example 'cv/resnet50/baseline', or '/' for the root."
         )
     if len(normal) > _LONGEST_PATH:
-        raise ValueError(f"init(): path has {len(normal)} characters. {_LONGEST_PATH} is the most: write a shorter one.")
+        raise ValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
     return normal
 
 
@@ -53,7 +53,8 @@ def check_run_id(run_id: str) -> str:
         ValueError: it could not be the name of a directory of ours.
     """
     if not isinstance(run_id, str):
-        raise TypeError(f"init(): run_id={run_id!r} is a {type(run_id).__name__}. Write a string, or None for a new id.")
+        kind = type(run_id).__name__
+        raise TypeError(f"init(): run_id={run_id!r} is a {kind}. Write a string, or None for a new id.")
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(
             f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-' and '.', and "
@@ -74,7 +75,8 @@ def storage_root(storage: Any) -> str:
         TypeError: ``storage`` is neither a path nor None.
     """
     if storage is not None and not isinstance(storage, (str, os.PathLike)):
-        raise TypeError(f"init(): storage={storage!r} is a {type(storage).__name__}. Write a directory's path, or None.")
+        kind = type(storage).__name__
+        raise TypeError(f"init(): storage={storage!r} is a {kind}. Write a directory's path, or None.")
     given = os.fspath(storage) if storage is not None else ""
     if isinstance(given, bytes):
         given = os.fsdecode(given)

@@ -8,7 +8,6 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn import active, exits, paths, rundir, statuses
-from runicorn.refusals import Refusals
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
     AS_THEY_ARE,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from runicorn.refusals import Refusals
     from runicorn.writer.spool import Address
 
 _are_known = known_names.issuperset
@@ -68,7 +68,7 @@ class Run:
         self._session = session
         self._refusals = refusals
         self._queue = session.queue
-        self._ending: dict[str, tuple[str]] = {}
+        self._ending: dict[str, tuple[str, str | None]] = {}
         # Outside this span of the wall clock log() looks at the writer: a clock set back must not end the looks.
         self._looked_at = 0.0
         self._look_at = 0.0
@@ -370,13 +370,11 @@ class Run:
 
     def _step(self, step: Any) -> int:
         """An explicit step that is not a plain int; the auto step where it is none."""
+        number: int | None
         try:
             number = operator.index(step)
         except TypeError:
-            try:
-                number = operator.index(step.item())
-            except (AttributeError, TypeError, ValueError):
-                number = _integral(step)
+            number = _integral(step)
         if number is not None and LOWEST_INT <= number <= HIGHEST_INT:
             self.global_step = number
             return number
@@ -387,8 +385,8 @@ class Run:
                 "The metrics of the call were stored at the next step."
             ),
         )
-        self.global_step = number = self.global_step + 1
-        return number
+        self.global_step = following = self.global_step + 1
+        return following
 
     def _config_dict(self, name: str, given: Any) -> Any:
         if not isinstance(given, dict):
@@ -427,41 +425,48 @@ class Run:
 
     def _finish(self, status: str, reason: str | None) -> None:
         # setdefault is atomic: of two threads, or a thread and a signal handler in it, one sets the status.
-        first = self._ending.setdefault("status", (status,))
+        first = self._ending.setdefault("status", (status, reason))
         if first[0] != status:
             self._refusals.warn(
                 ("finish", status),
                 f'finish("{status}") was called after finish("{first[0]}"): the first status stays.',
             )
             return
-        active.ended(self)
         timeout_s = self._session.address.settings.finish_timeout_s
         if self._session.joined:
+            active.ended(self)
             stored = self._session.leave(timeout_s)
         else:
             stored = self._end(End(time(), status, reason), timeout_s)
         if not stored:
+            backlog = self._session.control.backlog_bytes
+            left = f"up to {backlog:,} bytes of records" if backlog else "the last records and the final status"
             self._refusals.warn(
                 "finish timeout",
-                f"finish() has stopped waiting: up to {self._session.control.backlog_bytes:,} bytes of records in "
-                f"{self._session.address.spool} are not stored yet. The writer goes on by itself; if it is gone, "
-                "the next init() in this storage or `runicorn recover` stores them.",
+                f"finish() has stopped waiting: {left} are not stored yet, they are in {self._session.address.spool}. "
+                "The writer goes on by itself; if it is gone, the next init() in this storage or `runicorn recover` "
+                "stores them.",
             )
 
     def _end(self, end: End, timeout_s: float) -> bool:
         try:
-            return self._session.end(end, timeout_s)
+            stored = self._session.end(end, timeout_s)
         except KeyboardInterrupt:  # stops the waiting, not the writer
-            return False
-        finally:
+            stored = False
+        if stored:
+            active.ended(self)
             if not active.open_runs():
                 exits.unmark_sigterm()
+        return stored
 
     def _end_at_exit(self, end: End) -> None:
-        """The interpreter ends and nobody has called ``finish()``."""
-        if self._session.joined or self._ending:
+        """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
+        if self._session.joined:
             return
-        self._ending["status"] = (end.status,)
+        begun = self._ending.get("status")
+        if begun is not None:
+            end = End(end.time, *begun)
+        self._ending["status"] = (end.status, end.reason)
         self._end(end, self._session.address.settings.exit_wait_s)
 
 

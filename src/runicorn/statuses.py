@@ -27,5 +27,7 @@ def normalise_status(status: str) -> str:
     found = _STATUS_OF.get(status.strip().lower())
     if found is None:
         valid = ", ".join(f'"{word}"' for word in _STATUS_OF)
-        raise ValueError(f"finish(): status={status!r} is not a final status. Write one of {valid}. The run is still open.")
+        raise ValueError(
+            f"finish(): status={status!r} is not a final status. Write one of {valid}. The run is still open."
+        )
     return found

@@ -6,7 +6,7 @@ lists, bytes and integer keys as they are.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import enum
 import math
 import operator
@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+
     from collections.abc import Callable, Iterable
 
     from runicorn.refusals import Refusals
@@ -55,25 +56,31 @@ def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
         if name is None:
             continue
         kind = type(value)
-        if kind in AS_THEY_ARE or (kind is int and LOWEST_INT <= value <= HIGHEST_INT):
+        if kind in AS_THEY_ARE:
             cleaned[name] = value
             continue
         try:
-            cleaned[name] = _one_number(value, name, refusals)
-        except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
+            number = (_converters.get(kind) or _find_converter(kind))(value)
+            kind_of_number = type(number)
+            if kind_of_number is int and not LOWEST_INT <= number <= HIGHEST_INT:
+                number = _as_float(number, name, refusals)
+            elif kind_of_number not in _STORED_TYPES:
+                raise TypeError(f"it holds a {kind_of_number.__name__}")  # noqa: TRY301 - as a converter's
+            cleaned[name] = number
+        except (TypeError, ValueError, ArithmeticError) as error:
             refusals.refuse(("value", kind), _not_a_number(name, value, error))
     return cleaned
 
 
 def escape_surrogates(data: dict[str, Scalar]) -> dict[str, Scalar]:
-    """The same with lone surrogates, which UTF-8 cannot carry, written as ``\\udc80``."""
+    r"""The same with lone surrogates, which UTF-8 cannot carry, written as ``\\udc80``."""
     return {
         escape(name): escape(value) if isinstance(value, str) else value for name, value in data.items()
     }
 
 
 def escape(text: str) -> str:
-    """Text with lone surrogates written as ``\\udc80``."""
+    r"""Text with lone surrogates written as ``\\udc80``."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -104,29 +111,10 @@ def _clean_name(name: Any, refusals: Refusals) -> str | None:
     return text
 
 
-_converters: dict[type, Callable[[Any], Any] | None] = {}
+_STORED_TYPES = frozenset({float, int, bool, str})
 
 
-def _one_number(value: Any, name: str, refusals: Refusals) -> Scalar:
-    """The one number that a value carries.
-
-    Raises:
-        TypeError, ValueError, OverflowError, ArithmeticError: it carries none, or several.
-    """
-    kind = type(value)
-    if kind not in _converters:
-        _converters[kind] = _converter_of(kind)
-    convert = _converters[kind]
-    if convert is None:
-        raise TypeError
-    number = convert(value)
-    kind = type(number)
-    if kind is float or kind is bool or kind is str:
-        return number  # type: ignore[no-any-return]
-    if kind is not int:
-        raise TypeError
-    if LOWEST_INT <= number <= HIGHEST_INT:
-        return number  # type: ignore[no-any-return]
+def _as_float(number: int, name: str, refusals: Refusals) -> float:
     as_float = float(number)
     refusals.warn(
         "large int",
@@ -135,29 +123,45 @@ def _one_number(value: Any, name: str, refusals: Refusals) -> Scalar:
     return as_float
 
 
-def _converter_of(kind: type) -> Callable[[Any], Any] | None:
+def _nothing(_value: Any) -> Any:
+    raise TypeError
+
+
+_converters: dict[type, Callable[[Any], Any]] = {int: int}
+"""By type, what turns a value into the one number that it carries; raises where it carries none, or several."""
+
+
+def _find_converter(kind: type) -> Callable[[Any], Any]:
+    convert = _converters[kind] = _converter_of(kind)
+    return convert
+
+
+def _converter_of(kind: type) -> Callable[[Any], Any]:
     for base in (bool, float, int):
         if issubclass(kind, base):
             return base
     if issubclass(kind, str):
         return str.__str__
-    if callable(getattr(kind, "item", None)):  # numpy, torch, JAX; raises for several elements
+    if hasattr(kind, "as_integer_ratio"):  # numpy's floats, seven times as fast as their item(); Decimal, Fraction
+        return float
+    if hasattr(kind, "is_integer"):  # numpy's integers
+        return operator.index
+    if callable(getattr(kind, "item", None)):  # arrays and tensors of numpy, torch, JAX; raises for several elements
         return _item
     if callable(getattr(kind, "numpy", None)):  # TensorFlow
         return lambda value: _item(value.numpy())
     if issubclass(kind, (complex, bytes, bytearray)):
-        return None
+        return _nothing
     if hasattr(kind, "__index__"):
         return operator.index
-    if hasattr(kind, "__float__"):  # Decimal, Fraction
+    if hasattr(kind, "__float__"):
         return float
-    return None
+    return _nothing
 
 
 def _item(value: Any) -> Any:
     number = value.item()
-    # A subclass (a 0-d object array holding a Decimal, say) goes through the gate like anything else.
-    return number if type(number) in {float, int, bool, str} else float(number)
+    return number if type(number) in _STORED_TYPES or not hasattr(number, "__float__") else float(number)
 
 
 def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
@@ -251,7 +255,7 @@ def _plain(value: Any) -> Any:
         return str.__str__(value)
     if isinstance(value, os.PathLike):
         return os.fsdecode(os.fspath(value))
-    if isinstance(value, (datetime.date, datetime.time)):
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
     if isinstance(value, (set, frozenset)):
         try:

@@ -77,8 +77,9 @@ def finish_earlier_session(run_dir: str, host: str, settings: Settings) -> None:
         now = time.monotonic()
         if now - began > limit_s:
             raise TimeoutError(
-                f"init(): what an earlier session of run {address.run_id} left in {address.spool} was not stored within "
-                f"{limit_s:.0f} s. It is still there; nothing was changed. See whether {address.run_dir} can be written."
+                f"init(): what an earlier session of run {address.run_id} left in {address.spool} was not stored "
+                f"within {limit_s:.0f} s. It is still there; nothing was changed. See whether {address.run_dir} can be "
+                "written."
             )
         if now - launched >= _RELAUNCH_S and not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):
             launched = now

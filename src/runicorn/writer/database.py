@@ -30,9 +30,10 @@ ON CONFLICT (id) DO UPDATE SET
     best_metric_step = excluded.best_metric_step, best_metric_mode = excluded.best_metric_mode
 """
 _FIELDS = (
-    "id path alias created_at updated_at status pid python platform hostname run_dir workspace_root started_at "
-    "ended_at exit_reason best_metric_name best_metric_value best_metric_step best_metric_mode"
-).split()
+    *("id", "path", "alias", "created_at", "updated_at", "status", "pid", "python", "platform", "hostname"),
+    *("run_dir", "workspace_root", "started_at", "ended_at", "exit_reason"),
+    *("best_metric_name", "best_metric_value", "best_metric_step", "best_metric_mode"),
+)
 
 
 class DatabaseRow:

@@ -12,6 +12,7 @@ first and a ``queue.py`` beside ``train.py`` never shadows it.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from runicorn.writer import spool
@@ -60,7 +61,8 @@ def launch(spool_path: str) -> None:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
         setsid=True,
-        setsigmask=[],
+        # Held back until the writer has its handler: a SIGTERM to everybody must not kill one that is starting.
+        setsigmask=[signal.SIGTERM],
     )
     try:
         os.waitpid(pid, 0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.writer.records import Hello, Metrics, Text
+if TYPE_CHECKING:
+    from runicorn.writer.records import Hello, Metrics, Text
 
 
 class Event(msgspec.Struct):

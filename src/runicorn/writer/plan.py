@@ -21,7 +21,7 @@ import struct
 import msgspec
 
 from runicorn.writer.segment import adler32
-from runicorn.writer.tally import Tally
+from runicorn.writer.tally import Tally  # noqa: TC001 - msgspec reads the annotations
 
 _slot_header = struct.Struct("<II")
 

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.locks import Lock
 from runicorn.writer import spool
-from runicorn.writer.control import ControlPage
 from runicorn.writer.records import Hello, Lost, encode
 from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from runicorn.writer.control import ControlPage
 
 FAST_FILL_S = 1.0
 RETRY_S = 0.1

@@ -6,11 +6,11 @@ MessagePack and not JSON, because it is exact (NaN, infinities, 64 bit integers)
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, Union
+from typing import Any, TypeAlias
 
 import msgspec
 
-Scalar: TypeAlias = Union[float, int, bool, str, None]
+Scalar: TypeAlias = float | int | bool | str | None
 
 
 class Metrics(msgspec.Struct, array_like=True, tag="m", gc=False):
@@ -79,7 +79,7 @@ class End(msgspec.Struct, array_like=True, tag="e"):
     lingering: bool = False
 
 
-Record: TypeAlias = Union[Metrics, Hello, Text, Summary, Config, Primary, Lost, End]
+Record: TypeAlias = Metrics | Hello | Text | Summary | Config | Primary | Lost | End
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Record).decode

@@ -1,8 +1,8 @@
-"""The format of a segment: an append-only file of frames, written by one process, read by another.
+r"""The format of a segment: an append-only file of frames, written by one process, read by another.
 
 ::
 
-    0   8  magic b"RNCSEG1\\n"; a segment without it is not valid yet
+    0   8  magic b"RNCSEG1\n"; a segment without it is not valid yet
     8   8  u64, size of the file in bytes
     16  .. frames, one after the other, then zeros
 
@@ -214,6 +214,7 @@ class SegmentReader:
         """Read the one frame at ``position`` that is longer than a chunk; 0 if there is none."""
         if len(chunk) < MIN_FRAME_BYTES:
             return 0
+        length: int
         length, expected = unpack_frame_header(chunk, 0)
         whole = FRAME_HEADER_BYTES + length
         if length in {0, SEAL} or whole <= len(chunk):

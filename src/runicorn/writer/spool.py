@@ -129,7 +129,7 @@ def _fill(address: Address) -> Lock:
         # First: a spool with an address and without a held owner lock is an orphan that others may adopt.
         lock = Lock.take(os.path.join(address.spool, OWNER_LOCK))
         if lock is None:
-            raise OSError(f"the new lock file {address.spool}/{OWNER_LOCK} is held by somebody")
+            raise OSError(f"{address.spool}/{OWNER_LOCK}: the new lock is held by somebody")  # noqa: TRY301 - cleaned up below
         _write(os.path.join(address.spool, PLAN), bytes(PLAN_BYTES))
         ControlPage.create(os.path.join(address.spool, CONTROL))
         for empty in (SIGTERM_MARK, WRITER_LOG):
@@ -233,7 +233,7 @@ def remove(directory: str) -> None:
 
 def shm_dir(settings: Settings) -> str | None:
     """Where shared memory is a file system; None where it is not (macOS, Windows)."""
-    directory = settings.shm_dir or "/dev/shm"
+    directory = settings.shm_dir or "/dev/shm"  # noqa: S108 - a random 0700 directory is made in it
     return directory if os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK) else None
 
 
@@ -243,7 +243,7 @@ def temp_dir() -> str:
         import tempfile
 
         return tempfile.gettempdir()
-    return os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
+    return os.path.abspath(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as above
 
 
 def _free_bytes(directory: str) -> int:

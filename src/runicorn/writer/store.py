@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from runicorn import rundir
-from runicorn.rundir import RunDir
 from runicorn.writer import scan
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.lines import add_metrics, add_text
@@ -20,6 +19,7 @@ from runicorn.writer.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runicorn.rundir import RunDir
     from runicorn.writer.control import ControlPage
     from runicorn.writer.records import Hello
     from runicorn.writer.tail import Piece, Tail

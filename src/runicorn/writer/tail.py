@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.locks import Probe
 from runicorn.writer import spool
-from runicorn.writer.control import ControlPage
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
 from runicorn.writer.segment import HEADER_BYTES, SegmentReader
+
+if TYPE_CHECKING:
+    from runicorn.writer.control import ControlPage
 
 PROBE_INTERVAL_S = 0.5
 
@@ -116,7 +118,7 @@ class Tail:
             followed.reader.position = item.start
             if followed.ready and item.stop > item.start:
                 payloads = followed.reader.read_range(item.start, item.stop)
-                assert followed.hello is not None  # noqa: S101 - for the type checker: it is ready
+                assert followed.hello is not None
                 pieces.append(Piece(followed.hello, payloads))
             followed.start = item.start
             followed.reader.position = max(item.stop, followed.reader.position)
@@ -181,7 +183,7 @@ class Tail:
             else:
                 producer.look(at_once=probe)
             if payloads:
-                assert followed.hello is not None  # noqa: S101 - for the type checker: it is ready
+                assert followed.hello is not None
                 pieces.append(Piece(followed.hello, payloads))
                 taken += followed.reader.position - followed.start
             if followed.reader.sealed:

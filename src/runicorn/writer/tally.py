@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runicorn.writer.records import End, Primary
+from runicorn.writer.records import End, Primary  # noqa: TC001 - msgspec reads the annotations
 
 
 class Tally(msgspec.Struct):
@@ -41,7 +41,7 @@ class Tally(msgspec.Struct):
             return
         if value is True or value is False:
             value = int(value)
-        assert self.primary is not None  # noqa: S101 - for the type checker: who calls has looked
+        assert self.primary is not None
         if (
             self.best_value is None
             or (self.primary.mode == "max" and value > self.best_value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runicorn import rundir
 from runicorn.locks import Lock, Probe
@@ -15,9 +15,11 @@ from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.plan import PlanFile
-from runicorn.writer.records import End
 from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
+
+if TYPE_CHECKING:
+    from runicorn.writer.records import End
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
@@ -241,6 +243,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         writer = Writer(address)
         if handle_signals:
             signal.signal(signal.SIGTERM, writer.on_sigterm)
+            if hasattr(signal, "pthread_sigmask"):  # launch has held it back until now
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         writer.run()
     except GaveUpError as error:
         print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log

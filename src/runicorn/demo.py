@@ -1,0 +1,246 @@
+"""`runicorn demo`: a real training job that needs nothing but Python, and what tracking it cost."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import statistics
+import sys
+import time
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import runicorn as rn
+from runicorn import charlm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BATCH = 16
+EVALUATE_EVERY = 50
+"""Steps from one evaluation to the next; the first and the last step are evaluated as well."""
+EVALUATION_WINDOWS = 256
+NOTES = 4
+"""How often in the given time a sample of the model's writing goes to the log and the terminal."""
+SAMPLE = 160
+RECENT = 50
+"""Steps over which the training loss is averaged where one figure is shown."""
+
+PLOT_WIDTH = 72
+PLOT_HEIGHT = 12
+
+FINISHED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(*, storage: str | None = None, seconds: float = 10.0, seed: int = 0) -> int:
+    """Train a small language model on the standard library's sources, track it, and report.
+
+    Args:
+        storage: storage root of the run; None means where `runicorn.init()` stores by default.
+        seconds: how long to train, in seconds.
+        seed: seed of the weights, the batches and the samples.
+
+    Returns:
+        The exit code: 0, or 130 after Ctrl-C (the run is then `interrupted`). Where nothing could
+        be recorded: 2 for a wrong argument, else 1.
+    """
+    if not 0 < seconds < math.inf:
+        return _give_up(f"{seconds} s is no training time. Write for example --seconds 10", MISUSED)
+    try:
+        return _train_and_report(storage, seconds, seed)
+    except KeyboardInterrupt:  # not in the training, which ends in a report
+        print("runicorn demo: interrupted. What was logged before is stored.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _train_and_report(storage: str | None, seconds: float, seed: int) -> int:
+    try:
+        session = Session(charlm.read_standard_library(), seconds=seconds, seed=seed)
+        run = rn.init(path="demo/charlm", storage=storage, alias=f"seed-{seed}")
+    except (OSError, ValueError) as error:
+        return _give_up(str(error), FAILED)
+    if isinstance(run, rn.NoOpRun):
+        return _give_up("tracking is switched off. Unset RUNICORN_ON", FAILED)
+    code = FINISHED
+    try:
+        with run:
+            print(f"Training for {seconds:g} s on Python's standard library; Ctrl-C ends it early.")
+            session.train(run)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    report(run.run_dir, session)
+    return code
+
+
+class Session:
+    """One training job; what it has seen is there for the report, however it ends."""
+
+    def __init__(self, text: charlm.Text, *, seconds: float, seed: int) -> None:
+        self.train_loss = array("d")
+        """Of each step, the first step first."""
+        self.val_loss: list[tuple[int, float]] = []
+        """Step and loss of each evaluation."""
+        self.log_ns = array("q")
+        """What each call of `run.log()` took, in nanoseconds."""
+        self.elapsed_s = 0.0
+        self._text = text
+        self._seconds = seconds
+        self._seed = seed
+        self._model = charlm.CharModel(len(text.characters), seed=seed)
+
+    def train(self, run: rn.Run) -> None:
+        """Take steps until the time is over; the conclusions are stored even if it is cut short."""
+        self._describe(run)
+        try:
+            self._take_steps(run)
+        finally:
+            run.summary(self._conclusions())
+
+    def _take_steps(self, run: rn.Run) -> None:
+        model, text = self._model, self._text
+        draw = random.Random(self._seed)  # noqa: S311 - which text is seen when is no secret
+        held_out = charlm.windows(text.held_out, model.window, EVALUATION_WINDOWS, draw)
+        begun = time.perf_counter()
+        step = notes = 0
+        while self.elapsed_s < self._seconds:
+            step += 1
+            started = time.perf_counter()
+            rate = charlm.learning_rate((started - begun) / self._seconds)
+            batch = charlm.windows(text.train, model.window, BATCH, draw)
+            loss, gradient = model.loss_and_gradient(batch)
+            model.update(gradient, rate)
+            ended = time.perf_counter()
+            self.elapsed_s = ended - begun
+            progress = min(self.elapsed_s / self._seconds, 1.0)
+            metrics = {
+                "train_loss": loss,
+                "lr": rate,
+                "grad_norm": charlm.norm(gradient),
+                "tokens_per_s": BATCH / (ended - started),
+            }
+            if step == 1 or step % EVALUATE_EVERY == 0 or progress == 1.0:
+                metrics["val_loss"] = model.loss(held_out)
+            self._log(run, metrics, step)
+            if int(progress * NOTES) > notes:
+                notes = int(progress * NOTES)
+                self._note(run, held_out[notes])
+
+    def _log(self, run: rn.Run, metrics: dict[str, float], step: int) -> None:
+        started = time.perf_counter_ns()
+        run.log(metrics, step=step)
+        self.log_ns.append(time.perf_counter_ns() - started)
+        self.train_loss.append(metrics["train_loss"])
+        if "val_loss" in metrics:
+            self.val_loss.append((step, metrics["val_loss"]))
+
+    def _describe(self, run: rn.Run) -> None:
+        run.set_primary_metric("val_loss", mode="min")
+        run.log_config(
+            args={"seconds": self._seconds, "seed": self._seed},
+            extra={
+                "model": "one hidden layer over one-hot context, Adagrad",
+                "parameters": self._model.parameters,
+                "context": self._model.context,
+                "batch": BATCH,
+                "train_characters": len(self._text.train),
+                "held_out_characters": len(self._text.held_out),
+                "vocabulary": self._text.characters,
+            },
+        )
+        run.log_text(f"training begins on {self._text.files} files, seed {self._seed}")
+
+    def _note(self, run: rn.Run, prompt: bytes) -> None:
+        step, (_, val_loss) = len(self.train_loss), self.val_loss[-1]
+        draw = random.Random(step)  # noqa: S311 - a sample of text is no secret
+        written = self._model.continuation(prompt, SAMPLE, draw)
+        sample = charlm.decode(written, self._text.characters)
+        line = (
+            f"{self.elapsed_s:5.1f} s  step {step:5}  "
+            f"train_loss {_mean(self.train_loss[-RECENT:]):.2f}  val_loss {val_loss:.2f}"
+        )
+        print(f"{line}\n         it writes: {' '.join(sample.split()):.50}", flush=True)
+        run.log_text(f"{line}\n{sample}")
+
+    def _conclusions(self) -> dict[str, Any]:
+        conclusions: dict[str, Any] = {
+            "steps": len(self.train_loss),
+            "tokens": BATCH * len(self.train_loss),
+            "training_s": round(self.elapsed_s, 3),
+        }
+        if self.val_loss:
+            val_loss = self.val_loss[-1][1]
+            conclusions["final_train_loss"] = _mean(self.train_loss[-RECENT:])
+            conclusions["final_val_loss"] = val_loss
+            conclusions["val_bits_per_character"] = val_loss / math.log(2)
+        return conclusions
+
+
+def report(run_dir: Path, session: Session) -> None:
+    """Print where the run is, what is stored there, and what it took to log it."""
+    print(f"\nRun ({_read_json(run_dir / 'status.json').get('status', 'unknown')}):\n  {run_dir}")
+    print("\nFinal summary (summary.json):")
+    for name, value in _read_json(run_dir / "summary.json").items():
+        print(f"  {name:24}{value:.4f}" if isinstance(value, float) else f"  {name:24}{value}")
+    print(f"\nStored: {_count_lines(run_dir / 'events.jsonl'):,} records in events.jsonl")
+    if session.log_ns:
+        costs = sorted(session.log_ns)
+        median_us = statistics.median(costs) / 1e3
+        p99_us = costs[int(0.99 * (len(costs) - 1))] / 1e3
+        share = sum(costs) / 1e9 / session.elapsed_s
+        print(f"log(): median {median_us:.1f} us, p99 {p99_us:.1f} us, {share:.2%} of the time")
+        print(f"\n{plot(session.train_loss, session.val_loss)}")
+
+
+def plot(train: Sequence[float], val: Sequence[tuple[int, float]]) -> str:
+    """Draw the loss over the steps in plain ASCII, `PLOT_WIDTH` columns wide.
+
+    Args:
+        train: the training loss of each step; at least one.
+        val: step and loss of each evaluation.
+    """
+    margin = "       |"
+    columns = PLOT_WIDTH - len(margin)
+    bins: list[list[float]] = [[] for _ in range(columns)]
+    for index, loss in enumerate(train):
+        bins[index * columns // len(train)].append(loss)
+    marks = [(column, _mean(losses), ".") for column, losses in enumerate(bins) if losses]
+    marks += [((step - 1) * columns // len(train), loss, "o") for step, loss in val]
+    high = max(loss for _, loss, _ in marks)
+    low = min(loss for _, loss, _ in marks)
+
+    canvas = [[" "] * columns for _ in range(PLOT_HEIGHT)]
+    for column, loss, mark in marks:
+        depth = (high - loss) / ((high - low) or 1.0)
+        canvas[round(depth * (PLOT_HEIGHT - 1))][column] = mark
+    labels = [margin] * PLOT_HEIGHT
+    labels[0], labels[-1] = f"{high:6.2f} |", f"{low:6.2f} |"
+    lines = [f"{label}{''.join(row)}".rstrip() for label, row in zip(labels, canvas, strict=True)]
+    legend = f"step 1 to {len(train):,}    . train_loss (mean)    o val_loss"
+    return "\n".join([*lines, f"{margin[:-1]}+{'-' * columns}", f"        {legend}"])
+
+
+def _give_up(message: str, code: int) -> int:
+    print(f"runicorn demo: {message.rstrip('.')}. Nothing was recorded.", file=sys.stderr)
+    return code
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+def _count_lines(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return sum(1 for _ in file)
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,61 @@
+"""``runicorn recover``: store what runs whose processes are gone have left in their spools, and say what it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from runicorn import rundir
+from runicorn.rundir import RunDir
+from runicorn.writer import adopt
+from runicorn.writer.writer import serve
+
+if TYPE_CHECKING:
+    from runicorn.settings import Settings
+    from runicorn.writer.spool import Address
+
+
+class Recovered(NamedTuple):
+    """What became of one spool."""
+
+    run_id: str
+    run_dir: str
+    spool: str
+    stored: bool
+    events: int
+    status: str
+
+    def text(self) -> str:
+        """One line for a person."""
+        if not self.stored:
+            why = "another process is at it, or storing fails"
+            return f"{self.run_id}: not stored, {why}; the records stay in {self.spool}"
+        return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}; its status is {self.status}"
+
+
+def recover(settings: Settings, storage: str | None) -> list[Recovered]:
+    """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
+    return [_recover(address) for address in adopt.orphans(settings, storage)]
+
+
+def _recover(address: Address) -> Recovered:
+    before = _lines(address)
+    stored = serve(address.spool, handle_signals=False)
+    status = ""
+    if stored:
+        files = RunDir(address.run_dir)
+        status = str(files.read(rundir.STATUS).get("status"))
+        files.close()
+        stored = status != "running"
+    return Recovered(address.run_id, address.run_dir, address.spool, stored, _lines(address) - before, status)
+
+
+def _lines(address: Address) -> int:
+    """Lines in the run's events files."""
+    import os
+
+    total = 0
+    for name in os.listdir(address.run_dir):
+        if name.startswith("events.") and name.endswith(".jsonl"):
+            with open(os.path.join(address.run_dir, name), "rb") as file:
+                total += sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    return total

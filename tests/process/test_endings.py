@@ -1,0 +1,99 @@
+"""How a run ends: each row of the table, with real deaths."""
+
+import os
+import signal
+
+import pytest
+from zoo import Trainer, counted, status, wait_stored
+
+LOG = "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
+FINISHED_UNSAID = ("finished", "finish() was not called")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("run.finish()", ("finished", None)),
+        ("run.finish('crashed')", ("failed", None)),
+        ("with run: pass", ("finished", None)),
+        ("with run: raise ValueError('no  such\\nthing')", ("failed", "ValueError: no such thing")),
+        ("with run: sys.exit()", ("finished", None)),
+        ("with run: sys.exit(3)", ("failed", "SystemExit: 3")),
+        ("with run: raise KeyboardInterrupt", ("interrupted", "KeyboardInterrupt")),
+        ("with run: run.finish('interrupted')", ("interrupted", None)),
+        ("pass", FINISHED_UNSAID),
+        ("sys.exit(3)", FINISHED_UNSAID),
+        ("raise ValueError('boom')", ("failed", "ValueError: boom")),
+        ("raise KeyboardInterrupt", ("interrupted", "KeyboardInterrupt")),
+        ("os._exit(0)", ("failed", "process gone")),
+        ("os.abort()", ("failed", "process gone")),
+        ("import ctypes; ctypes.string_at(0)", ("failed", "process gone")),
+        ("raise MemoryError", ("failed", "MemoryError")),
+        ("os.kill(os.getpid(), 15)", ("interrupted", "SIGTERM")),
+        ("os.kill(os.getpid(), 1)", ("failed", "process gone")),
+        ("os.kill(os.getpid(), 2)", ("interrupted", "KeyboardInterrupt")),
+        (
+            "import threading\nt = threading.Thread(target=lambda: (threading.main_thread().join(), run.log({'i': 301})))\n"
+            "t.start()",
+            FINISHED_UNSAID,
+        ),
+    ],
+)
+def test_row(tmp_path, body, expected):
+    """Whatever ends the process, every record is stored, and status and reason are those of the table."""
+    trainer = Trainer(tmp_path, LOG + body + "\n")
+    trainer.end()
+    wait_stored(trainer)
+    found = status(trainer.run_dir)
+    assert (found["status"], found.get("exit_reason")) == expected
+    most = 301 if "301" in body else 300
+    assert counted(trainer.run_dir) == list(range(1, most + 1))
+    assert found["last_step"] == most
+    assert found["ended_at"] >= found["started_at"]
+
+
+def test_sigterm_of_a_worker_is_no_mark(tmp_path):
+    """A forked worker that is ended by SIGTERM does not make the run interrupted."""
+    body = LOG + (
+        "import signal\nready, tell = os.pipe()\nchild = os.fork()\n"
+        "if child == 0:\n    os.write(tell, b'x')\n    signal.pause()\n"
+        "os.read(ready, 1)\nos.kill(child, 15)\nos.waitpid(child, 0)\nos._exit(0)\n"
+    )
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore")
+    trainer.end()
+    wait_stored(trainer)
+    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+
+
+def test_own_sigterm_handler(tmp_path):
+    """A program's own SIGTERM handler is left alone, before init and after."""
+    for when in ("before", "after"):
+        handler = "import signal\nsignal.signal(15, lambda *_: print('mine', flush=True))\n"
+        body = (handler + LOG if when == "before" else LOG + handler) + "os.kill(os.getpid(), 15)\nrun.finish()\n"
+        trainer = Trainer(tmp_path, body)
+        out, _ = trainer.end()
+        assert out.strip() == "mine"
+        assert status(trainer.run_dir)["status"] == "finished"
+
+
+def test_sigterm_after_finish(tmp_path):
+    """A SIGTERM after finish() ends the process as ever, and changes nothing in the run."""
+    trainer = Trainer(tmp_path, LOG + "run.finish()\nos.kill(os.getpid(), 15)\n")
+    trainer.end()
+    assert trainer.process.returncode == -signal.SIGTERM
+    assert status(trainer.run_dir)["status"] == "finished"
+
+
+def test_sigterm_to_everybody_then_sigkill(tmp_path):
+    """A scheduler's end, SIGTERM to the writer too and then SIGKILL: everything is stored, status interrupted."""
+    trainer = Trainer(tmp_path, "import signal\nsignal.signal(15, signal.SIG_IGN)\n" + LOG + "signal.pause()\n")
+    trainer.wait_returned(300)
+    writer = trainer.writer_pid()
+    trainer.kill(signal.SIGTERM)
+    os.kill(writer, signal.SIGTERM)
+    trainer.kill(signal.SIGKILL)
+    trainer.end()
+    wait_stored(trainer)
+    found = status(trainer.run_dir)
+    assert (found["status"], found["exit_reason"]) == ("interrupted", "SIGTERM")
+    assert counted(trainer.run_dir) == list(range(1, 301))

@@ -1,0 +1,93 @@
+"""SIGKILL of the trainer, of the writer, and of both: nothing that ``log()`` has taken is lost or doubled."""
+
+import os
+import random
+import signal
+
+import pytest
+from zoo import Trainer, assert_exactly_once, status, wait_stored, wait_until
+
+from runicorn.cli import main
+
+RECORDS = 10_000
+MOMENTS = 20
+
+FLAT_OUT = f"""
+run = rn.init()
+opened(run)
+log_flat_out(run, {RECORDS})
+run.finish()
+"""
+THEN_WAIT = f"""
+run = rn.init()
+opened(run)
+log_flat_out(run, {RECORDS})
+import signal
+signal.pause()
+"""
+
+
+def moments(who: str) -> list[int]:
+    seed = int(os.environ.get("RUNICORN_TEST_SEED", "20261122"))
+    return [random.Random(f"{seed}-{who}-{n}").randrange(1, RECORDS) for n in range(MOMENTS)]
+
+
+@pytest.mark.parametrize("moment", moments("trainer"))
+def test_trainer(tmp_path, moment):
+    """A trainer that is killed at any moment leaves every returned record, and the writer ends the run as failed."""
+    trainer = Trainer(tmp_path, THEN_WAIT)
+    trainer.wait_returned(moment)
+    trainer.kill()
+    trainer.end()
+    wait_stored(trainer)
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "failed"
+    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+
+
+def test_trainer_after_ten_thousand(tmp_path):
+    """All of 10,000 records are there when the trainer is killed right after the last call returned."""
+    trainer = Trainer(tmp_path, THEN_WAIT)
+    trainer.wait_returned(RECORDS)
+    trainer.kill()
+    trainer.end()
+    wait_stored(trainer)
+    assert trainer.returned == RECORDS
+    assert_exactly_once(trainer)
+
+
+@pytest.mark.parametrize("moment", moments("writer"))
+def test_writer(tmp_path, moment):
+    """A writer that is killed in mid-stream is replaced, and finish() returns with every record stored once."""
+    trainer = Trainer(tmp_path, FLAT_OUT)
+    writer = trainer.writer_pid()
+    if trainer.returned < moment:
+        trainer.wait_returned(moment)
+    try:
+        os.kill(writer, signal.SIGKILL)
+    except ProcessLookupError:  # the run was over first: then everything must be there all the same
+        pass
+    _, errors = trainer.end()
+    assert trainer.process.returncode == 0, errors
+    assert not trainer.spool.exists()
+    assert trainer.returned == RECORDS
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "finished"
+
+
+@pytest.mark.parametrize("moment", moments("both"))
+def test_both(tmp_path, moment, capsys):
+    """Trainer and writer killed at once leave the records in the spool, and `runicorn recover` stores them all."""
+    trainer = Trainer(tmp_path, THEN_WAIT)
+    writer = trainer.writer_pid()
+    if trainer.returned < moment:
+        trainer.wait_returned(moment)
+    trainer.kill()
+    os.kill(writer, signal.SIGKILL)
+    trainer.end()
+    wait_until(lambda: not os.path.exists(f"/proc/{writer}"))
+    assert main(["recover", "--storage", str(tmp_path / "storage")]) == 0
+    assert trainer.run_dir.name in capsys.readouterr().out
+    assert not trainer.spool.exists()
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "failed"

@@ -1,0 +1,174 @@
+"""Training scripts as real processes, ways for them to die, and a look at what they left.
+
+A script counts each ``log()`` that has returned in a file that it maps, so that the count survives SIGKILL.
+"""
+
+import json
+import mmap
+import os
+import signal
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from threading import Event, Timer
+
+from runicorn.locks import is_held
+
+PAUSE = Event()  # never set: waiting on it is how a poll pauses
+
+STARTED: list["Trainer"] = []
+
+TRAINER = """
+import mmap, os, struct, sys
+import runicorn as rn
+
+counter_file = open(sys.argv[1], "r+b")
+counter = mmap.mmap(counter_file.fileno(), 8)
+
+
+def returned(count):
+    counter[:8] = struct.pack("<Q", count)
+
+
+def opened(run):
+    address = run._session.address
+    print(address.run_dir, address.spool, flush=True)
+
+
+def log_flat_out(run, most, first=1):
+    for i in range(first, first + most):
+        run.log({"i": i, "loss": i * 0.5})
+        returned(i)
+"""
+
+
+class Trainer:
+    """A training script that was started by a test."""
+
+    def __init__(self, tmp_path: Path, body: str, *, expect_line: bool = True, **environment: str) -> None:
+        self.counter = tmp_path / f"returned-{time.monotonic_ns()}"
+        self.counter.write_bytes(bytes(8))
+        script = tmp_path / f"train-{time.monotonic_ns()}.py"
+        script.write_text(TRAINER + textwrap.dedent(body))
+        self.errors = script.with_suffix(".stderr")
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(script), str(self.counter)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=tmp_path,
+                env={**os.environ, "RUNICORN_DIR": str(tmp_path / "storage"), **environment},
+                start_new_session=True,
+            )
+        STARTED.append(self)
+        self.run_dir, self.spool = Path(), Path()
+        if expect_line:
+            line = self.process.stdout.readline().split()
+            if len(line) != 2:
+                self.process.kill()
+                raise AssertionError(f"the script did not start: {self.errors.read_text()}")
+            self.run_dir, self.spool = Path(line[0]), Path(line[1])
+
+    @property
+    def returned(self) -> int:
+        """How many log() calls have returned, also after the process's death."""
+        return struct.unpack("<Q", self.counter.read_bytes())[0]
+
+    def wait_returned(self, count: int, timeout_s: float = 30) -> None:
+        with self.counter.open("rb") as file, mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as mapped:
+            deadline = time.monotonic() + timeout_s
+            while struct.unpack("<Q", mapped[:8])[0] < count:
+                assert time.monotonic() < deadline, f"only {self.returned} calls had returned; {self.process.poll()=}"
+                assert self.process.poll() is None, self.errors.read_text()
+
+    def writer_pid(self, timeout_s: float = 20) -> int:
+        """The pid of the run's writer process, as soon as it serves the spool."""
+        lock = str(self.spool / "writer.lock")
+        wait_until(lambda: is_held(lock), timeout_s, "no writer is up")
+        (pid,) = writer_pids(self.spool)
+        return pid
+
+    def go_on(self) -> None:
+        """Let a script that waits in sys.stdin.readline() go on."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+
+    def end(self, timeout_s: float = 40) -> tuple[str, str]:
+        """Wait for the script's end; what it printed since the last line that was read, and its stderr."""
+        self.process.stdin.close()
+        # Not communicate(): it reads past what readline() has in its buffer.
+        killer = Timer(timeout_s, self.process.kill)
+        killer.start()
+        try:
+            with self.process.stdout as stdout:
+                out = stdout.read()
+            self.process.wait()
+        finally:
+            killer.cancel()
+        return out, self.errors.read_text()
+
+    def close(self) -> None:
+        if not self.process.stdout.closed:
+            self.process.kill()
+            self.end()
+
+
+def wait_until(condition, timeout_s: float = 20, what: str = "") -> None:
+    """Poll a condition until it holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or condition}"
+        PAUSE.wait(0.005)
+
+
+def writer_pids(spool: Path) -> list[int]:
+    """Processes that serve a spool."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        line = process.info["cmdline"] or []
+        if str(spool) in line and "-I" in line and "/bin/sh" not in line[0]:
+            found.append(process.info["pid"])
+    return found
+
+
+def wait_stored(trainer: Trainer, timeout_s: float = 30) -> None:
+    """Wait until the run's writer has ended the run and removed the spool."""
+    wait_until(lambda: not trainer.spool.exists(), timeout_s, f"spool {trainer.spool} is still there")
+    wait_until(lambda: not writer_pids(trainer.spool), timeout_s, "the writer lives on")
+
+
+def events(run_dir: Path, name: str = "events.jsonl") -> list[dict]:
+    """Every line of an events file; each must be whole and valid."""
+    path = run_dir / name
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    assert not content or content.endswith(b"\n"), "the last line is torn"
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def counted(run_dir: Path) -> list[int]:
+    """The ``i`` of every record, in the order of the file."""
+    return [event["data"]["i"] for event in events(run_dir) if "i" in event["data"]]
+
+
+def status(run_dir: Path) -> dict:
+    return json.loads((run_dir / "status.json").read_text())
+
+
+def assert_exactly_once(trainer: Trainer) -> None:
+    """Every record whose log() returned is stored once and in order; at most the call in flight beside."""
+    stored = counted(trainer.run_dir)
+    returned = trainer.returned
+    assert len(stored) in {returned, returned + 1}, f"{returned} calls returned, {len(stored)} records stored"
+    assert stored == list(range(1, len(stored) + 1))
