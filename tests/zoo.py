@@ -172,3 +172,27 @@ def assert_exactly_once(trainer: Trainer) -> None:
     returned = trainer.returned
     assert len(stored) in {returned, returned + 1}, f"{returned} calls returned, {len(stored)} records stored"
     assert stored == list(range(1, len(stored) + 1))
+
+
+def recover(tmp_path: Path) -> str:
+    """`runicorn recover` for the storage in ``tmp_path``, as a person would run it; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runicorn", "recover", "--storage", str(tmp_path / "storage")],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def assert_valid(run_dir: Path) -> None:
+    """Every file of a run is whole: JSON files parse, line files end with a newline, nothing temporary is left."""
+    for path in run_dir.iterdir():
+        assert not path.name.startswith("."), f"{path} is left behind"
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix in {".jsonl", ".txt"}:
+            content = path.read_bytes()
+            assert not content or content.endswith(b"\n")

@@ -14,7 +14,8 @@ from runicorn.run import Run
 from runicorn.rundir import RunDir
 from runicorn.session import Session
 from runicorn.settings import Settings
-from runicorn.writer import adopt, spool
+from runicorn.writer import adopt, crashpoints, spool
+from runicorn.writer.crashpoints import crash_point
 
 if TYPE_CHECKING:
     from runicorn.locks import Lock
@@ -137,7 +138,9 @@ class _Opening:
         address: spool.Address | None = None
         lock: Lock | None = None
         try:
+            crash_point("directory")
             address, lock = self._make_spool(run_id, run_dir, now)
+            crash_point("spool")
             files = RunDir(run_dir)
             try:
                 self._point_to(address)
@@ -240,9 +243,12 @@ class _Opening:
     def _open(self, address: spool.Address, lock: Lock, alias: str | None, *, global_step: int) -> Run:
         refusals = Refusals(address.run_id, strict=self.settings.strict)
         session = Session(address, lock, refusals)
+        crashpoints.arm(crashpoints.OWNER, address.spool, lambda: session.control.writer_pid)
+        crash_point("files")
         exits.watch_exit()
         exits.mark_sigterm(address.spool)
         session.watch.start()
+        crash_point("launched")
         run = Run(session, refusals, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
         active.opened(run)
         return run

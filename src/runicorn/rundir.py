@@ -53,9 +53,12 @@ class RunDir:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
         self._appending: dict[str, int] = {}
         self._unsynced: set[str] = set()
+        self._kept: dict[str, dict[str, Any]] = {}
 
     def size_bytes(self, name: str) -> int:
         """Length of a file; 0 where it is not there."""
+        if name in self._appending:
+            return os.fstat(self._appending[name]).st_size
         try:
             return os.stat(self._name(name), dir_fd=self._fd).st_size
         except FileNotFoundError:
@@ -68,7 +71,54 @@ class RunDir:
             OSError: nothing was taken.
         """
         self._unsynced.add(name)
-        return os.write(self._append_fd(name), data)
+        fd = self._append_fd(name)
+        if os.fstat(fd).st_nlink == 0:
+            self.revive()
+            fd = self._append_fd(name)
+        return os.write(fd, data)
+
+    def revive(self) -> None:
+        """Write the run's files again from what is held open, where somebody has removed them while it is live.
+
+        A directory that was renamed or moved is followed; one that was removed is made again at its old path.
+
+        Raises:
+            OSError: it cannot be.
+        """
+        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
+            os.makedirs(os.path.join(self.path, MEDIA), exist_ok=True)
+            fresh = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+            os.close(self._fd)
+            self._fd = fresh
+        for name, fd in list(self._appending.items()):
+            if os.fstat(fd).st_nlink == 0:
+                self._copy_back(name, fd)
+        for name, content in list(self._kept.items()):
+            if not self._exists(name):
+                self.replace(name, content)
+
+    def keep(self, name: str, content: dict[str, Any]) -> None:
+        """Remember a JSON file that others have written, to write it again where somebody removes it."""
+        self._kept[name] = content
+
+    def _copy_back(self, name: str, fd: int) -> None:
+        temporary = f".{name}.new"
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | _CLOEXEC
+        fresh = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
+        os.lseek(fd, 0, os.SEEK_SET)
+        while block := memoryview(os.read(fd, 1 << 20)):
+            while block:
+                block = block[os.write(fresh, block) :]
+        os.replace(self._name(temporary), self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        os.close(fd)
+        self._appending[name] = fresh
+
+    def _exists(self, name: str) -> bool:
+        try:
+            os.stat(self._name(name), dir_fd=self._fd)
+        except FileNotFoundError:
+            return False
+        return True
 
     def end_torn_line(self, name: str) -> None:
         """Close a last line that a power cut tore with a newline, so that the next one is whole."""
@@ -84,6 +134,9 @@ class RunDir:
 
     def replace(self, name: str, content: dict[str, Any], *, sync: bool = True) -> None:
         """Replace a JSON file: write beside it, fsync, rename."""
+        self._kept[name] = content
+        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
+            self.revive()
         temporary = f".{name}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC
         fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
@@ -149,7 +202,7 @@ class RunDir:
     def _append_fd(self, name: str) -> int:
         fd = self._appending.get(name)
         if fd is None:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
             fd = self._appending[name] = os.open(self._name(name), flags, 0o666, dir_fd=self._fd)
         return fd
 

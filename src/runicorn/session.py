@@ -125,6 +125,7 @@ class Session:
     def _release(self) -> None:
         if self._owner_lock is not None:
             self._owner_lock.release()
+        self.watch.close()
         if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
             spool.remove(self.address.overflow)
             spool.remove(self.address.spool)

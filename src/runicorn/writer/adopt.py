@@ -108,6 +108,8 @@ def _store(address: spool.Address) -> None:
 
 
 def _remove_half_made(path: str) -> None:
-    """Remove what a process that was killed between two system calls has left; not what one is making now."""
-    if time.time() - os.stat(path).st_mtime > _HALF_MADE_S:
+    """Remove what a process that was killed while it made a spool has left; not what one is making now."""
+    # Its maker takes the owner lock first, and that is free: so it is dead, unless it has come no further than mkdir.
+    begun = os.path.exists(os.path.join(path, spool.OWNER_LOCK))
+    if begun or time.time() - os.stat(path).st_mtime > _HALF_MADE_S:
         spool.remove(path)

@@ -14,6 +14,7 @@
     64    8  u64 trouble: how many messages have been put below
     72    4  u32 length of the message
     76  436  UTF-8 text of the newest message: why storing fails
+    512   4  u32 process id of the writer; for people
     4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
 
 Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
@@ -38,6 +39,8 @@ SIZE_BYTES = _SLOTS_AT + PLACES * _SLOT_BYTES
 _CLOSED_AT, _DONE_AT, _OTHERS_AT = 8, 9, 12
 _HEARTBEAT_AT, _STORED_AT, _BACKLOG_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 32, 40, 48
 _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
+
+_WRITER_PID_AT = 512
 
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
@@ -101,6 +104,15 @@ class ControlPage:
     def set_others(self, producers: int) -> None:
         """Say how many there are."""
         _u32.pack_into(self._view, _OTHERS_AT, producers)
+
+    @property
+    def writer_pid(self) -> int:
+        """Process id of the writer; 0 before the first. Says nothing about whether it lives."""
+        return int(_u32.unpack_from(self._view, _WRITER_PID_AT)[0])
+
+    def set_writer_pid(self, pid: int) -> None:
+        """Leave it for people."""
+        _u32.pack_into(self._view, _WRITER_PID_AT, pid)
 
     def beat(self) -> None:
         """Move the heartbeat."""

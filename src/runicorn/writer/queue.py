@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.locks import Lock
 from runicorn.writer import spool
+from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.records import Hello, Lost, encode
 from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment, frame
 
@@ -209,6 +210,7 @@ class Queue:
             raise SpoolFullError("the spool was full a moment ago")
         if old is not None:
             old.seal()
+            crash_point("sealed")
             self._grow(now)
         self._made_at = now
         try:
@@ -217,6 +219,7 @@ class Queue:
             self._retry_at = now + RETRY_S
             self.lost_records += 1
             raise
+        crash_point("rotated")
         if self.lost_records:
             lost, self.lost_records = self.lost_records, 0
             new.write(frame(encode(Lost(lost))))

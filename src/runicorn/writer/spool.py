@@ -132,7 +132,7 @@ def _fill(address: Address) -> Lock:
             raise OSError(f"{address.spool}/{OWNER_LOCK}: the new lock is held by somebody")  # noqa: TRY301 - cleaned up below
         _write(os.path.join(address.spool, PLAN), bytes(PLAN_BYTES))
         ControlPage.create(os.path.join(address.spool, CONTROL))
-        for empty in (SIGTERM_MARK, WRITER_LOG):
+        for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
             _write(os.path.join(address.spool, empty), b"")
         # Last: a spool with an address is whole.
         _write(os.path.join(address.spool, ADDRESS), msgspec.json.encode(address))

@@ -73,6 +73,8 @@ class Store:
     def recover(self) -> None:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
         self._summary = self._read_or_set_aside(rundir.SUMMARY)
+        for name in (rundir.META, rundir.STATUS, rundir.ASSETS):
+            self._run_dir.keep(name, self._read_or_set_aside(name))
         plan = self._plan_file.read()
         if plan is None:
             self._resume_best()

@@ -10,7 +10,7 @@ from runicorn.locks import Probe
 from runicorn.writer import spool
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
-from runicorn.writer.segment import HEADER_BYTES, SegmentReader
+from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SegmentReader
 
 if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
@@ -35,7 +35,13 @@ class Followed:
         self.reader = SegmentReader(fd)
         self.hello: Hello | None = None
         self.start = HEADER_BYTES  # of the current batch
+        self.first = HEADER_BYTES  # behind the hello
         self.finished = False
+
+    @property
+    def ever_read(self) -> bool:
+        """Whether it has held anything but its hello."""
+        return self.hello is not None and self.reader.position > self.first
 
     @property
     def ready(self) -> bool:
@@ -45,6 +51,7 @@ class Followed:
             if first is not None:
                 hello = decode(first)
                 self.hello = hello if isinstance(hello, Hello) else None
+                self.first = HEADER_BYTES + FRAME_HEADER_BYTES + len(first)
                 self.start = max(self.start, self.reader.position)
         return self.hello is not None
 
@@ -168,6 +175,7 @@ class Tail:
 
     def _collect_from(self, producer: Producer, limit_bytes: int, pieces: list[Piece], *, probe: bool) -> int:
         taken = 0
+        newest = next(reversed(producer.segments.values()), None)
         for followed in producer.segments.values():
             if followed.finished:
                 continue
@@ -192,8 +200,10 @@ class Tail:
                 # Nothing more can come. What is left is a torn frame, whose log() never returned.
                 followed.finished = True
                 self.torn_bytes += followed.reader.torn
-            else:
+            elif payloads or followed is newest or followed.ever_read:
                 break
+            # else: given up half made, by an exception or a signal handler that rotated as well. A producer seals
+            # a segment before it makes the next, so nothing will ever be in this one.
         return taken
 
     def ranges(self) -> list[SegmentRange]:

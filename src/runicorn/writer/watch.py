@@ -26,7 +26,8 @@ class Watch:
         self._address = address
         self._control = control
         self._refusals = refusals
-        self._lock_path = os.path.join(address.spool, spool.WRITER_LOCK)
+        # By descriptor: the lock is asked for after the spool's removal, to know that the writer is really gone.
+        self._writer = locks.Probe(os.path.join(address.spool, spool.WRITER_LOCK))
         self._beat = control.heartbeat
         self._since_s = time.monotonic()
         self._troubles = control.troubles
@@ -71,7 +72,11 @@ class Watch:
 
     def is_writer_alive(self) -> bool:
         """Whether a process holds the writer's lock."""
-        return locks.is_held(self._lock_path)
+        return self._writer.is_held()
+
+    def close(self) -> None:
+        """Give the probe back."""
+        self._writer.close()
 
     def _go_in_process(self, why: str) -> None:
         self.in_process = True

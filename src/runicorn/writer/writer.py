@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn import rundir
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import ending, spool
+from runicorn.writer import crashpoints, ending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
@@ -37,6 +37,7 @@ class Writer:
         self._address = address
         self._settings = address.settings
         self._control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+        self._control.set_writer_pid(os.getpid())
         self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
         self._owner_probed_at = 0.0
         self._owner_gone = False
@@ -242,6 +243,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         address = spool.read_address(spool_path)
         writer = Writer(address)
         if handle_signals:
+            crashpoints.arm(crashpoints.WRITER, spool_path, lambda: address.owner_pid)
             signal.signal(signal.SIGTERM, writer.on_sigterm)
             if hasattr(signal, "pthread_sigmask"):  # launch has held it back until now
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -1,0 +1,160 @@
+"""Fixtures of all tests: a storage of one's own, runs that are ended, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from support import WRITER, command_line, wait_until
+
+import runicorn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+CLEAN_UP_S = 15.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give the session spool places of its own; at its end they are empty and no writer lives."""
+    storages = tmp_path_factory.getbasetemp()
+    memory = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    shared = Path(tempfile.mkdtemp(prefix="runicorn-tests-", dir=memory))
+    temporary = Path(tempfile.mkdtemp(prefix="runicorn-tests-"))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("RUNICORN_SHM_DIR", str(shared))
+        environment.setenv("TMPDIR", str(temporary))
+        yield
+    places = (shared, temporary)
+    # Programs that were started without these variables used the places that everybody uses.
+    common = (memory, Path(tempfile.gettempdir()))
+
+    def left() -> list[str]:
+        spools = [path for place in places for path in place.glob("runicorn-*")]
+        spools += [
+            path
+            for place in common
+            for path in place.glob(f"runicorn-{os.geteuid()}-*")
+            if _storage_of(path).startswith(str(storages))
+        ]
+        told = [f"{path} of {_storage_of(path)}" for path in spools]
+        return told + [str(process) for process in _writers_of((*places, *spools))]
+
+    try:
+        wait_until(lambda: not left(), CLEAN_UP_S)
+    except AssertionError:
+        pytest.fail("left behind by the tests: " + "; ".join(left()))
+    finally:
+        for process in _writers_of(places):
+            process.kill()
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _storage_of(spool: Path) -> str:
+    try:
+        return str(json.loads((spool / "address.json").read_bytes())["storage"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _writers_of(places: tuple[Path, ...]) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        line = command_line(process)
+        if any(WRITER in word for word in line) and any(
+            word.startswith(str(place)) for word in line for place in places
+        ):
+            found.append(process)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No setting of the user, of a launcher or of an earlier test reaches a test."""
+    for name in list(os.environ):
+        if (name.startswith("RUNICORN_") and name != "RUNICORN_SHM_DIR") or name in LAUNCHERS:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-configuration"))
+    yield
+    runicorn.reset_enabled()
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refusals raise."""
+    monkeypatch.setenv("RUNICORN_STRICT", "1")
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    """A storage root that is not there yet."""
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def open_run(storage: Path) -> Iterator[Callable[..., Any]]:
+    """``init()`` in the test's storage; what is still open when the test ends is finished."""
+    opened = []
+
+    def open_one(**arguments: Any) -> Any:
+        run = runicorn.init(**{"storage": str(storage), **arguments})
+        opened.append(run)
+        return run
+
+    yield open_one
+    for run in reversed(opened):
+        if not run.is_finished:
+            run.finish()
+
+
+@pytest.fixture
+def start_program(tmp_path: Path, storage: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a Python program that is given the storage as ``sys.argv[1]``; it does not outlive the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(source: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+        program = tmp_path / f"program_{len(started)}.py"
+        program.write_text(source, encoding="utf-8")
+        paths = [Path(runicorn.__file__).parents[1], Path(__file__).parent]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        process = subprocess.Popen(
+            [sys.executable, str(program), str(storage), *map(str, arguments)],
+            env=environment,
+            cwd=tmp_path,
+            encoding="utf-8",
+            **options,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def run_program(start_program: Callable[..., subprocess.Popen[str]]) -> Callable[..., Any]:
+    """Run such a program to its end, which must be a good one unless `returncode` says otherwise."""
+
+    def run(source: str, *arguments: object, returncode: int = 0) -> subprocess.CompletedProcess[str]:
+        process = start_program(source, *arguments)
+        out, err = process.communicate(timeout=50)
+        assert process.returncode == returncode, f"exit code {process.returncode}: {out}{err}"
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run

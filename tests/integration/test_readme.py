@@ -1,0 +1,73 @@
+"""The README's code blocks, run as they stand there."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from runicorn.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+SHELL = [text.strip() for language, text in BLOCKS if language == "sh"]
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+
+
+def test_every_block_is_known():
+    """The README has two python blocks and three shell blocks, so each of them is run by one of these tests."""
+    assert (len(PYTHON), len(SHELL), len(BLOCKS)) == (2, 3, 5)
+
+
+def test_usage_then_pandas(tmp_path):
+    """The usage example makes a run in ./.runicorn, and the pandas block reads every record of it."""
+    environment = {name: value for name, value in os.environ.items() if name != "RUNICORN_DIR"}
+    check = "\nassert len(frame) == 303 and frame['val_acc'].notna().sum() == 3, frame\n"
+    for source in (PYTHON[0], PYTHON[1] + check):
+        script = tmp_path / "script.py"
+        script.write_text(source)
+        subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, check=True, timeout=50)
+
+
+def test_recover(tmp_path):
+    """The recover command says that there is nothing to recover where there is nothing."""
+    command = shlex.split(SHELL[2])
+    assert command[0] == "runicorn"
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=50
+    )
+    assert "Nothing to recover" in done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_install_and_demo(tmp_path):
+    """The first command installs into a new environment and runs the demo, in a copy of this checkout."""
+    checkout = tmp_path / "checkout"
+    ignore = shutil.ignore_patterns(".venv", ".git", ".runicorn", "__pycache__", "*.egg-info", ".*_cache")
+    shutil.copytree(ROOT, checkout, ignore=ignore)
+    done = subprocess.run(
+        ["/bin/sh", "-c", SHELL[0]], cwd=checkout, capture_output=True, text=True, check=False, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (status,) = (checkout / ".runicorn").glob("runs/**/status.json")
+    assert msgspec.json.decode(status.read_bytes())["status"] == "finished"
+    assert str(status.parent) in done.stdout
+
+
+def test_test_command_is_what_ci_runs():
+    """The second command is marked for the CI script, which runs it as it stands."""
+    assert f"<!-- test command -->\n```sh\n{SHELL[1]}\n```" in README
+    assert "<!-- test command -->" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_settings_table():
+    """The settings table has every setting with its default."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", README, re.MULTILINE))
+    shown = {name: eval(text) for name, text in rows.items()}
+    assert shown == {field.name: field.default for field in msgspec.structs.fields(Settings)}

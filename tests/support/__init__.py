@@ -1,0 +1,149 @@
+"""What the tests share: reading a run's files, waiting with a deadline, stopping a run's writer.
+
+Programs that tests start import it as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from runicorn import Run
+
+PAUSE_S = 0.01
+WRITER = "runicorn.writer.main"
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0, what: str = "") -> None:
+    """Return once `condition` holds; fail where it does not come to hold in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or condition}"
+        time.sleep(PAUSE_S)
+
+
+def directory_of(run: Run | Path | str) -> Path:
+    """The directory of a run; of a path, that path."""
+    return Path(getattr(run, "run_dir", run))
+
+
+def json_lines(run: Run | Path | str, name: str = "events.jsonl") -> list[dict[str, Any]]:
+    """Every line of a file, each of which is valid JSON and whole."""
+    path = directory_of(run) / name
+    if not path.exists():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    assert not rest, f"{path} ends in half a line: {rest!r}"
+    return [json.loads(line, parse_constant=_not_json) for line in lines]
+
+
+def events(run: Run | Path | str) -> list[dict[str, Any]]:
+    """The lines of ``events.jsonl``."""
+    return json_lines(run)
+
+
+def logged(run: Run | Path | str) -> list[dict[str, Any]]:
+    """The metrics of each ``log()``, without step, time and stage."""
+    ours = {"global_step", "time", "stage"}
+    return [{k: v for k, v in line["data"].items() if k not in ours} for line in events(run)]
+
+
+def steps(run: Run | Path | str) -> list[int]:
+    """The step of each ``log()``."""
+    return [line["data"]["global_step"] for line in events(run)]
+
+
+def content(run: Run | Path | str, name: str) -> dict[str, Any]:
+    """A JSON file of the run directory; empty where it is not there."""
+    path = directory_of(run) / name
+    if not path.exists():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
+
+
+def status(run: Run | Path | str) -> dict[str, Any]:
+    """``status.json``."""
+    return content(run, "status.json")
+
+
+def meta(run: Run | Path | str) -> dict[str, Any]:
+    """``meta.json``."""
+    return content(run, "meta.json")
+
+
+def summary(run: Run | Path | str) -> dict[str, Any]:
+    """``summary.json``."""
+    return content(run, "summary.json")
+
+
+def best(run: Run | Path | str) -> tuple[Any, ...]:
+    """Name, mode, value and step of the best metric in ``summary.json``; Nones where there is none."""
+    fields = summary(run)
+    return tuple(fields.get(f"best_metric_{part}") for part in ("name", "mode", "value", "step"))
+
+
+def text_of(run: Run | Path | str) -> str:
+    """``logs.txt``."""
+    path = directory_of(run) / "logs.txt"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def warnings_in(caplog: Any) -> list[str]:
+    """What was told through the logger ``runicorn``."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "runicorn" and record.levelno >= logging.WARNING
+    ]
+
+
+def writers(spool: str) -> list[psutil.Process]:
+    """The writer processes of a spool."""
+    found = []
+    for process in psutil.process_iter():
+        line = command_line(process)
+        # What starts it, a shell, has the same words for a moment.
+        if spool in line and Path(line[0]).name != "sh" and any(WRITER in word for word in line):
+            found.append(process)
+    return found
+
+
+def writer_of(run: Run) -> psutil.Process:
+    """The writer of an open run, once it has begun its loop."""
+    wait_until(lambda: run._session.control.heartbeat > 0, what="the writer's first tick")
+    (process,) = writers(run._session.address.spool)
+    return process
+
+
+@contextmanager
+def stopped_writer(run: Run) -> Iterator[psutil.Process]:
+    """For as long as the block runs, nothing is stored."""
+    process = writer_of(run)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, what="the writer is stopped")
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Its words; none where it has ended or is somebody else's."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _not_json(token: str) -> Any:
+    raise AssertionError(f"{token} is not JSON")

@@ -1,0 +1,116 @@
+"""Every benchmark runs, and prints the figures that it documents; how large they are is not a test's business."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import runicorn
+
+BENCH = pathlib.Path(__file__).parents[2] / "bench"
+SOURCE = pathlib.Path(runicorn.__file__).parents[1]
+MACHINE = {"cpu", "cores", "memory_bytes", "load_average_1min", "system", "python", "msgspec"}
+
+FIGURES = {
+    "log_latency": {"calls", "timer_pair", "switch_interval_s", "rows", "parts_ns"},
+    "throughput": {
+        "records",
+        "rounds",
+        "records_per_s",
+        "baseline_records_per_s",
+        "baseline_bytes_per_record",
+        "runs",
+        "baselines",
+    },
+    "startup": {
+        "import_runicorn_ms",
+        "import_msgspec_ms",
+        "first_runs_ms",
+        "empty_run_ms",
+        "heartbeat_ms",
+        "idle_writer",
+    },
+    "syscalls": {"available"},
+}
+MORE_ARGUMENTS = {"log_latency": ["--parts"]}
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """The temp directory is the test's own, so that what a benchmark leaves behind is seen."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    paths = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(scratch)}
+
+
+def run_script(name, *arguments, environment):
+    command = [sys.executable, str(BENCH / f"{name}.py"), *arguments]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def run_quickly(name, environment):
+    arguments = ["--quick", "--json", *MORE_ARGUMENTS.get(name, [])]
+    return json.loads(run_script(name, *arguments, environment=environment))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_benchmark_prints_its_documented_figures_as_json(name, environment):
+    """A smoke run ends well, prints one JSON object with the machine's facts, and leaves no file behind."""
+    result = run_quickly(name, environment)
+
+    assert result["benchmark"] == name
+    assert result["quick"] is True
+    assert set(result["machine"]) == MACHINE
+    assert set(result["figures"]) >= FIGURES[name]
+    assert all(len(row) == len(table["columns"]) for table in result["tables"] for row in table["rows"])
+    assert os.listdir(environment["TMPDIR"]) == []
+
+
+def test_throughput_finds_every_step_once_on_disk(environment):
+    """What the throughput counts as stored was read back from the file, each step once."""
+    figures = run_quickly("throughput", environment)["figures"]
+
+    assert [run["lines"] for run in figures["runs"]] == [figures["records"]]
+    assert all(run["all_once"] for run in figures["runs"])
+
+
+def test_log_within_a_segment_makes_no_system_call(environment):
+    """A thousand calls make none, whether flat out or over a second; opening a segment makes some."""
+    figures = run_quickly("syscalls", environment)["figures"]
+    if not figures["available"]:
+        pytest.skip(figures["reason"])
+
+    assert figures["within_segment"] == {}
+    assert figures["within_segment_paced"] == {}
+    assert figures["rotation"]
+    assert figures["python_threads"] == 1
+
+
+def test_absence_of_strace_is_reported_and_is_no_failure(environment):
+    """Where strace is not installed the benchmark says so instead of a figure."""
+    figures = run_quickly("syscalls", {**environment, "PATH": environment["TMPDIR"]})["figures"]
+
+    assert figures == {"available": False, "reason": "strace is not installed"}
+
+
+def test_report_is_written_from_the_figures_alone(environment, tmp_path):
+    """The document has the question, the command and the tables of each JSON file in the directory."""
+    result = run_quickly("syscalls", environment)
+    directory = tmp_path / "figures"
+    directory.mkdir()
+    (directory / "any-name.json").write_text(json.dumps(result), encoding="utf-8")
+
+    document = run_script("report", str(directory), environment=environment)
+
+    assert f"## {result['question']}" in document
+    assert f"`{result['command']}`" in document
+    assert all(f"### {table['title']}" in document for table in result["tables"])
+    assert "A smoke run" in document

@@ -1,0 +1,707 @@
+"""``log()``: names, values, steps, stages, time."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import enum
+import json
+import math
+import sys
+import threading
+import time
+import types
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support import best, events, logged, status, steps, warnings_in
+
+HIGHEST, LOWEST = 2**63 - 1, -(2**63)
+
+
+class Scalar:
+    """A number on a device: what torch and JAX make of one element."""
+
+    def __init__(self, number):
+        self._number = number
+        self.shape = ()
+
+    def item(self):
+        return self._number
+
+
+class EagerScalar:
+    """The same as TensorFlow has it."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def numpy(self):
+        return np.float32(self._number)
+
+
+class Level(enum.IntEnum):
+    """An int by another name."""
+
+    HIGH = 3
+
+
+class Word(str):
+    """A string by another name."""
+
+    __slots__ = ()
+
+
+class Index:
+    """Something that can be an index."""
+
+    def __index__(self):
+        return 12
+
+
+# --- the call -----------------------------------------------------------------------------------------
+
+
+def test_a_line_is_as_in_0_7_2(open_run):
+    """A line holds ``ts``, ``type`` and ``data``, which ends with step, time and stage."""
+    run = open_run()
+    run.log({"loss": 0.5, "acc": 1}, step=3, stage="train")
+    run.finish()
+    (line,) = events(run)
+    assert list(line) == ["ts", "type", "data"]
+    assert line["type"] == "metrics"
+    assert list(line["data"]) == ["loss", "acc", "global_step", "time", "stage"]
+    assert line["data"]["time"] == line["ts"]
+
+
+class Chosen(collections.abc.Mapping):
+    """A mapping that is no dict."""
+
+    def __getitem__(self, name):
+        return {"a": 1, "b": 2}[name]
+
+    def __iter__(self):
+        return iter("ab")
+
+    def __len__(self):
+        return 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"a": 1, "b": 2},
+        collections.OrderedDict(a=1, b=2),
+        collections.defaultdict(int, a=1, b=2),
+        collections.UserDict(a=1, b=2),
+        collections.ChainMap({"a": 1}, {"b": 2}),
+        types.MappingProxyType({"a": 1, "b": 2}),
+        Chosen(),
+    ],
+    ids=lambda data: type(data).__name__,
+)
+def test_data_is_any_mapping_and_keywords_win(open_run, caplog, data):
+    """Data of any mapping type and keyword metrics are merged, and keywords win."""
+    run = open_run()
+    run.log(data)
+    run.log(data, b=3, c=4)
+    run.finish()
+    assert logged(run) == [{"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}]
+    assert warnings_in(caplog) == []
+
+
+def test_data_may_be_none(open_run):
+    """Keyword metrics need no data."""
+    run = open_run()
+    run.log(None, a=1)
+    run.log(a=2)
+    run.finish()
+    assert logged(run) == [{"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("data", [5, "loss", [1, 2], object()], ids=lambda data: type(data).__name__)
+def test_data_that_is_no_mapping_is_refused(open_run, caplog, data):
+    """Other data is refused with what to write; keyword metrics of the call are stored."""
+    run = open_run()
+    run.log(data, a=1)
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert "data" in message
+    assert "dict" in message
+    assert logged(run) == [{"a": 1}]
+
+
+@pytest.mark.usefixtures("strict")
+def test_data_that_is_no_mapping_raises_when_strict(open_run):
+    """The same raises ``TypeError`` when strict."""
+    run = open_run()
+    with pytest.raises(TypeError, match="data"):
+        run.log(5)
+
+
+def test_a_call_with_nothing_is_allowed_and_advances_the_step(open_run, caplog):
+    """``log()``, ``log({})`` and ``log(None)`` each store a line and count."""
+    run = open_run()
+    run.log()
+    run.log({})
+    run.log(None)
+    run.finish()
+    assert [set(line["data"]) for line in events(run)] == [{"global_step", "time"}] * 3
+    assert steps(run) == [1, 2, 3]
+    assert warnings_in(caplog) == []
+
+
+def test_what_becomes_of_the_dict_later_changes_nothing(open_run):
+    """The caller's dict is neither kept nor changed."""
+    run = open_run()
+    data = {"loss": 1.5, "stage": "train"}
+    run.log(data)
+    assert data == {"loss": 1.5, "stage": "train"}
+    data["loss"] = 99.0
+    run.finish()
+    assert logged(run) == [{"loss": 1.5}]
+
+
+# --- names -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train/loss", "a b", "准确率", "😀", 'quo"te', "back\\slash", "new\nline", "\0", "ts", "x" * 10_000],
+)
+def test_a_name_is_any_string(open_run, caplog, name):
+    """Any non-empty string names a metric."""
+    run = open_run()
+    run.log({name: 1})
+    run.log({name: 2})
+    run.finish()
+    assert logged(run) == [{name: 1}, {name: 2}]
+    assert warnings_in(caplog) == []
+
+
+def test_a_string_of_a_subclass_is_a_name(open_run):
+    """A ``str`` subclass names a metric as its text."""
+    run = open_run()
+    run.log({Word("loss"): 1, np.str_("acc"): 2})
+    run.finish()
+    assert logged(run) == [{"loss": 1, "acc": 2}]
+
+
+@pytest.mark.parametrize("name", [1, None, ("a", 1), 2.5, b"loss", True], ids=repr)
+def test_another_key_is_refused(open_run, caplog, name):
+    """A key that is no string is refused, naming it; the other metrics of the call are stored."""
+    run = open_run()
+    run.log({name: 1, "good": 2})
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert repr(name) in message
+    assert "string" in message
+    assert logged(run) == [{"good": 2}]
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("name", [1, None, ("a", 1), 2.5, b"loss"], ids=repr)
+def test_another_key_raises_when_strict(open_run, name):
+    """A key that is no string raises ``TypeError`` when strict."""
+    run = open_run()
+    with pytest.raises(TypeError, match="name"):
+        run.log({name: 1})
+
+
+def test_an_empty_name_is_refused(open_run, caplog):
+    """The empty string names nothing."""
+    run = open_run()
+    run.log({"": 1, "good": 2})
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert "empty" in message
+    assert logged(run) == [{"good": 2}]
+
+
+@pytest.mark.usefixtures("strict")
+def test_an_empty_name_raises_when_strict(open_run):
+    """The empty string raises when strict."""
+    run = open_run()
+    with pytest.raises(ValueError, match="empty"):
+        run.log({"": 1})
+
+
+RESERVED = pytest.mark.parametrize("name", ["step", "global_step", "time"])
+
+
+@RESERVED
+def test_a_reserved_name_is_refused(open_run, caplog, name):
+    """``step``, ``global_step`` and ``time`` in data are refused with what to do instead, each time alike."""
+    run = open_run()
+    for number in (1, 2):
+        run.log({name: 77, "loss": number})
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert f"'{name}'" in message
+    assert "pass step= instead" in message or name == "time"
+    assert logged(run) == [{"loss": 1}, {"loss": 2}]
+    assert steps(run) == [1, 2]
+    assert events(run)[0]["data"]["time"] > 77
+
+
+@pytest.mark.parametrize("name", ["global_step", "time"])
+def test_a_reserved_keyword_is_refused(open_run, caplog, name):
+    """The same as a keyword metric is refused as well."""
+    run = open_run()
+    run.log(**{name: 77}, loss=1)
+    run.finish()
+    assert len(warnings_in(caplog)) == 1
+    assert logged(run) == [{"loss": 1}]
+    assert steps(run) == [1]
+
+
+@RESERVED
+@pytest.mark.usefixtures("strict")
+def test_a_reserved_name_raises_when_strict(open_run, name):
+    """A reserved name raises ``ValueError`` when strict."""
+    run = open_run()
+    with pytest.raises(ValueError, match=name):
+        run.log({name: 1})
+
+
+# --- values ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (7, 7),
+        (0.1, 0.1),
+        (1e308, 1e308),
+        (5e-324, 5e-324),
+        (-0.0, -0.0),
+        (HIGHEST, HIGHEST),
+        (LOWEST, LOWEST),
+        (True, True),
+        (False, False),
+        (None, None),
+        ("hello", "hello"),
+        ("", ""),
+        ("null", "null"),
+        (np.float16(0.5), 0.5),
+        (np.float32(0.1), float(np.float32(0.1))),
+        (np.float64(0.1), 0.1),
+        (np.longdouble(0.5), 0.5),
+        (np.int8(-3), -3),
+        (np.int64(LOWEST), LOWEST),
+        (np.uint8(200), 200),
+        (np.bool_(True), True),
+        (np.array(1.5), 1.5),
+        (np.array(4), 4),
+        (np.array(False), False),
+        (np.array([2.5]), 2.5),
+        (np.array([[3]]), 3),
+        (Decimal("1.25"), 1.25),
+        (Fraction(1, 4), 0.25),
+        (Scalar(4.5), 4.5),
+        (Scalar(4), 4),
+        (Scalar(True), True),
+        (EagerScalar(0.5), 0.5),
+        (Level.HIGH, 3),
+        (Word("word"), "word"),
+        (np.str_("text"), "text"),
+    ],
+    ids=lambda value: f"{type(value).__name__}",
+)
+def test_a_value_is_one_number(open_run, caplog, value, stored):
+    """Whatever carries one number is stored as that number, of the type that JSON has for it."""
+    run = open_run()
+    run.log(metric=value, beside=1)
+    run.finish()
+    (data,) = logged(run)
+    assert data == {"metric": stored, "beside": 1}
+    assert type(data["metric"]) is type(stored)
+    assert math.copysign(1, data["metric"]) == math.copysign(1, stored) if stored == 0 else True
+    assert "nonfinite" not in events(run)[0]
+    assert warnings_in(caplog) == []
+
+
+@pytest.mark.parametrize("value", [HIGHEST + 1, LOWEST - 1, 10**30, np.uint64(2**64 - 1)], ids=str)
+def test_an_int_outside_64_bit_becomes_a_float(open_run, caplog, value):
+    """It is stored as the nearest float, and one warning names the metric."""
+    run = open_run()
+    run.log(big=value)
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert "'big'" in message
+    assert str(int(value)) in message
+    assert "float" in message
+    (data,) = logged(run)
+    assert data == {"big": float(value)}
+    assert type(data["big"]) is float
+
+
+@pytest.mark.usefixtures("strict")
+def test_an_int_outside_64_bit_is_a_warning_even_when_strict(open_run, caplog):
+    """It is a warning and no refusal: nothing raises, the value is stored."""
+    run = open_run()
+    run.log(big=2**64)
+    run.finish()
+    assert len(warnings_in(caplog)) == 1
+    assert logged(run) == [{"big": 2.0**64}]
+
+
+NOT_ONE_NUMBER = pytest.mark.parametrize(
+    "value",
+    [
+        [1, 2],
+        [1],
+        (1,),
+        {"inner": 1},
+        {1, 2},
+        np.array([1, 2]),
+        np.array([[1.0], [2.0]]),
+        np.array([]),
+        datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
+        datetime.date(2026, 1, 2),
+        datetime.timedelta(seconds=5),
+        np.datetime64("2026-01-02"),
+        np.datetime64("2026-01-02", "ns"),
+        1 + 2j,
+        np.complex64(1),
+        b"1.5",
+        bytearray(b"1.5"),
+        np.bytes_(b"1.5"),
+        object(),
+        len,
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value!s:.20}",
+)
+
+
+@NOT_ONE_NUMBER
+def test_what_is_not_one_number_is_refused(open_run, caplog, value):
+    """Anything else is refused, naming the metric and its type; the other metrics are stored."""
+    run = open_run()
+    run.log({"before": 1, "bad": value, "after": 2}, step=5, stage="s")
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert "'bad'" in message
+    assert type(value).__name__ in message
+    assert "log a mean" in message or "Write" in message
+    assert logged(run) == [{"before": 1, "after": 2}]
+    assert steps(run) == [5]
+
+
+@NOT_ONE_NUMBER
+@pytest.mark.usefixtures("strict")
+def test_what_is_not_one_number_raises_when_strict(open_run, value):
+    """The same raises ``TypeError`` that names the metric when strict."""
+    run = open_run()
+    with pytest.raises(TypeError, match="'bad'"):
+        run.log({"bad": value})
+
+
+def test_lone_surrogates_are_escaped(open_run, caplog):
+    """A lone surrogate in a name, a string or a stage is written as its escape, every time."""
+    run = open_run()
+    for _ in range(2):
+        run.log({"na\udc80me": 1, "text": "x\ud800", "fine": "é"}, stage="\udfff")
+    run.finish()
+    assert logged(run) == [{"na\\udc80me": 1, "text": "x\\ud800", "fine": "é"}] * 2
+    assert [line["data"]["stage"] for line in events(run)] == ["\\udfff"] * 2
+    assert warnings_in(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (math.nan, "NaN"),
+        (math.inf, "Infinity"),
+        (-math.inf, "-Infinity"),
+        (np.float32("nan"), "NaN"),
+        (np.array([-np.inf]), "-Infinity"),
+        (Scalar(math.inf), "Infinity"),
+        (Decimal("NaN"), "NaN"),
+    ],
+    ids=str,
+)
+def test_a_value_that_is_not_finite_is_kept_beside_the_data(open_run, value, name):
+    """It is ``null`` in ``data`` and named in ``nonfinite`` beside it, in a line of valid JSON."""
+    run = open_run()
+    run.log({"loss": value, "none": None, "acc": 1.0})
+    run.log({"loss": 1.0, "none": None})
+    run.finish()
+    first, second = events(run)
+    assert first["data"]["loss"] is None
+    assert first["data"]["acc"] == 1.0
+    assert first["nonfinite"] == {"loss": name}
+    assert "nonfinite" not in second
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_value_that_is_not_finite_is_never_the_best(open_run, mode):
+    """NaN and the infinities, first or last, do not become the best metric."""
+    run = open_run()
+    run.set_primary_metric("loss", mode)
+    for value in (math.nan, math.inf, 0.5, -math.inf, math.nan):
+        run.log(loss=value)
+    run.finish()
+    assert best(run) == ("loss", mode, 0.5, 3)
+
+
+NAMES = st.text(min_size=1, max_size=20).filter(
+    lambda name: name not in {"step", "global_step", "time", "stage"}
+)
+VALUES = st.one_of(
+    st.floats(),
+    st.integers(LOWEST, HIGHEST),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=20),
+)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(calls=st.lists(st.dictionaries(NAMES, VALUES, max_size=8), min_size=1, max_size=40))
+def test_whatever_is_logged_comes_back(open_run, calls):
+    """Any names and values come back exactly as they went in, in the order of the calls."""
+    run = open_run()
+    for data in calls:
+        run.log(data)
+    run.finish()
+    names = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+    for line, data in zip(events(run), calls, strict=True):
+        found = {name: line["data"][name] for name in data}
+        found |= {name: names[text] for name, text in line.get("nonfinite", {}).items()}
+        assert repr(found) == repr(data)
+
+
+# --- the stage -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "stored"),
+    [("epoch_1", "epoch_1"), ("", ""), (3, "3"), (Word("w"), "w"), (Level.HIGH, "3")],
+    ids=repr,
+)
+@pytest.mark.parametrize("in_data", [False, True], ids=["argument", "in data"])
+def test_a_stage_is_stored_as_a_string(open_run, caplog, stage, stored, in_data):
+    """A stage is a string or an int, by argument or in data, and is stored as a string."""
+    run = open_run()
+    run.log({"loss": 1, "stage": stage}) if in_data else run.log(loss=1, stage=stage)
+    run.log(loss=2)
+    run.finish()
+    first, second = events(run)
+    assert first["data"]["stage"] == stored
+    assert "stage" not in second["data"]
+    assert warnings_in(caplog) == []
+
+
+def test_no_stage_is_stored_for_none(open_run, caplog):
+    """None is no stage, by argument or in data."""
+    run = open_run()
+    run.log(loss=1, stage=None)
+    run.log({"loss": 1, "stage": None})
+    run.finish()
+    assert ["stage" in line["data"] for line in events(run)] == [False, False]
+    assert warnings_in(caplog) == []
+
+
+def test_the_stage_argument_wins_over_data(open_run):
+    """``stage`` in data is the stage unless the argument is given."""
+    run = open_run()
+    run.log({"loss": 1, "stage": "data"}, stage="argument")
+    run.finish()
+    assert events(run)[0]["data"]["stage"] == "argument"
+
+
+@pytest.mark.parametrize("stage", [2.5, ["a"], {"a": 1}, b"a", object()], ids=lambda v: type(v).__name__)
+def test_another_stage_is_refused(open_run, caplog, stage):
+    """Anything else is refused, naming it; the metrics are stored."""
+    run = open_run()
+    run.log(loss=1, stage=stage)
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert f"stage={stage!r}" in message
+    assert "string" in message
+    assert logged(run) == [{"loss": 1}]
+    assert "stage" not in events(run)[0]["data"]
+
+
+@pytest.mark.usefixtures("strict")
+def test_another_stage_raises_when_strict(open_run):
+    """Anything else raises ``TypeError`` when strict."""
+    run = open_run()
+    with pytest.raises(TypeError, match="stage"):
+        run.log(loss=1, stage=2.5)
+
+
+# --- the step ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "stored"),
+    [
+        (0, 0),
+        (10, 10),
+        (-3, -3),
+        (7.0, 7),
+        (-2.0, -2),
+        (np.int64(9), 9),
+        (np.uint8(9), 9),
+        (np.float32(9.0), 9),
+        (np.float64(-4.0), -4),
+        (np.array(4), 4),
+        (Index(), 12),
+        (True, 1),
+        (HIGHEST - 1, HIGHEST - 1),
+        (LOWEST, LOWEST),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value!s:.20}",
+)
+def test_a_step_is_a_whole_number_and_becomes_the_counter(open_run, caplog, step, stored):
+    """Anything with ``__index__`` and an integral float is a step, and the auto step goes on after it."""
+    run = open_run()
+    run.log(a=1, step=step)
+    run.log(a=2)
+    run.finish()
+    assert steps(run) == [stored, stored + 1]
+    assert warnings_in(caplog) == []
+
+
+WRONG_STEPS = pytest.mark.parametrize(
+    "step",
+    [
+        2.9,
+        np.float32(9.7),
+        math.nan,
+        math.inf,
+        1e300,
+        "7",
+        "abc",
+        b"7",
+        [1],
+        HIGHEST + 1,
+        LOWEST - 1,
+        2**70,
+        object(),
+    ],
+    ids=lambda value: f"{type(value).__name__}-{value!s:.20}",
+)
+
+
+@WRONG_STEPS
+def test_another_step_is_refused_and_the_auto_step_used(open_run, caplog, step):
+    """Anything else is refused, naming it; the metrics are stored at the next step."""
+    run = open_run()
+    run.log(a=1, step=4)
+    run.log(a=2, step=step)
+    run.log(a=3)
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert f"step={step!r}" in message
+    assert "int" in message
+    assert steps(run) == [4, 5, 6]
+    assert logged(run) == [{"a": 1}, {"a": 2}, {"a": 3}]
+
+
+@WRONG_STEPS
+@pytest.mark.usefixtures("strict")
+def test_another_step_raises_when_strict(open_run, step):
+    """Anything else raises when strict."""
+    run = open_run()
+    with pytest.raises((TypeError, ValueError), match="step="):
+        run.log(a=1, step=step)
+
+
+def test_the_first_auto_step_is_1(open_run):
+    """The auto step is the counter and 1, and becomes the counter."""
+    run = open_run()
+    assert run.global_step == 0
+    for _ in range(3):
+        run.log(a=1)
+    assert run.global_step == 3
+    run.finish()
+    assert steps(run) == [1, 2, 3]
+
+
+def test_backward_steps_are_stored_as_given(open_run):
+    """A step before the last one is stored, and the counter follows it."""
+    run = open_run()
+    for step in (11, 5, None, -3, None, 0, None):
+        run.log(a=1, step=step)
+    run.finish()
+    assert steps(run) == [11, 5, 6, -3, -2, 0, 1]
+
+
+def test_nothing_breaks_after_the_highest_step(open_run):
+    """After step 2**63 - 1 there is no next one: what follows is stored within the range."""
+    run = open_run()
+    run.log(a=1, step=HIGHEST)
+    run.log(a=2)
+    run.log(a=3)
+    run.finish()
+    assert [data["a"] for data in logged(run)] == [1, 2, 3]
+    assert all(LOWEST <= step <= HIGHEST for step in steps(run))
+    assert status(run)["status"] == "finished"
+
+
+def test_auto_steps_of_threads_are_unique_and_without_gaps(open_run):
+    """Eight threads at the shortest switch interval draw each step once."""
+    run = open_run()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: [run.log(a=1) for _ in range(1000)]) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    run.finish()
+    assert sorted(steps(run)) == list(range(1, 8001))
+
+
+# --- time, and several calls of one step --------------------------------------------------------------------------
+
+
+def test_the_time_is_that_of_the_call(open_run):
+    """``time`` and ``ts`` are the wall clock at the call."""
+    run = open_run()
+    spans = []
+    for _ in range(20):
+        before = time.time()
+        run.log(a=1)
+        spans.append((before, time.time()))
+    run.finish()
+    for line, (before, after) in zip(events(run), spans, strict=True):
+        assert before <= line["ts"] <= after
+        assert line["data"]["time"] == line["ts"]
+
+
+def test_several_calls_of_one_step_are_several_lines(open_run):
+    """Metrics of one step may come in several calls; each is a line of its own."""
+    run = open_run()
+    run.log(loss=1, step=1)
+    run.log(acc=2, step=1)
+    run.log(loss=3, step=1)
+    run.finish()
+    assert steps(run) == [1, 1, 1]
+    assert logged(run) == [{"loss": 1}, {"acc": 2}, {"loss": 3}]
+
+
+def test_a_record_larger_than_a_segment_is_stored(open_run):
+    """A call with very many metrics is one line like any other."""
+    run = open_run()
+    data = {f"metric_number_{number}": float(number) for number in range(200_000)}
+    run.log(data)
+    run.log(small=1)
+    run.finish()
+    first, second = (run.run_dir / "events.jsonl").read_bytes().splitlines()
+    assert len(json.loads(first)["data"]) == 200_002
+    assert json.loads(second)["data"]["small"] == 1
