@@ -5,6 +5,7 @@ With ``RUNICORN_STRICT=1`` a refusal raises instead.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ class Refusals:
         if kind in self._seen or len(self._seen) >= MOST_WARNINGS:
             return
         self._seen.add(kind)
-        import logging  # not before it is needed: 5 ms
-
-        logging.getLogger(LOGGER).warning("%s [run %s]", message, self._run_id)
+        _say(f"{message} [run {self._run_id}]")
         if len(self._seen) == MOST_WARNINGS:
-            logging.getLogger(LOGGER).warning("No further kind of warning is shown. [run %s]", self._run_id)
+            _say(f"No further kind of warning is shown. [run {self._run_id}]")
+
+
+def _say(text: str) -> None:
+    try:
+        import logging  # not before it is needed: 5 ms
+    except OSError:  # out of descriptors: what there is to say may be just that
+        if sys.stderr is not None:
+            sys.stderr.write(f"{text}\n")
+        return
+    logging.getLogger(LOGGER).warning("%s", text)

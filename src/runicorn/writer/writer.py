@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from runicorn import rundir
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import crashpoints, ending, spool
+from runicorn.writer import crashpoints, ending, faults, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
+from runicorn.writer.faults import FaultyRunDir
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
@@ -216,9 +217,10 @@ class Writer:
             return {}
 
     def _open_run_dir(self) -> RunDir:
+        kind = FaultyRunDir if os.environ.get(faults.VARIABLE) else RunDir
         while True:
             try:
-                return RunDir(self._address.run_dir)
+                return kind(self._address.run_dir)
             except OSError as error:
                 self._control.put_message(f"{error.strerror or error} ({self._address.run_dir})")
                 self._control.beat()
