@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from patience import wait_until
 
@@ -17,6 +16,7 @@ import runicorn as rn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     Cell = float | str | None
     Row = dict[str, Cell]
@@ -55,7 +55,10 @@ class Diary:
         self._primary: tuple[str, str] | None = None
 
     def log(
-        self, metrics: dict[str, Cell], step: int | None = None, stage: str | None = None
+        self,
+        metrics: dict[str, Cell],
+        step: int | None = None,
+        stage: str | None = None,
     ) -> None:
         """Log to the run, and note the row that the viewer has to show; calls of a step merge."""
         before = time.time()
@@ -79,7 +82,7 @@ class Diary:
         self.run.summary(update)
         self.summary |= update
 
-    def set_primary_metric(self, name: str, mode: str) -> None:
+    def set_primary_metric(self, name: str, mode: Literal["max", "min"]) -> None:
         """Choose the metric whose best value the viewer has to show."""
         self.run.set_primary_metric(name, mode)
         self._primary = (name, mode)
@@ -95,14 +98,11 @@ class Diary:
         if self._primary is None:
             return None
         name, mode = self._primary
-        numbers = [
-            (value, step)
-            for step, row in self.rows.items()
-            if isinstance(value := row.get(name), (int, float))
-        ]
-        sign = -1 if mode == "max" else 1
-        value, step = min(numbers, key=lambda number: sign * number[0])
-        return name, value, step, mode
+        values = {step: row.get(name) for step, row in self.rows.items()}
+        numbers = {step: value for step, value in values.items() if isinstance(value, (int, float))}
+        pick = max if mode == "max" else min
+        step = pick(numbers, key=numbers.__getitem__)
+        return name, numbers[step], step, mode
 
     @property
     def final_summary(self) -> dict[str, object]:
@@ -122,7 +122,8 @@ class Diary:
 
     def wait_until_stored(self) -> None:
         """Wait until all that the still open run was told is in its files, as whole lines."""
-        folder = Path(self.run.run_dir)
+        folder = self.run.run_dir
+        assert folder is not None
         stored = wait_until(
             lambda: (
                 _count_lines(folder / "events.jsonl") >= self._calls

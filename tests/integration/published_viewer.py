@@ -71,7 +71,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _run(*command: str) -> None:
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{command} ended with {done.returncode}:\n{done.stdout}")
@@ -128,11 +132,8 @@ def open_viewer(python: Path, storage: Path, home: Path) -> Iterator[Viewer]:
     """
     home.mkdir()
     log = home / "viewer.txt"
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("RUNICORN_", "PYTHON", "XDG_"))
-    }
+    of_others = ("RUNICORN_", "PYTHON", "XDG_")
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith(of_others)}
     environment |= {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -10,6 +10,7 @@ import hashlib
 import os
 import socket
 import struct
+import time
 
 _CONTINUATION, _TEXT, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x8, 0x9, 0xA
 _FINAL, _MASKED = 0x80, 0x80
@@ -21,9 +22,10 @@ class ClosedByServerError(Exception):
 
 
 class WebSocketLines:
-    """A connection to `ws://127.0.0.1:port/path`, to be closed; no read waits over `timeout_s`."""
+    """A connection to `ws://127.0.0.1:port/path`, to be closed; a message may take `timeout_s`."""
 
     def __init__(self, port: int, path: str, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self._stream = self._socket.makefile("rb")
         try:
@@ -50,9 +52,8 @@ class WebSocketLines:
         )
         status, *lines = iter(self._read_header_line, "")
         digest = hashlib.sha1((key + _ACCEPT_SALT).encode("ascii")).digest()
-        headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
-        }
+        fields = (line.partition(": ") for line in lines)
+        headers = {name.lower(): value for name, _, value in fields}
         if headers.get("sec-websocket-accept") != base64.b64encode(digest).decode("ascii"):
             raise ConnectionError(f"no WebSocket at {path}: the server answered {status!r}")
 
@@ -61,7 +62,8 @@ class WebSocketLines:
 
     def _receive_one(self) -> str:
         message = b""
-        while True:
+        deadline = time.monotonic() + self._timeout_s
+        while time.monotonic() < deadline:
             first, second = self._read_exactly(2)
             length = second & 0x7F
             if length == 126:
@@ -78,6 +80,7 @@ class WebSocketLines:
                 message += payload
                 if first & _FINAL:
                     return message.decode("utf-8")
+        raise TimeoutError(f"nothing but control frames within {self._timeout_s} s")
 
     def _read_exactly(self, size: int) -> bytes:
         data = self._stream.read(size)

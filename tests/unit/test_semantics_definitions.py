@@ -96,6 +96,7 @@ class Tensor:
     shape = (2,)
 
     def item(self):
+        """Refuse, as there are two."""
         raise RuntimeError("a Tensor with 2 elements cannot be converted to Scalar")
 
 
@@ -103,6 +104,7 @@ class Unreadable(dict):
     """A dict that another thread changes while it is read."""
 
     def items(self):
+        """Fail, as a dict does that changes meanwhile."""
         raise RuntimeError("dictionary changed size during iteration")
 
     __iter__ = keys = items

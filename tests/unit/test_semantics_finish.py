@@ -99,7 +99,7 @@ def test_a_status_that_is_no_string_raises(open_run, word):
     assert not run.is_finished
 
 
-# --- the context manager ------------------------------------------------------------------------------------------
+# --- the context manager --------------------
 
 
 def test_a_block_that_ends_well_finishes_the_run(open_run):
@@ -168,7 +168,7 @@ def test_a_wrong_status_in_the_block_fails_the_run(open_run):
     assert ending(run)[0] == "failed"
 
 
-# --- finish() again ---------------------------------------------------------------------------------------------------
+# --- finish() again --------------------
 
 
 @pytest.mark.parametrize(("first", "second"), [("finished", "success"), ("failed", "error")])
@@ -202,7 +202,7 @@ def test_an_unknown_status_afterwards_still_raises(open_run):
         run.finish("bogus")
 
 
-# --- how long finish() waits ---------------------------------------------------------------------------------------------
+# --- how long finish() waits --------------------
 
 
 def test_finish_waits_until_everything_is_stored(open_run, capfd):
@@ -243,7 +243,7 @@ def test_a_quick_finish_says_nothing(open_run, capfd):
 
 
 def test_finish_gives_up_waiting_and_the_writer_goes_on(open_run, caplog, monkeypatch):
-    """After ``finish_timeout_s`` it warns what is left and returns; later everything is stored after all."""
+    """After ``finish_timeout_s`` it warns what is left and returns; all is stored later."""
     monkeypatch.setenv("RUNICORN_FINISH_TIMEOUT_S", "0.3")
     run = open_run()
     with stopped_writer(run):
@@ -386,7 +386,7 @@ def test_ctrl_c_stops_the_waiting_and_not_the_writer(start_program, storage):
     assert [data["n"] for data in logged(run)] == list(range(100))
 
 
-# --- after the end --------------------------------------------------------------------------------------------------------
+# --- after the end --------------------
 
 
 AFTER = {
@@ -405,10 +405,8 @@ def files_of(run):
 
 @pytest.mark.parametrize("strictly", [False, True], ids=["", "strict"])
 @pytest.mark.parametrize("call", AFTER)
-def test_after_the_end_a_call_stores_nothing_and_warns_once(
-    open_run, caplog, monkeypatch, call, strictly
-):
-    """Each method of an ended run stores nothing, raises nothing, and warns once however often it is called."""
+def test_after_the_end_a_call_stores_nothing_and_warns_once(open_run, caplog, monkeypatch, call, strictly):
+    """Each method of an ended run stores nothing, raises nothing, and warns once for all calls."""
     if strictly:
         monkeypatch.setenv("RUNICORN_STRICT", "1")
     run = open_run()
@@ -485,6 +483,17 @@ def test_after_the_end_another_process_warns_as_well(run_program, storage, child
     assert summary(run) == {}
     assert told.count("after the run had ended") == 1
     assert len(told.splitlines()) == 1
+
+
+def test_a_late_call_leaves_no_spool_behind(open_run):
+    """A joined handle whose first record comes after the end makes nothing that nobody removes."""
+    run = open_run()
+    joined = open_run(run_id=run.id)
+    run.finish()
+    joined.log(late=1)
+    joined.log_text("late")
+    assert not Path(run._session.address.spool).exists()
+    assert not Path(run._session.address.overflow).exists()
 
 
 def test_a_run_unpickled_after_the_end_stores_nothing_and_warns_once(open_run, caplog):

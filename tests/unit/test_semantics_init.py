@@ -596,9 +596,7 @@ def test_a_full_disk_raises(run_program, storage, limit_bytes):
         ("storage", ["a"], "path"),
     ],
 )
-def test_a_wrong_argument_raises_before_anything_is_made(
-    tmp_path, monkeypatch, argument, value, instead
-):
+def test_a_wrong_argument_raises_before_anything_is_made(tmp_path, monkeypatch, argument, value, instead):
     """A wrong value or type raises, naming argument, value and what to write; nothing is made."""
     monkeypatch.chdir(tmp_path)
     before = spools()

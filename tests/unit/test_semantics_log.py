@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-import datetime
+import datetime as dt
 import enum
 import json
 import math
@@ -31,6 +31,7 @@ class Scalar:
         self.shape = ()
 
     def item(self):
+        """Copy the number to the host."""
         return self._number
 
 
@@ -41,6 +42,7 @@ class EagerScalar:
         self._number = number
 
     def numpy(self):
+        """Copy the number to the host."""
         return np.float32(self._number)
 
 
@@ -361,9 +363,9 @@ NOT_ONE_NUMBER = pytest.mark.parametrize(
         np.array([1, 2]),
         np.array([[1.0], [2.0]]),
         np.array([]),
-        datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
-        datetime.date(2026, 1, 2),
-        datetime.timedelta(seconds=5),
+        dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc),
+        dt.date(2026, 1, 2),
+        dt.timedelta(seconds=5),
         np.datetime64("2026-01-02"),
         np.datetime64("2026-01-02", "ns"),
         1 + 2j,
@@ -449,9 +451,7 @@ def test_a_value_that_is_not_finite_is_never_the_best(open_run, mode):
     assert best(run) == ("loss", mode, 0.5, 3)
 
 
-NAMES = st.text(min_size=1, max_size=20).filter(
-    lambda name: name not in {"step", "global_step", "time", "stage"}
-)
+NAMES = st.text(min_size=1, max_size=20).filter(lambda name: name not in {"step", "global_step", "time", "stage"})
 VALUES = st.one_of(
     st.floats(),
     st.integers(LOWEST, HIGHEST),
@@ -461,9 +461,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.dictionaries(NAMES, VALUES, max_size=8), min_size=1, max_size=40))
 def test_whatever_is_logged_comes_back(open_run, calls):
     """Any names and values come back exactly as they went in, in the order of the calls."""
@@ -654,9 +652,7 @@ def test_auto_steps_of_threads_are_unique_and_without_gaps(open_run):
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
-        threads = [
-            threading.Thread(target=lambda: [run.log(a=1) for _ in range(1000)]) for _ in range(8)
-        ]
+        threads = [threading.Thread(target=lambda: [run.log(a=1) for _ in range(1000)]) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

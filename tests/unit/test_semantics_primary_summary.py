@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import datetime
+import datetime as dt
 import enum
 import math
 import threading
 import time
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -226,8 +227,7 @@ def test_threads_lose_no_field(open_run):
     """Fields of several threads all arrive."""
     run = open_run()
     threads = [
-        threading.Thread(target=lambda at=at: [run.summary({f"{at}.{n}": n}) for n in range(50)])
-        for at in range(8)
+        threading.Thread(target=lambda at=at: [run.summary({f"{at}.{n}": n}) for n in range(50)]) for at in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -258,7 +258,11 @@ class Point:
     inner: object = None
 
 
-Pair = collections.namedtuple("Pair", "a b")
+class Pair(NamedTuple):
+    """A tuple with names."""
+
+    a: int
+    b: int
 
 
 @pytest.mark.parametrize(
@@ -284,9 +288,9 @@ Pair = collections.namedtuple("Pair", "a b")
         (np.array([1.0, np.nan]), [1.0, "NaN"]),
         (Path("/a/b"), "/a/b"),
         (PurePosixPath("c"), "c"),
-        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (dt.date(2026, 1, 2), "2026-01-02"),
         (
-            datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
+            dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc),
             "2026-01-02T03:04:05+00:00",
         ),
         (Colour.RED, "red"),

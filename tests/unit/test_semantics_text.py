@@ -72,9 +72,7 @@ def test_the_time_is_that_of_the_call(open_run):
         wait_until(lambda: int(time.time()) > after + 1, what="two seconds later")
     run.finish()
     stored = text_of(run)[:8]
-    assert stored in {
-        time.strftime("%H:%M:%S", time.localtime(second)) for second in range(before, after + 1)
-    }
+    assert stored in {time.strftime("%H:%M:%S", time.localtime(second)) for second in range(before, after + 1)}
 
 
 def test_text_may_be_of_any_length(open_run):
@@ -206,9 +204,7 @@ def test_a_handler_never_raises_into_the_program(open_run, logger, monkeypatch):
     logger.info("%d", "no number")
     logger.info("%s", Unprintable())
     logger.info("a\udc80b")
-    threads = [
-        threading.Thread(target=lambda: [logger.info("t") for _ in range(100)]) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: [logger.info("t") for _ in range(100)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,0 +1,249 @@
+"""Switching tracking off, and the run that is none."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import timeit
+from pathlib import Path
+
+import psutil
+import pytest
+from support import logged
+
+import runicorn
+from runicorn import NoOpRun, Run
+
+# --- the switch ----------------------------------------------------------------------------------------------
+
+
+def test_tracking_is_on_by_default(open_run):
+    """Without a switch ``init()`` opens a real run."""
+    assert runicorn.is_enabled()
+    assert isinstance(open_run(), Run)
+
+
+@pytest.mark.parametrize("word", ["0", "false", "no", "n", "off", "disabled", "none", "OFF", " False "])
+def test_the_variable_switches_off(storage, monkeypatch, word):
+    """Each word for off in ``RUNICORN_ON``, in any case and with blanks, gives a ``NoOpRun``."""
+    monkeypatch.setenv("RUNICORN_ON", word)
+    assert not runicorn.is_enabled()
+    assert isinstance(runicorn.init(storage=str(storage)), NoOpRun)
+    assert not storage.exists()
+
+
+@pytest.mark.parametrize("word", ["1", "true", "yes", "y", "on", "", "TRUE", " On "])
+def test_the_variable_says_on(monkeypatch, caplog, word):
+    """Each word for on, and the empty one, leave tracking on without a word."""
+    monkeypatch.setenv("RUNICORN_ON", word)
+    assert runicorn.is_enabled()
+    assert caplog.records == []
+
+
+UNKNOWN = """
+import runicorn as rn
+for _ in range(3):
+    assert rn.is_enabled()
+"""
+
+
+@pytest.mark.parametrize("word", ["2", "maybe", "offf"])
+def test_another_word_in_the_variable_warns(run_program, monkeypatch, word):
+    """An unknown value leaves tracking on, and one warning names it and what to write."""
+    monkeypatch.setenv("RUNICORN_ON", word)
+    (message,) = run_program(UNKNOWN).stderr.splitlines()
+    assert "RUNICORN_ON" in message
+    assert repr(word) in message
+    assert "Write" in message
+
+
+@pytest.mark.parametrize(("variable", "switch"), [("1", False), ("0", True)])
+def test_set_enabled_overrides_the_variable(monkeypatch, variable, switch):
+    """``set_enabled`` wins over ``RUNICORN_ON`` until ``reset_enabled``."""
+    monkeypatch.setenv("RUNICORN_ON", variable)
+    runicorn.set_enabled(switch)
+    assert runicorn.is_enabled() is switch
+    runicorn.reset_enabled()
+    assert runicorn.is_enabled() is not switch
+
+
+@pytest.mark.parametrize(("value", "on"), [("0", True), ("", False), (0, False), (1, True), (None, False)])
+def test_set_enabled_takes_any_truth_value(value, on):
+    """As in 0.7.2 ``set_enabled`` takes what ``bool`` makes of its argument."""
+    runicorn.set_enabled(value)
+    assert runicorn.is_enabled() is on
+
+
+def test_enabled_holds_for_a_block_and_nests():
+    """``with enabled(...)`` restores what was before, after an exception as well."""
+    with runicorn.enabled(False):
+        assert not runicorn.is_enabled()
+        with runicorn.enabled(True):
+            assert runicorn.is_enabled()
+        assert not runicorn.is_enabled()
+    assert runicorn.is_enabled()
+    with pytest.raises(ValueError, match="mine"), runicorn.enabled(False):
+        raise ValueError("mine")
+    assert runicorn.is_enabled()
+
+
+def test_the_switch_is_the_processes(open_run):
+    """It holds for all threads, and a run that is open goes on."""
+    run = open_run()
+    runicorn.set_enabled(False)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(runicorn.is_enabled()))
+    thread.start()
+    thread.join()
+    assert seen == [False]
+    run.log(a=1)
+    run.finish()
+    assert logged(run) == [{"a": 1}]
+
+
+# --- the run that is none ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def none(storage):
+    """A run while tracking is switched off."""
+    with runicorn.enabled(False):
+        return runicorn.init(path="cv/a", storage=str(storage), alias="mine")
+
+
+def public_members(run):
+    """Public names of a class and of what its objects have, and the protocols that users rely on."""
+    protocols = {"__enter__", "__exit__", "__repr__"}
+    return {name for name in dir(run) if not name.startswith("_")} | protocols
+
+
+def test_it_has_every_public_member_of_a_run(open_run, none):
+    """Whatever can be asked of a ``Run`` can be asked of a ``NoOpRun``."""
+    assert public_members(open_run()) - public_members(none) == set()
+    assert public_members(none) - public_members(open_run()) == set()
+
+
+def test_its_methods_have_the_signatures_of_a_runs(open_run, none):
+    """Each method takes the same arguments, with the same defaults."""
+    run = open_run()
+    compared = 0
+    for name in public_members(run):
+        theirs = getattr(Run, name, None)
+        if not callable(theirs):
+            assert not callable(getattr(none, name))
+            continue
+        assert shape(getattr(none, name)) == shape(getattr(run, name)), name
+        compared += 1
+    assert compared >= 8
+
+
+def shape(method):
+    """Name, kind and default of each parameter."""
+    parameters = inspect.signature(method).parameters.values()
+    return [(each.name, each.kind, each.default) for each in parameters]
+
+
+def test_it_tells_what_it_is(none):
+    """Id, path, alias and directories of a run that is none."""
+    assert (none.id, none.path, none.alias) == ("disabled", "cv/a", "mine")
+    assert none.run_dir is None
+    assert none.is_finished is False
+    assert "cv/a" in repr(none)
+    assert not isinstance(none, Run)
+
+
+@pytest.mark.usefixtures("strict")
+def test_it_validates_nothing(tmp_path):
+    """Arguments that would raise, at ``init()`` or later, are taken, even when strict."""
+    with runicorn.enabled(False):
+        run = runicorn.init(
+            path=5,
+            storage=object(),
+            run_id="../x",
+            alias=1,
+            capture_env="yes",
+            workspace_root=str(tmp_path),
+            snapshot_format="tar",
+            tqdm_mode="bogus",
+        )
+    run.log(5, step="x", stage=[1], bad=[1, 2])
+    run.log_text(5)
+    run.summary(5)
+    run.set_primary_metric(None, "bogus")
+    run.log_config(args=5, extra=6, config_files=7)
+    run.get_logging_handler("NOTSET", fmt="%(message)s").close()
+    run.finish("bogus")
+    assert run.is_finished
+
+
+def test_it_starts_nothing_and_writes_nothing(none, storage, tmp_path, monkeypatch, caplog, capfd):
+    """No file, process, thread or warning comes of it, from ``init()`` to after ``finish()``."""
+    monkeypatch.chdir(tmp_path)
+    before = (os.listdir(os.environ["RUNICORN_SHM_DIR"]), threading.active_count(), children())
+    with none as run:
+        run.log({"loss": 1}, step=1, stage="a", acc=2)
+        run.log_text("text")
+        run.summary({"a": 1})
+        run.set_primary_metric("loss")
+        handler = run.get_logging_handler()
+        handler.close()
+    run.finish()
+    run.log(late=1)
+    assert (os.listdir(os.environ["RUNICORN_SHM_DIR"]), threading.active_count(), children()) == before
+    assert not storage.exists()
+    assert list(tmp_path.iterdir()) == []
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+def children():
+    """Processes that this one has started."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def test_it_swallows_no_exception(none):
+    """``with`` on it lets an exception through."""
+    with pytest.raises(ValueError, match="mine"), none:
+        raise ValueError("mine")
+    assert none.is_finished
+
+
+def test_it_is_not_the_active_run(none):
+    """While tracking is switched off no run is active."""
+    assert none is not None
+    assert runicorn.get_active_run() is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "run.log(data)",
+        "run.log(data, step=5)",
+        "run.log(loss=1.0)",
+        "run.log_text('text')",
+        "run.summary(data)",
+    ],
+)
+def test_a_call_costs_under_a_fifth_of_a_microsecond(none, call):
+    """The best of many rounds counts: the others measure the machine."""
+    timer = timeit.Timer(call, globals={"run": none, "data": {"loss": 1.0, "acc": 2.0}})
+    seconds = min(timer.repeat(repeat=50, number=2000)) / 2000
+    assert seconds < 0.2e-6
+
+
+def test_a_program_runs_switched_off(run_program, storage, monkeypatch):
+    """A training script that is switched off by the variable runs to its end and leaves nothing."""
+    monkeypatch.setenv("RUNICORN_ON", "0")
+    ended = run_program("""
+import sys
+import runicorn as rn
+with rn.init(path="cv/a", storage=sys.argv[1]) as run:
+    run.set_primary_metric("acc")
+    for step in range(3):
+        run.log({"acc": step}, step=step)
+    run.summary({"a": 1})
+print(run.id, run.run_dir)
+""")
+    assert (ended.stdout, ended.stderr) == ("disabled None\n", "")
+    assert not Path(storage).exists()

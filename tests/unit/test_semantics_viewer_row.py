@@ -1,0 +1,299 @@
+"""The run's row in ``runicorn.db`` of Runicorn 0.7.2."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import sys
+import time
+from contextlib import closing
+
+import pytest
+from support import best, logged, meta, status, stopped_writer, wait_until, warnings_in
+
+TABLES = """
+CREATE TABLE experiments (
+  id TEXT PRIMARY KEY, path TEXT NOT NULL DEFAULT 'default', alias TEXT,
+  created_at REAL NOT NULL, updated_at REAL NOT NULL, started_at REAL, ended_at REAL,
+  status TEXT NOT NULL DEFAULT 'running', exit_reason TEXT,
+  pid INTEGER, python_version TEXT, platform TEXT, hostname TEXT,
+  best_metric_name TEXT, best_metric_value REAL, best_metric_step INTEGER, best_metric_mode TEXT,
+  deleted_at REAL, delete_reason TEXT,
+  run_dir TEXT NOT NULL, workspace_root TEXT,
+  duration_seconds REAL, metric_count INTEGER DEFAULT 0,
+  CHECK (status IN ('running','finished','failed','interrupted')));
+CREATE INDEX idx_experiments_path ON experiments(path);
+CREATE INDEX idx_experiments_alias ON experiments(alias);
+CREATE INDEX idx_experiments_status ON experiments(status);
+CREATE INDEX idx_experiments_created_desc ON experiments(created_at DESC);
+CREATE INDEX idx_experiments_best_metric ON experiments(best_metric_name, best_metric_value DESC);
+CREATE INDEX idx_experiments_deleted ON experiments(deleted_at);
+CREATE INDEX idx_experiments_active ON experiments(status, deleted_at) WHERE deleted_at IS NULL;
+CREATE TABLE experiment_tags (experiment_id TEXT NOT NULL, tag TEXT NOT NULL,
+  created_at REAL NOT NULL DEFAULT (unixepoch()), created_by TEXT,
+  PRIMARY KEY (experiment_id, tag),
+  FOREIGN KEY (experiment_id) REFERENCES experiments(id) ON DELETE CASCADE);
+CREATE TABLE metrics (id INTEGER PRIMARY KEY AUTOINCREMENT, experiment_id TEXT NOT NULL,
+  timestamp REAL NOT NULL, metric_name TEXT NOT NULL, metric_value REAL, step INTEGER, stage TEXT,
+  recorded_at REAL NOT NULL DEFAULT (unixepoch()),
+  FOREIGN KEY (experiment_id) REFERENCES experiments(id) ON DELETE CASCADE);
+INSERT INTO experiments (id, created_at, updated_at, status, run_dir)
+  VALUES ('other', 1.0, 2.0, 'failed', '/other');
+"""
+
+
+@pytest.fixture(params=["wal", "delete"])
+def database(request, storage):
+    """A database as 0.7.2 makes it (write-ahead log), or with SQLite's default journal."""
+    return make_database(storage, request.param)
+
+
+@pytest.fixture
+def wal_database(storage):
+    """A database as 0.7.2 makes it."""
+    return make_database(storage, "wal")
+
+
+def make_database(storage, journal):
+    """The tables that a viewer has made, with the row of another run."""
+    storage.mkdir()
+    path = storage / "runicorn.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode={journal}")
+        connection.executescript(TABLES)
+    return path
+
+
+def row_of(database, run):
+    """The row of a run as a dict; empty where there is none."""
+    with closing(sqlite3.connect(database, timeout=10)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute("SELECT * FROM experiments WHERE id = ?", (run.id,)).fetchall()
+    assert len(rows) <= 1
+    return dict(rows[0]) if rows else {}
+
+
+def wait_for_row(database, run, **expected):
+    """Return the row once it has these values."""
+    wait_until(lambda: expected.items() <= row_of(database, run).items(), what=f"row with {expected}")
+    return row_of(database, run)
+
+
+def test_a_row_appears_at_init(open_run, database):
+    """A live run has a row with what ``meta.json`` says, so that an open viewer lists it."""
+    run = open_run(path="cv/a", alias="mine")
+    row = wait_for_row(database, run, status="running")
+    facts = meta(run)
+    same = ("id", "path", "alias", "created_at", "pid", "platform", "hostname", "workspace_root")
+    assert {name: row[name] for name in same} == {name: facts[name] for name in same}
+    assert row["python_version"] == ".".join(map(str, sys.version_info[:3]))
+    assert row["run_dir"] == str(run.run_dir)
+    assert row["started_at"] == status(run)["started_at"]
+    assert facts["created_at"] <= row["updated_at"] <= time.time()
+    empty = ("ended_at", "exit_reason", "best_metric_name", "best_metric_value", "deleted_at")
+    assert {row[name] for name in empty} == {None}
+
+
+def test_an_open_viewer_sees_the_row(open_run, wal_database):
+    """A reader that has the database open all the time sees it at its next query."""
+    with closing(sqlite3.connect(wal_database)) as viewer:
+        assert viewer.execute("SELECT count(*) FROM experiments").fetchone() == (1,)
+        open_run()
+        wait_until(lambda: viewer.execute("SELECT count(*) FROM experiments").fetchone() == (2,))
+
+
+def test_the_row_has_the_best_metric_while_running(open_run, database, monkeypatch):
+    """The best metric of a live run is kept current."""
+    monkeypatch.setenv("RUNICORN_SUMMARY_INTERVAL_S", "0.05")
+    run = open_run()
+    run.set_primary_metric("acc", "min")
+    run.log(acc=0.5, step=3)
+    best_of = {"best_metric_name": "acc", "best_metric_mode": "min"}
+    wait_for_row(database, run, **best_of, best_metric_value=0.5, best_metric_step=3)
+    run.log(acc=0.25, step=4)
+    wait_for_row(database, run, **best_of, best_metric_value=0.25, best_metric_step=4)
+    assert row_of(database, run)["status"] == "running"
+
+
+@pytest.mark.parametrize("word", ["finished", "failed", "interrupted"])
+def test_the_row_has_the_end(open_run, wal_database, word):
+    """When ``finish()`` returns the row has the final status, its time and the best metric."""
+    run = open_run()
+    run.set_primary_metric("acc")
+    run.log(acc=0.5)
+    run.log(acc=math.nan)
+    run.finish(word)
+    row = row_of(wal_database, run)
+    assert row["status"] == word
+    assert row["ended_at"] == status(run)["ended_at"]
+    named = tuple(row[f"best_metric_{part}"] for part in ("name", "mode", "value", "step"))
+    assert named == best(run) == ("acc", "max", 0.5, 1)
+
+
+def test_the_row_has_the_reason(open_run, wal_database):
+    """Why a run failed is in its row."""
+    run = open_run()
+    with pytest.raises(ValueError, match="mine"), run:
+        raise ValueError("mine")
+    assert row_of(wal_database, run)["exit_reason"] == "ValueError: mine"
+
+
+def test_the_row_of_a_resumed_run_is_running_again(open_run, wal_database):
+    """A resumed run's row loses its end, and gets the next."""
+    run = open_run(alias="mine")
+    run.set_primary_metric("acc")
+    run.log(acc=1)
+    run.finish("failed")
+    again = open_run(run_id=run.id)
+    row = wait_for_row(wal_database, run, status="running")
+    assert (row["ended_at"], row["alias"]) == (None, "mine")
+    assert row["best_metric_value"] == 1
+    again.finish()
+    assert row_of(wal_database, run)["status"] == "finished"
+
+
+def test_what_the_viewer_has_put_into_the_row_stays(open_run, wal_database):
+    """An alias edited, or a run deleted, in the viewer is not undone by the next update."""
+    run = open_run(alias="mine")
+    wait_for_row(wal_database, run, status="running")
+    with closing(sqlite3.connect(wal_database, timeout=10)) as viewer:
+        viewer.execute("UPDATE experiments SET alias = 'edited', deleted_at = 5.0 WHERE id = ?", (run.id,))
+        viewer.commit()
+    run.finish()
+    row = row_of(wal_database, run)
+    assert (row["alias"], row["deleted_at"], row["status"]) == ("edited", 5.0, "finished")
+
+
+def test_nothing_else_in_the_database_is_touched(open_run, wal_database):
+    """Rows of other runs and other tables stay as they are."""
+    run = open_run()
+    run.log(loss=1)
+    run.finish()
+    with closing(sqlite3.connect(wal_database)) as viewer:
+        others = viewer.execute(
+            "SELECT id, created_at, updated_at, status, run_dir FROM experiments WHERE id != ?", (run.id,)
+        ).fetchall()
+        assert others == [("other", 1.0, 2.0, "failed", "/other")]
+        assert viewer.execute("SELECT count(*) FROM metrics").fetchone() == (0,)
+        assert viewer.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_database_is_never_made(open_run, storage):
+    """Where there is none, none is made, nor any file of SQLite's."""
+    run = open_run()
+    run.set_primary_metric("acc")
+    run.log(acc=1)
+    run.finish()
+    assert [path.name for path in storage.iterdir()] == ["runs"]
+
+
+def test_a_database_that_goes_away_is_not_made_again(open_run, wal_database, storage):
+    """One that is removed while the run is live stays away."""
+    run = open_run()
+    wait_for_row(wal_database, run, status="running")
+    wal_database.unlink()
+    run.log(a=1)
+    run.finish()
+    assert not wal_database.exists()
+    assert status(run)["status"] == "finished"
+    assert not (storage / "runicorn.db-journal").exists()
+
+
+def test_a_locked_database_delays_nothing_and_fails_nothing(open_run, database, caplog, capfd):
+    """While another program holds it, the run is opened, stored and ended as if it were not there."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        run = open_run()
+        run.set_primary_metric("acc")
+        for number in range(1000):
+            run.log(acc=number)
+        wait_until(lambda: run._session.control.stored_records == 1000, timeout_s=5)
+        run.finish()
+        took_s = time.monotonic() - began
+        other.execute("ROLLBACK")
+    assert took_s < 5  # SQLite's own patience would be 10 s for each try
+    assert len(logged(run)) == 1000
+    assert best(run) == ("acc", "max", 999, 1000)
+    assert set(status(run)) == {"status", "started_at", "ended_at", "last_step"}
+    assert warnings_in(caplog) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_finish_does_not_wait_for_a_locked_database(open_run, wal_database, monkeypatch):
+    """Nothing ever waits for the thread that writes the row, whatever its patience is."""
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "5")
+    with closing(sqlite3.connect(wal_database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        run = open_run()
+        run.log(a=1)
+        began = time.monotonic()
+        run.finish()
+        took_s = time.monotonic() - began
+        other.execute("ROLLBACK")
+    assert took_s < 3
+
+
+def test_a_database_that_was_locked_gets_the_row_later(open_run, wal_database):
+    """Once it is free again the row is written."""
+    with closing(sqlite3.connect(wal_database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        run = open_run()
+        run.log(a=1)
+        wait_until(lambda: logged(run))
+        other.execute("ROLLBACK")
+    wait_for_row(wal_database, run, status="running")
+
+
+BROKEN = {
+    "garbage": lambda path: path.write_bytes(b"this is no database\n" * 100),
+    "empty": lambda path: path.write_bytes(b""),
+    "directory": lambda path: path.mkdir(),
+    "other table": lambda path: make_other(path, "CREATE TABLE experiments (id TEXT PRIMARY KEY)"),
+    "refuses": lambda path: make_other(
+        path,
+        TABLES
+        + """CREATE TRIGGER no BEFORE INSERT ON experiments
+             BEGIN SELECT RAISE(ABORT, 'no'); END""",
+    ),
+}
+
+
+def make_other(path, script):
+    """A database that is not quite what is expected."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_no_failure_there_touches_the_run(open_run, storage, caplog, capfd, kind):
+    """Whatever is wrong with the database, the run is stored and ended, and nobody is told."""
+    storage.mkdir()
+    path = storage / "runicorn.db"
+    BROKEN[kind](path)
+    before = path.read_bytes() if path.is_file() else None
+    run = open_run()
+    run.log(a=1)
+    run.finish()
+    assert logged(run) == [{"a": 1}]
+    assert set(status(run)) == {"status", "started_at", "ended_at", "last_step"}
+    assert before is None or path.read_bytes() == before
+    assert warnings_in(caplog) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_error_leaves_no_transaction_open(open_run, storage):
+    """After an error everybody can write at once: the transaction was rolled back."""
+    storage.mkdir()
+    path = storage / "runicorn.db"
+    BROKEN["refuses"](path)
+    run = open_run()
+    run.log(a=1)
+    wait_until(lambda: logged(run))
+    with (
+        stopped_writer(run),  # whatever it holds now it goes on holding
+        closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as viewer,
+    ):
+        viewer.execute("BEGIN IMMEDIATE")
+        viewer.execute("UPDATE experiments SET alias = 'mine' WHERE id = 'other'")
+        viewer.execute("COMMIT")
