@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-CLEAN_UP_S = 15.0
+CLEAN_UP_S = 30.0
 
 
 @pytest.fixture(scope="session", autouse=True)

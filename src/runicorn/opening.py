@@ -14,7 +14,7 @@ from runicorn.run import Run
 from runicorn.rundir import RunDir
 from runicorn.session import Session
 from runicorn.settings import Settings
-from runicorn.writer import adopt, crashpoints, spool
+from runicorn.writer import adopt, crashpoints, peek, spool
 from runicorn.writer.crashpoints import crash_point
 
 if TYPE_CHECKING:
@@ -94,10 +94,14 @@ def init(
 def rejoin(address: spool.Address, alias: str | None, workspace_root: str, global_step: int) -> Run:
     """What a pickled run unpickles to: a handle of this process that has joined the run.
 
-    Raises:
-        FileNotFoundError: the run's spool is not on this host, or the run has ended.
+    Where the run has ended, it is a handle that refuses everything, as any other one of that run.
     """
-    return _join(address, alias, workspace_root, global_step)
+    try:
+        return _join(address, alias, workspace_root, global_step)
+    except FileNotFoundError:
+        refusals = Refusals(address.run_id, strict=address.settings.strict)
+        session = Session.ended(address, refusals)
+        return Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=global_step)
 
 
 class _Opening:
@@ -152,12 +156,14 @@ class _Opening:
             finally:
                 files.close()
             return self._open(address, lock, self.alias, global_step=0)
-        except BaseException:
+        except BaseException as error:
             if lock is not None:
                 lock.release()
             if address is not None:
                 spool.remove(address.spool)
             _remove_made(made)
+            if isinstance(error, OSError) and not error.filename:
+                raise OSError(error.errno, error.strerror, run_dir) from error
             raise
 
     def _join_live(self, run_dir: str) -> Run | None:
@@ -247,7 +253,7 @@ class _Opening:
         crash_point("files")
         exits.watch_exit()
         exits.mark_sigterm(address.spool)
-        session.watch.start()
+        session.start_writer()
         crash_point("launched")
         run = Run(session, refusals, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
         active.opened(run)
@@ -258,7 +264,10 @@ def _join(address: spool.Address, alias: str | None, workspace_root: str, global
     spool.check_private(address.spool)
     refusals = Refusals(address.run_id, strict=address.settings.strict)
     session = Session(address, None, refusals)
-    step = session.control.last_step if global_step is None else global_step
+    step = global_step
+    if step is None:  # what is still in the spool is newer than what the writer has stored
+        in_spool = peek.last_step(address)
+        step = session.control.last_step if in_spool is None else in_spool
     run = Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=step)
     active.opened(run)
     return run

@@ -38,9 +38,8 @@ class Refusals:
         if kind in self._seen or len(self._seen) >= MOST_WARNINGS:
             return
         self._seen.add(kind)
-        _say(f"{message} [run {self._run_id}]")
-        if len(self._seen) == MOST_WARNINGS:
-            _say(f"No further kind of warning is shown. [run {self._run_id}]")
+        last = " No further kind of warning is shown." if len(self._seen) == MOST_WARNINGS else ""
+        _say(f"{message}{last} [run {self._run_id}]")
 
 
 def _say(text: str) -> None:

@@ -19,6 +19,7 @@ from runicorn.values import (
     escape_surrogates,
     jsonable,
     known_names,
+    shown,
 )
 from runicorn.writer.records import Config, End, Metrics, Primary, Summary, Text, encode
 from runicorn.writer.segment import adler32, checksum, pack_frame_header
@@ -141,7 +142,7 @@ class Run:
             self._refusals.refuse(
                 ("text", type(text)),
                 TypeError(
-                    f"log_text(): text={text!r:.100} is a {type(text).__name__}. Write a string. Nothing was stored."
+                    f"log_text(): text={shown(text)} is a {type(text).__name__}. Write a string. Nothing was stored."
                 ),
             )
             return
@@ -158,7 +159,7 @@ class Run:
             return
         try:
             items = dict(update)
-        except (TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             self._refusals.refuse(
                 ("summary", type(update)),
                 TypeError(
@@ -342,8 +343,7 @@ class Run:
     def _look(self, now: float) -> None:
         self._looked_at = now
         self._look_at = now + self._session.address.settings.look_interval_s
-        if not self._session.joined:
-            self._session.watch.look()
+        self._session.look()
 
     def _merge(self, data: Any, more: dict[str, Any]) -> dict[Any, Any]:
         """``data`` that is not a plain dict, and keyword metrics, which win."""
@@ -351,7 +351,7 @@ class Run:
             return more
         try:
             return {**dict(data), **more}
-        except (TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             return {**clean_metrics(data, self._refusals), **more}
 
     def _stage(self, stage: Any) -> str | None:
@@ -362,7 +362,7 @@ class Run:
         self._refusals.refuse(
             ("stage", type(stage)),
             TypeError(
-                f"log(): stage={stage!r:.100} is a {type(stage).__name__}. Write a string, for example "
+                f"log(): stage={shown(stage)} is a {type(stage).__name__}. Write a string, for example "
                 'stage="epoch_1". The metrics of the call were stored without a stage.'
             ),
         )
@@ -370,18 +370,14 @@ class Run:
 
     def _step(self, step: Any) -> int:
         """An explicit step that is not a plain int; the auto step where it is none."""
-        number: int | None
-        try:
-            number = operator.index(step)
-        except TypeError:
-            number = _integral(step)
+        number = _integral(step)
         if number is not None and LOWEST_INT <= number <= HIGHEST_INT:
             self.global_step = number
             return number
         self._refusals.refuse(
             ("step", type(step)),
             TypeError(
-                f"log(): step={step!r:.100} is not a whole number of at most 64 bit. Write an int, or leave it out. "
+                f"log(): step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
                 "The metrics of the call were stored at the next step."
             ),
         )
@@ -424,6 +420,10 @@ class Run:
         )
 
     def _finish(self, status: str, reason: str | None) -> None:
+        timeout_s = self._session.address.settings.finish_timeout_s
+        if self._session.joined:
+            self._tell_what_is_left(stored=self._session.flush(timeout_s))
+            return
         # setdefault is atomic: of two threads, or a thread and a signal handler in it, one sets the status.
         first = self._ending.setdefault("status", (status, reason))
         if first[0] != status:
@@ -432,21 +432,17 @@ class Run:
                 f'finish("{status}") was called after finish("{first[0]}"): the first status stays.',
             )
             return
-        timeout_s = self._session.address.settings.finish_timeout_s
-        if self._session.joined:
-            active.ended(self)
-            stored = self._session.leave(timeout_s)
-        else:
-            stored = self._end(End(time(), status, reason), timeout_s)
-        if not stored:
-            backlog = self._session.control.backlog_bytes
-            left = f"up to {backlog:,} bytes of records" if backlog else "the last records and the final status"
-            self._refusals.warn(
-                "finish timeout",
-                f"finish() has stopped waiting: {left} are not stored yet, they are in {self._session.address.spool}. "
-                "The writer goes on by itself; if it is gone, the next init() in this storage or `runicorn recover` "
-                "stores them.",
-            )
+        self._tell_what_is_left(stored=self._end(End(time(), status, reason), timeout_s))
+
+    def _tell_what_is_left(self, *, stored: bool) -> None:
+        if stored:
+            return
+        self._refusals.warn(
+            "finish timeout",
+            f"finish() has stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
+            f"final status are not stored yet, they are in {self._session.address.spool}. The writer goes on by "
+            "itself; if it is gone, the next init() in this storage or `runicorn recover` stores them.",
+        )
 
     def _end(self, end: End, timeout_s: float) -> bool:
         try:
@@ -471,11 +467,17 @@ class Run:
 
 
 def _integral(step: Any) -> int | None:
+    """The whole number that a step is; None where it is none."""
     try:
-        number = float(step) if not isinstance(step, (str, bytes)) else None
-    except (TypeError, ValueError, OverflowError):
+        return operator.index(step)
+    except Exception:  # noqa: BLE001 - whatever a value's own methods raise
+        if isinstance(step, (str, bytes)):
+            return None
+    try:
+        number = float(step)
+        return int(number) if number.is_integer() else None
+    except Exception:  # noqa: BLE001 - as above
         return None
-    return int(number) if number is not None and number.is_integer() else None
 
 
 def _with_text_for_the_rest(values: Any) -> Any:

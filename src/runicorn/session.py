@@ -33,22 +33,44 @@ class Session:
             that has joined.
         refusals: where warnings go.
         rank: of this process, in a distributed job.
+        control: the control page, where it is not the spool's.
     """
 
     def __init__(
-        self, address: spool.Address, owner_lock: Lock | None, refusals: Refusals, rank: int | None = None
+        self,
+        address: spool.Address,
+        owner_lock: Lock | None,
+        refusals: Refusals,
+        *,
+        rank: int | None = None,
+        control: ControlPage | None = None,
     ) -> None:
         self.address = address
-        self.control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+        self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self.queue = Queue(address, self.control, joined=owner_lock is None, rank=rank)
         self._owner_lock = owner_lock
         self._refusals = refusals
-        self.watch = Watch(address, self.control, refusals)
+        self._watch = Watch(address, self.control, refusals) if owner_lock is not None else None
+
+    @classmethod
+    def ended(cls, address: spool.Address, refusals: Refusals) -> Session:
+        """A connection to a run that has ended: it refuses everything."""
+        return cls(address, None, refusals, control=ControlPage.of_ended_run())
 
     @property
     def joined(self) -> bool:
         """Whether another process owns the run: it created or resumed it, and it alone can end it."""
         return self.queue.joined
+
+    def start_writer(self) -> None:
+        """Start the writer and do not wait for it."""
+        if self._watch is not None:
+            self._watch.start()
+
+    def look(self) -> None:
+        """The owner's look at the writer: every half second, when a call comes by."""
+        if self._watch is not None and not self.joined:
+            self._watch.look()
 
     def end(self, end: End, timeout_s: float) -> bool:
         """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
@@ -68,7 +90,7 @@ class Session:
                 if deadline.left_s() <= 0:
                     self._refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
                     return False
-                self.watch.look()
+                self.look()
                 time.sleep(_LONGEST_POLL_S)
             else:
                 break
@@ -79,30 +101,30 @@ class Session:
             self._release()
         return stored
 
-    def leave(self, timeout_s: float) -> bool:
-        """In a joined process: wait until what this process has logged is stored."""
+    def flush(self, timeout_s: float) -> bool:
+        """In a joined process: wait until what this process has logged is stored; it may go on logging."""
         deadline = _Deadline(timeout_s)
-        paths = self.queue.leave()
+        self.queue.seal()
+        paths = self.queue.own_segments()
         while any(os.path.lexists(path) for path in paths) and not self.control.done:
             if deadline.left_s() <= 0:
                 return False
             time.sleep(_LONGEST_POLL_S)
-        self.queue.release()
         return True
 
     def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:
         poll_s = _FIRST_POLL_S
         progress = _Progress(self.control, deadline)
-        own_paths = self.queue.leave() if lingering else []
+        own_paths = self.queue.own_segments() if lingering else []
         self.queue.release()
         try:
             while not self._is_stored(own_paths):
                 if deadline.left_s() <= 0:
                     return False
-                if self.watch.in_process:
+                if self._watch is not None and self._watch.in_process:
                     self._digest()
                 else:
-                    self.watch.look()
+                    self.look()
                 progress.show()
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
@@ -112,7 +134,7 @@ class Session:
 
     def _is_stored(self, own_paths: list[str]) -> bool:
         if self.control.done:
-            return not self.watch.is_writer_alive()
+            return self._watch is None or not self._watch.is_writer_alive()
         # Where joined processes outlive the owner the run goes on without it.
         return bool(own_paths and self.control.others) and not any(map(os.path.lexists, own_paths))
 
@@ -125,7 +147,8 @@ class Session:
     def _release(self) -> None:
         if self._owner_lock is not None:
             self._owner_lock.release()
-        self.watch.close()
+        if self._watch is not None:
+            self._watch.close()
         if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
             spool.remove(self.address.overflow)
             spool.remove(self.address.spool)
@@ -160,7 +183,7 @@ class _Progress:
         limit = "" if left_s == float("inf") else f", for {left_s:.0f} s at most"
         text = (
             f"runicorn: waiting until everything is stored{limit}: {self._control.stored_records:,} records are, "
-            f"up to {self._control.backlog_bytes / 1e6:.1f} MB are not (Ctrl-C stops the waiting, not the storing)"
+            f"up to {self._control.spooled_bytes / 1e6:.1f} MB are not (Ctrl-C stops the waiting, not the storing)"
         )
         self._write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
         self._shown = True

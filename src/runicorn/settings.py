@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         finish_timeout_s: how long ``finish()`` waits until everything is stored; 0 = for ever.
         exit_wait_s: the same at interpreter exit, where ``finish()`` was not called.
         retry_max_s: longest pause between two tries to store, when storing fails.
-        database_wait_s: how long the writer waits at the end for the row in ``runicorn.db``, where there is one.
+        database_wait_s: how long a writer that has ended its run tries to write the row in ``runicorn.db``.
         strict: a refused value raises instead of warning.
         shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` where there is one.
     """
@@ -54,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     finish_timeout_s: float = 600.0
     exit_wait_s: float = 30.0
     retry_max_s: float = 1.0
-    database_wait_s: float = 0.5
+    database_wait_s: float = 15.0
     strict: bool = False
     shm_dir: str = ""
 

@@ -32,16 +32,22 @@ _RESERVED = {
 }
 _MOST_NAMES = 100_000
 
+SCALARS = AS_THEY_ARE | {int}
+
 known_names: set[str] = set()
 """Names that have passed the gate before, of all runs of this process: one set lookup each from then on."""
 
 
 def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
     """Names and values as they are stored; what cannot be stored is refused and left out."""
-    if not isinstance(data, dict):
+    if type(data) is dict and known_names.issuperset(data) and SCALARS.issuperset(map(type, data.values())):
+        numbers = [value for value in data.values() if type(value) is int]
+        if min(numbers) >= LOWEST_INT and max(numbers) <= HIGHEST_INT:
+            return data
+    if type(data) is not dict:
         try:
             data = dict(data)
-        except (TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             refusals.refuse(
                 ("data", type(data)),
                 TypeError(
@@ -51,7 +57,7 @@ def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
             )
             return {}
     cleaned: dict[str, Scalar] = {}
-    for given, value in data.items():
+    for given, value in list(data.items()):  # a list: another thread may be adding to it
         name = given if type(given) is str and given in known_names else _clean_name(given, refusals)
         if name is None:
             continue
@@ -67,7 +73,7 @@ def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
             elif kind_of_number not in _STORED_TYPES:
                 raise TypeError(f"it holds a {kind_of_number.__name__}")  # noqa: TRY301 - as a converter's
             cleaned[name] = number
-        except (TypeError, ValueError, ArithmeticError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a value's own methods raise must not end the training
             refusals.refuse(("value", kind), _not_a_number(name, value, error))
     return cleaned
 
@@ -79,6 +85,14 @@ def escape_surrogates(data: dict[str, Scalar]) -> dict[str, Scalar]:
     }
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: its ``repr()``, shortened; its type where it has none."""
+    try:
+        return repr(value)[:100]
+    except Exception:  # noqa: BLE001 - the message must come
+        return f"<{type(value).__name__}>"
+
+
 def escape(text: str) -> str:
     r"""Text with lone surrogates written as ``\\udc80``."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -87,8 +101,8 @@ def escape(text: str) -> str:
 def _clean_name(name: Any, refusals: Refusals) -> str | None:
     if not isinstance(name, str):
         error: Exception = TypeError(
-            f"log(): the name {name!r} is a {type(name).__name__}. Write a string, for example "
-            f'log({{"{name}": ...}}). The other metrics of the call were stored.'
+            f"log(): the name {shown(name)} is a {type(name).__name__}. Write a string, for example "
+            'log({"loss": ...}). The other metrics of the call were stored.'
         )
         refusals.refuse(("name", type(name)), error)
         return None
@@ -160,6 +174,8 @@ def _converter_of(kind: type) -> Callable[[Any], Any]:
 
 
 def _item(value: Any) -> Any:
+    if getattr(getattr(value, "dtype", None), "kind", None) in {"m", "M"}:  # dates, which at ns say that they are ints
+        raise TypeError("it is a date or a time span")
     number = value.item()
     return number if type(number) in _STORED_TYPES or not hasattr(number, "__float__") else float(number)
 
@@ -167,13 +183,13 @@ def _item(value: Any) -> Any:
 def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
     kind = type(value)
     shape = getattr(value, "shape", None)
-    if shape is not None:
+    if isinstance(shape, tuple):
         what = f"a {kind.__name__} of shape {tuple(shape)}"
     elif isinstance(value, (list, tuple, dict, set, frozenset)):
         what = f"a {kind.__name__} of {len(value)} elements"
     else:
         what = f"of type {kind.__name__}"
-    detail = f" ({cause})" if str(cause) else ""
+    detail = f" ({cause})" if cause.args else ""
     return TypeError(
         f"log(): metric {name!r} is {what}{detail}. A metric is one number (or a bool, None or a string): log a "
         f"mean, or each element under a name of its own. The other metrics of the call were stored."
@@ -207,7 +223,10 @@ def jsonable(value: Any, refuse: Callable[[str, Any], None], path: str = "") -> 
         return _jsonable_items(value.items(), refuse, path)
     if isinstance(value, (list, tuple)):
         return _jsonable_list(value, refuse, path)
-    plain = _plain(value)
+    try:
+        plain = _plain(value)
+    except Exception:  # noqa: BLE001 - whatever a value's own methods raise
+        plain = LEFT_OUT
     if plain is LEFT_OUT:
         refuse(path, value)
         return LEFT_OUT
@@ -230,7 +249,7 @@ def _jsonable_items(items: Iterable[tuple[Any, Any]], refuse: Callable[[str, Any
         elif isinstance(key, (str, int, float)) or key is None:
             name = escape(str(key))
         else:
-            refuse(f"{path}.{key!r}".lstrip("."), key)
+            refuse(f"{path}.{shown(key)}".lstrip("."), key)
             continue
         cleaned = jsonable(value, refuse, f"{path}.{name}".lstrip("."))
         if cleaned is not LEFT_OUT:

@@ -112,7 +112,7 @@ def is_troubled(trainer: Trainer) -> bool:
     """Whether the writer has met the fault: it says so on the control page."""
     from runicorn.writer.control import ControlPage
 
-    return ControlPage(str(trainer.spool / "control")).troubles > 0
+    return ControlPage.open(str(trainer.spool / "control")).troubles > 0
 
 
 def test_trouble_is_told_once(tmp_path):

@@ -194,6 +194,32 @@ def test_a_run_is_pickled_with_each_task_of_a_pool(run_program, storage, method)
     assert sorted(data["number"] for data in logged(the_run(storage))) == list(range(50))
 
 
+MANY_TASKS = """
+import concurrent.futures, multiprocessing, os, sys
+import psutil
+import runicorn as rn
+
+def work(run, number):
+    run.log(number=number)
+    return psutil.Process().num_fds(), len(os.listdir(run._session.address.spool))
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    run = rn.init(storage=sys.argv[1])
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        told = list(pool.map(work, [run] * 100, range(100)))
+    run.finish()
+    for before, after in zip(told[9], told[99]):
+        assert after < before + 20, (told[9], told[99])
+"""
+
+
+def test_a_worker_with_many_tasks_piles_nothing_up(run_program, storage):
+    """A worker that unpickles the run with each task needs as many descriptors and files for many tasks as for few."""
+    run_program(MANY_TASKS)
+    assert sorted(data["number"] for data in logged(the_run(storage))) == list(range(100))
+
+
 # --- joined by id --------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +401,22 @@ def test_the_exit_of_a_joined_process_does_not_end_the_run(open_run, run_program
     run_program(source, run.id, returncode=returncode)
     wait_until(lambda: sum("child" in data for data in logged(run)) == 100)
     still_runs(run)
+
+
+@pytest.mark.parametrize("owns", ["", "own = rn.init(storage=sys.argv[1] + '-own')\n"], ids=["", "owns another"])
+def test_the_exit_of_the_only_process_that_has_logged_does_not_end_the_run(open_run, run_program, owns):
+    """An owner that has not logged yet keeps its run open, whoever else comes and goes."""
+    run = open_run()
+    run_program(JOINED + owns + "run.log(child=1)\n", run.id)
+    wait_until(lambda: logged(run) == [{"child": 1}])
+    control = run._session.control
+    ticks = control.heartbeat
+    wait_until(lambda: control.heartbeat > ticks + 4 or control.done, what="the writer has looked again")
+    assert not run.is_finished
+    assert status(run)["status"] == "running"
+    run.log(owner=1)
+    run.finish()
+    assert [data.get("owner") for data in logged(run)] == [None, 1]
 
 
 def test_the_exit_of_a_forked_child_does_not_end_the_run(run_program, storage):

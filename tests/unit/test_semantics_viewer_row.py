@@ -117,14 +117,13 @@ def test_the_row_has_the_best_metric_while_running(open_run, database, monkeypat
 
 @pytest.mark.parametrize("word", ["finished", "failed", "interrupted"])
 def test_the_row_has_the_end(open_run, wal_database, word):
-    """When ``finish()`` returns the row has the final status, its time and the best metric."""
+    """After ``finish()`` the row gets the final status, its time and the best metric."""
     run = open_run()
     run.set_primary_metric("acc")
     run.log(acc=0.5)
     run.log(acc=math.nan)
     run.finish(word)
-    row = row_of(wal_database, run)
-    assert row["status"] == word
+    row = wait_for_row(wal_database, run, status=word)
     assert row["ended_at"] == status(run)["ended_at"]
     named = tuple(row[f"best_metric_{part}"] for part in ("name", "mode", "value", "step"))
     assert named == best(run) == ("acc", "max", 0.5, 1)
@@ -135,7 +134,7 @@ def test_the_row_has_the_reason(open_run, wal_database):
     run = open_run()
     with pytest.raises(ValueError, match="mine"), run:
         raise ValueError("mine")
-    assert row_of(wal_database, run)["exit_reason"] == "ValueError: mine"
+    wait_for_row(wal_database, run, status="failed", exit_reason="ValueError: mine")
 
 
 def test_the_row_of_a_resumed_run_is_running_again(open_run, wal_database):
@@ -144,12 +143,13 @@ def test_the_row_of_a_resumed_run_is_running_again(open_run, wal_database):
     run.set_primary_metric("acc")
     run.log(acc=1)
     run.finish("failed")
+    wait_for_row(wal_database, run, status="failed")
     again = open_run(run_id=run.id)
     row = wait_for_row(wal_database, run, status="running")
     assert (row["ended_at"], row["alias"]) == (None, "mine")
     assert row["best_metric_value"] == 1
     again.finish()
-    assert row_of(wal_database, run)["status"] == "finished"
+    wait_for_row(wal_database, run, status="finished")
 
 
 def test_what_the_viewer_has_put_into_the_row_stays(open_run, wal_database):
@@ -160,8 +160,8 @@ def test_what_the_viewer_has_put_into_the_row_stays(open_run, wal_database):
         viewer.execute("UPDATE experiments SET alias = 'edited', deleted_at = 5.0 WHERE id = ?", (run.id,))
         viewer.commit()
     run.finish()
-    row = row_of(wal_database, run)
-    assert (row["alias"], row["deleted_at"], row["status"]) == ("edited", 5.0, "finished")
+    row = wait_for_row(wal_database, run, status="finished")
+    assert (row["alias"], row["deleted_at"]) == ("edited", 5.0)
 
 
 def test_nothing_else_in_the_database_is_touched(open_run, wal_database):
@@ -169,6 +169,7 @@ def test_nothing_else_in_the_database_is_touched(open_run, wal_database):
     run = open_run()
     run.log(loss=1)
     run.finish()
+    wait_for_row(wal_database, run, status="finished")
     with closing(sqlite3.connect(wal_database)) as viewer:
         others = viewer.execute(
             "SELECT id, created_at, updated_at, status, run_dir FROM experiments WHERE id != ?", (run.id,)
@@ -232,6 +233,31 @@ def test_finish_does_not_wait_for_a_locked_database(open_run, wal_database, monk
         took_s = time.monotonic() - began
         other.execute("ROLLBACK")
     assert took_s < 3
+    wait_for_row(wal_database, run, status="finished")
+
+
+IN_PROCESS = """
+import sys, time
+import runicorn as rn
+sys.executable = ""  # as in a program that embeds Python: no writer can be started
+run = rn.init(storage=sys.argv[1])
+run.log(a=1)
+began = time.monotonic()
+run.finish()
+print(time.monotonic() - began)
+"""
+
+
+def test_finish_does_not_wait_where_there_is_no_writer_process(run_program, storage, wal_database, monkeypatch):
+    """A program that has to store by itself does not wait for the database either."""
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "5")
+    with closing(sqlite3.connect(wal_database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        took_s = float(run_program(IN_PROCESS).stdout)
+        other.execute("ROLLBACK")
+    (run_dir,) = (path.parent for path in storage.rglob("status.json"))
+    assert logged(run_dir) == [{"a": 1}]
+    assert took_s < 3
 
 
 def test_a_database_that_was_locked_gets_the_row_later(open_run, wal_database):
@@ -266,8 +292,9 @@ def make_other(path, script):
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_no_failure_there_touches_the_run(open_run, storage, caplog, capfd, kind):
+def test_no_failure_there_touches_the_run(open_run, storage, monkeypatch, caplog, capfd, kind):
     """Whatever is wrong with the database, the run is stored and ended, and nobody is told."""
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "0.5")
     storage.mkdir()
     path = storage / "runicorn.db"
     BROKEN[kind](path)
@@ -282,8 +309,9 @@ def test_no_failure_there_touches_the_run(open_run, storage, caplog, capfd, kind
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_error_leaves_no_transaction_open(open_run, storage):
+def test_an_error_leaves_no_transaction_open(open_run, storage, monkeypatch):
     """After an error everybody can write at once: the transaction was rolled back."""
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "0.5")
     storage.mkdir()
     path = storage / "runicorn.db"
     BROKEN["refuses"](path)

@@ -66,7 +66,7 @@ def finish_earlier_session(run_dir: str, host: str, settings: Settings) -> None:
     if address is None:
         return
     try:
-        control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+        control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
     except OSError:  # it has just gone
         return
     control.close_run()

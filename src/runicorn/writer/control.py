@@ -8,7 +8,6 @@
     12    4  u32 others: producers that live on after the owner's interpreter has ended
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
-    32    8  u64 backlog, bytes that the writer has seen and not stored
     40    8  i64 last step: the highest step stored
     48   16  u64 x 2 dropped: bytes of segments that the writer has removed from each place
     64    8  u64 trouble: how many messages have been put below
@@ -30,6 +29,7 @@ import struct
 
 MAGIC = b"RNCCTL1\n"
 SLOTS = 1024
+WRITERS_SLOT = SLOTS - 1
 PLACES = 2
 
 _SLOTS_AT = 4096
@@ -37,7 +37,7 @@ _SLOT_BYTES = 8 * SLOTS
 SIZE_BYTES = _SLOTS_AT + PLACES * _SLOT_BYTES
 
 _CLOSED_AT, _DONE_AT, _OTHERS_AT = 8, 9, 12
-_HEARTBEAT_AT, _STORED_AT, _BACKLOG_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 32, 40, 48
+_HEARTBEAT_AT, _STORED_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 40, 48
 _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
 _WRITER_PID_AT = 512
@@ -50,8 +50,13 @@ _u32 = struct.Struct("<I")
 class ControlPage:
     """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
 
-    def __init__(self, path: str) -> None:
-        """Map the page.
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._view = memoryview(mapped)
+        self.closed = self._view[_CLOSED_AT : _CLOSED_AT + 1]
+
+    @classmethod
+    def open(cls, path: str) -> ControlPage:
+        """Map the page of a spool.
 
         Raises:
             OSError: it is not there, or is not ours.
@@ -60,13 +65,20 @@ class ControlPage:
         try:
             if os.fstat(fd).st_size < SIZE_BYTES:
                 raise FileNotFoundError(f"{path} is not a control page yet")
-            self._map = mmap.mmap(fd, SIZE_BYTES)
+            mapped = mmap.mmap(fd, SIZE_BYTES)
         finally:
             os.close(fd)
-        if self._map[:8] != MAGIC:
+        if mapped[:8] != MAGIC:
             raise FileNotFoundError(f"{path} is not a control page yet")
-        self._view = memoryview(self._map)
-        self.closed = self._view[_CLOSED_AT : _CLOSED_AT + 1]
+        return cls(mapped)
+
+    @classmethod
+    def of_ended_run(cls) -> ControlPage:
+        """A page for a handle of a run whose spool is gone: closed, done, and nobody else's."""
+        page = cls(mmap.mmap(-1, SIZE_BYTES))
+        page.close_run()
+        page.set_done()
+        return page
 
     @staticmethod
     def create(path: str) -> None:
@@ -129,24 +141,24 @@ class ControlPage:
         return self._get(_STORED_AT)
 
     @property
-    def backlog_bytes(self) -> int:
-        """Bytes that the writer has seen and not stored."""
-        return self._get(_BACKLOG_AT)
+    def spooled_bytes(self) -> int:
+        """Bytes of segments that have not been stored and removed: an upper bound of what is left to store."""
+        return sum(self.used_bytes(place) for place in range(PLACES))
 
     @property
     def last_step(self) -> int:
         """The highest step stored; 0 before the first."""
         return int(_i64.unpack_from(self._view, _LAST_STEP_AT)[0])
 
-    def report(self, stored_records: int, backlog_bytes: int, last_step: int) -> None:
+    def report(self, stored_records: int, last_step: int) -> None:
         """Publish the writer's progress."""
         self._put(_STORED_AT, stored_records)
-        self._put(_BACKLOG_AT, backlog_bytes)
         _i64.pack_into(self._view, _LAST_STEP_AT, last_step)
 
     def add_made(self, place: int, producer_number: int, size_bytes: int) -> None:
-        """Account for a segment that a producer made (or, negative, could not make after all)."""
-        at = _SLOTS_AT + place * _SLOT_BYTES + 8 * (producer_number % SLOTS)
+        """Account for a segment that a producer, or the writer for one, has made."""
+        slot = WRITERS_SLOT if producer_number == WRITERS_SLOT else producer_number % WRITERS_SLOT
+        at = _SLOTS_AT + place * _SLOT_BYTES + 8 * slot
         self._put(at, self._get(at) + size_bytes)
 
     def add_dropped(self, place: int, size_bytes: int) -> None:

@@ -24,7 +24,7 @@ _peer: Callable[[], int] | None = None
 
 def arm(role: str, spool_path: str, peer: Callable[[], int]) -> None:
     """Say who this process is, for which spool, and how the other one's pid is found."""
-    global _role, _spool, _peer  # noqa: PLW0603 - for tests, one run a process
+    global _role, _spool, _peer
     _role, _spool, _peer = role, spool_path, peer
 
 

@@ -8,12 +8,13 @@ ever waits for it. The database itself is never created.
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 from typing import Any
+from urllib.parse import quote
 
 _BUSY_S = 10.0
+_RETRY_S = 1.0
 _UPSERT = """
 INSERT INTO experiments
     (id, path, alias, created_at, updated_at, status, pid, python_version, platform, hostname, run_dir,
@@ -59,7 +60,7 @@ class DatabaseRow:
             self._thread.start()
 
     def settle(self, wait_s: float) -> None:
-        """Give the thread a moment to write what it was last told, before the process ends."""
+        """Give the thread time to write what it was last told, before the process ends; nobody waits for that."""
         deadline = time.monotonic() + wait_s
         with self._changed:
             while self._row is not None and self._thread is not None:
@@ -74,24 +75,32 @@ class DatabaseRow:
                 while self._row is None:
                     self._changed.wait()
                 row = self._row
-            try:
-                self._write(row)
-            except sqlite3.Error as error:
-                print(f"runicorn.db: the run's row was not written: {error}", flush=True)  # noqa: T201 - to writer.log
+            if not self._write(row):
+                time.sleep(_RETRY_S)  # locked, or damaged; the newest row is tried again
+                continue
             with self._changed:
                 if self._row is row:
                     self._row = None
                     self._changed.notify_all()
 
-    def _write(self, row: dict[str, Any]) -> None:
-        connection = sqlite3.connect(f"file:{self._path}?mode=rw", timeout=_BUSY_S, isolation_level=None, uri=True)
+    def _write(self, row: dict[str, Any]) -> bool:
+        import sqlite3  # here, for most runs have no database: 2 ms
+
+        # Quoted: a path may hold '#', '?' or '%', which a URI would take for its own.
+        uri = f"file:{quote(self._path)}?mode=rw"
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection = sqlite3.connect(uri, timeout=_BUSY_S, isolation_level=None, uri=True)
             try:
-                connection.execute(_UPSERT, row)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    connection.execute(_UPSERT, row)
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            print(f"runicorn.db: the run's row was not written: {error}", flush=True)  # noqa: T201 - to writer.log
+            return False
+        return True

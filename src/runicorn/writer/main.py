@@ -13,6 +13,9 @@ def main(spool_path: str) -> None:
     from runicorn.writer.writer import serve
 
     serve(spool_path, handle_signals=True)
+    # Nothing is left to be done: not for the interpreter either, whose end would take longer than the run's.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def _let_go() -> None:

@@ -125,7 +125,8 @@ class Queue:
             SpoolFullError: there is no room; the record is counted.
         """
         while True:
-            if not self._open:
+            # A spool that has been removed at the end of its run is not made again.
+            if not self._open or self.closed[0]:
                 raise ClosedError
             with self._rotation:
                 try:
@@ -167,9 +168,14 @@ class Queue:
             if self._segment is not None:
                 self._segment.seal()
 
-    def leave(self) -> list[str]:
-        """Close, and return the paths of this process's segments: they vanish as they are stored."""
-        self.close()
+    def seal(self) -> None:
+        """End the current segment, so that it is removed when it is stored; the next push opens another."""
+        with self._rotation:
+            if self._segment is not None:
+                self._segment.seal()
+
+    def own_segments(self) -> list[str]:
+        """Paths of this process's segments: they vanish as they are stored."""
         found = []
         for directory in (self._address.spool, self._address.overflow):
             try:
@@ -214,7 +220,7 @@ class Queue:
             self._grow(now)
         self._made_at = now
         try:
-            new = self._make(max(self._size_bytes, frame_bytes + 1024), exempt=False)
+            new = self._claim_spare(frame_bytes) or self._make(max(self._size_bytes, frame_bytes + 1024), exempt=False)
         except SpoolFullError:
             self._retry_at = now + RETRY_S
             self.lost_records += 1
@@ -228,10 +234,26 @@ class Queue:
     def _grow(self, now: float) -> None:
         # Opening a segment makes half a dozen system calls, and beside a busy thread each can cost a thread
         # switch interval: a process that fills segments fast gets larger ones.
-        settings = self._address.settings
-        largest = max(settings.segment_bytes, min(settings.segment_max_bytes, self._address.budget_bytes // 8))
         fast = now - self._made_at < FAST_FILL_S
-        self._size_bytes = min(self._size_bytes * 4, largest) if fast else settings.segment_bytes
+        self._size_bytes = (
+            min(self._size_bytes * 4, spool.largest_segment_bytes(self._address))
+            if fast
+            else self._address.settings.segment_bytes
+        )
+
+    def _claim_spare(self, frame_bytes: int) -> Segment | None:
+        if frame_bytes > self._address.settings.segment_bytes // 2 or self._lock is None:
+            return None
+        spare = os.path.join(self._address.spool, self._producer + spool.SPARE_SUFFIX)
+        number, self._next_number = self._next_number, self._next_number + 1
+        path = os.path.join(self._address.spool, f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}")
+        try:
+            segment = Segment.claim(spare, path, encode(self._hello))
+        except OSError:  # no descriptor left: then there is none for a new one either, and that says so
+            return None
+        if segment is not None:
+            self._size_bytes = segment.size_bytes
+        return segment
 
     def _make(self, size_bytes: int, *, exempt: bool) -> Segment:
         """Open this process's next segment in the first place that takes it."""

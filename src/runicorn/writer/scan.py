@@ -60,6 +60,16 @@ def lines_of(fd: int, stop_bytes: int) -> Iterator[bytes]:
 def _metrics(line: bytes) -> _Event:
     try:
         event = _decode(line)
-    except msgspec.DecodeError:  # 0.7.2 writes bare NaN, and a power cut can tear a line
-        return _Event()
+    except msgspec.DecodeError:
+        event = _decode_leniently(line)
     return event if event.type == "metrics" else _Event()
+
+
+def _decode_leniently(line: bytes) -> _Event:
+    """Bare NaN and Infinity, as 0.7.2 writes them; an empty event for a line that is torn."""
+    import json
+
+    try:
+        return msgspec.convert(json.loads(line), _Event)
+    except ValueError:
+        return _Event()

@@ -36,6 +36,8 @@ MIN_FRAME_BYTES = FRAME_HEADER_BYTES + 1
 # zlib gives up the GIL for buffers above 5 KiB, and getting it back can take a thread switch interval.
 _GIL_FREE_ABOVE_BYTES = 5 * 1024
 
+_SPARE_BLOCK_BYTES = 256 * 1024
+
 _header = struct.Struct("<8sQ")
 _frame_header = struct.Struct("<II")
 _seal_mark = struct.pack("<I", SEAL)
@@ -77,6 +79,26 @@ class Segment:
         self.write = mapped.write
 
     @classmethod
+    def claim(cls, spare: str, path: str, hello: bytes) -> Segment | None:
+        """Make a segment of the spare that the writer has prepared; None where there is none.
+
+        Its pages are there and zeroed, so this costs a tenth of ``create``.
+
+        Raises:
+            OSError: no descriptor, no memory.
+        """
+        try:
+            os.rename(spare, path)
+        except FileNotFoundError:
+            return None
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            mapped = _map(fd, 0)
+        finally:
+            os.close(fd)
+        return cls._begin(path, mapped, len(mapped), hello)
+
+    @classmethod
     def create(cls, path: str, size_bytes: int, hello: bytes) -> Segment:
         """Make the file, reserve its pages, map it and write its header and first frame.
 
@@ -97,6 +119,10 @@ class Segment:
             raise
         finally:
             os.close(fd)
+        return cls._begin(path, mapped, size_bytes, hello)
+
+    @classmethod
+    def _begin(cls, path: str, mapped: mmap.mmap, size_bytes: int, hello: bytes) -> Segment:
         # The magic makes the segment valid, so it is written last.
         mapped.seek(8)
         mapped.write(struct.pack("<Q", size_bytes))
@@ -234,6 +260,29 @@ class SegmentReader:
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
+
+
+def make_spare(path: str, size_bytes: int) -> None:
+    """Prepare a zeroed file for the next segment of a producer; none where there is not the space.
+
+    Raises:
+        OSError: there is no space; nothing is left behind.
+    """
+    temporary = f"{path}.new"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        zeros = bytes(_SPARE_BLOCK_BYTES)
+        for start in range(0, size_bytes, _SPARE_BLOCK_BYTES):
+            os.write(fd, zeros[: size_bytes - start])
+        if os.fstat(fd).st_size == size_bytes:  # else the last write was short: the next one would have failed
+            os.rename(temporary, path)
+        else:
+            os.unlink(temporary)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    finally:
+        os.close(fd)
 
 
 def _reserve(fd: int, size_bytes: int) -> None:

@@ -9,6 +9,7 @@
         owner.lock  writer.lock         held by the owner and by the writer for as long as they live
         <producer>.lock                 held by a producing process
         <producer>-<n>.seg              its segments
+        <producer>.spare                its next one, prepared by the writer where it fills them fast
         sigterm                         where SIGTERM leaves its mark
         writer.log                      what the writer prints; empty
     <temp>/runicorn-<uid>-<16 hex>-overflow/
@@ -36,6 +37,7 @@ SIGTERM_MARK = "sigterm"
 WRITER_LOG = "writer.log"
 SEGMENT_SUFFIX = ".seg"
 LOCK_SUFFIX = ".lock"
+SPARE_SUFFIX = ".spare"
 
 PRIMARY, OVERFLOW = 0, 1
 
@@ -116,7 +118,7 @@ def create(
             )
             lock = _fill(address)
         except OSError as failure:
-            error = failure
+            error = failure if failure.filename else OSError(failure.errno, failure.strerror, base)
             continue
         return address, lock
     raise error or OSError(f"No directory for the spool: neither shared memory nor {temp} can be used")
@@ -192,6 +194,12 @@ def room_for(address: Address, control: ControlPage, place: int, size_bytes: int
         return False
     directory = address.spool if place == PRIMARY else os.path.dirname(address.overflow)
     return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
+
+
+def largest_segment_bytes(address: Address) -> int:
+    """How large a segment may become: the setting, or an eighth of the budget, but never less than the first one."""
+    settings = address.settings
+    return max(settings.segment_bytes, min(settings.segment_max_bytes, address.budget_bytes // 8))
 
 
 def find(settings: Settings) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 _FIRST_RETRY_S = 0.05
+HIGHEST_STEP = 2**63 - 1
 _MOST_TROUBLES = 20
 
 
@@ -37,6 +38,7 @@ class Store:
     """Owns the files of a run while the writer lives.
 
     Args:
+        run_id: the run's id.
         run_dir: the open run directory.
         plan_file: where the write-ahead plan goes.
         tail: where the records come from.
@@ -47,6 +49,7 @@ class Store:
 
     def __init__(
         self,
+        run_id: str,
         run_dir: RunDir,
         plan_file: PlanFile,
         tail: Tail,
@@ -55,6 +58,7 @@ class Store:
         retry_max_s: float,
         patience: Callable[[float], bool],
     ) -> None:
+        self.run_id = run_id
         self._run_dir = run_dir
         self._plan_file = plan_file
         self._tail = tail
@@ -64,6 +68,7 @@ class Store:
         self._sequence = 0
         self._summary: dict[str, Any] = {}
         self._summary_changed = False
+        self._updates: list[Summary] = []
         self._assets: dict[str, Any] | None = None
         self._assets_changed = False
         self._written_best: dict[str, Any] = {}
@@ -111,13 +116,17 @@ class Store:
                 written = min(max(0, size - plan.sizes.get(name, 0)), len(blob))
             self._append(name, memoryview(blob)[written:])
         crash_point("appended")
-        if self._summary_changed:
+        # Producers' updates in the order of their calls: a batch has one producer's records after the other's.
+        for update in sorted(self._updates, key=lambda update: update.time):
+            self._summary.update(update.update)
+        if self._updates or self._summary_changed:
             self.write_summary()
+        self._updates.clear()
         if self._assets_changed:
             self.insist(lambda: self._run_dir.replace(rundir.ASSETS, self._assets or {}))
             self._assets_changed = False
         self._tail.advance()
-        self._control.report(self.tally.records, 0, self.tally.last_step or 0)
+        self._control.report(self.tally.records, self.tally.last_step or 0)
         crash_point("stored")
 
     def _build(self, piece: Piece, events: bytearray, logs: bytearray, sizes: dict[str, int]) -> None:
@@ -133,6 +142,8 @@ class Store:
             if type(record) is not Metrics:
                 self._apply(record, hello, events, logs, sizes)
                 continue
+            if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
+                record.step = HIGHEST_STEP
             step = record.step
             primary = tally.primary
             if primary is not None and primary.name in record.data:
@@ -151,10 +162,10 @@ class Store:
         if isinstance(record, Text):
             add_text(record, logs)
         elif isinstance(record, Summary):
-            self._summary.update(record.update)
-            self._summary_changed = True
+            self._updates.append(record)
         elif isinstance(record, Config):
-            self._config().update(record.update)
+            # The viewer takes two equal configurations for one asset, and locks up over the second.
+            self._config().update({**record.update, "fingerprint": self.run_id})
             self._assets_changed = True
         elif isinstance(record, Primary):
             self._set_primary(record, events, sizes.get(rundir.events_name(hello.rank), 0))

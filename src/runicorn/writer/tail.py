@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.locks import Probe
 from runicorn.writer import spool
+from runicorn.writer.control import WRITERS_SLOT
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SegmentReader
+from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SegmentReader, make_spare
 
 if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
 
 PROBE_INTERVAL_S = 0.5
+FAST_FILL_S = 0.5
 
 
 class Piece(NamedTuple):
@@ -37,6 +39,8 @@ class Followed:
         self.start = HEADER_BYTES  # of the current batch
         self.first = HEADER_BYTES  # behind the hello
         self.finished = False
+        self.seen_at = time.monotonic()
+        self.spare_made = False
 
     @property
     def ever_read(self) -> bool:
@@ -102,6 +106,7 @@ class Tail:
     """
 
     def __init__(self, address: spool.Address, control: ControlPage) -> None:
+        self._address = address
         self._places = (address.spool, address.overflow)
         self._control = control
         self._producers: dict[str, Producer] = {}
@@ -242,14 +247,34 @@ class Tail:
             self._dropped.add((each.place, each.name))
             self._control.add_dropped(each.place, each.file_bytes)
 
-    def unread_bytes(self) -> int:
-        """How much of the followed segments has not been read: an upper bound of the backlog."""
-        return sum(
-            each.file_bytes - each.reader.position
-            for producer in self._producers.values()
-            for each in producer.segments.values()
-            if not each.finished
-        )
+    def prepare_spares(self, largest_bytes: int) -> None:
+        """For each producer that fills its segments fast, prepare the next one, so that it need not.
+
+        Zeroing a large segment takes milliseconds, and they would be the training loop's.
+        """
+        now = time.monotonic()
+        for producer in self._producers.values():
+            newest = next(reversed(producer.segments.values()), None)
+            if (
+                newest is None
+                or newest.place != spool.PRIMARY
+                or newest.spare_made
+                or producer.dead
+                or 2 * newest.reader.position < newest.file_bytes
+            ):
+                continue
+            newest.spare_made = True
+            size_bytes = min(4 * newest.file_bytes, largest_bytes)
+            path = os.path.join(self._places[spool.PRIMARY], producer.name + spool.SPARE_SUFFIX)
+            if now - newest.seen_at > FAST_FILL_S or not spool.room_for(
+                self._address, self._control, spool.PRIMARY, size_bytes
+            ):
+                continue
+            try:
+                make_spare(path, size_bytes)
+            except OSError:  # no room: then the producer makes its own, where there is some
+                continue
+            self._control.add_made(spool.PRIMARY, WRITERS_SLOT, size_bytes)
 
     def living(self) -> int:
         """How many producers live, or have left something unread; asks the kernel, and forgets the rest."""
@@ -259,7 +284,8 @@ class Tail:
                 del self._producers[producer.name]
                 producer.close()
                 for at in self._places:
-                    _unlink(os.path.join(at, producer.name + spool.LOCK_SUFFIX))
+                    for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
+                        _unlink(os.path.join(at, producer.name + suffix))
         return len(self._producers)
 
     def _find(self, item: SegmentRange) -> Followed | None:

@@ -37,7 +37,7 @@ class Writer:
     def __init__(self, address: spool.Address) -> None:
         self._address = address
         self._settings = address.settings
-        self._control = ControlPage(os.path.join(address.spool, spool.CONTROL))
+        self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
         self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
         self._owner_probed_at = 0.0
@@ -46,6 +46,7 @@ class Writer:
         self._tail = Tail(address, self._control)
         self._run_dir = self._open_run_dir()
         self._store = Store(
+            address.run_id,
             self._run_dir,
             PlanFile(os.path.join(address.spool, spool.PLAN)),
             self._tail,
@@ -53,6 +54,7 @@ class Writer:
             retry_max_s=self._settings.retry_max_s,
             patience=self._is_waited_for,
         )
+        self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
         self.terminated = False
@@ -89,6 +91,7 @@ class Writer:
         """Store one batch; True = there was so much that there is more."""
         pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
         if pieces or self._tail.finished():
+            self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(map(len, (piece.payloads for piece in pieces))) > 0 and self._is_behind(pieces)
 
@@ -155,11 +158,14 @@ class Writer:
         self._tell_database(final)
         crash_point("status")
         self._store.insist(lambda: self._run_dir.remove(rundir.spool_pointer(self._address.host)))
-        self._database.settle(self._settings.database_wait_s)
         self._control.set_done()
         crash_point("done")
         spool.remove(self._address.overflow)
         spool.remove(self._address.spool)
+
+    def settle(self) -> None:
+        """After everything, and after the lock: let the row in the database be written, if it can."""
+        self._database.settle(self._settings.database_wait_s)
 
     def _final_status(self, end: End) -> dict[str, Any]:
         tally = self._store.tally
@@ -241,6 +247,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     lock = take_writer_lock(spool_path)
     if lock is None:
         return False
+    writer = None
     try:
         address = spool.read_address(spool_path)
         writer = Writer(address)
@@ -254,6 +261,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log
     finally:
         lock.release()
+    if writer is not None:
+        writer.settle()
     return True
 
 

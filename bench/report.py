@@ -1,0 +1,48 @@
+"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wrote into a directory.
+
+::
+
+    mkdir figures
+    python bench/log_latency.py --json --parts > figures/log_latency.json
+    for name in throughput startup syscalls; do python bench/$name.py --json > figures/$name.json; done
+    python bench/report.py figures > bench/RESULTS.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+
+import harness
+
+ORDER = ("log_latency", "throughput", "startup", "syscalls")
+
+HEADER = """# Results
+
+Written by `python bench/report.py DIRECTORY` from what the benchmarks printed with `--json`; nothing here is typed by
+hand. Times on a shared machine move from run to run, so compare ratios within one table. "Met" and "missed" compare
+with the target in the same row. The floor is what any tracker must do: read the clock, encode the record."""
+
+
+def read_results(directory: pathlib.Path) -> list[dict]:
+    """Read the results that are there, in the order of the questions."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.json"))]
+    names = [result["benchmark"] for result in found]
+    return sorted(found, key=lambda result: _rank(result["benchmark"], names))
+
+
+def _rank(name: str, names: list[str]) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER) + names.index(name)
+
+
+def main() -> None:
+    """Print the document."""
+    parser = argparse.ArgumentParser(description="RESULTS.md from the benchmarks' JSON")
+    parser.add_argument("directory", type=pathlib.Path, help="where the JSON files are")
+    results = read_results(parser.parse_args().directory)
+    print("\n\n".join([HEADER, *map(harness.as_markdown, results)]))
+
+
+if __name__ == "__main__":
+    main()

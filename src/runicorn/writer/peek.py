@@ -1,0 +1,42 @@
+"""A look into a live spool by somebody who is not its writer."""
+
+from __future__ import annotations
+
+import os
+
+from runicorn.writer import spool
+from runicorn.writer.records import Hello, Metrics, decode
+from runicorn.writer.segment import SegmentReader
+
+
+def last_step(address: spool.Address) -> int | None:
+    """The owner's step in what it has pushed and the writer has not removed yet; None where there is nothing."""
+    for path in _newest_first(address):
+        try:
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+        except OSError:  # stored and removed meanwhile
+            continue
+        reader = SegmentReader(fd)
+        try:
+            payloads = reader.read(reader.size_bytes) if reader.valid else []
+        finally:
+            reader.close()
+        hello = decode(payloads[0]) if payloads else None
+        if not isinstance(hello, Hello) or hello.joined:
+            continue
+        for payload in reversed(payloads):
+            record = decode(payload)
+            if isinstance(record, Metrics):
+                return record.step
+    return None
+
+
+def _newest_first(address: spool.Address) -> list[str]:
+    found = []
+    for directory in (address.spool, address.overflow):
+        try:
+            names = os.listdir(directory)
+        except OSError:
+            continue
+        found += [os.path.join(directory, name) for name in names if name.endswith(spool.SEGMENT_SUFFIX)]
+    return sorted(found, key=lambda path: path.rpartition("-")[2], reverse=True)
