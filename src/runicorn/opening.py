@@ -97,11 +97,11 @@ def rejoin(address: spool.Address, alias: str | None, workspace_root: str, globa
     Where the run has ended, it is a handle that refuses everything, as any other one of that run.
     """
     try:
-        return _join(address, alias, workspace_root, global_step)
+        session, refusals = _joined_session(address)
     except FileNotFoundError:
         refusals = Refusals(address.run_id, strict=address.settings.strict)
         session = Session.ended(address, refusals)
-        return Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=global_step)
+    return Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=global_step)
 
 
 class _Opening:
@@ -261,9 +261,7 @@ class _Opening:
 
 
 def _join(address: spool.Address, alias: str | None, workspace_root: str, global_step: int | None) -> Run:
-    spool.check_private(address.spool)
-    refusals = Refusals(address.run_id, strict=address.settings.strict)
-    session = Session(address, None, refusals)
+    session, refusals = _joined_session(address)
     step = global_step
     if step is None:  # what is still in the spool is newer than what the writer has stored
         in_spool = peek.last_step(address)
@@ -271,6 +269,20 @@ def _join(address: spool.Address, alias: str | None, workspace_root: str, global
     run = Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=step)
     active.opened(run)
     return run
+
+
+_sessions: dict[tuple[int, str], tuple[Session, Refusals]] = {}
+"""Joined sessions by process and spool: a worker that unpickles the run for each task has one, and not thousands."""
+
+
+def _joined_session(address: spool.Address) -> tuple[Session, Refusals]:
+    key = (os.getpid(), address.spool)
+    found = _sessions.get(key)
+    if found is None:
+        spool.check_private(address.spool)
+        refusals = Refusals(address.run_id, strict=address.settings.strict)
+        found = _sessions[key] = (Session(address, None, refusals), refusals)
+    return found
 
 
 def _check_flags(**flags: Any) -> None:

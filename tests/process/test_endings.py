@@ -7,6 +7,10 @@ import pytest
 from zoo import Trainer, counted, status, wait_stored
 
 LOG = "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
+LATE_THREAD = """
+import threading
+threading.Thread(target=lambda: (threading.main_thread().join(), run.log({"i": 301}))).start()
+"""
 FINISHED_UNSAID = ("finished", "finish() was not called")
 
 
@@ -33,8 +37,7 @@ FINISHED_UNSAID = ("finished", "finish() was not called")
         ("os.kill(os.getpid(), 1)", ("failed", "process gone")),
         ("os.kill(os.getpid(), 2)", ("interrupted", "KeyboardInterrupt")),
         (
-            "import threading\nt = threading.Thread(target=lambda: (threading.main_thread().join(), run.log({'i': 301})))\n"
-            "t.start()",
+            LATE_THREAD,
             FINISHED_UNSAID,
         ),
     ],

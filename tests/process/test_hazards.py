@@ -229,7 +229,7 @@ def test_mutation(tmp_path):
 
 
 def test_spool_goes_by_name(tmp_path):
-    """A spool whose files are removed under it in mid-stream loses nothing: the rest goes through the temp directory."""
+    """A spool whose files are removed in mid-stream loses nothing: the rest goes through the temp directory."""
     temp = tmp_path / "temp"
     temp.mkdir()
     trainer = Trainer(

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from contextlib import suppress
 
 import pytest
 from zoo import Trainer, assert_exactly_once, status, wait_stored, wait_until
@@ -63,10 +64,8 @@ def test_writer(tmp_path, moment):
     writer = trainer.writer_pid()
     if trainer.returned < moment:
         trainer.wait_returned(moment)
-    try:
+    with suppress(ProcessLookupError):  # if the run was over first, everything must be there all the same
         os.kill(writer, signal.SIGKILL)
-    except ProcessLookupError:  # the run was over first: then everything must be there all the same
-        pass
     _, errors = trainer.end()
     assert trainer.process.returncode == 0, errors
     assert not trainer.spool.exists()

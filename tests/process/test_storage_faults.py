@@ -18,6 +18,7 @@ from zoo import (
 )
 
 LINES = 3000
+WAIT_THEN_LOG = f"run = rn.init()\nopened(run)\nsys.stdin.readline()\nlog_flat_out(run, {LINES})\n"
 TWO_HALVES = f"""
 run = rn.init()
 opened(run)
@@ -116,7 +117,7 @@ def is_troubled(trainer: Trainer) -> bool:
 
 
 def test_trouble_is_told_once(tmp_path):
-    """A fault that lasts is told by one warning of the training process, which names the reason and the data's place."""
+    """A fault that lasts is told by one warning in the training process: the reason, and where the data is."""
     switch = tmp_path / "fault"
     body = """
     import time
@@ -154,7 +155,7 @@ def test_trouble_is_told_once(tmp_path):
 def test_owner_killed_while_storage_fails(tmp_path):
     """A trainer that is killed while its disk is full has everything stored when there is room again."""
     switch = tmp_path / "fault"
-    body = f"run = rn.init()\nopened(run)\nsys.stdin.readline()\nlog_flat_out(run, {LINES})\nimport signal\nsignal.pause()\n"
+    body = WAIT_THEN_LOG + "import signal\nsignal.pause()\n"
     trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(switch))
     switch.write_text("ENOSPC")
     trainer.go_on()
@@ -185,7 +186,7 @@ if can_mount:
     def test_read_only_disk(tmp_path, small_tmpfs):
         """A file system that is really remounted read-only while files on it cannot be opened, then writable."""
         storage = small_tmpfs("storage", "16m")
-        body = f"run = rn.init()\nopened(run)\nsys.stdin.readline()\nlog_flat_out(run, {LINES})\nsys.stdin.readline()\nrun.finish()\n"
+        body = WAIT_THEN_LOG + "sys.stdin.readline()\nrun.finish()\n"
         trainer = Trainer(tmp_path, body)
         trainer.writer_pid()
         subprocess.run(["mount", "-o", "remount,ro", storage], check=True)
@@ -215,7 +216,7 @@ if can_mount:
         run_through_fault(trainer, lambda: None, lambda: None)
 
     def test_shared_memory_fills_up_in_mid_stream(tmp_path, small_tmpfs):
-        """A /dev/shm that somebody else fills while a run is live costs nothing: no SIGBUS, the rest goes elsewhere."""
+        """A /dev/shm that somebody else fills while a run is live: no SIGBUS, and the rest goes elsewhere."""
         memory = small_tmpfs("shm", "16m")
         trainer = Trainer(
             tmp_path,
@@ -224,7 +225,7 @@ if can_mount:
             RUNICORN_SEGMENT_BYTES="16384",
             TMPDIR=str(made(tmp_path / "temp")),
         )
-        run_through_fault(trainer, lambda: fill(memory), lambda: None)
+        run_through_fault(trainer, (lambda: fill(memory)), lambda: None)
 
     def test_neighbour_survives(tmp_path, small_tmpfs):
         """While storage stalls and the budget is used up, a neighbour maps and writes what is its own in /dev/shm."""
@@ -336,7 +337,7 @@ def test_run_directory_removed(tmp_path):
 def test_events_file_removed(tmp_path):
     """An events file that is removed alone is written again too."""
     trainer = Trainer(tmp_path, TWO_HALVES)
-    run_through_fault(trainer, lambda: (trainer.run_dir / "events.jsonl").unlink(), lambda: None)
+    run_through_fault(trainer, (trainer.run_dir / "events.jsonl").unlink, lambda: None)
 
 
 def test_run_directory_moved(tmp_path):
@@ -436,7 +437,7 @@ def test_strange_directory_in_the_spools_place(tmp_path, trap):
     assert "is not a directory that only this user can enter" in errors
 
 
-def test_pointer_to_a_strange_spool(tmp_path, monkeypatch):
+def test_pointer_to_a_strange_spool(tmp_path):
     """A spool that others could have written is not joined, though the run directory points to it."""
     import runicorn as rn
     from runicorn.writer import adopt

@@ -218,7 +218,7 @@ def test_unguarded_repl_and_stdin_script(tmp_path):
 
 
 def test_import_has_no_side_effect():
-    """import runicorn starts no thread and no process, opens no file, sets no signal handler, imports no dependency."""
+    """Import runicorn starts no thread and no process, opens no file, sets no signal handler, imports no dependency."""
     code = textwrap.dedent(
         """
         import os, sys, signal, threading

@@ -421,16 +421,6 @@ def test_after_the_end_a_call_stores_nothing_and_warns_once(open_run, caplog, mo
     assert files_of(run) == before
 
 
-def test_after_the_end_log_image_returns_an_empty_string(open_run, caplog):
-    """``log_image`` of an ended run returns ``""``, stores nothing and warns once."""
-    run = open_run()
-    run.finish()
-    before = files_of(run)
-    assert run.log_image("late", b"bytes") == ""
-    assert len(warnings_in(caplog)) == 1
-    assert files_of(run) == before
-
-
 def test_after_the_end_other_threads_warn_as_well(open_run, caplog):
     """A thread that logs on after the end stores nothing, and there is one warning for all."""
     run = open_run()

@@ -156,6 +156,11 @@ class SegmentReader:
         self.torn = False
 
     @property
+    def file_bytes(self) -> int:
+        """Length of the file, which is there before the header says it."""
+        return os.fstat(self._fd).st_size
+
+    @property
     def valid(self) -> bool:
         """Whether the header is there; asked again at each look until it is."""
         if self.size_bytes:

@@ -30,10 +30,9 @@ class Piece(NamedTuple):
 class Followed:
     """One segment and how far it has been read."""
 
-    def __init__(self, place: int, name: str, fd: int, size_bytes: int) -> None:
+    def __init__(self, place: int, name: str, fd: int) -> None:
         self.place = place
         self.name = name
-        self.file_bytes = size_bytes
         self.reader = SegmentReader(fd)
         self.hello: Hello | None = None
         self.start = HEADER_BYTES  # of the current batch
@@ -161,7 +160,7 @@ class Tail:
         if producer is None:
             producer = self._producers[producer_name] = Producer(producer_name)
         producer.open_probe([os.path.join(at, producer_name + spool.LOCK_SUFFIX) for at in self._places])
-        producer.segments[name] = Followed(place, name, fd, os.fstat(fd).st_size)
+        producer.segments[name] = Followed(place, name, fd)
         # By number: a producer's records are in the order of its segments.
         producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
 
@@ -242,10 +241,10 @@ class Tail:
         for each in segments:
             producer = self._producers[each.name.rpartition("-")[0]]
             del producer.segments[each.name]
+            self._control.add_dropped(each.place, each.reader.file_bytes)
             each.reader.close()
             _unlink(os.path.join(self._places[each.place], each.name))
             self._dropped.add((each.place, each.name))
-            self._control.add_dropped(each.place, each.file_bytes)
 
     def prepare_spares(self, largest_bytes: int) -> None:
         """For each producer that fills its segments fast, prepare the next one, so that it need not.
@@ -260,11 +259,12 @@ class Tail:
                 or newest.place != spool.PRIMARY
                 or newest.spare_made
                 or producer.dead
-                or 2 * newest.reader.position < newest.file_bytes
+                or not newest.ready
+                or 2 * newest.reader.position < newest.reader.size_bytes
             ):
                 continue
             newest.spare_made = True
-            size_bytes = min(4 * newest.file_bytes, largest_bytes)
+            size_bytes = min(4 * newest.reader.size_bytes, largest_bytes)
             path = os.path.join(self._places[spool.PRIMARY], producer.name + spool.SPARE_SUFFIX)
             if now - newest.seen_at > FAST_FILL_S or not spool.room_for(
                 self._address, self._control, spool.PRIMARY, size_bytes

@@ -261,7 +261,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log
     finally:
         lock.release()
-    if writer is not None:
+    if writer is not None and handle_signals:  # a training process has better things to do
         writer.settle()
     return True
 
