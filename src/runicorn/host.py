@@ -31,3 +31,21 @@ def platform_text() -> str:
 def python_text() -> str:
     """Version of the interpreter, such as ``3.11.7``."""
     return ".".join(map(str, sys.version_info[:3]))
+
+
+def process_start(pid: int) -> str:
+    """When a process was started, as text that differs between two processes that had the same id."""
+    if sys.platform == "linux":
+        # Field 22 of the process's stat line, behind a name that may hold anything but is in parentheses; in ticks
+        # since boot. psutil would say the same, and is not imported in a training process.
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                return file.read().rpartition(b")")[2].split()[19].decode()
+        except OSError:
+            return ""
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return ""

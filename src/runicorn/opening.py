@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, locks, paths, rundir, statuses, switch
+from runicorn import active, exits, joining, locks, paths, ranks, rendezvous, rundir, statuses, switch
 from runicorn.host import hostname, platform_text, python_text
 from runicorn.noop import NoOpRun
 from runicorn.refusals import Refusals
@@ -14,7 +14,7 @@ from runicorn.run import Run
 from runicorn.rundir import RunDir
 from runicorn.session import Session
 from runicorn.settings import Settings
-from runicorn.writer import adopt, crashpoints, peek, spool
+from runicorn.writer import adopt, crashpoints, spool
 from runicorn.writer.crashpoints import crash_point
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def init(
         settings=settings,
     )
     adopt.adopt_orphans(settings, opening.storage)
-    run = opening.new() if run_id is None else opening.named(paths.check_run_id(run_id))
+    run = opening.named(paths.check_run_id(run_id)) if run_id is not None else opening.of_this_process()
     asked = {"capture_env": capture_env, "snapshot_code": snapshot_code, "capture_console": capture_console}
     for name in (name for name, wanted in asked.items() if wanted):
         run._refusals.warn(name, f"{name}=True: this version does not capture that yet; metrics are recorded as usual.")  # noqa: SLF001
@@ -96,11 +96,7 @@ def rejoin(address: spool.Address, alias: str | None, workspace_root: str, globa
 
     Where the run has ended, it is a handle that refuses everything, as any other one of that run.
     """
-    try:
-        session, refusals = _joined_session(address)
-    except FileNotFoundError:
-        refusals = Refusals(address.run_id, strict=address.settings.strict)
-        session = Session.ended(address, refusals)
+    session, refusals = joining.join_anywhere(address)
     return Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=global_step)
 
 
@@ -116,6 +112,21 @@ class _Opening:
         self.workspace_root = workspace_root
         self.settings = settings
         self.host = hostname()
+
+    def of_this_process(self) -> Run:
+        """The run that the ranks of this process's job share; a new one where it is no rank of any."""
+        place = ranks.place()
+        if place is None:
+            return self.new()
+        if place.job is None:
+            run = self.new()
+            run._refusals.warn(  # noqa: SLF001 - ours
+                "job",
+                f"This is rank {place.rank} of a job that nothing in the environment tells from other jobs: each "
+                "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that all ranks of this job share, and no other job.",
+            )
+            return run
+        return self._as_rank(place, rendezvous.run_id_of(self.storage, self.path, place.job))
 
     def new(self) -> Run:
         """A run with an id of its own; the directory is made exclusively, so two never share one."""
@@ -136,6 +147,65 @@ class _Opening:
             return self._create(run_id, made)
         return self._join_live(run_dir) or self._resume(run_id, run_dir)
 
+    def _as_rank(self, place: ranks.Place, run_id: str) -> Run:
+        run_dir = paths.run_directory(self.storage, self.path, run_id)
+        if not os.path.isdir(run_dir):
+            run_dir = paths.find_run(self.storage, run_id) or run_dir
+        if _make_directories(run_dir):
+            self._write_first_files(run_dir, run_id, time.time())
+        self._wait_until_made(run_dir)
+        refusals = Refusals(run_id, strict=self.settings.strict)
+        session = joining.join_as_rank(
+            place,
+            refusals,
+            run_id=run_id,
+            run_dir=run_dir,
+            storage=self.storage,
+            path=self.path,
+            settings=self.settings,
+        )
+        meta = _read_meta(run_dir)
+        exits.watch_exit()
+        if place.rank == 0:
+            exits.mark_sigterm(session.address.spool)
+            self._own_meta(run_dir, meta)
+        step = joining.read_status(run_dir).get("last_step")
+        run = Run(
+            session,
+            refusals,
+            alias=meta.get("alias"),
+            workspace_root=self.workspace_root,
+            global_step=step if isinstance(step, int) else 0,
+        )
+        active.opened(run)
+        return run
+
+    def _own_meta(self, run_dir: str, meta: dict[str, Any]) -> None:
+        """The viewer takes the pid in ``meta.json`` for the run's: that must be rank 0's, not the first comer's."""
+        if (meta.get("pid"), meta.get("hostname")) != (os.getpid(), self.host):
+            files = RunDir(run_dir)
+            files.replace(rundir.META, {**meta, "pid": os.getpid(), "hostname": self.host})
+            files.close()
+
+    def _wait_until_made(self, run_dir: str) -> None:
+        deadline = time.monotonic() + _BEING_MADE_S
+        while not os.path.exists(os.path.join(run_dir, rundir.STATUS)):
+            if time.monotonic() > deadline:  # its maker has died half way: then it is made here
+                self._write_first_files(run_dir, os.path.basename(run_dir), time.time())
+                return
+            time.sleep(_POLL_S)
+
+    def _write_first_files(self, run_dir: str, run_id: str, now: float) -> None:
+        files = RunDir(run_dir)
+        try:
+            os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+            files.replace(rundir.META, self._meta(run_id, now), sync=False)
+            files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
+            # Last: a run with a status is whole.
+            files.replace(rundir.STATUS, {"status": statuses.RUNNING, "started_at": now}, sync=False)
+        finally:
+            files.close()
+
     def _create(self, run_id: str, made: list[str]) -> Run:
         run_dir = made[-1]
         now = time.time()
@@ -145,16 +215,8 @@ class _Opening:
             crash_point("directory")
             address, lock = self._make_spool(run_id, run_dir, now)
             crash_point("spool")
-            files = RunDir(run_dir)
-            try:
-                self._point_to(address)
-                os.mkdir(os.path.join(run_dir, rundir.MEDIA))
-                files.replace(rundir.META, self._meta(run_id, now), sync=False)
-                files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
-                # Last: a run with a status is whole.
-                files.replace(rundir.STATUS, {"status": statuses.RUNNING, "started_at": now}, sync=False)
-            finally:
-                files.close()
+            self._point_to(address)
+            self._write_first_files(run_dir, run_id, now)
             return self._open(address, lock, self.alias, global_step=0)
         except BaseException as error:
             if lock is not None:
@@ -174,14 +236,16 @@ class _Opening:
             if address is not None and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
                 if os.path.exists(os.path.join(run_dir, rundir.STATUS)):
                     meta = _read_meta(run_dir)
-                    return _join(address, meta.get("alias"), self.workspace_root, None)
+                    return _join(address, meta.get("alias"), self.workspace_root)
             elif os.path.exists(os.path.join(run_dir, rundir.STATUS)) or time.monotonic() > deadline:
                 return None
             time.sleep(_POLL_S)
 
     def _resume(self, run_id: str, run_dir: str) -> Run:
         meta = _read_meta(run_dir)
-        adopt.finish_earlier_session(run_dir, self.host, self.settings)
+        earlier = adopt.find_spool(run_dir, self.host)
+        if earlier is not None:
+            adopt.finish_earlier_session(earlier)
         files = RunDir(run_dir)
         try:
             status = files.read(rundir.STATUS)
@@ -260,29 +324,12 @@ class _Opening:
         return run
 
 
-def _join(address: spool.Address, alias: str | None, workspace_root: str, global_step: int | None) -> Run:
-    session, refusals = _joined_session(address)
-    step = global_step
-    if step is None:  # what is still in the spool is newer than what the writer has stored
-        in_spool = peek.last_step(address)
-        step = session.control.last_step if in_spool is None else in_spool
+def _join(address: spool.Address, alias: str | None, workspace_root: str) -> Run:
+    session, refusals = joining.join(address)
+    step = joining.step_so_far(session)
     run = Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=step)
     active.opened(run)
     return run
-
-
-_sessions: dict[tuple[int, str], tuple[Session, Refusals]] = {}
-"""Joined sessions by process and spool: a worker that unpickles the run for each task has one, and not thousands."""
-
-
-def _joined_session(address: spool.Address) -> tuple[Session, Refusals]:
-    key = (os.getpid(), address.spool)
-    found = _sessions.get(key)
-    if found is None:
-        spool.check_private(address.spool)
-        refusals = Refusals(address.run_id, strict=address.settings.strict)
-        found = _sessions[key] = (Session(address, None, refusals), refusals)
-    return found
 
 
 def _check_flags(**flags: Any) -> None:

@@ -357,8 +357,9 @@ class Run:
     def _stage(self, stage: Any) -> str | None:
         if isinstance(stage, str):
             return str.__str__(stage)
-        if isinstance(stage, int) and not isinstance(stage, bool):
-            return str(int(stage))
+        number = _integral(stage) if not isinstance(stage, (bool, float)) else None
+        if number is not None:
+            return str(number)
         self._refusals.refuse(
             ("stage", type(stage)),
             TypeError(
@@ -458,6 +459,7 @@ class Run:
     def _end_at_exit(self, end: End) -> None:
         """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
         if self._session.joined:
+            self._session.say_goodbye(end)
             return
         begun = self._ending.get("status")
         if begun is not None:

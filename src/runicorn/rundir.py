@@ -24,9 +24,27 @@ EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretr
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 
 
-def events_name(rank: int | None) -> str:
-    """The events file of a rank; rank 0 and a run without ranks share the plain one."""
-    return EVENTS if not rank else f"events.rank{rank}.jsonl"
+class Names(msgspec.Struct, frozen=True):
+    """The files that one host's writer owns; on hosts but the main one they have the host in their name.
+
+    So no file ever has two writers, also on a storage that several hosts share.
+    """
+
+    logs: str
+    summary: str
+    assets: str
+    events: str
+
+    @classmethod
+    def of(cls, host: str, *, main: bool) -> Names:
+        """The names on a host."""
+        if main:
+            return cls(LOGS, SUMMARY, ASSETS, EVENTS)
+        return cls(f"logs.{host}.txt", f"summary.{host}.json", f"assets.{host}.json", f"events.{host}.jsonl")
+
+    def events_of(self, rank: int | None) -> str:
+        """The events file of a rank; rank 0 and processes without a rank share the plain one."""
+        return f"events.rank{rank}.jsonl" if rank else self.events
 
 
 def spool_pointer(host: str) -> str:

@@ -101,6 +101,14 @@ class Session:
             self._release()
         return stored
 
+    def say_goodbye(self, end: End) -> None:
+        """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
+        if self.queue.rank is not None and not self.queue.forked_here:
+            try:
+                self.queue.put(end)
+            except (ClosedError, SpoolFullError):
+                return
+
     def flush(self, timeout_s: float) -> bool:
         """In a joined process: wait until what this process has logged is stored; it may go on logging."""
         deadline = _Deadline(timeout_s)

@@ -40,6 +40,8 @@ def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
                 _remove_half_made(path)
                 continue
             address = spool.read_address(path)
+            if address.ranked and _has_living_producer(path):
+                continue  # its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
             continue
         if storage is None or address.storage == storage:
@@ -56,15 +58,13 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
             continue
 
 
-def finish_earlier_session(run_dir: str, host: str, settings: Settings) -> None:
+def finish_earlier_session(address: spool.Address) -> None:
     """See to it that what an earlier session of a run left in its spool is stored before the run goes on.
 
     Raises:
         TimeoutError: it was not within ``finish_timeout_s``.
     """
-    address = find_spool(run_dir, host)
-    if address is None:
-        return
+    settings = address.settings
     try:
         control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
     except OSError:  # it has just gone
@@ -96,6 +96,11 @@ def last_step_of(files: RunDir) -> int:
         return scan.highest_step(scan.lines_of(fd, os.fstat(fd).st_size)) or 0
     finally:
         os.close(fd)
+
+
+def _has_living_producer(path: str) -> bool:
+    names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX)]
+    return any(locks.is_held(os.path.join(path, name)) for name in names)
 
 
 def _store(address: spool.Address) -> None:

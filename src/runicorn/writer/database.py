@@ -29,6 +29,7 @@ ON CONFLICT (id) DO UPDATE SET
     ended_at = excluded.ended_at, exit_reason = excluded.exit_reason,
     best_metric_name = excluded.best_metric_name, best_metric_value = excluded.best_metric_value,
     best_metric_step = excluded.best_metric_step, best_metric_mode = excluded.best_metric_mode
+WHERE excluded.updated_at >= experiments.updated_at
 """
 _FIELDS = (
     *("id", "path", "alias", "created_at", "updated_at", "status", "pid", "python", "platform", "hostname"),

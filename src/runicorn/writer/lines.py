@@ -48,12 +48,12 @@ def add_metrics(record: Metrics, hello: Hello, blob: bytearray) -> None:
         data["stage"] = record.stage
     start = len(blob)
     if hello.joined or hello.rank is not None:
-        _append(_marked(record, hello, data), blob, -1)
+        _append(_marked(record, hello, data, None), blob, -1)
     else:
         _append(Event(record.time, "metrics", data), blob, -1)
-        if blob.find(b"null", start) >= 0 and _nonfinite(data):
-            del blob[start:]
-            _append(_marked(record, hello, data), blob, -1)
+    if blob.find(b"null", start) >= 0 and (nonfinite := _nonfinite(data)):
+        del blob[start:]
+        _append(_marked(record, hello, data, nonfinite), blob, -1)
     blob += b"\n"
 
 
@@ -69,12 +69,14 @@ def add_text(record: Text, blob: bytearray) -> None:
         blob += b"\n"
 
 
-def _marked(record: Metrics, hello: Hello, data: dict[str, Any]) -> MarkedEvent:
+def _marked(
+    record: Metrics, hello: Hello, data: dict[str, Any], nonfinite: dict[str, str] | None
+) -> MarkedEvent:
     return MarkedEvent(
         record.time,
         "metrics",
         data,
-        nonfinite=_nonfinite(data) or None,
+        nonfinite=nonfinite,
         producer=hello.producer if hello.joined else None,
         rank=hello.rank,
     )

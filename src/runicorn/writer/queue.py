@@ -54,6 +54,8 @@ class Queue:
         closed: ``closed[0]`` is 1 once the run takes no more records. Push first, look second: a record
             pushed before the look that found 0 is stored.
         joined: whether this process is not the run's owner.
+        rank: of this process in a distributed job, or None.
+        forked_here: whether this process was forked from the one that opened or joined the run.
         lost_records: records refused because the spool was full, and not yet reported to the writer.
     """
 
@@ -72,9 +74,11 @@ class Queue:
         "_size_bytes",
         "closed",
         "control",
+        "forked_here",
         "joined",
         "lost_records",
         "push",
+        "rank",
     )
 
     push: Callable[[bytes], Any]
@@ -89,6 +93,8 @@ class Queue:
 
     def _begin(self, *, joined: bool, rank: int | None) -> None:
         self.joined = joined
+        self.rank = rank
+        self.forked_here = False
         self._hello = Hello(f"{self._address.host}-{os.getpid()}", joined, rank)
         self._producer = f"{os.getpid():x}.{os.urandom(4).hex()}"
         self._lock: Lock | None = None
@@ -101,6 +107,14 @@ class Queue:
         self._open = True
         self.lost_records = 0
         self.push = _always_full
+
+    def appear(self) -> None:
+        """Open a first segment now, so that the writer knows of this process before it logs.
+
+        Raises:
+            SpoolFullError: there is no room.
+        """
+        self.push_slowly(b"")
 
     def put(self, record: Any) -> None:
         """Push a record that is not on the hot path.
@@ -196,6 +210,7 @@ class Queue:
         rank = self._hello.rank
         was_open = self._open
         self._begin(joined=True, rank=rank)
+        self.forked_here = True
         self._open = was_open
 
     def _put_exempt(self, record: Any) -> None:

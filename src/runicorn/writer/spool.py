@@ -64,6 +64,9 @@ class Address(msgspec.Struct, frozen=True):
         budget_bytes: of the spool.
         overflow_bytes: budget of the second place.
         floor_bytes: what the spool leaves free in shared memory for its neighbours.
+        main: whether this host's writer owns the run's common files; others write files of their own beside them.
+        ranked: whether processes come and go as ranks of a job, so that the owner need not be there yet.
+        attempt: which start of the job's ranks it belongs to.
     """
 
     run_id: str
@@ -79,10 +82,23 @@ class Address(msgspec.Struct, frozen=True):
     budget_bytes: int
     overflow_bytes: int
     floor_bytes: int
+    main: bool = True
+    ranked: bool = False
+    attempt: int = 0
 
 
 def create(
-    *, run_id: str, run_dir: str, storage: str, path: str, host: str, opened_at: float, settings: Settings
+    *,
+    run_id: str,
+    run_dir: str,
+    storage: str,
+    path: str,
+    host: str,
+    opened_at: float,
+    settings: Settings,
+    main: bool = True,
+    ranked: bool = False,
+    attempt: int = 0,
 ) -> tuple[Address, Lock]:
     """Make a spool for a run, in shared memory or else in the temp directory, and take its owner lock.
 
@@ -115,6 +131,9 @@ def create(
                 budget_bytes=budget,
                 overflow_bytes=settings.overflow_max_bytes or _free_bytes(temp) // 10,
                 floor_bytes=min(GIB, free // 4),
+                main=main,
+                ranked=ranked,
+                attempt=attempt,
             )
             lock = _fill(address)
         except OSError as failure:

@@ -40,6 +40,7 @@ class Store:
     Args:
         run_id: the run's id.
         run_dir: the open run directory.
+        names: the files in it that are this writer's.
         plan_file: where the write-ahead plan goes.
         tail: where the records come from.
         control: where progress and trouble are published.
@@ -51,6 +52,7 @@ class Store:
         self,
         run_id: str,
         run_dir: RunDir,
+        names: rundir.Names,
         plan_file: PlanFile,
         tail: Tail,
         control: ControlPage,
@@ -59,6 +61,7 @@ class Store:
         patience: Callable[[float], bool],
     ) -> None:
         self.run_id = run_id
+        self._names = names
         self._run_dir = run_dir
         self._plan_file = plan_file
         self._tail = tail
@@ -77,13 +80,13 @@ class Store:
 
     def recover(self) -> None:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
-        self._summary = self._read_or_set_aside(rundir.SUMMARY)
-        for name in (rundir.META, rundir.STATUS, rundir.ASSETS):
+        self._summary = self._read_or_set_aside(self._names.summary)
+        for name in (rundir.META, rundir.STATUS, self._names.assets):
             self._run_dir.keep(name, self._read_or_set_aside(name))
         plan = self._plan_file.read()
         if plan is None:
             self._resume_best()
-            for name in (rundir.EVENTS, rundir.LOGS):
+            for name in (self._names.events, self._names.logs):
                 self.insist(lambda name=name: self._run_dir.end_torn_line(name))  # type: ignore[misc]
             return
         self.tally = plan.tally
@@ -93,7 +96,7 @@ class Store:
 
     def store(self, pieces: list[Piece]) -> None:
         """Store a batch; when this returns, a crash neither loses nor doubles any of it."""
-        names = {rundir.LOGS} | {rundir.events_name(piece.hello.rank) for piece in pieces}
+        names = {self._names.logs} | {self._names.events_of(piece.hello.rank) for piece in pieces}
         sizes = {name: self.insist(lambda name=name: self._run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
@@ -105,10 +108,10 @@ class Store:
         self._write(plan, pieces, recovering=False)
 
     def _write(self, plan: Plan, pieces: list[Piece], *, recovering: bool) -> None:
-        blobs: dict[str, bytearray] = {rundir.LOGS: bytearray()}
+        blobs: dict[str, bytearray] = {self._names.logs: bytearray()}
         for piece in pieces:
-            blob = blobs.setdefault(rundir.events_name(piece.hello.rank), bytearray())
-            self._build(piece, blob, blobs[rundir.LOGS], plan.sizes)
+            blob = blobs.setdefault(self._names.events_of(piece.hello.rank), bytearray())
+            self._build(piece, blob, blobs[self._names.logs], plan.sizes)
         for name, blob in blobs.items():
             written = 0
             if recovering and blob:
@@ -123,7 +126,7 @@ class Store:
             self.write_summary()
         self._updates.clear()
         if self._assets_changed:
-            self.insist(lambda: self._run_dir.replace(rundir.ASSETS, self._assets or {}))
+            self.insist(lambda: self._run_dir.replace(self._names.assets, self._assets or {}))
             self._assets_changed = False
         self._tail.advance()
         self._control.report(self.tally.records, self.tally.last_step or 0)
@@ -132,6 +135,7 @@ class Store:
     def _build(self, piece: Piece, events: bytearray, logs: bytearray, sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally
         owner = not hello.joined and not hello.rank
+        tally.see_hello(hello)
         highest = tally.last_step
         for payload in piece.payloads:
             try:
@@ -168,13 +172,13 @@ class Store:
             self._config().update({**record.update, "fingerprint": self.run_id})
             self._assets_changed = True
         elif isinstance(record, Primary):
-            self._set_primary(record, events, sizes.get(rundir.events_name(hello.rank), 0))
+            self._set_primary(record, events, sizes.get(self._names.events_of(hello.rank), 0))
             return
         elif isinstance(record, Lost):
             tally.lost_records += record.records
             return
         elif isinstance(record, End):
-            tally.end = record
+            tally.see_end(record, hello)
             return
         else:
             return
@@ -187,7 +191,7 @@ class Store:
         tally.set_primary(primary)
         self._summary_changed = True
         # Values logged before count too: those on disk before this batch, then those of the batch so far.
-        fd = self._run_dir.open_for_reading(rundir.EVENTS)
+        fd = self._run_dir.open_for_reading(self._names.events)
         if fd is not None:
             try:
                 for value, step in scan.values_of(scan.lines_of(fd, stop_bytes), primary.name):
@@ -210,7 +214,7 @@ class Store:
                 self._summary.pop(name, None)
         self._summary.update(best)
         if self._summary:
-            self.insist(lambda: self._run_dir.replace(rundir.SUMMARY, self._summary))
+            self.insist(lambda: self._run_dir.replace(self._names.summary, self._summary))
         self._summary_changed = False
         self._written_best = best
 
@@ -257,7 +261,7 @@ class Store:
 
     def _config(self) -> dict[str, Any]:
         if self._assets is None:
-            self._assets = {**rundir.EMPTY_ASSETS, **self._read_or_set_aside(rundir.ASSETS)}
+            self._assets = {**rundir.EMPTY_ASSETS, **self._read_or_set_aside(self._names.assets)}
         config = self._assets.get("config")
         if not isinstance(config, dict):
             config = self._assets["config"] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runicorn.writer.records import End, Primary  # noqa: TC001 - msgspec reads the annotations
+from runicorn.writer.records import End, Hello, Primary  # noqa: TC001 - msgspec reads the annotations
 
 
 class Tally(msgspec.Struct):
@@ -23,6 +23,9 @@ class Tally(msgspec.Struct):
         best_value: its best value so far; None before the first finite one.
         best_step: the step of that.
         end: the owner's last record.
+        owned: whether the owner has logged anything.
+        left: last records of ranks that are not the owner, by rank.
+        ranks: ranks that have logged anything, each once.
     """
 
     records: int = 0
@@ -34,6 +37,23 @@ class Tally(msgspec.Struct):
     best_value: float | int | None = None
     best_step: int | None = None
     end: End | None = None
+    owned: bool = False
+    left: dict[int, End] = {}
+    ranks: list[int] = []
+
+    def see_hello(self, hello: Hello) -> None:
+        """Note who takes part."""
+        if not hello.joined:
+            self.owned = True
+        elif hello.rank is not None and hello.rank not in self.ranks:
+            self.ranks.append(hello.rank)
+
+    def see_end(self, end: End, hello: Hello) -> None:
+        """Note the owner's goodbye, or that of another rank."""
+        if not hello.joined:
+            self.end = end
+        elif hello.rank is not None:
+            self.left[hello.rank] = end
 
     def see_value(self, value: Any, step: int) -> None:
         """Keep the best value of the primary metric: strictly better wins, so the first of equals stays."""

@@ -48,6 +48,7 @@ class Writer:
         self._store = Store(
             address.run_id,
             self._run_dir,
+            rundir.Names.of(address.host, main=address.main),
             PlanFile(os.path.join(address.spool, spool.PLAN)),
             self._tail,
             self._control,
@@ -114,7 +115,12 @@ class Writer:
         # Between our last read and a producer's death it may have pushed: read once more, after the probe.
         if self._store_what_is_there(probe=True) or (self._tail.living() and not resumed):
             return None
-        return self._store.tally.end or ending.without_goodbye(
+        tally = self._store.tally
+        if tally.end is not None:
+            return tally.end
+        if self._address.ranked and not tally.owned:
+            return ending.without_owner(tally, now=self._time_of_death())
+        return ending.without_goodbye(
             now=self._time_of_death(),
             sigterm_mark=os.path.join(self._address.spool, spool.SIGTERM_MARK),
             writer_got_sigterm=self.terminated,
@@ -128,7 +134,7 @@ class Writer:
 
     def _is_owner_gone(self) -> bool:
         now = time.monotonic()
-        if not self._owner_gone and now - self._owner_probed_at >= OWNER_PROBE_S:
+        if (not self._owner_gone or self._address.ranked) and now - self._owner_probed_at >= OWNER_PROBE_S:
             self._owner_probed_at = now
             self._owner_gone = not self._owner.is_held()
         return self._owner_gone
@@ -153,9 +159,10 @@ class Writer:
         self._store.write_summary()
         self._store.sync()
         crash_point("synced")
-        final = self._final_status(end)
-        self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
-        self._tell_database(final)
+        if self._address.main:  # elsewhere the run may go on
+            final = self._final_status(end)
+            self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
+            self._tell_database(final)
         crash_point("status")
         self._store.insist(lambda: self._run_dir.remove(rundir.spool_pointer(self._address.host)))
         self._control.set_done()
@@ -201,7 +208,7 @@ class Writer:
                 self._tell_database({"status": "running"})
 
     def _tell_database(self, status: dict[str, Any]) -> None:
-        if not self._database.exists():
+        if not self._address.main or not self._database.exists():
             return
         meta = self._read(rundir.META)
         fields = ("path", "alias", "created_at", "pid", "python", "platform", "hostname", "workspace_root")
