@@ -122,8 +122,8 @@ class _Opening:
             run = self.new()
             run._refusals.warn(  # noqa: SLF001 - ours
                 "job",
-                f"This is rank {place.rank} of a job that nothing in the environment tells from other jobs: each "
-                "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that all ranks of this job share, and no other job.",
+                f"This is rank {place.rank} of a job that nothing in the environment tells from others: each "
+                "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that its ranks share, and no other job.",
             )
             return run
         return self._as_rank(place, rendezvous.run_id_of(self.storage, self.path, place.job))

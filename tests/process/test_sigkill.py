@@ -16,6 +16,7 @@ MOMENTS = 20
 FLAT_OUT = f"""
 run = rn.init()
 opened(run)
+sys.stdin.readline()
 log_flat_out(run, {RECORDS})
 run.finish()
 """
@@ -62,8 +63,8 @@ def test_writer(tmp_path, moment):
     """A writer that is killed in mid-stream is replaced, and finish() returns with every record stored once."""
     trainer = Trainer(tmp_path, FLAT_OUT)
     writer = trainer.writer_pid()
-    if trainer.returned < moment:
-        trainer.wait_returned(moment)
+    trainer.go_on()
+    wait_until(lambda: trainer.returned >= moment)
     with suppress(ProcessLookupError):  # if the run was over first, everything must be there all the same
         os.kill(writer, signal.SIGKILL)
     _, errors = trainer.end()

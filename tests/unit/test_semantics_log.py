@@ -34,6 +34,9 @@ class Scalar:
         """Copy the number to the host."""
         return self._number
 
+    def __repr__(self):
+        return f"Scalar({self._number})"
+
 
 class EagerScalar:
     """The same as TensorFlow has it."""
@@ -44,6 +47,9 @@ class EagerScalar:
     def numpy(self):
         """Copy the number to the host."""
         return np.float32(self._number)
+
+    def __repr__(self):
+        return f"EagerScalar({self._number})"
 
 
 class Level(enum.IntEnum):
