@@ -57,9 +57,7 @@ class NoOpRun:
     def set_primary_metric(self, metric_name: str, mode: str = "max") -> None:
         """Do nothing."""
 
-    def log_config(
-        self, *, args: Any = None, extra: Mapping[str, Any] | None = None, config_files: Any = None
-    ) -> None:
+    def log_config(self, *, args: Any = None, extra: Mapping[str, Any] | None = None, config_files: Any = None) -> None:
         """Do nothing."""
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:

@@ -113,6 +113,52 @@ def run_directories(top: str) -> Iterator[str]:
             yield from run_directories(path)
 
 
+def make_directories(run_dir: str) -> list[str]:
+    """Make a run directory exclusively, with its parents; the made ones, outermost first; empty if it was there.
+
+    Raises:
+        OSError: one cannot be made; names it.
+    """
+    missing = []
+    parent = os.path.dirname(run_dir)
+    while not os.path.isdir(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    made: list[str] = []
+    try:
+        for directory in reversed(missing):
+            try:
+                os.mkdir(directory)
+                made.append(directory)
+            except FileExistsError:  # another process was faster; or a file is in the way, and the next mkdir says so
+                continue
+        try:
+            os.mkdir(run_dir)
+        except FileExistsError:
+            if os.path.isdir(run_dir):
+                return []
+            raise
+    except OSError:
+        remove_made(made)
+        raise
+    return [*made, run_dir]
+
+
+def remove_made(made: list[str]) -> None:
+    """Leave nothing behind of a run that could not be opened."""
+    if not made:
+        return
+    import shutil  # only here: 3 ms
+
+    run_dir = made[-1]
+    shutil.rmtree(run_dir, ignore_errors=True)
+    for directory in reversed(made[:-1]):
+        try:
+            os.rmdir(directory)
+        except OSError:  # another run has moved in
+            return
+
+
 def workspace(workspace_root: Any) -> str:
     """The given workspace root, else the nearest parent of the working directory with ``.git``, else that.
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn import active, exits, paths, rundir, statuses
+from runicorn.arguments import clean_stage, clean_step, merged
+from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
     AS_THEY_ARE,
     HIGHEST_INT,
-    LEFT_OUT,
     LOWEST_INT,
     clean_metrics,
     escape,
     escape_surrogates,
-    jsonable,
     known_names,
     shown,
 )
@@ -97,7 +96,7 @@ class Run:
         """
         now = time()
         if kwargs:
-            data = {**data, **kwargs} if type(data) is dict else self._merge(data, kwargs)
+            data = {**data, **kwargs} if type(data) is dict else merged(data, kwargs, self._refusals)
         elif data is None:
             data = {}
         # One pass of C over the names and one over the types: the usual call goes straight through.
@@ -107,14 +106,15 @@ class Run:
                 in_data = data.pop("stage")
                 stage = in_data if stage is None else stage  # type: ignore[assignment]
         if stage is not None and type(stage) is not str:
-            stage = self._stage(stage)
+            stage = clean_stage(stage, self._refusals)
         if step is None:
             # Unique and without gaps under threads: CPython does not switch between the load and the store.
             self.global_step = step = self.global_step + 1
         elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
             self.global_step = step
         else:
-            step = self._step(step)
+            step = clean_step(step, self._refusals)
+            self.global_step = step = self.global_step + 1 if step is None else step
         try:
             payload = encode(Metrics(now, step, data, stage))
         except UnicodeEncodeError:
@@ -213,9 +213,9 @@ class Run:
         """
         update: dict[str, Any] = {}
         if args is not None:
-            update["args"] = self._config_dict("args", args)
+            update["args"] = config_dict("args", args, self._refuse_field)
         if extra is not None:
-            update["extra"] = self._config_dict("extra", extra)
+            update["extra"] = config_dict("extra", extra, self._refuse_field)
         if config_files is not None:
             if isinstance(config_files, (str, os.PathLike)):
                 config_files = [config_files]
@@ -345,57 +345,6 @@ class Run:
         self._look_at = now + self._session.address.settings.look_interval_s
         self._session.look()
 
-    def _merge(self, data: Any, more: dict[str, Any]) -> dict[Any, Any]:
-        """``data`` that is not a plain dict, and keyword metrics, which win."""
-        if data is None:
-            return more
-        try:
-            return {**dict(data), **more}
-        except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
-            return {**clean_metrics(data, self._refusals), **more}
-
-    def _stage(self, stage: Any) -> str | None:
-        if isinstance(stage, str):
-            return str.__str__(stage)
-        number = _integral(stage) if not isinstance(stage, (bool, float)) else None
-        if number is not None:
-            return str(number)
-        self._refusals.refuse(
-            ("stage", type(stage)),
-            TypeError(
-                f"log(): stage={shown(stage)} is a {type(stage).__name__}. Write a string, for example "
-                'stage="epoch_1". The metrics of the call were stored without a stage.'
-            ),
-        )
-        return None
-
-    def _step(self, step: Any) -> int:
-        """An explicit step that is not a plain int; the auto step where it is none."""
-        number = _integral(step)
-        if number is not None and LOWEST_INT <= number <= HIGHEST_INT:
-            self.global_step = number
-            return number
-        self._refusals.refuse(
-            ("step", type(step)),
-            TypeError(
-                f"log(): step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
-                "The metrics of the call were stored at the next step."
-            ),
-        )
-        self.global_step = following = self.global_step + 1
-        return following
-
-    def _config_dict(self, name: str, given: Any) -> Any:
-        if not isinstance(given, dict):
-            try:
-                given = dict(vars(given)) if hasattr(given, "__dict__") else dict(given)
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"log_config(): {name} is a {type(given).__name__}. Write a dict, or an object with attributes "
-                    "such as an argparse.Namespace."
-                ) from None
-        return jsonable(_with_text_for_the_rest(given), self._refuse_field)
-
     def _refuse_field(self, key_path: str, value: Any) -> None:
         self._refusals.refuse(
             ("field", key_path),
@@ -466,30 +415,3 @@ class Run:
             end = End(end.time, *begun)
         self._ending["status"] = (end.status, end.reason)
         self._end(end, self._session.address.settings.exit_wait_s)
-
-
-def _integral(step: Any) -> int | None:
-    """The whole number that a step is; None where it is none."""
-    try:
-        return operator.index(step)
-    except Exception:  # noqa: BLE001 - whatever a value's own methods raise
-        if isinstance(step, (str, bytes)):
-            return None
-    try:
-        number = float(step)
-        return int(number) if number.is_integer() else None
-    except Exception:  # noqa: BLE001 - as above
-        return None
-
-
-def _with_text_for_the_rest(values: Any) -> Any:
-    """A configuration keeps what JSON cannot hold as text: an unknown object is told by its ``str()``."""
-    if isinstance(values, dict):
-        return {key: _with_text_for_the_rest(value) for key, value in values.items()}
-    if isinstance(values, (list, tuple)):
-        return [_with_text_for_the_rest(value) for value in values]
-    if isinstance(values, (bytes, bytearray)):
-        return bytes(values).decode("utf-8", "backslashreplace")
-    left_out: list[str] = []
-    jsonable(values, lambda path, _: left_out.append(path))
-    return str(values) if left_out else values

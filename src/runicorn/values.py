@@ -1,4 +1,4 @@
-"""The value gate: what may be the value of a metric, of a summary field, of a configuration.
+"""The value gate: what may be the value of a metric.
 
 The gate is ours and not the encoder's: msgspec would let ``Decimal`` and ``datetime`` through as strings, and
 lists, bytes and integer keys as they are.
@@ -6,16 +6,11 @@ lists, bytes and integer keys as they are.
 
 from __future__ import annotations
 
-import datetime as dt
-import enum
-import math
 import operator
-import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from runicorn.refusals import Refusals
     from runicorn.writer.records import Scalar
@@ -80,9 +75,7 @@ def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
 
 def escape_surrogates(data: dict[str, Scalar]) -> dict[str, Scalar]:
     r"""The same with lone surrogates, which UTF-8 cannot carry, written as ``\\udc80``."""
-    return {
-        escape(name): escape(value) if isinstance(value, str) else value for name, value in data.items()
-    }
+    return {escape(name): escape(value) if isinstance(value, str) else value for name, value in data.items()}
 
 
 def shown(value: Any) -> str:
@@ -194,99 +187,3 @@ def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
         f"log(): metric {name!r} is {what}{detail}. A metric is one number (or a bool, None or a string): log a "
         f"mean, or each element under a name of its own. The other metrics of the call were stored."
     )
-
-
-def jsonable(value: Any, refuse: Callable[[str, Any], None], path: str = "") -> Any:
-    """A value as JSON and MessagePack can carry it; what cannot is handed to ``refuse`` with its key path.
-
-    numpy values become Python's, ``Path`` a string, dates ISO text, ``Enum`` its value, a set a sorted list, a
-    dataclass a dict; a non-finite float becomes ``"NaN"``, ``"Infinity"`` or ``"-Infinity"``.
-
-    Returns:
-        The value, or ``LEFT_OUT``.
-    """
-    kind = type(value)
-    if value is None or kind is bool:
-        return value
-    if kind is str:
-        return escape(value)
-    if kind is int:
-        return value if LOWEST_INT <= value <= HIGHEST_INT else float(value)
-    if kind is float:
-        if math.isfinite(value):
-            return value
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - NaN
-    if path.count(".") > _DEEPEST:
-        refuse(path, value)
-        return LEFT_OUT
-    if isinstance(value, dict):
-        return _jsonable_items(value.items(), refuse, path)
-    if isinstance(value, (list, tuple)):
-        return _jsonable_list(value, refuse, path)
-    try:
-        plain = _plain(value)
-    except Exception:  # noqa: BLE001 - whatever a value's own methods raise
-        plain = LEFT_OUT
-    if plain is LEFT_OUT:
-        refuse(path, value)
-        return LEFT_OUT
-    return jsonable(plain, refuse, path)
-
-
-class _LeftOut:
-    """What ``jsonable`` returns for a value that was refused."""
-
-
-LEFT_OUT = _LeftOut()
-_DEEPEST = 100
-
-
-def _jsonable_items(items: Iterable[tuple[Any, Any]], refuse: Callable[[str, Any], None], path: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in items:
-        if isinstance(key, enum.Enum):
-            name = str(key.value)
-        elif isinstance(key, (str, int, float)) or key is None:
-            name = escape(str(key))
-        else:
-            refuse(f"{path}.{shown(key)}".lstrip("."), key)
-            continue
-        cleaned = jsonable(value, refuse, f"{path}.{name}".lstrip("."))
-        if cleaned is not LEFT_OUT:
-            found[name] = cleaned
-    return found
-
-
-def _jsonable_list(values: Iterable[Any], refuse: Callable[[str, Any], None], path: str) -> list[Any]:
-    cleaned = [jsonable(value, refuse, f"{path}.{index}".lstrip(".")) for index, value in enumerate(values)]
-    return [value for value in cleaned if value is not LEFT_OUT]
-
-
-def _plain(value: Any) -> Any:
-    """A value one step nearer to JSON; ``LEFT_OUT`` where there is no such step."""
-    kind = type(value)
-    if isinstance(value, enum.Enum):
-        return value.value
-    for base in (bool, int, float):
-        if isinstance(value, base):
-            return base(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, os.PathLike):
-        return os.fsdecode(os.fspath(value))
-    if isinstance(value, (dt.date, dt.time)):
-        return value.isoformat()
-    if isinstance(value, (set, frozenset)):
-        try:
-            return sorted(value)
-        except TypeError:  # of several types
-            return sorted(value, key=str)
-    if hasattr(kind, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in kind.__dataclass_fields__}
-    if callable(getattr(kind, "tolist", None)):  # numpy, torch
-        return value.tolist()
-    if callable(getattr(kind, "numpy", None)):
-        return value.numpy().tolist()
-    if hasattr(kind, "__float__") and not isinstance(value, complex):
-        return float(value)
-    return LEFT_OUT

@@ -17,10 +17,7 @@ import sys
 
 from runicorn.writer import spool
 
-_BOOT = (
-    "import sys; sys.path.extend(sys.argv[2:]); "
-    "from runicorn.writer.main import main; main(sys.argv[1])"
-)
+_BOOT = "import sys; sys.path.extend(sys.argv[2:]); from runicorn.writer.main import main; main(sys.argv[1])"
 _SHELL = "/bin/sh"
 _SCRIPT = '"$@" </dev/null &'
 _FORKING_BOOT = "import os\nif os.fork(): os._exit(0)\n" + _BOOT

@@ -69,9 +69,7 @@ def add_text(record: Text, blob: bytearray) -> None:
         blob += b"\n"
 
 
-def _marked(
-    record: Metrics, hello: Hello, data: dict[str, Any], nonfinite: dict[str, str] | None
-) -> MarkedEvent:
+def _marked(record: Metrics, hello: Hello, data: dict[str, Any], nonfinite: dict[str, str] | None) -> MarkedEvent:
     return MarkedEvent(
         record.time,
         "metrics",
@@ -84,9 +82,7 @@ def _marked(
 
 def _nonfinite(data: dict[str, Any]) -> dict[str, str]:
     return {
-        name: nonfinite_name(value)
-        for name, value in data.items()
-        if type(value) is float and not math.isfinite(value)
+        name: nonfinite_name(value) for name, value in data.items() if type(value) is float and not math.isfinite(value)
     }
 
 

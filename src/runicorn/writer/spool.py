@@ -233,9 +233,7 @@ def find(settings: Settings) -> list[str]:
         except OSError:
             continue
         found += [
-            os.path.join(base, name)
-            for name in names
-            if name.startswith(prefix) and not name.endswith("-overflow")
+            os.path.join(base, name) for name in names if name.startswith(prefix) and not name.endswith("-overflow")
         ]
     return sorted(set(found))
 

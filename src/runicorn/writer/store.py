@@ -159,9 +159,7 @@ class Store:
             add_metrics(record, hello, events)
         tally.last_step = highest
 
-    def _apply(
-        self, record: Any, hello: Hello, events: bytearray, logs: bytearray, sizes: dict[str, int]
-    ) -> None:
+    def _apply(self, record: Any, hello: Hello, events: bytearray, logs: bytearray, sizes: dict[str, int]) -> None:
         tally = self.tally
         if isinstance(record, Text):
             add_text(record, logs)

@@ -220,12 +220,7 @@ class Tail:
 
     def finished(self) -> list[Followed]:
         """Segments that have been read to their end."""
-        return [
-            each
-            for producer in self._producers.values()
-            for each in producer.segments.values()
-            if each.finished
-        ]
+        return [each for producer in self._producers.values() for each in producer.segments.values() if each.finished]
 
     def advance(self) -> None:
         """The batch is stored: what follows begins where it ended."""

@@ -1,0 +1,67 @@
+"""The arguments of ``log()`` that are not as they should be: what can be made of them, and what is refused."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+from runicorn.values import HIGHEST_INT, LOWEST_INT, clean_metrics, shown
+
+if TYPE_CHECKING:
+    from runicorn.refusals import Refusals
+
+
+def merged(data: Any, more: dict[str, Any], refusals: Refusals) -> dict[Any, Any]:
+    """``data`` that is not a plain dict, and keyword metrics, which win."""
+    if data is None:
+        return more
+    try:
+        return {**dict(data), **more}
+    except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
+        return {**clean_metrics(data, refusals), **more}
+
+
+def clean_stage(stage: Any, refusals: Refusals) -> str | None:
+    """A stage as text; None, and a refusal, for what is neither text nor a whole number."""
+    if isinstance(stage, str):
+        return str.__str__(stage)
+    number = _integral(stage) if not isinstance(stage, (bool, float)) else None
+    if number is not None:
+        return str(number)
+    refusals.refuse(
+        ("stage", type(stage)),
+        TypeError(
+            f"log(): stage={shown(stage)} is a {type(stage).__name__}. Write a string, for example "
+            'stage="epoch_1". The metrics of the call were stored without a stage.'
+        ),
+    )
+    return None
+
+
+def clean_step(step: Any, refusals: Refusals) -> int | None:
+    """An explicit step that is not a plain int in range; None, and a refusal, where it is no step at all."""
+    number = _integral(step)
+    if number is not None and LOWEST_INT <= number <= HIGHEST_INT:
+        return number
+    refusals.refuse(
+        ("step", type(step)),
+        TypeError(
+            f"log(): step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
+            "The metrics of the call were stored at the next step."
+        ),
+    )
+    return None
+
+
+def _integral(step: Any) -> int | None:
+    """The whole number that a step is; None where it is none."""
+    try:
+        return operator.index(step)
+    except Exception:  # noqa: BLE001 - whatever a value's own methods raise
+        if isinstance(step, (str, bytes)):
+            return None
+    try:
+        number = float(step)
+        return int(number) if number.is_integer() else None
+    except Exception:  # noqa: BLE001 - as above
+        return None

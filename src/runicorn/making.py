@@ -1,0 +1,263 @@
+"""Making the run that ``init()`` was asked for: a new one, one that goes on, one of a job, or one that is live."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from runicorn import active, exits, joining, locks, paths, ranks, rendezvous, rundir, statuses
+from runicorn.host import hostname, platform_text, python_text
+from runicorn.refusals import Refusals
+from runicorn.run import Run
+from runicorn.rundir import RunDir
+from runicorn.session import Session
+from runicorn.writer import adopt, crashpoints, spool
+from runicorn.writer.crashpoints import crash_point
+
+if TYPE_CHECKING:
+    from runicorn.locks import Lock
+    from runicorn.settings import Settings
+
+_BEING_MADE_S = 10.0
+_POLL_S = 0.01
+
+
+class Opening:
+    """The checked arguments of one ``init()``."""
+
+    def __init__(self, *, path: str, storage: str, alias: str | None, workspace_root: str, settings: Settings) -> None:
+        self.path = path
+        self.storage = storage
+        self.alias = alias
+        self.workspace_root = workspace_root
+        self.settings = settings
+        self.host = hostname()
+
+    def of_this_process(self) -> Run:
+        """The run that the ranks of this process's job share; a new one where it is no rank of any."""
+        place = ranks.place()
+        if place is None:
+            return self.new()
+        if place.job is None:
+            run = self.new()
+            run._refusals.warn(  # noqa: SLF001 - ours
+                "job",
+                f"This is rank {place.rank} of a job that nothing in the environment tells from others: each "
+                "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that its ranks share, and no other job.",
+            )
+            return run
+        return self._as_rank(place, rendezvous.run_id_of(self.storage, self.path, place.job))
+
+    def new(self) -> Run:
+        """A run with an id of its own; the directory is made exclusively, so two never share one."""
+        while True:
+            run_id = paths.new_run_id()
+            made = paths.make_directories(paths.run_directory(self.storage, self.path, run_id))
+            if made:
+                return self._create(run_id, made)
+
+    def named(self, run_id: str) -> Run:
+        """The run of that id: joined where it lives, resumed where it has ended, made where there is none."""
+        run_dir = paths.run_directory(self.storage, self.path, run_id)
+        if not os.path.isdir(run_dir):
+            # It may have been logged under another path, or moved there in the viewer.
+            run_dir = paths.find_run(self.storage, run_id) or run_dir
+        made = paths.make_directories(run_dir)
+        if made:
+            return self._create(run_id, made)
+        return self._join_live(run_dir) or self._resume(run_id, run_dir)
+
+    def _as_rank(self, place: ranks.Place, run_id: str) -> Run:
+        run_dir = paths.run_directory(self.storage, self.path, run_id)
+        if not os.path.isdir(run_dir):
+            run_dir = paths.find_run(self.storage, run_id) or run_dir
+        if paths.make_directories(run_dir):
+            self._write_first_files(run_dir, run_id, time.time())
+        self._wait_until_made(run_dir)
+        refusals = Refusals(run_id, strict=self.settings.strict)
+        session = joining.join_as_rank(
+            place,
+            refusals,
+            run_id=run_id,
+            run_dir=run_dir,
+            storage=self.storage,
+            path=self.path,
+            settings=self.settings,
+        )
+        meta = _read_meta(run_dir)
+        exits.watch_exit()
+        if place.rank == 0:
+            exits.mark_sigterm(session.address.spool)
+            self._own_meta(run_dir, meta)
+        step = joining.read_status(run_dir).get("last_step")
+        run = Run(
+            session,
+            refusals,
+            alias=meta.get("alias"),
+            workspace_root=self.workspace_root,
+            global_step=step if isinstance(step, int) else 0,
+        )
+        active.opened(run)
+        return run
+
+    def _own_meta(self, run_dir: str, meta: dict[str, Any]) -> None:
+        """The viewer takes the pid in ``meta.json`` for the run's: that must be rank 0's, not the first comer's."""
+        if (meta.get("pid"), meta.get("hostname")) != (os.getpid(), self.host):
+            files = RunDir(run_dir)
+            files.replace(rundir.META, {**meta, "pid": os.getpid(), "hostname": self.host})
+            files.close()
+
+    def _wait_until_made(self, run_dir: str) -> None:
+        deadline = time.monotonic() + _BEING_MADE_S
+        while not os.path.exists(os.path.join(run_dir, rundir.STATUS)):
+            if time.monotonic() > deadline:  # its maker has died half way: then it is made here
+                self._write_first_files(run_dir, os.path.basename(run_dir), time.time())
+                return
+            time.sleep(_POLL_S)
+
+    def _write_first_files(self, run_dir: str, run_id: str, now: float) -> None:
+        files = RunDir(run_dir)
+        try:
+            os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+            files.replace(rundir.META, self._meta(run_id, now), sync=False)
+            files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
+            # Last: a run with a status is whole.
+            files.replace(rundir.STATUS, {"status": statuses.RUNNING, "started_at": now}, sync=False)
+        finally:
+            files.close()
+
+    def _create(self, run_id: str, made: list[str]) -> Run:
+        run_dir = made[-1]
+        now = time.time()
+        address: spool.Address | None = None
+        lock: Lock | None = None
+        try:
+            crash_point("directory")
+            address, lock = self._make_spool(run_id, run_dir, now)
+            crash_point("spool")
+            self._point_to(address)
+            self._write_first_files(run_dir, run_id, now)
+            return self._open(address, lock, self.alias, global_step=0)
+        except BaseException as error:
+            if lock is not None:
+                lock.release()
+            if address is not None:
+                spool.remove(address.spool)
+            paths.remove_made(made)
+            if isinstance(error, OSError) and not error.filename:
+                raise OSError(error.errno, error.strerror, run_dir) from error
+            raise
+
+    def _join_live(self, run_dir: str) -> Run | None:
+        """Join the run where its owner lives on this host; wait while somebody is making it."""
+        deadline = time.monotonic() + _BEING_MADE_S
+        while True:
+            address = adopt.find_spool(run_dir, self.host)
+            if address is not None and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
+                if os.path.exists(os.path.join(run_dir, rundir.STATUS)):
+                    meta = _read_meta(run_dir)
+                    return _join(address, meta.get("alias"), self.workspace_root)
+            elif os.path.exists(os.path.join(run_dir, rundir.STATUS)) or time.monotonic() > deadline:
+                return None
+            time.sleep(_POLL_S)
+
+    def _resume(self, run_id: str, run_dir: str) -> Run:
+        meta = _read_meta(run_dir)
+        earlier = adopt.find_spool(run_dir, self.host)
+        if earlier is not None:
+            adopt.finish_earlier_session(earlier)
+        files = RunDir(run_dir)
+        try:
+            status = files.read(rundir.STATUS)
+            last = (meta.get("resumed") or [meta])[-1]
+            host = last.get("hostname") or last.get("host")
+            if status.get("status") == statuses.RUNNING and host not in {None, self.host}:
+                raise RuntimeError(
+                    f"init(): run {run_id} is open on host {host} (pid {last.get('pid')}), and nobody here can know "
+                    f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
+                    f"{rundir.STATUS} to failed and call init() again; else use another run_id."
+                )
+            last_step = status.get("last_step")
+            if not isinstance(last_step, int):
+                last_step = adopt.last_step_of(files)
+            now = time.time()
+            address, lock = self._make_spool(run_id, run_dir, now, path=meta.get("path"))
+            try:
+                self._point_to(address)
+                os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+                entry = {"time": now, "hostname": self.host, "pid": os.getpid()}
+                resumed = [*(meta.get("resumed") or []), entry]
+                fresh = self._meta(run_id, now)
+                kept = {**fresh, **meta, "hostname": self.host, "pid": os.getpid(), "resumed": resumed}
+                files.replace(rundir.META, kept)
+                running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
+                files.replace(rundir.STATUS, {**running, "last_step": last_step})
+                return self._open(address, lock, kept.get("alias"), global_step=last_step)
+            except BaseException:
+                lock.release()
+                spool.remove(address.spool)
+                raise
+        finally:
+            files.close()
+
+    def _make_spool(self, run_id: str, run_dir: str, now: float, path: Any = None) -> tuple[spool.Address, Lock]:
+        return spool.create(
+            run_id=run_id,
+            run_dir=run_dir,
+            storage=self.storage,
+            path=path if isinstance(path, str) else self.path,
+            host=self.host,
+            opened_at=now,
+            settings=self.settings,
+        )
+
+    def _point_to(self, address: spool.Address) -> None:
+        """Leave word in the run directory where the spool is, for other processes of this host."""
+        with open(os.path.join(address.run_dir, rundir.spool_pointer(self.host)), "w", encoding="utf-8") as file:
+            file.write(address.spool)
+
+    def _meta(self, run_id: str, now: float) -> dict[str, Any]:
+        return {
+            "id": run_id,
+            "path": self.path,
+            "alias": self.alias,
+            "created_at": now,
+            "python": python_text(),
+            "platform": platform_text(),
+            "hostname": self.host,
+            "pid": os.getpid(),
+            "storage_dir": self.storage,
+            "workspace_root": self.workspace_root,
+        }
+
+    def _open(self, address: spool.Address, lock: Lock, alias: str | None, *, global_step: int) -> Run:
+        refusals = Refusals(address.run_id, strict=self.settings.strict)
+        session = Session(address, lock, refusals)
+        crashpoints.arm(crashpoints.OWNER, address.spool, lambda: session.control.writer_pid)
+        crash_point("files")
+        exits.watch_exit()
+        exits.mark_sigterm(address.spool)
+        session.start_writer()
+        crash_point("launched")
+        run = Run(session, refusals, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
+        active.opened(run)
+        return run
+
+
+def _join(address: spool.Address, alias: str | None, workspace_root: str) -> Run:
+    session, refusals = joining.join(address)
+    step = joining.step_so_far(session)
+    run = Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=step)
+    active.opened(run)
+    return run
+
+
+def _read_meta(run_dir: str) -> dict[str, Any]:
+    files = RunDir(run_dir)
+    try:
+        return files.read(rundir.META)
+    except ValueError:
+        return {}
+    finally:
+        files.close()
