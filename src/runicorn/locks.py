@@ -50,8 +50,8 @@ else:
 
 _OPEN_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
-_held: dict[tuple[int, int], int] = {}
-"""Locks of this process, (device, inode) -> pid that took them: a forked child's copy is void by the pid."""
+_held: dict[tuple[int, int], tuple[int, Lock]] = {}
+"""Locks of this process, by (device, inode), with the pid that took them: a forked child's copy is void by that."""
 
 
 class Lock:
@@ -62,25 +62,37 @@ class Lock:
         self._key = key
 
     @classmethod
-    def take(cls, path: str) -> Lock | None:
-        """Create the file where it is missing and lock it; None where another process holds it."""
+    def take(cls, path: str, *, again: bool = False) -> Lock | None:
+        """Create the file where it is missing and lock it; None where another process holds it.
+
+        Args:
+            path: the lock file.
+            again: return the lock that this process has on it, where it has one.
+
+        Raises:
+            RuntimeError: this process holds it already, and ``again`` is false.
+        """
+        held = held_here(path)
+        if held is not None:
+            if again:
+                return held
+            raise RuntimeError(f"this process holds the lock {path} already")
         fd = os.open(path, _OPEN_FLAGS | os.O_CREAT, 0o600)
         key = _key(fd)
-        if _held.get(key) == os.getpid():
-            raise RuntimeError(f"this process holds the lock {path} already")
         if not _try_lock(fd):
             os.close(fd)
             return None
-        _held[key] = os.getpid()
-        return cls(fd, key)
+        lock = cls(fd, key)
+        _held[key] = (os.getpid(), lock)
+        return lock
 
     def release(self) -> None:
         """Give the lock up; in a forked child, forget the parent's."""
-        if self._fd < 0:
-            return
-        _held.pop(self._key, None)
-        os.close(self._fd)
-        self._fd = -1
+        # Taken out first: a signal handler or another thread may release as well.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _held.pop(self._key, None)
+            os.close(fd)
 
 
 class Probe:
@@ -95,13 +107,13 @@ class Probe:
         self._fd = os.open(path, _OPEN_FLAGS)
         self._key = _key(self._fd)
         self._path = path
-        if _held.get(self._key) == os.getpid():
+        if _is_ours(self._key):
             # Closing this descriptor would drop our own lock: it is left open for the process's life.
             self._fd = -1
 
     def is_held(self) -> bool:
         """Whether a living process holds the lock."""
-        if _held.get(self._key) == os.getpid():
+        if _is_ours(self._key):
             return True
         if self._fd < 0:  # the lock was ours and has been released since: closed files hold nothing
             return False
@@ -112,9 +124,19 @@ class Probe:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        if self._fd >= 0 and _held.get(self._key) != os.getpid():
-            os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0 and not _is_ours(self._key):
+            os.close(fd)
+
+
+def held_here(path: str) -> Lock | None:
+    """The lock that this process holds on a file; None where it holds none."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    pid, lock = _held.get((status.st_dev, status.st_ino), (0, None))
+    return lock if pid == os.getpid() else None
 
 
 def is_held(path: str) -> bool:
@@ -123,7 +145,7 @@ def is_held(path: str) -> bool:
         status = os.stat(path)
     except FileNotFoundError:
         return False
-    if _held.get((status.st_dev, status.st_ino)) == os.getpid():
+    if _is_ours((status.st_dev, status.st_ino)):
         return True
     try:
         probe = Probe(path)
@@ -133,6 +155,10 @@ def is_held(path: str) -> bool:
         return probe.is_held()
     finally:
         probe.close()
+
+
+def _is_ours(key: tuple[int, int]) -> bool:
+    return _held.get(key, (0, None))[0] == os.getpid()
 
 
 def _key(fd: int) -> tuple[int, int]:

@@ -45,7 +45,7 @@ class Refusals:
 def _say(text: str) -> None:
     try:
         import logging  # not before it is needed: 5 ms
-    except OSError:  # out of descriptors: what there is to say may be just that
+    except (OSError, ImportError):  # out of descriptors, or the interpreter is ending: that may be what there is to say
         if sys.stderr is not None:
             sys.stderr.write(f"{text}\n")
         return

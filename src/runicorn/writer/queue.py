@@ -16,6 +16,7 @@ import os
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.locks import Lock
@@ -171,7 +172,8 @@ class Queue:
             if self.lost_records:
                 self._put_exempt(Lost(self.lost_records))
                 self.lost_records = 0
-            self._put_exempt(record)
+            with suppress(ClosedError):  # a signal handler has ended the run before us
+                self._put_exempt(record)
             self.close()
 
     def close(self) -> None:
@@ -189,14 +191,20 @@ class Queue:
                 self._segment.seal()
 
     def own_segments(self) -> list[str]:
-        """Paths of this process's segments: they vanish as they are stored."""
+        """Paths of this process's segments: they vanish as they are stored.
+
+        Without those that were given up half made, by an exception out of a signal handler: nothing is in them.
+        """
+        if self._segment is None:
+            return []
+        newest = os.path.basename(self._segment.path)
         found = []
         for directory in (self._address.spool, self._address.overflow):
             try:
                 names = os.listdir(directory)
             except OSError:
                 continue
-            found += [os.path.join(directory, name) for name in names if name.startswith(f"{self._producer}-")]
+            found += [os.path.join(directory, name) for name in names if f"{self._producer}-" <= name <= newest]
         return found
 
     def release(self) -> None:
@@ -286,13 +294,19 @@ class Queue:
                     spool.open_overflow(self._address)
                 if self._lock is None:
                     # Before the first segment is there to be seen: whoever sees it can ask whether we live.
-                    self._lock = Lock.take(os.path.join(directory, self._producer + spool.LOCK_SUFFIX))
+                    path = os.path.join(directory, self._producer + spool.LOCK_SUFFIX)
+                    # Again: a signal handler may have come this far while we did.
+                    self._lock = Lock.take(path, again=True)
                 name = f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}"
                 segment = Segment.create(os.path.join(directory, name), size_bytes, hello)
             except OSError as error:
                 # ENOSPC, EFBIG, EMFILE, ENOMEM, or the spool has gone by name: the next place may do.
                 reasons.append(f"{directory}: {error.strerror or error}")
                 continue
+            if place == spool.OVERFLOW and self.control.done:
+                # The run has ended meanwhile and its spool was removed: it must not come back.
+                spool.remove(self._address.overflow)
+                raise ClosedError
             self.control.add_made(place, int(self._producer[-8:], 16), size_bytes)
             return segment
         raise SpoolFullError("; ".join(reasons))

@@ -206,8 +206,10 @@ class Tail:
                 self.torn_bytes += followed.reader.torn
             elif payloads or followed is newest or followed.ever_read:
                 break
-            # else: given up half made, by an exception or a signal handler that rotated as well. A producer seals
-            # a segment before it makes the next, so nothing will ever be in this one.
+            else:
+                # Given up half made, by an exception or by a signal handler that rotated as well. A producer seals a
+                # segment before it makes the next, so nothing will ever be in this one.
+                followed.finished = True
         return taken
 
     def ranges(self) -> list[SegmentRange]:
