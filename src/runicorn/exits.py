@@ -41,9 +41,23 @@ def watch_exit() -> None:
 def _end_open_runs() -> None:
     if os.getpid() != _registered_pid:  # a forked child runs its parent's hooks as well
         return
+    _wait_for_children()
     status, reason = _how_it_ended()
     for run in open_runs():
         run._end_at_exit(End(time.time(), status, reason, lingering=True))  # noqa: SLF001 - ours, not the public's
+
+
+def _wait_for_children() -> None:
+    """Wait for the processes that multiprocessing will wait for anyway, a moment later: they may log until they end."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return
+    try:
+        for child in process.active_children():
+            if not child.daemon:
+                child.join()
+    except KeyboardInterrupt:  # then they are not waited for, and the run is ended now
+        return
 
 
 def _how_it_ended() -> tuple[str, str]:

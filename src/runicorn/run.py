@@ -192,7 +192,7 @@ class Run:
             raise ValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
         if mode not in {"max", "min"}:
             raise ValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
-        self._put(Primary(escape(metric_name), mode), "set_primary_metric()")
+        self._put(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
     def log_config(
         self,
@@ -221,7 +221,7 @@ class Run:
                 config_files = [config_files]
             update["config_files"] = [escape(os.fsdecode(os.fspath(file))) for file in config_files]
         if update:
-            self._put(Config(update), "log_config()")
+            self._put(Config(time(), update), "log_config()")
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
         """A ``logging.Handler`` that writes into ``logs.txt``.

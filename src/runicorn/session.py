@@ -114,10 +114,16 @@ class Session:
         deadline = _Deadline(timeout_s)
         self.queue.seal()
         paths = self.queue.own_segments()
+        # The owner may be gone, or busy: whoever waits for a writer sees to it that there is one.
+        watch = Watch(self.address, self.control, self._refusals) if not self.control.done else None
         while any(os.path.lexists(path) for path in paths) and not self.control.done:
             if deadline.left_s() <= 0:
                 return False
+            if watch is not None:
+                watch.look()
             time.sleep(_LONGEST_POLL_S)
+        if watch is not None:
+            watch.close()
         return True
 
     def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:

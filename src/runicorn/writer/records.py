@@ -51,6 +51,7 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
 class Config(msgspec.Struct, array_like=True, tag="c"):
     """One ``log_config()``: top-level keys of ``config`` in ``assets.json`` to replace."""
 
+    time: float
     update: dict[str, Any]
 
 
@@ -59,6 +60,7 @@ class Primary(msgspec.Struct, array_like=True, tag="p"):
 
     name: str
     mode: str
+    time: float = 0.0
 
 
 class Lost(msgspec.Struct, array_like=True, tag="l"):

@@ -71,7 +71,7 @@ class Store:
         self._sequence = 0
         self._summary: dict[str, Any] = {}
         self._summary_changed = False
-        self._updates: list[Summary] = []
+        self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
         self._assets: dict[str, Any] | None = None
         self._assets_changed = False
         self._written_best: dict[str, Any] = {}
@@ -119,12 +119,8 @@ class Store:
                 written = min(max(0, size - plan.sizes.get(name, 0)), len(blob))
             self._append(name, memoryview(blob)[written:])
         crash_point("appended")
-        # Producers' updates in the order of their calls: a batch has one producer's records after the other's.
-        for update in sorted(self._updates, key=lambda update: update.time):
-            self._summary.update(update.update)
-        if self._updates or self._summary_changed:
+        if self._summary_changed:
             self.write_summary()
-        self._updates.clear()
         if self._assets_changed:
             self.insist(lambda: self._run_dir.replace(self._names.assets, self._assets or {}))
             self._assets_changed = False
@@ -164,13 +160,16 @@ class Store:
         if isinstance(record, Text):
             add_text(record, logs)
         elif isinstance(record, Summary):
-            self._updates.append(record)
+            self._summary.update(self._newer("summary", record.update, record.time, hello))
+            self._summary_changed = True
         elif isinstance(record, Config):
             # The viewer takes two equal configurations for one asset, and locks up over the second.
-            self._config().update({**record.update, "fingerprint": self.run_id})
+            update = self._newer("config", record.update, record.time, hello)
+            self._config().update({**update, "fingerprint": self.run_id})
             self._assets_changed = True
         elif isinstance(record, Primary):
-            self._set_primary(record, events, sizes.get(self._names.events_of(hello.rank), 0))
+            if self._newer("", {"primary": record}, record.time, hello):
+                self._set_primary(record, events, sizes.get(self._names.events_of(hello.rank), 0))
             return
         elif isinstance(record, Lost):
             tally.lost_records += record.records
@@ -182,9 +181,23 @@ class Store:
             return
         tally.records += 1
 
+    def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
+        """The fields of an update that no other producer has set by a later call.
+
+        Producers are read one after the other, so what arrives later may have been called earlier. A producer's own
+        records are in the order of its calls, whatever the clock did between them.
+        """
+        newer = {}
+        for name, value in update.items():
+            set_at, setter = self._set_by.get((kind, name), (0.0, ""))
+            if setter in {"", hello.producer} or time_s >= set_at:
+                newer[name] = value
+                self._set_by[kind, name] = (time_s, hello.producer)
+        return newer
+
     def _set_primary(self, primary: Primary, events: bytearray, stop_bytes: int) -> None:
         tally = self.tally
-        if tally.primary == primary:
+        if tally.primary is not None and (tally.primary.name, tally.primary.mode) == (primary.name, primary.mode):
             return
         tally.set_primary(primary)
         self._summary_changed = True

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROBE_INTERVAL_S = 0.5
 FAST_FILL_S = 0.5
+_LEAST_SHARE_BYTES = 64 * 1024
 
 
 class Piece(NamedTuple):
@@ -168,13 +169,15 @@ class Tail:
         """Read what is new, about ``limit_bytes`` of it; ``probe`` asks at once who is dead."""
         self.scan()
         pieces: list[Piece] = []
+        # Each gets its share of a batch: a busy producer does not keep the others waiting.
+        share = max(_LEAST_SHARE_BYTES, limit_bytes // max(1, len(self._producers)))
         left = limit_bytes
         for name in list(self._producers):
             if left <= 0:
-                # Who came last in this batch comes first in the next.
-                self._producers[name] = self._producers.pop(name)
+                # Who is left out of this batch comes first in the next.
+                self._producers = {name: self._producers.pop(name), **self._producers}
                 continue
-            left -= self._collect_from(self._producers[name], left, pieces, probe=probe)
+            left -= self._collect_from(self._producers[name], share, pieces, probe=probe)
         return pieces
 
     def _collect_from(self, producer: Producer, limit_bytes: int, pieces: list[Piece], *, probe: bool) -> int:
