@@ -176,9 +176,10 @@ class Trial:
         fault: what storage does for a while; empty = nothing.
         fault_at: from this call of the owner on.
         fault_s: so long.
-        ends: how the trainer ends after its writer was killed.
+        ends: how the trainer ends after its writer was killed; ``SIGKILL`` also has writers die in resumed sessions.
         then: who comes by afterwards.
         more: records of a process that resumes the run.
+        resumes: how many processes resume it, one after the other; all but the last are killed.
     """
 
     seed: int
@@ -198,6 +199,7 @@ class Trial:
     ends: str
     then: str
     more: int
+    resumes: int
 
     @property
     def cell(self) -> str:
@@ -243,7 +245,7 @@ def plan(seed: int, number: int) -> Trial:
         records=records,
         count=count,
         pause_s=dice.choice([0.0002, 0.0005, 0.001]) if paced else 0.0,
-        delay_s=dice.choice([0.0, dice.uniform(0, 0.005), dice.uniform(0, 0.08)]),
+        delay_s=dice.uniform(0, 0.15) if when == "starting" else dice.choice([0.0, dice.uniform(0, 0.08)]),
         children=children,
         small_segments=when in INSIDE_ROTATION or dice.random() < 0.7,
         fault=fault if may_fail and dice.random() < 0.25 else "",
@@ -252,15 +254,15 @@ def plan(seed: int, number: int) -> Trial:
         ends=dice.choice(["finish()", "SIGKILL"]),
         then=_what_then(dice, who, how, when),
         more=dice.randrange(1, 500),
+        resumes=dice.choice([1, 1, 2, 3]),
     )
 
 
 def _random_time(dice: random.Random, who: str, how: str) -> str:
     if how in ENDINGS and who != "writer":
         return dice.choice(["flat out", "paced"])
-    if who == "writer" or (who == "both" and how != "SIGKILL"):
-        return dice.choices(["flat out", "paced", "finishing"], [4, 4, 1])[0]
-    return dice.choices(["flat out", "paced", "finishing", "starting"], [4, 4, 1, 0 if who == "both" else 1])[0]
+    times = ["flat out", "flat out", "paced", "paced", "finishing"]
+    return dice.choice(times if who in {"writer", "both"} else [*times, "starting"])
 
 
 def _what_then(dice: random.Random, who: str, how: str, when: str) -> str:
@@ -269,7 +271,7 @@ def _what_then(dice: random.Random, who: str, how: str, when: str) -> str:
     somebody = ["recover", "next init", "resume at once", "recover, resume"]
     if when == "spool":  # no status yet: init(run_id=...) would wait for somebody who is making the run
         somebody.remove("resume at once")
-    if who in {"trainer", "group"} or how not in {"SIGKILL", "segfault", *ENDINGS}:
+    if when not in INSIDE_INIT and (who in {"trainer", "group"} or how not in {"SIGKILL", "segfault", *ENDINGS}):
         somebody += ["nobody", "nobody"]
     return dice.choice(somebody)
 
@@ -323,7 +325,6 @@ class Stage:
         self.shared = self.directory / "shared"
         self.fault = self.directory / "fault"
         self.trainer: zoo.Trainer | None = None
-        self.run_ids: set[str] = set()
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -340,13 +341,14 @@ class Stage:
         run_dir = self.find_run_dir()
         expected = self.expected()
         if trial.then == "resume at once" and run_dir is not None:
-            sessions.append(self.resume(run_dir))
+            self.resume(run_dir, sessions)
             expected = {FINISHED}
         self.settle()
         self.judge_status(run_dir, expected)
         if trial.then == "recover, resume" and run_dir is not None:
-            sessions.append(self.resume(run_dir))
+            self.resume(run_dir, sessions)
             self.judge_status(run_dir, {FINISHED})
+            self.wait_until_nothing_is_left()
         self.judge_records(run_dir, sessions)
         self.judge_leftovers(run_dir)
 
@@ -404,13 +406,12 @@ class Stage:
         """Break storage, deal the deaths, let a survivor end; what will heal storage, if it is broken."""
         trial, trainer = self.trial, self.trainer
         if trial.when == "starting":
-            zoo.PAUSE.wait(trial.delay_s * 2)
+            zoo.PAUSE.wait(trial.delay_s)
             self.signal(0)
             return None
         line = trainer.process.stdout.readline().split()
         if len(line) == 2:  # else it has died inside init
             trainer.run_dir, trainer.spool = map(pathlib.Path, line)
-            self.run_ids.add(trainer.run_dir.name)
         elif trial.when not in INSIDE_INIT:
             raise RuntimeError(f"the script did not open its run: {trainer.errors.read_text()}")
         healer = self.break_storage() if trial.fault else None
@@ -488,14 +489,34 @@ class Stage:
         healer.start()
         return healer
 
-    def resume(self, run_dir: pathlib.Path) -> dict[int, int]:
-        """Go on with the run in a fresh process, and finish it; what that has logged."""
-        body = self.script(2, self.trial.more, 0.0, 0, f"run_id={run_dir.name!r}") + FINISH
-        trainer = self.start(body)
-        self.wait_for_end(trainer)
-        if trainer.process.returncode or trainer.returned != self.trial.more:
-            self.outcome.add("wrong_statuses", 1, f"the run was not resumed: {last_lines(trainer)}")
-        return self.returned(trainer)
+    def resume(self, run_dir: pathlib.Path, sessions: list[dict[int, int]]) -> None:
+        """Go on with the run in a fresh process, and finish it; the first ones may be killed again."""
+        trial = self.trial
+        for again in range(trial.resumes):
+            killed = again + 1 < trial.resumes
+            most = 10**9 if killed else trial.more
+            arguments = f"run_id={run_dir.name!r}"
+            trainer = self.start(self.script(len(sessions) + 1, most, 0.0, 0, arguments) + FINISH)
+            if killed:
+                self.kill_again(trainer)
+            self.wait_for_end(trainer)
+            if not killed and (trainer.process.returncode or trainer.returned != trial.more):
+                self.outcome.add("wrong_statuses", 1, f"the run was not resumed: {last_lines(trainer)}")
+            sessions.append(self.returned(trainer))
+
+    def kill_again(self, trainer: zoo.Trainer) -> None:
+        """Kill a process that has resumed the run, and sometimes its writer first."""
+        line = trainer.process.stdout.readline().split()
+        if len(line) != 2:
+            raise RuntimeError(f"the run was not resumed: {last_lines(trainer)}")
+        trainer.run_dir, trainer.spool = map(pathlib.Path, line)
+        control = ControlPage.open(str(trainer.spool / "control"))
+        trainer.wait_returned(self.trial.more)
+        self.outcome.kills += 1
+        if self.trial.ends == "SIGKILL" and control.writer_pid:
+            os.kill(control.writer_pid, signal.SIGKILL)
+            wait_gone(control.writer_pid)
+        trainer.kill()
 
     def settle(self) -> None:
         """Have somebody come by where owner and writer are both gone; then nothing of the run is left."""
@@ -510,6 +531,10 @@ class Stage:
             zoo.recover(self.directory)
         elif self.spools() and self.trial.then == "next init":
             self.wait_for_end(self.start(NEXT_INIT))
+        self.wait_until_nothing_is_left()
+
+    def wait_until_nothing_is_left(self) -> None:
+        """Give what is about to end the time to do so; what is left then is judged."""
         with contextlib.suppress(AssertionError):
             zoo.wait_until(lambda: not self.spools() and not self.processes(), SETTLE_S)
 
@@ -517,7 +542,11 @@ class Stage:
         """Wait until a script and its children have ended."""
         began = time.monotonic()
         trainer.end(END_S)
-        if time.monotonic() - began >= END_S:
+        if time.monotonic() - began < END_S:
+            return
+        if self.trial.when == "starting" and "_get_module_lock" in trainer.errors.read_text():
+            self.outcome.reached = False  # CPython drops a KeyboardInterrupt that comes in its import system's callback
+        else:
             text = f"the program did not end within {END_S:.0f} s: {last_lines(trainer)}"
             self.outcome.add("wrong_statuses", 1, text)
 
@@ -555,7 +584,7 @@ class Stage:
                 return {FINISHED}
             # A writer that was sent SIGTERM takes the owner's end for the scheduler's.
             return {TERMINATED if trial.how == "SIGTERM" else GONE}
-        end = END_OF_SIGNAL[trial.how]
+        end = END_OF_SIGNAL[trial.how] if self.outcome.reached else GONE
         if trial.when == "finishing":
             return {FINISHED, end}
         if trial.when == "starting" and not trainer.returned:
@@ -690,6 +719,7 @@ def isolated() -> Iterator[tuple[str, str]]:
     """
     base = os.environ.get("RUNICORN_SHM_DIR") or ("/dev/shm" if os.path.isdir("/dev/shm") else None)
     before = dict(os.environ)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is under way is ended and removed
     with harness.storage() as root:
         memory = tempfile.mkdtemp(prefix="runicorn-bench-", dir=base)
         for name in [name for name in os.environ if name.startswith("RUNICORN_")]:
@@ -734,7 +764,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     number = arguments.kills or (QUICK_KILLS if arguments.quick else KILLS)
     numbers = range(number) if arguments.only is None else [arguments.only] * arguments.times
     print(f"seed {seed}", file=sys.stderr)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what is under way is ended and removed
     began = time.monotonic()
     outcomes = []
     with isolated() as (root, memory), workers(arguments.jobs) as pool:

@@ -9,7 +9,6 @@ more often. At the end every line is read: each record must be there once, and i
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pathlib
 import random
@@ -194,28 +193,155 @@ class Soak:
 
     def sample(self, now_s: float) -> None:
         """Look at the memory of the trainer, and of the writer if one is up."""
-        found = {"at_s": now_s, "trainer_private_bytes": harness.private_bytes(psutil.Process(self.trainer.process.pid))}
+        trainer = psutil.Process(self.trainer.process.pid)
+        found = {"at_s": now_s, "trainer_private_bytes": harness.private_bytes(trainer)}
         with contextlib.suppress(psutil.Error):
             writer = psutil.Process(self.writer_pid)
             if writer.status() != psutil.STATUS_ZOMBIE:
                 found["writer_private_bytes"] = harness.private_bytes(writer)
                 found["writer_age_s"] = now_s - self.writer_since_s
+                found["writer_since_s"] = self.writer_since_s
         self.samples.append(found)
 
     def grown(self, name: str, young_s: float) -> dict[str, Any]:
         """First, last and peak of what was sampled, and its slope over the second half."""
         samples = [each for each in self.samples if name in each]
-        grown_up = [each for each in samples[len(samples) // 2 :] if each.get("writer_age_s", young_s) >= young_s]
-        points = [(each["at_s"] / S_PER_HOUR, each[name] / 1e6) for each in (grown_up if young_s else samples[len(samples) // 2 :])]
+        grown_up = [each for each in samples[len(samples) // 2 :] if each.get("writer_age_s", 0.0) >= young_s]
+        lives: dict[float, list[tuple[float, float]]] = {}
+        for each in grown_up:
+            life = each.get("writer_since_s", 0.0) if young_s else 0.0
+            lives.setdefault(life, []).append((each["at_s"] / S_PER_HOUR, each[name] / 1e6))
         return {
             "first_bytes": samples[0][name],
             "last_bytes": samples[-1][name],
             "peak_bytes": max(each[name] for each in samples),
-            "slope_mb_per_hour": slope(points),
-            "slope_samples": len(points),
+            "slope_mb_per_hour": slope(list(lives.values())),
+            "slope_samples": len(grown_up),
         }
 
     def stop(self) -> None:
         """Have the producers stop, and the trainer finish."""
         with self.shared.open("r+b") as file:
             file.write(b"\x01")
+
+
+def slope(lives: list[list[tuple[float, float]]]) -> float:
+    """Least squares of lines with one slope and an offset for each life; 0 where there are too few points."""
+    products = spread = 0.0
+    for points in lives:
+        mean_x, mean_y = (sum(values) / len(points) for values in zip(*points, strict=True))
+        products += sum((x - mean_x) * (y - mean_y) for x, y in points)
+        spread += sum((x - mean_x) ** 2 for x, _ in points)
+    return products / spread if spread else 0.0
+
+
+def count(events: pathlib.Path, logged: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Read every line, and tell for each producer what of its records is there."""
+    decode = msgspec.json.Decoder(_Line).decode
+    # A producer stops in its last call or after it: there is room for one more than have returned.
+    seen = [bytearray(most + 2) for most in logged]
+    stored, before, disorder, strange = ([0] * len(logged) for _ in range(4))
+    with events.open("rb") as file:
+        for line in file:
+            data = decode(line).data
+            i, producer = data.i, data.producer
+            stored[producer] += 1
+            if i != before[producer] + 1:
+                disorder[producer] += i <= before[producer]
+            before[producer] = i
+            if 1 <= i < len(seen[producer]):
+                seen[producer][i] = min(seen[producer][i] + 1, 255)
+            else:
+                strange[producer] += 1
+    return [
+        {
+            "name": f"child {producer}" if producer else "trainer",
+            "logged": most,
+            "stored": stored[producer],
+            "lost": seen[producer][1 : most + 1].count(0),
+            "doubled": stored[producer] - (len(seen[producer]) - seen[producer].count(0)) + strange[producer],
+            "in_order": disorder[producer] == 0,
+        }
+        for producer, most in enumerate(logged)
+    ]
+
+
+def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
+    """Make a table of records, one of memory, one of the rest."""
+    return [_records(figures), _memory(figures), _rest(figures)]
+
+
+def _records(figures: dict[str, Any]) -> harness.Table:
+    rows = [
+        [
+            each["name"],
+            *(f"{each[name]:,}" for name in ("logged", "stored", "lost", "doubled")),
+            "yes" if each["in_order"] else "NO",
+        ]
+        for each in figures["producers"]
+    ]
+    stored = sum(each["stored"] for each in figures["producers"])
+    rows.append(
+        [
+            "all",
+            *(f"{number:,}" for number in (figures["records"], stored, figures["lost"], figures["doubled"])),
+            "yes" if figures["in_order"] else "NO",
+        ]
+    )
+    good = not figures["lost"] and not figures["doubled"] and figures["in_order"]
+    return harness.Table(
+        title=f"{figures['minutes']:.3g} minutes, {len(figures['kills'])} writers killed",
+        columns=["producer", "logged", "stored", "lost", "doubled", "in order"],
+        rows=rows,
+        note=f"Targets: nothing lost, nothing doubled, in order: {'met' if good else 'missed'}. "
+        f"{figures['records_per_s']:,.0f} records a second of {figures['target_records_per_s']:,} wanted; "
+        f"seed {figures['seed']}.",
+    )
+
+
+def _memory(figures: dict[str, Any]) -> harness.Table:
+    rows = [
+        [
+            name,
+            *(f"{figures[name][size] / MIB:.1f}" for size in ("first_bytes", "last_bytes", "peak_bytes")),
+            f"{figures[name]['slope_mb_per_hour']:+.2f}",
+            str(figures[name]["slope_samples"]),
+        ]
+        for name in ("trainer", "writer")
+    ]
+    return harness.Table(
+        title="Resident memory that is not shared, MiB",
+        columns=["", "first", "last", "peak", "slope, MB/h", "samples of the slope"],
+        rows=rows,
+        note="The slope is by least squares over the second half. The writer is another one after each kill: its "
+        "slope is the one within their lives, and the first "
+        f"{figures['young_s']:g} s of each, while it catches up, are left out.",
+    )
+
+
+def _rest(figures: dict[str, Any]) -> harness.Table:
+    replaced_s = [kill["replaced_after_s"] for kill in figures["kills"] if "replaced_after_s" in kill]
+    rows = [
+        ["largest spool, MiB", f"{figures['spool_peak_bytes'] / MIB:.1f}"],
+        ["longest time without a writer, s", f"{max(replaced_s):.2f}" if replaced_s else "none was killed"],
+        ["finish(), s", f"{figures['finish_s']:.2f}"],
+        ["status", figures["status"]],
+        ["exit code of the trainer", str(figures["exit_code"])],
+        ["left in the spool's places", str(figures["leftovers"])],
+    ]
+    return harness.Table(title="The spool and the end", columns=["", "value"], rows=rows)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add those of this benchmark."""
+    parser.add_argument("--minutes", type=float, help=f"how long ({MINUTES:g})")
+    parser.add_argument("--seed", type=int, help="of the moments of the kills (random; it is printed)")
+
+
+if __name__ == "__main__":
+    harness.Bench(
+        question="Does anything grow, get lost or fall behind while a run goes on and its writers die?",
+        measure=measure,
+        tabulate=tabulate,
+        add_arguments=add_arguments,
+    ).main()

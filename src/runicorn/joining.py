@@ -138,9 +138,9 @@ def spool_here(
                 _launch(address)
             return address, None
         if address is not None:
-            adopt.finish_earlier_session(address)
+            adopt.finish_earlier_session(address, settings)
         else:
-            _remove_stale(pointer)
+            remove_stale(pointer)
         fresh, lock = spool.create(
             run_id=run_id,
             run_dir=run_dir,
@@ -225,7 +225,7 @@ def _launch(address: spool.Address) -> None:
         launch.launch(address.spool)
 
 
-def _remove_stale(pointer: str) -> None:
+def remove_stale(pointer: str) -> None:
     """Remove word of a spool that is gone: the host was restarted, or its shared memory was emptied."""
     aside = f"{pointer}.{os.getpid():x}.{os.urandom(4).hex()}"
     try:

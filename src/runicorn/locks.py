@@ -22,7 +22,7 @@ import sys
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(fd: int) -> bool:
+    def _try_lock(fd: int, *, shared: bool = False) -> bool:  # noqa: ARG001 - there is no shared lock here
         try:
             os.lseek(fd, 0, os.SEEK_SET)
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
@@ -37,9 +37,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(fd: int) -> bool:
+    def _try_lock(fd: int, *, shared: bool = False) -> bool:
         try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: POSIX allows either
             return False
         return True
@@ -117,7 +117,8 @@ class Probe:
             return True
         if self._fd < 0:  # the lock was ours and has been released since: closed files hold nothing
             return False
-        if not _try_lock(self._fd):
+        # Shared, so that two who ask at the same moment do not take each other for the holder.
+        if not _try_lock(self._fd, shared=True):
             return True
         _unlock(self._fd)
         return False

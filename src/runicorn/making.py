@@ -66,7 +66,15 @@ class Opening:
         made = paths.make_directories(run_dir)
         if made:
             return self._create(run_id, made)
-        return self._join_live(run_dir) or self._resume(run_id, run_dir)
+        deadline = time.monotonic() + joining.PATIENCE_S
+        while time.monotonic() < deadline:
+            run = self._join_live(run_dir) or self._resume(run_id, run_dir)
+            if run is not None:
+                return run
+        raise TimeoutError(
+            f"init(): run {run_id} was neither joined nor resumed for {joining.PATIENCE_S:.0f} s: other processes open "
+            f"and end it all the time. Nothing was changed. Its directory is {run_dir}."
+        )
 
     def _as_rank(self, place: ranks.Place, run_id: str) -> Run:
         run_dir = paths.run_directory(self.storage, self.path, run_id)
@@ -162,11 +170,13 @@ class Opening:
                 return None
             time.sleep(_POLL_S)
 
-    def _resume(self, run_id: str, run_dir: str) -> Run:
+    def _resume(self, run_id: str, run_dir: str) -> Run | None:
+        """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
         meta = _read_meta(run_dir)
-        earlier = adopt.find_spool(run_dir, self.host)
-        if earlier is not None:
-            adopt.finish_earlier_session(earlier)
+        for earlier in adopt.spools_of(run_id, self.storage, self.host, self.settings):
+            if locks.is_held(os.path.join(earlier.spool, spool.OWNER_LOCK)):
+                return None  # another process was faster to resume it
+            adopt.finish_earlier_session(earlier, self.settings)
         files = RunDir(run_dir)
         try:
             status = files.read(rundir.STATUS)
@@ -182,9 +192,14 @@ class Opening:
             if not isinstance(last_step, int):
                 last_step = adopt.last_step_of(files)
             now = time.time()
+            pointer = os.path.join(run_dir, rundir.spool_pointer(self.host))
+            joining.remove_stale(pointer)
             address, lock = self._make_spool(run_id, run_dir, now, path=meta.get("path"))
+            if not rendezvous.publish(pointer, address.spool):
+                lock.release()
+                spool.remove(address.spool)
+                return None
             try:
-                self._point_to(address)
                 os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
                 entry = {"time": now, "hostname": self.host, "pid": os.getpid()}
                 resumed = [*(meta.get("resumed") or []), entry]

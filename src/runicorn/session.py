@@ -155,8 +155,12 @@ class Session:
     def _digest(self) -> None:
         from runicorn.writer.writer import serve
 
-        # The writer takes an owner that lives for one that may still log: this one has just said its last.
-        serve(self.address.spool, handle_signals=False)
+        try:
+            serve(self.address.spool, handle_signals=False)
+        except OSError as error:  # trouble in storing never raises
+            self._refusals.warn(
+                "digest", f"finish() could not store: {error}. The records stay in {self.address.spool}."
+            )
 
     def _release(self) -> None:
         if self._owner_lock is not None:
@@ -164,8 +168,7 @@ class Session:
         if self._watch is not None:
             self._watch.close()
         if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
-            spool.remove(self.address.overflow)
-            spool.remove(self.address.spool)
+            spool.dissolve(self.address)
 
 
 class _Deadline:

@@ -27,6 +27,7 @@ FIGURES = {
         "runs",
         "baselines",
     },
+    "many_processes": {"seconds", "flat_out", "joined"},
     "startup": {
         "import_runicorn_ms",
         "import_msgspec_ms",
@@ -36,8 +37,45 @@ FIGURES = {
         "idle_writer",
     },
     "syscalls": {"available"},
+    "chaos": {
+        "seed",
+        "trials",
+        "jobs",
+        "elapsed_s",
+        "not_reached",
+        "with_fault",
+        "resumed",
+        "cells",
+        "moments",
+        "totals",
+        "failures",
+    },
+    "soak": {
+        "seed",
+        "minutes",
+        "target_records_per_s",
+        "records",
+        "records_per_s",
+        "producers",
+        "lost",
+        "doubled",
+        "in_order",
+        "kills",
+        "trainer",
+        "writer",
+        "samples",
+        "spool_peak_bytes",
+        "finish_s",
+        "status",
+        "exit_code",
+        "leftovers",
+    },
 }
-MORE_ARGUMENTS = {"log_latency": ["--parts"]}
+MORE_ARGUMENTS = {"log_latency": ["--parts"], "chaos": ["--seed", "1"], "soak": ["--seed", "1"]}
+PROMISED = {
+    "chaos": {"failures": []},
+    "soak": {"lost": 0, "doubled": 0, "in_order": True, "status": "finished", "exit_code": 0, "leftovers": 0},
+}
 
 
 @pytest.fixture
@@ -70,6 +108,7 @@ def test_benchmark_prints_its_documented_figures_as_json(name, environment):
     assert result["quick"] is True
     assert set(result["machine"]) == MACHINE
     assert set(result["figures"]) >= FIGURES[name]
+    assert {promised: result["figures"][promised] for promised in PROMISED.get(name, {})} == PROMISED.get(name, {})
     assert all(len(row) == len(table["columns"]) for table in result["tables"] for row in table["rows"])
     assert os.listdir(environment["TMPDIR"]) == []
 
@@ -80,6 +119,20 @@ def test_throughput_finds_every_step_once_on_disk(environment):
 
     assert [run["lines"] for run in figures["runs"]] == [figures["records"]]
     assert all(run["all_once"] for run in figures["runs"])
+
+
+def test_many_processes_finds_each_producers_records_on_disk(environment):
+    """What each of several producers has logged was read back from the file, each step once and in order."""
+    figures = run_quickly("many_processes", environment)["figures"]
+
+    assert [row["ours"]["stored"] for row in figures["flat_out"]] == [
+        row["ours"]["logged"] for row in figures["flat_out"]
+    ]
+    assert all(row["ours"]["all_there"] for row in figures["flat_out"])
+    assert [(row["method"], row["at_once"]) for row in figures["joined"]] == [
+        (method, at_once) for method in ("fork", "spawn") for at_once in (False, True)
+    ]
+    assert all(row["all_there"] and row["stored"] == row["expected"] for row in figures["joined"])
 
 
 def test_log_within_a_segment_makes_no_system_call(environment):
@@ -99,6 +152,16 @@ def test_absence_of_strace_is_reported_and_is_no_failure(environment):
     figures = run_quickly("syscalls", {**environment, "PATH": environment["TMPDIR"]})["figures"]
 
     assert figures == {"available": False, "reason": "strace is not installed"}
+
+
+def test_chaos_repeats_one_trial_of_a_seed(environment):
+    """The command that a failing trial prints plays the same cell at the same moment again."""
+    arguments = ["--json", "--seed", "7", "--only", "3"]
+    first, second = (json.loads(run_script("chaos", *arguments, environment=environment))["figures"] for _ in "12")
+
+    assert first["trials"] == 1
+    assert first["cells"].keys() == second["cells"].keys()
+    assert first["moments"].keys() == second["moments"].keys()
 
 
 def test_report_is_written_from_the_figures_alone(environment, tmp_path):

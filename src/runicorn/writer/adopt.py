@@ -29,6 +29,19 @@ def find_spool(run_dir: str, host: str) -> spool.Address | None:
         return None
 
 
+def spools_of(run_id: str, storage: str, host: str, settings: Settings) -> list[spool.Address]:
+    """Every spool that a run has on a host, whether the word in its directory names it or not."""
+    found = []
+    for path in spool.find(settings):
+        try:
+            address = spool.read_address(path)
+        except (OSError, ValueError):  # half made, gone, or not ours
+            continue
+        if (address.run_id, address.storage, address.host) == (run_id, storage, host):
+            found.append(address)
+    return found
+
+
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
     found = []
@@ -58,13 +71,12 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
             continue
 
 
-def finish_earlier_session(address: spool.Address) -> None:
+def finish_earlier_session(address: spool.Address, settings: Settings) -> None:
     """See to it that what an earlier session of a run left in its spool is stored before the run goes on.
 
     Raises:
         TimeoutError: it was not within ``finish_timeout_s``.
     """
-    settings = address.settings
     try:
         control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
     except OSError:  # it has just gone

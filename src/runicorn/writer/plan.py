@@ -80,7 +80,9 @@ class PlanFile:
         temporary = f"{self._path}.new"
         fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
-            os.pwrite(fd, bytes(2 * slot_bytes), 0)
+            at = 0
+            while at < 2 * slot_bytes:  # a write may be short where there is no room for all of it; the next one fails
+                at += os.pwrite(fd, bytes(2 * slot_bytes - at), at)
             if previous is not None:
                 payload = _encode(previous)
                 framed = _slot_header.pack(len(payload), adler32(payload)) + payload
@@ -88,12 +90,15 @@ class PlanFile:
             os.replace(temporary, self._path)
         except OSError:
             os.close(fd)
+            os.unlink(temporary)
             raise
         os.close(self._fd)
         self._fd, self._slot_bytes = fd, slot_bytes
 
     def _read_slot(self, index: int) -> Plan | None:
         raw = os.pread(self._fd, self._slot_bytes, index * self._slot_bytes)
+        if len(raw) < _slot_header.size:
+            return None
         length, expected = _slot_header.unpack_from(raw)
         payload = raw[_slot_header.size : _slot_header.size + length]
         if not length or len(payload) < length or adler32(payload) != expected:

@@ -196,7 +196,11 @@ class SegmentReader:
         self.torn = False
         end = self.position + limit_bytes
         while self.position < end and not self.sealed:
-            chunk = os.pread(self._fd, min(self.CHUNK_BYTES, self.size_bytes - self.position), self.position)
+            left = self.size_bytes - self.position
+            if left < MIN_FRAME_BYTES:
+                self.sealed = True
+                break
+            chunk = os.pread(self._fd, min(self.CHUNK_BYTES, left), self.position)
             used = self._parse(chunk, payloads)
             if used == 0 and not self.sealed:
                 used = self._read_large(chunk, payloads)
@@ -250,7 +254,7 @@ class SegmentReader:
         whole = FRAME_HEADER_BYTES + length
         if length in {0, SEAL} or whole <= len(chunk):
             return 0
-        if whole > self.size_bytes - self.position:  # no producer writes that: a damaged length
+        if whole > min(self.size_bytes, self.file_bytes) - self.position:  # no producer writes that: it is damaged
             self.torn = True
             return 0
         payload = os.pread(self._fd, length, self.position + FRAME_HEADER_BYTES)

@@ -24,6 +24,7 @@ import sys
 
 import msgspec
 
+from runicorn import rundir
 from runicorn.locks import Lock
 from runicorn.settings import GIB, KIB, MIB, Settings
 from runicorn.writer.control import ControlPage
@@ -236,6 +237,23 @@ def find(settings: Settings) -> list[str]:
             os.path.join(base, name) for name in names if name.startswith(prefix) and not name.endswith("-overflow")
         ]
     return sorted(set(found))
+
+
+def dissolve(address: Address) -> None:
+    """Remove all that a spool consists of, the word in the run directory first; its run has ended."""
+    pointer = os.path.join(address.run_dir, rundir.spool_pointer(address.host))
+    try:
+        fd = os.open(pointer, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))  # open() may be gone at an interpreter's end
+        try:
+            word = os.read(fd, 4096)
+        finally:
+            os.close(fd)
+        if word == os.fsencode(address.spool):  # a session that has resumed the run leaves word of its own
+            os.unlink(pointer)
+    except OSError:  # gone, or the run directory was moved
+        pass
+    remove(address.overflow)
+    remove(address.spool)
 
 
 def remove(directory: str) -> None:

@@ -167,6 +167,7 @@ class Tail:
 
     def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
         """Read what is new, about ``limit_bytes`` of it; ``probe`` asks at once who is dead."""
+        self._forget_dead(at_once=False)
         self.scan()
         pieces: list[Piece] = []
         # Each gets its share of a batch: a busy producer does not keep the others waiting.
@@ -278,15 +279,21 @@ class Tail:
 
     def living(self) -> int:
         """How many producers live, or have left something unread; asks the kernel, and forgets the rest."""
+        self._forget_dead(at_once=True)
+        return len(self._producers)
+
+    def _forget_dead(self, *, at_once: bool) -> None:
+        """Give up what dead producers with nothing unread still cost: a descriptor, a lock file, a spare."""
         for producer in list(self._producers.values()):
-            producer.look(at_once=True)
+            if producer.segments and not at_once:
+                continue
+            producer.look(at_once=at_once)
             if producer.dead and not producer.segments:
                 del self._producers[producer.name]
                 producer.close()
                 for at in self._places:
                     for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
                         _unlink(os.path.join(at, producer.name + suffix))
-        return len(self._producers)
 
     def _find(self, item: SegmentRange) -> Followed | None:
         producer = self._producers.get(item.name.rpartition("-")[0])

@@ -164,11 +164,26 @@ class Writer:
             self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
             self._tell_database(final)
         crash_point("status")
-        self._store.insist(lambda: self._run_dir.remove(rundir.spool_pointer(self._address.host)))
+        # Before anything goes: a writer that finds this only removes the rest, and touches a run no more that may have
+        # been resumed meanwhile.
         self._control.set_done()
         crash_point("done")
-        spool.remove(self._address.overflow)
-        spool.remove(self._address.spool)
+        self._remove_pointer()
+        spool.dissolve(self._address)
+
+    def _remove_pointer(self) -> None:
+        """Through the descriptor of the run directory, which may have been moved."""
+        name = rundir.spool_pointer(self._address.host)
+        try:
+            fd = self._run_dir.open_for_reading(name)
+            if fd is None:
+                return
+            with os.fdopen(fd, encoding="utf-8") as file:
+                ours = file.read() == self._address.spool
+            if ours:
+                self._run_dir.remove(name)
+        except OSError as error:
+            print(f"{name} was not removed: {error}", flush=True)  # noqa: T201 - to writer.log
 
     def settle(self) -> None:
         """After everything, and after the lock: let the row in the database be written, if it can."""
@@ -257,6 +272,9 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     writer = None
     try:
         address = spool.read_address(spool_path)
+        if ControlPage.open(os.path.join(spool_path, spool.CONTROL)).done:
+            spool.dissolve(address)  # the one before us was killed while it removed it
+            return True
         writer = Writer(address)
         if handle_signals:
             crashpoints.arm(crashpoints.WRITER, spool_path, lambda: address.owner_pid)
