@@ -171,7 +171,7 @@ class Tail:
         self.scan()
         pieces: list[Piece] = []
         # Each gets its share of a batch: a busy producer does not keep the others waiting.
-        share = max(_LEAST_SHARE_BYTES, limit_bytes // max(1, len(self._producers)))
+        share = max(min(limit_bytes, _LEAST_SHARE_BYTES), limit_bytes // max(1, len(self._producers)))
         left = limit_bytes
         for name in list(self._producers):
             if left <= 0:
