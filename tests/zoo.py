@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event, Timer
 
 from runicorn.locks import is_held
+from runicorn.writer.control import ControlPage
 
 PAUSE = Event()  # never set: waiting on it is how a poll pauses
 
@@ -102,8 +103,9 @@ class Trainer:
         """The pid of the run's writer process, as soon as it serves the spool."""
         lock = str(self.spool / "writer.lock")
         wait_until(lambda: is_held(lock), timeout_s, "no writer is up")
-        (pid,) = writer_pids(self.spool)
-        return pid
+        page = ControlPage.open(str(self.spool / "control"))
+        wait_until(lambda: page.writer_pid, timeout_s, "the writer has not begun")
+        return page.writer_pid
 
     def go_on(self) -> None:
         """Let a script that waits in sys.stdin.readline() go on."""

@@ -381,11 +381,6 @@ tell(json.loads(line) for line in os.fdopen(source))
 )
 
 
-def test_more_children_one_after_the_other_than_the_writer_may_have_descriptors(run_program, storage):
-    """Workers that come and go for each epoch cost the writer nothing that lasts: no limit ends their records."""
-    check(storage, run_program(SHORT_LIVED), count=3)
-
-
 WRITER_DIED = (
     PRELUDE
     + """
