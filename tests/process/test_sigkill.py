@@ -11,7 +11,7 @@ from zoo import Trainer, assert_exactly_once, status, wait_stored, wait_until
 from runicorn.cli import main
 
 RECORDS = 10_000
-MOMENTS = 20
+MOMENTS = 4 * int(os.environ.get("CHAOS_TRIALS", "5"))
 
 FLAT_OUT = f"""
 run = rn.init()

@@ -249,9 +249,7 @@ def test_finish_gives_up_waiting_and_the_writer_goes_on(open_run, caplog, monkey
     with stopped_writer(run):
         for number in range(100):
             run.log(n=number)
-        began = time.monotonic()
         run.finish("failed")
-        assert 0.3 <= time.monotonic() - began < 10
         (message,) = warnings_in(caplog)
         assert "not stored" in message
         assert run._session.address.spool in message

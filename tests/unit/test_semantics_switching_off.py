@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-import timeit
 from pathlib import Path
 
 import psutil
@@ -213,40 +212,6 @@ def test_it_is_not_the_active_run(none):
     """While tracking is switched off no run is active."""
     assert none is not None
     assert runicorn.get_active_run() is None
-
-
-class Bare:
-    """What a method costs that does nothing, on this machine at this moment."""
-
-    def log(self, data=None, *, step=None, stage=None, **kwargs):
-        """Do nothing."""
-
-    def log_text(self, text):
-        """Do nothing."""
-
-    summary = log_text
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        "run.log(data)",
-        "run.log(data, step=5)",
-        "run.log(loss=1.0)",
-        "run.log_text('text')",
-        "run.summary(data)",
-    ],
-)
-def test_a_call_costs_under_a_fifth_of_a_microsecond(none, call):
-    """A call costs under 0.2 us; on a machine where an empty method costs as much, no more than that."""
-    limit = max(0.2e-6, 1.5 * seconds_of(call, Bare()))
-    assert seconds_of(call, none) < limit
-
-
-def seconds_of(call, run):
-    """The best of many rounds: the others measure what else the machine does."""
-    timer = timeit.Timer(call, globals={"run": run, "data": {"loss": 1.0, "acc": 2.0}})
-    return min(timer.repeat(repeat=50, number=2000)) / 2000
 
 
 def test_a_program_runs_switched_off(run_program, storage, monkeypatch):

@@ -11,6 +11,9 @@ from contextlib import closing
 import pytest
 from support import best, logged, meta, status, stopped_writer, wait_until, warnings_in
 
+LONGER_THAN_A_TEST = "1000"
+"""Seconds that SQLite is given: whoever waits for it is ended by the limit on every test."""
+
 TABLES = """
 CREATE TABLE experiments (
   id TEXT PRIMARY KEY, path TEXT NOT NULL DEFAULT 'default', alias TEXT,
@@ -200,20 +203,18 @@ def test_a_database_that_goes_away_is_not_made_again(open_run, wal_database, sto
     assert not (storage / "runicorn.db-journal").exists()
 
 
-def test_a_locked_database_delays_nothing_and_fails_nothing(open_run, database, caplog, capfd):
+def test_a_locked_database_delays_nothing_and_fails_nothing(open_run, database, caplog, capfd, monkeypatch):
     """While another program holds it, the run is opened, stored and ended as if it were not there."""
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", LONGER_THAN_A_TEST)
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        began = time.monotonic()
         run = open_run()
         run.set_primary_metric("acc")
         for number in range(1000):
             run.log(acc=number)
-        wait_until(lambda: run._session.control.stored_records == 1000, timeout_s=5)
+        wait_until(lambda: run._session.control.stored_records == 1000)
         run.finish()
-        took_s = time.monotonic() - began
         other.execute("ROLLBACK")
-    assert took_s < 5  # SQLite's own patience would be 10 s for each try
     assert len(logged(run)) == 1000
     assert best(run) == ("acc", "max", 999, 1000)
     assert set(status(run)) == {"status", "started_at", "ended_at", "last_step"}
@@ -223,41 +224,35 @@ def test_a_locked_database_delays_nothing_and_fails_nothing(open_run, database, 
 
 def test_finish_does_not_wait_for_a_locked_database(open_run, wal_database, monkeypatch):
     """Nothing ever waits for the thread that writes the row, whatever its patience is."""
-    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "5")
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", LONGER_THAN_A_TEST)
     with closing(sqlite3.connect(wal_database, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         run = open_run()
         run.log(a=1)
-        began = time.monotonic()
         run.finish()
-        took_s = time.monotonic() - began
         other.execute("ROLLBACK")
-    assert took_s < 3
     wait_for_row(wal_database, run, status="finished")
 
 
 IN_PROCESS = """
-import sys, time
+import sys
 import runicorn as rn
 sys.executable = ""  # as in a program that embeds Python: no writer can be started
 run = rn.init(storage=sys.argv[1])
 run.log(a=1)
-began = time.monotonic()
 run.finish()
-print(time.monotonic() - began)
 """
 
 
 def test_finish_does_not_wait_where_there_is_no_writer_process(run_program, storage, wal_database, monkeypatch):
     """A program that has to store by itself does not wait for the database either."""
-    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "5")
+    monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", LONGER_THAN_A_TEST)
     with closing(sqlite3.connect(wal_database, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        took_s = float(run_program(IN_PROCESS).stdout)
+        run_program(IN_PROCESS)
         other.execute("ROLLBACK")
     (run_dir,) = (path.parent for path in storage.rglob("status.json"))
     assert logged(run_dir) == [{"a": 1}]
-    assert took_s < 3
 
 
 def test_a_database_that_was_locked_gets_the_row_later(open_run, wal_database):

@@ -36,6 +36,7 @@ FIGURES = {
         "heartbeat_ms",
         "idle_writer",
     },
+    "switched_off": {"run.log(data)", "run.log(data, step=5)", "run.log(loss=1.0)", "run.log_text('text')"},
     "syscalls": {"available"},
     "chaos": {
         "seed",
