@@ -26,6 +26,7 @@ import os
 import struct
 import sys
 import zlib
+from contextlib import suppress
 
 MAGIC = b"RNCSEG1\n"
 SEAL = 0xFFFFFFFF
@@ -115,7 +116,9 @@ class Segment:
             _reserve(fd, size_bytes)
             mapped = _map(fd, size_bytes)
         except BaseException:
-            os.unlink(path)
+            # A signal handler may have ended the run meanwhile, and then raised: what it raised must get out.
+            with suppress(FileNotFoundError):
+                os.unlink(path)
             raise
         finally:
             os.close(fd)
