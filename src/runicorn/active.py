@@ -1,4 +1,4 @@
-"""The runs of this process that are open, oldest first."""
+"""The runs of this process: those that it has opened, oldest first, and those that it was sent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from runicorn.run import Run
 
 _open: list[Run] = []
+_sent: list[Run] = []
 
 
 def get_active_run() -> Run | None:
@@ -32,3 +33,21 @@ def ended(run: Run) -> None:
 def open_runs() -> list[Run]:
     """All of them, newest first."""
     return _open[::-1]
+
+
+def sent(run: Run) -> None:
+    """Note a run that was unpickled here; forget those that have ended."""
+    _sent[:] = [each for each in _sent if not each.is_finished]
+    _sent.append(run)
+
+
+def joined(spool: str, rank: int | None) -> Run | None:
+    """The handle through which this process logs into somebody else's run already: inherited by fork, or sent.
+
+    A worker that unpickles the run for each task has one, and not thousands.
+    """
+    for run in _open + _sent:
+        session = run._session  # noqa: SLF001 - ours, not the public's
+        if session.joined and (session.address.spool, session.queue.rank) == (spool, rank):
+            return run
+    return None

@@ -1,122 +1,104 @@
-"""Becoming one more producer of a run that somebody else has opened: on this host, on another, as a rank of a job."""
+"""Becoming one more producer of a run that somebody else has opened: on this host, or on another."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from runicorn import locks, rundir, statuses
 from runicorn.host import hostname
 from runicorn.refusals import Refusals
 from runicorn.rendezvous import publish
 from runicorn.rundir import RunDir
-from runicorn.session import ClosedError, Session
+from runicorn.session import ClosedError, Session, SpoolFullError
+from runicorn.settings import Settings
 from runicorn.writer import adopt, launch, peek, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
     from runicorn.locks import Lock
-    from runicorn.ranks import Place
-    from runicorn.settings import Settings
 
 PATIENCE_S = 30.0
-_POLL_S = 0.005
-_OWNER_LOCK_TRIES = 400
-
-_sessions: dict[tuple[int, str], tuple[Session, Refusals]] = {}
-"""Joined sessions by process and spool: a worker that unpickles the run for each task has one, and not thousands."""
 
 
-def join(address: spool.Address) -> tuple[Session, Refusals]:
+def join(address: spool.Address, rank: int | None = None, *, is_rank: bool = False) -> Session:
     """Join by the address of a spool on this host.
 
     Raises:
         FileNotFoundError: it is gone.
         PermissionError: it is not private to this user.
     """
-    key = (os.getpid(), address.spool)
-    found = _sessions.get(key)
-    if found is None:
-        spool.check_private(address.spool)
-        refusals = Refusals(address.run_id, strict=address.settings.strict)
-        found = _sessions[key] = (Session(address, None, refusals), refusals)
-    return found
+    spool.check_private(address.spool)
+    return Session(address, None, _refusals(address), rank=rank, is_rank=is_rank)
 
 
-def join_anywhere(address: spool.Address) -> tuple[Session, Refusals]:
-    """Join from whichever host this is; where the run has ended, a session that refuses everything."""
+def join_anywhere(address: spool.Address, rank: int | None) -> Session:
+    """Join from whichever host this is; where the run has ended, a session that refuses everything.
+
+    On another host without the rank, for the rank's file has a writer already.
+    """
     try:
         if address.host == hostname():
-            return join(address)
+            return join(address, rank)
         if read_status(address.run_dir).get("status") == statuses.RUNNING:
             return _join_on_this_host(address)
     except FileNotFoundError:
         pass
-    refusals = Refusals(address.run_id, strict=address.settings.strict)
-    return Session.ended(address, refusals), refusals
+    return Session.ended(address, _refusals(address))
 
 
-def join_as_rank(place: Place, refusals: Refusals, **run: Any) -> Session:
-    """Join the run of a job: rank 0 as its owner, the others as producers that the writer knows from now on.
+def owned_by(pid: int, nth: int, *, path: str, storage: str, settings: Settings) -> spool.Address | None:
+    """The n-th run of a path that another process of this host has opened and not ended."""
+    found = [
+        address
+        for address in adopt.spools_in(storage, hostname(), settings)
+        if (address.owner_pid, address.path) == (pid, path)
+        and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK))
+    ]
+    found.sort(key=lambda address: address.opened_at)
+    return found[nth - 1] if nth <= len(found) else None
 
-    Raises:
-        RuntimeError: another process is rank 0 of this job.
-        TimeoutError: the run's spool on this host could not be joined.
+
+def is_main_imported_again() -> bool:
+    """Whether multiprocessing is importing the parent's main script into this process, to find what it was sent.
+
+    That is how ``spawn`` and ``forkserver`` begin; CPython marks the process with ``_inheriting`` while they do.
     """
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        address, lock = spool_here(place=place, **run)
-        if place.rank == 0:
-            lock = lock or _own(address)
-            if lock is None:
-                continue
-        session = _appear(address, lock if place.rank == 0 else None, refusals, place.rank)
-        if lock is not None and (place.rank != 0 or session is None):
-            lock.release()
-        if session is not None:
-            return session
-    raise TimeoutError(f"init(): the spool of run {run['run_id']} on this host came and went for {PATIENCE_S:.0f} s")
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and bool(getattr(process.current_process(), "_inheriting", False))
 
 
-def _join_on_this_host(address: spool.Address) -> tuple[Session, Refusals]:
-    """A host where the run has no spool yet gets one, whose writer writes files of its own beside the others."""
-    refusals = Refusals(address.run_id, strict=address.settings.strict)
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        here, lock = spool_here(
-            run_id=address.run_id,
-            run_dir=address.run_dir,
-            storage=address.storage,
-            path=address.path,
-            settings=address.settings,
-            place=None,
-        )
-        key = (os.getpid(), here.spool)
-        if key in _sessions:
-            return _sessions[key]
-        session = _appear(here, None, refusals, None)
-        if lock is not None:
-            lock.release()
-        if session is not None:
-            _sessions[key] = (session, refusals)
-            return session, refusals
-    raise FileNotFoundError(f"no spool of run {address.run_id} could be joined on this host")
-
-
-def _appear(address: spool.Address, owner_lock: Lock | None, refusals: Refusals, rank: int | None) -> Session | None:
+def appear(
+    address: spool.Address,
+    owner_lock: Lock | None,
+    refusals: Refusals,
+    rank: int | None = None,
+) -> Session | None:
     """A session that the writer can see; None where the spool has gone since its address was read."""
     try:
-        session = Session(address, owner_lock, refusals, rank=rank)
+        session = Session(address, owner_lock, refusals, rank=rank, is_rank=rank is not None)
         session.queue.appear()
     except (FileNotFoundError, ClosedError):
         return None
+    except SpoolFullError as error:
+        refusals.warn("appear", f"init(): the spool has no room ({error}): records are refused until there is some.")
     # Closed meanwhile: whoever closed it looks at the spool again afterwards, and has found us or not.
     return None if session.control.closed[0] else session
 
 
 def spool_here(
-    *, run_id: str, run_dir: str, storage: str, path: str, settings: Settings, place: Place | None
+    *,
+    run_id: str,
+    run_dir: str,
+    storage: str,
+    path: str,
+    settings: Settings,
+    main: bool,
+    attempt: int,
 ) -> tuple[spool.Address, Lock | None]:
     """The spool that the run has on this host; made, with its writer, by whoever comes first.
 
@@ -129,13 +111,10 @@ def spool_here(
         OSError: none can be made.
     """
     host = hostname()
-    attempt = place.attempt if place is not None else 0
     pointer = os.path.join(run_dir, rundir.spool_pointer(host))
     while True:
         address = adopt.find_spool(run_dir, host)
-        if address is not None and address.attempt == attempt and not _is_closed(address):
-            if not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):
-                _launch(address)
+        if address is not None and address.attempt >= attempt and not _is_closed(address):
             return address, None
         if address is not None:
             adopt.finish_earlier_session(address, settings)
@@ -149,13 +128,13 @@ def spool_here(
             host=host,
             opened_at=time.time(),
             settings=settings,
-            main=place.main if place is not None else False,
+            main=main,
             ranked=True,
             attempt=attempt,
         )
         if publish(pointer, fresh.spool):
-            _say_running(fresh)
-            _launch(fresh)
+            if launch.can_launch():
+                launch.launch(fresh.spool)
             return fresh, lock
         lock.release()
         spool.remove(fresh.spool)
@@ -182,49 +161,6 @@ def read_status(run_dir: str) -> dict[str, Any]:
         files.close()
 
 
-def _own(address: spool.Address) -> Lock | None:
-    path = os.path.join(address.spool, spool.OWNER_LOCK)
-    for _ in range(_OWNER_LOCK_TRIES):
-        try:
-            lock = locks.Lock.take(path)
-        except FileNotFoundError:
-            return None
-        if lock is not None:
-            return lock
-        time.sleep(_POLL_S)
-    raise RuntimeError(
-        f"another process owns run {address.run_id} as rank 0 of this job. Give each job its own RUNICORN_JOB_ID, or "
-        "set RUNICORN_RANK_MODE=separate."
-    )
-
-
-def _is_closed(address: spool.Address) -> bool:
-    try:
-        return bool(ControlPage.open(os.path.join(address.spool, spool.CONTROL)).closed[0])
-    except OSError:
-        return True
-
-
-def _say_running(address: spool.Address) -> None:
-    """A job that is started anew goes on with its run: the status is running again."""
-    files = RunDir(address.run_dir)
-    try:
-        status = files.read(rundir.STATUS)
-        if address.main and status.get("status") != statuses.RUNNING:
-            meta = files.read(rundir.META)
-            entry = {"time": address.opened_at, "hostname": address.host, "pid": os.getpid()}
-            files.replace(rundir.META, {**meta, "resumed": [*(meta.get("resumed") or []), entry]})
-            kept: dict[str, Any] = {name: status[name] for name in ("started_at", "last_step") if name in status}
-            files.replace(rundir.STATUS, {"status": statuses.RUNNING, **kept})
-    finally:
-        files.close()
-
-
-def _launch(address: spool.Address) -> None:
-    if launch.can_launch():
-        launch.launch(address.spool)
-
-
 def remove_stale(pointer: str) -> None:
     """Remove word of a spool that is gone: the host was restarted, or its shared memory was emptied."""
     aside = f"{pointer}.{os.getpid():x}.{os.urandom(4).hex()}"
@@ -235,5 +171,42 @@ def remove_stale(pointer: str) -> None:
     with open(aside, encoding="utf-8") as file:
         path = file.read()
     os.unlink(aside)
-    if os.path.isdir(path):  # another rank has published a new one since we looked
+    if os.path.isdir(path):  # another process has published a new one since we looked
         publish(pointer, path)
+
+
+def _join_on_this_host(address: spool.Address) -> Session:
+    """A host where the run has no spool yet gets one, whose writer writes files of its own beside the others."""
+    # Where shared memory is differs from host to host; everything else is the owner's.
+    settings = msgspec.structs.replace(address.settings, shm_dir=Settings.from_environment().shm_dir)
+    refusals = _refusals(address)
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        here, lock = spool_here(
+            run_id=address.run_id,
+            run_dir=address.run_dir,
+            storage=address.storage,
+            path=address.path,
+            settings=settings,
+            main=False,
+            attempt=address.attempt,
+        )
+        try:
+            session = appear(here, None, refusals)
+        finally:
+            if lock is not None:
+                lock.release()
+        if session is not None:
+            return session
+    raise FileNotFoundError(f"no spool of run {address.run_id} could be joined on this host")
+
+
+def _refusals(address: spool.Address) -> Refusals:
+    return Refusals(address.run_id, strict=address.settings.strict)
+
+
+def _is_closed(address: spool.Address) -> bool:
+    try:
+        return bool(ControlPage.open(os.path.join(address.spool, spool.CONTROL)).closed[0])
+    except OSError:
+        return True

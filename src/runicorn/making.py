@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn import active, exits, joining, locks, paths, ranks, rendezvous, rundir, statuses
 from runicorn.host import hostname, platform_text, python_text
+from runicorn.job import Job
 from runicorn.refusals import Refusals
 from runicorn.run import Run
 from runicorn.rundir import RunDir
@@ -35,8 +36,12 @@ class Opening:
         self.host = hostname()
 
     def of_this_process(self) -> Run:
-        """The run that the ranks of this process's job share; a new one where it is no rank of any."""
+        """The run that this process shares with others, by what its environment says; else a new one."""
         place = ranks.place()
+        nth = rendezvous.count_init(self.path)
+        run = self._of_parent(place, nth)
+        if run is not None:
+            return run
         if place is None:
             return self.new()
         if place.job is None:
@@ -47,7 +52,26 @@ class Opening:
                 "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that its ranks share, and no other job.",
             )
             return run
-        return self._as_rank(place, rendezvous.run_id_of(self.storage, self.path, place.job))
+        return self._as_rank(place, rendezvous.run_id_of(self.storage, self.path, place.job, nth))
+
+    def _of_parent(self, place: ranks.Place | None, nth: int) -> Run | None:
+        """The run that this process's parent has opened by this same call, where we are running its script again.
+
+        So an ``init()`` that no ``__main__`` guard protects opens one run, and not one more in each worker; and a
+        rank that rank 0 has started finds the run that rank 0 had opened before it became one.
+        """
+        rank = None if place is None else place.rank
+        if place is not None and place.started_by is not None:
+            parent = place.started_by
+        elif joining.is_main_imported_again() and place is None:
+            parent = os.getppid()
+        else:
+            return None
+        address = joining.owned_by(parent, nth, path=self.path, storage=self.storage, settings=self.settings)
+        if address is None:
+            return None
+        meta = _read_meta(address.run_dir)
+        return _join(address, meta.get("alias"), self.workspace_root, rank)
 
     def new(self) -> Run:
         """A run with an id of its own; the directory is made exclusively, so two never share one."""
@@ -77,52 +101,19 @@ class Opening:
         )
 
     def _as_rank(self, place: ranks.Place, run_id: str) -> Run:
-        run_dir = paths.run_directory(self.storage, self.path, run_id)
-        if not os.path.isdir(run_dir):
-            run_dir = paths.find_run(self.storage, run_id) or run_dir
-        if paths.make_directories(run_dir):
-            self._write_first_files(run_dir, run_id, time.time())
-        self._wait_until_made(run_dir)
-        refusals = Refusals(run_id, strict=self.settings.strict)
-        session = joining.join_as_rank(
-            place,
-            refusals,
-            run_id=run_id,
-            run_dir=run_dir,
-            storage=self.storage,
-            path=self.path,
-            settings=self.settings,
-        )
-        meta = _read_meta(run_dir)
+        job = Job(place, run_id, path=self.path, storage=self.storage, settings=self.settings)
+        job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time()))
+        # A worker of rank 0 that multiprocessing has import the script again is not a second rank 0.
+        session = job.join(as_owner=place.rank == 0 and not joining.is_main_imported_again())
         exits.watch_exit()
-        if place.rank == 0:
-            exits.mark_sigterm(session.address.spool)
-            self._own_meta(run_dir, meta)
-        step = joining.read_status(run_dir).get("last_step")
         run = Run(
             session,
-            refusals,
-            alias=meta.get("alias"),
+            alias=_read_meta(job.run_dir).get("alias"),
             workspace_root=self.workspace_root,
-            global_step=step if isinstance(step, int) else 0,
+            global_step=job.step_so_far(),
         )
         active.opened(run)
         return run
-
-    def _own_meta(self, run_dir: str, meta: dict[str, Any]) -> None:
-        """The viewer takes the pid in ``meta.json`` for the run's: that must be rank 0's, not the first comer's."""
-        if (meta.get("pid"), meta.get("hostname")) != (os.getpid(), self.host):
-            files = RunDir(run_dir)
-            files.replace(rundir.META, {**meta, "pid": os.getpid(), "hostname": self.host})
-            files.close()
-
-    def _wait_until_made(self, run_dir: str) -> None:
-        deadline = time.monotonic() + _BEING_MADE_S
-        while not os.path.exists(os.path.join(run_dir, rundir.STATUS)):
-            if time.monotonic() > deadline:  # its maker has died half way: then it is made here
-                self._write_first_files(run_dir, os.path.basename(run_dir), time.time())
-                return
-            time.sleep(_POLL_S)
 
     def _write_first_files(self, run_dir: str, run_id: str, now: float) -> None:
         files = RunDir(run_dir)
@@ -255,15 +246,14 @@ class Opening:
         exits.mark_sigterm(address.spool)
         session.start_writer()
         crash_point("launched")
-        run = Run(session, refusals, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
+        run = Run(session, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
         active.opened(run)
         return run
 
 
-def _join(address: spool.Address, alias: str | None, workspace_root: str) -> Run:
-    session, refusals = joining.join(address)
-    step = joining.step_so_far(session)
-    run = Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=step)
+def _join(address: spool.Address, alias: str | None, workspace_root: str, rank: int | None = None) -> Run:
+    session = joining.join(address, rank, is_rank=rank is not None)
+    run = Run(session, alias=alias, workspace_root=workspace_root, global_step=joining.step_so_far(session))
     active.opened(run)
     return run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runicorn import joining, paths, switch
+from runicorn import active, joining, paths, switch
 from runicorn.making import Opening
 from runicorn.noop import NoOpRun
 from runicorn.run import Run
@@ -83,13 +83,20 @@ def init(
     return run
 
 
-def rejoin(address: spool.Address, alias: str | None, workspace_root: str, global_step: int) -> Run:
-    """What a pickled run unpickles to: a handle of this process that has joined the run.
+def rejoin(address: spool.Address, rank: int | None, alias: str | None, workspace_root: str, global_step: int) -> Run:
+    """What a pickled run unpickles to: the handle by which this process has joined the run, or joins it now.
 
     Where the run has ended, it is a handle that refuses everything, as any other one of that run.
     """
-    session, refusals = joining.join_anywhere(address)
-    return Run(session, refusals, alias=alias, workspace_root=workspace_root, global_step=global_step)
+    run = active.joined(address.spool, rank)
+    if run is None:
+        session = joining.join_anywhere(address, rank)
+        # On another host than the owner's it has a spool of that host's.
+        run = active.joined(session.address.spool, session.queue.rank)
+    if run is None:
+        run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)
+        active.sent(run)
+    return run
 
 
 def _check_flags(**flags: Any) -> None:

@@ -1,8 +1,10 @@
 """What a launcher's environment says of this process: its rank, and which job it belongs to.
 
-Sources: torchrun sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``LOCAL_WORLD_SIZE``, ``MASTER_ADDR``,
-``TORCHELASTIC_RUN_ID`` and ``TORCHELASTIC_RESTART_COUNT``, and so do accelerate and DeepSpeed; srun sets ``SLURM_*``,
-Open MPI ``OMPI_COMM_WORLD_*``, other MPIs ``PMI_*``.
+Sources: torchrun sets ``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``LOCAL_WORLD_SIZE``, ``GROUP_RANK``, ``MASTER_ADDR``,
+``TORCHELASTIC_RUN_ID`` and ``TORCHELASTIC_RESTART_COUNT``, and accelerate does it through torchrun; DeepSpeed's
+launcher has ``LOCAL_SIZE`` and ``CROSS_RANK`` for two of them; srun sets ``SLURM_*``, Open MPI ``OMPI_COMM_WORLD_*``,
+other MPIs ``PMI_*`` and ``MPI_LOCAL*``. Lightning's rank 0 starts the other ranks itself, maybe after ``init()``, by
+running its script again with ``LOCAL_RANK``, ``NODE_RANK``, ``WORLD_SIZE`` and ``MASTER_ADDR``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ JOB = "RUNICORN_JOB_ID"
 _RANK = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _SIZE = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _LOCAL_RANK = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
+_LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_NODE = ("GROUP_RANK", "CROSS_RANK", "NODE_RANK")
+_LOOPBACK = ("localhost", "127.", "::1")
 
 
 class Place(NamedTuple):
@@ -28,12 +33,14 @@ class Place(NamedTuple):
         main: whether it is on the host of rank 0.
         job: what tells this job from every other one; None where the environment does not.
         attempt: how often an elastic launcher has started the ranks anew.
+        started_by: process id of rank 0, where that has started this rank by running its own script again.
     """
 
     rank: int
     main: bool
     job: str | None
     attempt: int
+    started_by: int | None = None
 
 
 def place() -> Place | None:
@@ -45,31 +52,55 @@ def place() -> Place | None:
     mode = os.environ.get(MODE, "").strip().lower()
     if mode not in {"", "joined", "separate"}:
         raise ValueError(f'{MODE}={mode!r} is neither "joined" nor "separate". Write one of them, or unset it.')
-    # Without MASTER_ADDR nothing says that the processes work together: srun starts independent trials as well.
-    launched = all(os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
     rank, size = _number(_RANK), _number(_SIZE)
-    if mode == "separate" or (mode == "" and not launched) or rank is None or size is None or size < 2:
+    script_again = rank is None and _number(("NODE_RANK",)) == 0
+    if script_again:
+        rank = _number(("LOCAL_RANK",))
+    # Without MASTER_ADDR nothing says that the processes work together: srun starts independent trials as well.
+    together = mode == "joined" or (mode == "" and bool(os.environ.get("MASTER_ADDR")))
+    if not together or rank is None or size is None or size < 2:
         return None
-    return Place(
-        rank=rank,
-        # Launchers number the ranks of a host one after the other.
-        main=rank == (_number(_LOCAL_RANK) or 0),
-        job=_job(size),
-        attempt=_number(("TORCHELASTIC_RESTART_COUNT",)) or 0,
-    )
+    if script_again:
+        launcher = os.getppid() if rank else os.getpid()
+        return Place(rank, True, _given_job() or _launched_by(launcher), 0, launcher if rank else None)
+    attempt = _number(("TORCHELASTIC_RESTART_COUNT",)) or 0
+    return Place(rank, _is_with_rank_0(rank), _given_job() or _job(size), attempt)
+
+
+def _is_with_rank_0(rank: int) -> bool:
+    """Whether rank 0 is on this host."""
+    master = os.environ.get("MASTER_ADDR", "").lower()
+    if master and (master.startswith(_LOOPBACK) or _short(master) == _short(hostname().lower())):
+        return True
+    node = _number(_NODE)
+    if node is None and _number(("SLURM_PROCID",)) == rank:
+        node = _number(("SLURM_NODEID",))
+    if node is not None:
+        return node == 0
+    # Launchers number the ranks of a host one after the other.
+    return rank == (_number(_LOCAL_RANK) or 0)
+
+
+def _short(host: str) -> str:
+    return host if host.replace(".", "").isdecimal() else host.partition(".")[0]
+
+
+def _given_job() -> str | None:
+    return f"job-{os.environ[JOB]}" if os.environ.get(JOB) else None
 
 
 def _job(size: int) -> str | None:
-    if os.environ.get(JOB):
-        return f"job-{os.environ[JOB]}"
-    if _number(("LOCAL_WORLD_SIZE",)) == size:
-        launcher = os.getppid()
-        return f"launcher-{hostname()}-{launcher}-{process_start(launcher)}"
+    if _number(_LOCAL_SIZE) == size:
+        return _launched_by(os.getppid())
     if os.environ.get("SLURM_JOB_ID"):
         return f"slurm-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_STEP_ID', '')}"
     run_id = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     # torchrun's default is the same for two unrelated jobs.
     return f"torchelastic-{run_id}" if run_id not in {"", "none"} else None
+
+
+def _launched_by(launcher: int) -> str:
+    return f"launcher-{hostname()}-{launcher}-{process_start(launcher)}"
 
 
 def _number(names: tuple[str, ...]) -> int | None:

@@ -19,14 +19,19 @@ _inits: dict[tuple[int, str], int] = {}
 """How often this process has called ``init()`` for a path; by process, for a forked child counts anew."""
 
 
-def run_id_of(storage: str, path: str, job: str) -> str:
+def count_init(path: str) -> int:
+    """Count one more ``init()`` of a path in this process; how many that makes."""
+    key = (os.getpid(), path)
+    _inits[key] = nth = _inits.get(key, 0) + 1
+    return nth
+
+
+def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
     """The id of the run that the ranks of a job share: that of the n-th ``init()`` of this path in each rank.
 
     Raises:
         OSError: the storage cannot be written.
     """
-    key = (os.getpid(), path)
-    _inits[key] = nth = _inits.get(key, 0) + 1
     digest = hashlib.sha256(f"{job}\n{path}\n{nth}".encode()).hexdigest()[:32]
     folder = os.path.join(storage, FOLDER)
     os.makedirs(folder, exist_ok=True)

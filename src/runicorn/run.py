@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from runicorn.refusals import Refusals
-    from runicorn.writer.spool import Address
 
 _are_known = known_names.issuperset
 _need_no_look = AS_THEY_ARE.issuperset
@@ -54,7 +52,6 @@ class Run:
     def __init__(
         self,
         session: Session,
-        refusals: Refusals,
         *,
         alias: str | None,
         workspace_root: str,
@@ -66,7 +63,7 @@ class Run:
         self.global_step = global_step
         self._workspace_root = workspace_root
         self._session = session
-        self._refusals = refusals
+        self._refusals = session.refusals
         self._queue = session.queue
         self._ending: dict[str, tuple[str, str | None]] = {}
         # Outside this span of the wall clock log() looks at the writer: a clock set back must not end the looks.
@@ -311,8 +308,8 @@ class Run:
     def __reduce__(self) -> tuple[Any, ...]:
         from runicorn.opening import rejoin
 
-        address: Address = self._session.address
-        return rejoin, (address, self.alias, self._workspace_root, self.global_step)
+        session = self._session
+        return rejoin, (session.address, session.queue.rank, self.alias, self._workspace_root, self.global_step)
 
     # --- off the hot path ---------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ class Names(msgspec.Struct, frozen=True):
     So no file ever has two writers, also on a storage that several hosts share.
     """
 
+    host: str
     logs: str
     summary: str
     assets: str
@@ -39,12 +40,23 @@ class Names(msgspec.Struct, frozen=True):
     def of(cls, host: str, *, main: bool) -> Names:
         """The names on a host."""
         if main:
-            return cls(LOGS, SUMMARY, ASSETS, EVENTS)
-        return cls(f"logs.{host}.txt", f"summary.{host}.json", f"assets.{host}.json", f"events.{host}.jsonl")
+            return cls(host, LOGS, SUMMARY, ASSETS, EVENTS)
+        return cls(host, f"logs.{host}.txt", f"summary.{host}.json", f"assets.{host}.json", f"events.{host}.jsonl")
 
     def events_of(self, rank: int | None) -> str:
         """The events file of a rank; rank 0 and processes without a rank share the plain one."""
-        return f"events.rank{rank}.jsonl" if rank else self.events
+        return events_of_rank(rank) if rank else self.events
+
+
+def events_of_rank(rank: int) -> str:
+    """The events file of a rank above 0."""
+    return f"events.rank{rank}.jsonl"
+
+
+def is_events_of_rank(name: str) -> bool:
+    """Whether a file is the events file of a rank above 0, of whichever host."""
+    prefix, _, rank = name.removesuffix(".jsonl").partition("rank")
+    return prefix == "events." and rank.isdecimal() and name.endswith(".jsonl")
 
 
 def spool_pointer(host: str) -> str:
@@ -59,13 +71,19 @@ class RunDir:
     ``read``, ``remove`` and ``sync`` are all that the writer does to storage.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, sole: bool = True) -> None:
         """Open the directory.
+
+        Args:
+            path: of the directory.
+            sole: nobody else replaces the files that this process does. What a predecessor that was killed has left
+                half written then has a name that is used again; else each process has names of its own.
 
         Raises:
             OSError: it is not there, or may not be entered.
         """
         self.path = path
+        self._temporary = "new" if sole else f"{os.getpid():x}.{os.urandom(4).hex()}.new"
         self._fd: int | None = None
         if os.open in os.supports_dir_fd:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
@@ -120,7 +138,7 @@ class RunDir:
         self._kept[name] = content
 
     def _copy_back(self, name: str, fd: int) -> None:
-        temporary = f".{name}.new"
+        temporary = f".{name}.{self._temporary}"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | _CLOEXEC
         fresh = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
         os.lseek(fd, 0, os.SEEK_SET)
@@ -155,7 +173,7 @@ class RunDir:
         self._kept[name] = content
         if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
             self.revive()
-        temporary = f".{name}.new"
+        temporary = f".{name}.{self._temporary}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC
         fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
         try:
@@ -187,6 +205,10 @@ class RunDir:
             return os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
         except FileNotFoundError:
             return None
+
+    def names(self) -> list[str]:
+        """The names of all files."""
+        return os.listdir(self.path if self._fd is None else self._fd)
 
     def remove(self, name: str) -> None:
         """Remove a file that may be gone already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.writer import spool
@@ -32,8 +33,12 @@ class Session:
         owner_lock: held by the run's owner, as long as it lives or until the run has ended; None in a process
             that has joined.
         refusals: where warnings go.
-        rank: of this process, in a distributed job.
+        rank: of this process in a distributed job, or of the one that has sent it the run.
+        is_rank: whether this process is that rank, and not one that it has sent the run to.
         control: the control page, where it is not the spool's.
+
+    Attributes:
+        refusals: as above.
     """
 
     def __init__(
@@ -43,14 +48,18 @@ class Session:
         refusals: Refusals,
         *,
         rank: int | None = None,
+        is_rank: bool = False,
         control: ControlPage | None = None,
     ) -> None:
         self.address = address
+        self.refusals = refusals
         self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self.queue = Queue(address, self.control, joined=owner_lock is None, rank=rank)
+        self._is_rank = is_rank
         self._owner_lock = owner_lock
-        self._refusals = refusals
-        self._watch = Watch(address, self.control, refusals) if owner_lock is not None else None
+        # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
+        watched = control is None and (owner_lock is not None or address.ranked)
+        self._watch = Watch(address, self.control, refusals) if watched else None
 
     @classmethod
     def ended(cls, address: spool.Address, refusals: Refusals) -> Session:
@@ -68,8 +77,8 @@ class Session:
             self._watch.start()
 
     def look(self) -> None:
-        """The owner's look at the writer: every half second, when a call comes by."""
-        if self._watch is not None and not self.joined:
+        """A look at the writer: every half second, when a call comes by."""
+        if self._watch is not None and not self.queue.forked_here:
             self._watch.look()
 
     def end(self, end: End, timeout_s: float) -> bool:
@@ -88,7 +97,7 @@ class Session:
                 self.queue.put_end(end)
             except SpoolFullError as error:
                 if deadline.left_s() <= 0:
-                    self._refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
+                    self.refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
                     return False
                 self.look()
                 time.sleep(_LONGEST_POLL_S)
@@ -103,19 +112,20 @@ class Session:
 
     def say_goodbye(self, end: End) -> None:
         """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
-        if self.queue.rank is not None and not self.queue.forked_here:
-            try:
+        if self._is_rank and not self.queue.forked_here:
+            with suppress(ClosedError, SpoolFullError):
+                self.queue.report_lost()
                 self.queue.put(end)
-            except (ClosedError, SpoolFullError):
-                return
 
     def flush(self, timeout_s: float) -> bool:
         """In a joined process: wait until what this process has logged is stored; it may go on logging."""
         deadline = _Deadline(timeout_s)
+        with suppress(ClosedError, SpoolFullError):
+            self.queue.report_lost()
         self.queue.seal()
         paths = self.queue.own_segments()
         # The owner may be gone, or busy: whoever waits for a writer sees to it that there is one.
-        watch = Watch(self.address, self.control, self._refusals) if not self.control.done else None
+        watch = Watch(self.address, self.control, self.refusals) if not self.control.done else None
         while any(os.path.lexists(path) for path in paths) and not self.control.done:
             if deadline.left_s() <= 0:
                 return False
@@ -158,7 +168,7 @@ class Session:
         try:
             serve(self.address.spool, handle_signals=False)
         except OSError as error:  # trouble in storing never raises
-            self._refusals.warn(
+            self.refusals.warn(
                 "digest", f"finish() could not store: {error}. The records stay in {self.address.spool}."
             )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
 
+FINAL = (FINISHED, FAILED, INTERRUPTED)
+
 _MEANINGS = {
     FINISHED: ("finished", "completed", "success", "done"),
     FAILED: ("failed", "error", "crashed"),

@@ -31,13 +31,18 @@ def find_spool(run_dir: str, host: str) -> spool.Address | None:
 
 def spools_of(run_id: str, storage: str, host: str, settings: Settings) -> list[spool.Address]:
     """Every spool that a run has on a host, whether the word in its directory names it or not."""
+    return [address for address in spools_in(storage, host, settings) if address.run_id == run_id]
+
+
+def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address]:
+    """Every spool of a storage on a host."""
     found = []
     for path in spool.find(settings):
         try:
             address = spool.read_address(path)
         except (OSError, ValueError):  # half made, gone, or not ours
             continue
-        if (address.run_id, address.storage, address.host) == (run_id, storage, host):
+        if (address.storage, address.host) == (storage, host):
             found.append(address)
     return found
 

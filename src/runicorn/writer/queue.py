@@ -112,10 +112,21 @@ class Queue:
     def appear(self) -> None:
         """Open a first segment now, so that the writer knows of this process before it logs.
 
+        A small one that no budget refuses, where there is no room for the usual one.
+
         Raises:
-            SpoolFullError: there is no room.
+            ClosedError: the run has ended.
+            SpoolFullError: neither place takes even that.
         """
-        self.push_slowly(b"")
+        with self._rotation:
+            if not self._open or self.closed[0]:
+                raise ClosedError
+            if self._segment is None:
+                try:
+                    self._segment = self._make(self._size_bytes, exempt=False)
+                except SpoolFullError:
+                    self._segment = self._make(_SMALL_SEGMENT_BYTES, exempt=True)
+                self.push = self._segment.write
 
     def put(self, record: Any) -> None:
         """Push a record that is not on the hot path.
@@ -169,12 +180,21 @@ class Queue:
         with self._rotation:
             if not self._open:
                 return
-            if self.lost_records:
-                self._put_exempt(Lost(self.lost_records))
-                self.lost_records = 0
+            self.report_lost()
             with suppress(ClosedError):  # a signal handler has ended the run before us
                 self._put_exempt(record)
             self.close()
+
+    def report_lost(self) -> None:
+        """Tell the writer how many records were refused, where it does not know yet; no budget refuses that.
+
+        Raises:
+            SpoolFullError: neither place takes even that.
+        """
+        with self._rotation:
+            if self.lost_records and self._open:
+                self._put_exempt(Lost(self.lost_records))
+                self.lost_records = 0
 
     def close(self) -> None:
         """Take no more records from this process; the segment is sealed, so that the writer need not ask."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import rundir
@@ -39,20 +40,17 @@ def recover(settings: Settings, storage: str | None) -> list[Recovered]:
 
 def _recover(address: Address) -> Recovered:
     before = _lines(address)
-    stored = serve(address.spool, handle_signals=False)
+    stored = serve(address.spool, handle_signals=False) and not os.path.isdir(address.spool)
     status = ""
     if stored:
         files = RunDir(address.run_dir)
         status = str(files.read(rundir.STATUS).get("status"))
         files.close()
-        stored = status != "running"
     return Recovered(address.run_id, address.run_dir, address.spool, stored, _lines(address) - before, status)
 
 
 def _lines(address: Address) -> int:
     """Lines in the run's events files."""
-    import os
-
     total = 0
     for name in os.listdir(address.run_dir):
         if name.startswith("events.") and name.endswith(".jsonl"):

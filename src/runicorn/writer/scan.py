@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _BLOCK_BYTES = 4 * 1024 * 1024
+_TAIL_BYTES = 64 * 1024
 
 
 class _Event(msgspec.Struct):
@@ -43,11 +44,28 @@ def highest_step(lines: Iterable[bytes]) -> int | None:
     return highest
 
 
-def lines_of(fd: int, stop_bytes: int) -> Iterator[bytes]:
-    """The whole lines of a file, up to ``stop_bytes``."""
-    os.lseek(fd, 0, os.SEEK_SET)
+def newest_step(fd: int) -> int | None:
+    """The step of the last whole line of a file; None where there is none."""
+    size = os.fstat(fd).st_size
+    newest = b""
+    for line in lines_of(fd, size, max(0, size - _TAIL_BYTES)):
+        newest = line
+    step = _metrics(newest).data.get("global_step")
+    return step if type(step) is int else None
+
+
+def host_of(fd: int) -> str | None:
+    """The host whose process has written the first line of a rank's events file; None where that does not say."""
+    for line in lines_of(fd, _BLOCK_BYTES):
+        return (_metrics(line).producer or "").rpartition("-")[0] or None
+    return None
+
+
+def lines_of(fd: int, stop_bytes: int, start_bytes: int = 0) -> Iterator[bytes]:
+    """The whole lines of a file, from ``start_bytes`` up to ``stop_bytes``."""
+    os.lseek(fd, start_bytes, os.SEEK_SET)
     rest = b""
-    left = stop_bytes
+    left = stop_bytes - start_bytes
     while left > 0:
         block = os.read(fd, min(_BLOCK_BYTES, left))
         if not block:

@@ -86,13 +86,14 @@ class Store:
         plan = self._plan_file.read()
         if plan is None:
             self._resume_best()
-            for name in (self._names.events, self._names.logs):
+            for name in (*self._own_events(), self._names.logs):
                 self.insist(lambda name=name: self._run_dir.end_torn_line(name))  # type: ignore[misc]
             return
         self.tally = plan.tally
         self._sequence = plan.sequence
-        pieces = self._tail.restore(plan.segments)
-        self._write(plan, pieces, recovering=True)
+        pieces, gone_bytes = self.insist(lambda: self._tail.restore(plan.segments))
+        self.tally.damaged_bytes += gone_bytes
+        self._write(plan, pieces, self._rest_by_length if not gone_bytes else self._rest_by_line)
 
     def store(self, pieces: list[Piece]) -> None:
         """Store a batch; when this returns, a crash neither loses nor doubles any of it."""
@@ -105,19 +106,28 @@ class Store:
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
         self._tail.drop(finished)
-        self._write(plan, pieces, recovering=False)
+        self._write(plan, pieces)
 
-    def _write(self, plan: Plan, pieces: list[Piece], *, recovering: bool) -> None:
+    def _write(
+        self,
+        plan: Plan,
+        pieces: list[Piece],
+        rest_of: Callable[[str, bytearray, int], memoryview] | None = None,
+    ) -> None:
+        """Build the lines of a batch, and append them; after a crash, the rest of them.
+
+        Args:
+            plan: of the batch.
+            pieces: the batch.
+            rest_of: from a file's name, its lines and its length before the batch to what is not in it yet.
+        """
         blobs: dict[str, bytearray] = {self._names.logs: bytearray()}
         for piece in pieces:
-            blob = blobs.setdefault(self._names.events_of(piece.hello.rank), bytearray())
-            self._build(piece, blob, blobs[self._names.logs], plan.sizes)
+            blobs.setdefault(self._names.events_of(piece.hello.rank), bytearray())
+            self._build(piece, blobs, plan.sizes)
         for name, blob in blobs.items():
-            written = 0
-            if recovering and blob:
-                size = self.insist(lambda name=name: self._run_dir.size_bytes(name))  # type: ignore[misc]
-                written = min(max(0, size - plan.sizes.get(name, 0)), len(blob))
-            self._append(name, memoryview(blob)[written:])
+            left = memoryview(blob) if rest_of is None else rest_of(name, blob, plan.sizes.get(name, 0))
+            self._append(name, left)
         crash_point("appended")
         if self._summary_changed:
             self.write_summary()
@@ -128,8 +138,25 @@ class Store:
         self._control.report(self.tally.records, self.tally.last_step or 0)
         crash_point("stored")
 
-    def _build(self, piece: Piece, events: bytearray, logs: bytearray, sizes: dict[str, int]) -> None:
+    def _rest_by_length(self, name: str, blob: bytearray, size_before: int) -> memoryview:
+        size = self.insist(lambda: self._run_dir.size_bytes(name))
+        return memoryview(blob)[max(0, size - size_before) :]
+
+    def _rest_by_line(self, name: str, blob: bytearray, size_before: int) -> memoryview:
+        """Where a part of the batch is gone, lengths say nothing: what is there already is known by its lines."""
+        fd = self.insist(lambda: self._run_dir.open_for_reading(name))
+        if fd is None:
+            return memoryview(blob)
+        try:
+            there = set(scan.lines_of(fd, os.fstat(fd).st_size, size_before))
+        finally:
+            os.close(fd)
+        self.insist(lambda: self._run_dir.end_torn_line(name))
+        return memoryview(b"".join(line + b"\n" for line in blob.split(b"\n")[:-1] if bytes(line) not in there))
+
+    def _build(self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally
+        events, logs = blobs[self._names.events_of(hello.rank)], blobs[self._names.logs]
         owner = not hello.joined and not hello.rank
         tally.see_hello(hello)
         highest = tally.last_step
@@ -140,7 +167,7 @@ class Store:
                 tally.damaged_bytes += len(payload)
                 continue
             if type(record) is not Metrics:
-                self._apply(record, hello, events, logs, sizes)
+                self._apply(record, hello, logs, lambda primary: self._set_primary(primary, blobs, sizes))
                 continue
             if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                 record.step = HIGHEST_STEP
@@ -155,7 +182,7 @@ class Store:
             add_metrics(record, hello, events)
         tally.last_step = highest
 
-    def _apply(self, record: Any, hello: Hello, events: bytearray, logs: bytearray, sizes: dict[str, int]) -> None:
+    def _apply(self, record: Any, hello: Hello, logs: bytearray, set_primary: Callable[[Primary], None]) -> None:
         tally = self.tally
         if isinstance(record, Text):
             add_text(record, logs)
@@ -169,7 +196,7 @@ class Store:
             self._assets_changed = True
         elif isinstance(record, Primary):
             if self._newer("", {"primary": record}, record.time, hello):
-                self._set_primary(record, events, sizes.get(self._names.events_of(hello.rank), 0))
+                set_primary(record)
             return
         elif isinstance(record, Lost):
             tally.lost_records += record.records
@@ -195,22 +222,43 @@ class Store:
                 self._set_by[kind, name] = (time_s, hello.producer)
         return newer
 
-    def _set_primary(self, primary: Primary, events: bytearray, stop_bytes: int) -> None:
+    def _set_primary(self, primary: Primary, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         tally = self.tally
         if tally.primary is not None and (tally.primary.name, tally.primary.mode) == (primary.name, primary.mode):
             return
         tally.set_primary(primary)
         self._summary_changed = True
         # Values logged before count too: those on disk before this batch, then those of the batch so far.
-        fd = self._run_dir.open_for_reading(self._names.events)
-        if fd is not None:
+        for name in self._own_events():
+            fd = self.insist(lambda name=name: self._run_dir.open_for_reading(name))  # type: ignore[misc]
+            if fd is None:
+                continue
             try:
-                for value, step in scan.values_of(scan.lines_of(fd, stop_bytes), primary.name):
+                stop = sizes.get(name, os.fstat(fd).st_size)
+                for value, step in scan.values_of(scan.lines_of(fd, stop), primary.name):
                     tally.see_value(value, step)
             finally:
                 os.close(fd)
-        for value, step in scan.values_of(bytes(events).split(b"\n"), primary.name):
-            tally.see_value(value, step)
+        for name, blob in blobs.items():
+            if name != self._names.logs:
+                for value, step in scan.values_of(bytes(blob).split(b"\n"), primary.name):
+                    tally.see_value(value, step)
+
+    def _own_events(self) -> list[str]:
+        """The events files that this host's processes have written, those of earlier sessions included."""
+        found = self.insist(self._run_dir.names)
+        return [self._names.events, *(name for name in sorted(found) if self._is_of_our_rank(name))]
+
+    def _is_of_our_rank(self, name: str) -> bool:
+        if not rundir.is_events_of_rank(name):
+            return False
+        fd = self.insist(lambda: self._run_dir.open_for_reading(name))
+        if fd is None:
+            return False
+        try:
+            return scan.host_of(fd) == self._names.host
+        finally:
+            os.close(fd)
 
     def refresh_best(self) -> None:
         """Write the best metric into ``summary.json`` where it has changed since the last time."""

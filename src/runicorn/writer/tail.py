@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.locks import Probe
@@ -22,7 +23,7 @@ _LEAST_SHARE_BYTES = 64 * 1024
 
 
 class Piece(NamedTuple):
-    """Whole frames of one segment, in order."""
+    """Whole frames of one segment, in order; none where its producer has come and not said anything yet."""
 
     hello: Hello
     payloads: list[bytes]
@@ -41,6 +42,7 @@ class Followed:
         self.finished = False
         self.seen_at = time.monotonic()
         self.spare_made = False
+        self.announced = False
 
     @property
     def ever_read(self) -> bool:
@@ -113,19 +115,24 @@ class Tail:
         self._dropped: set[tuple[int, str]] = set()
         self.torn_bytes = 0
 
-    def restore(self, ranges: list[SegmentRange]) -> list[Piece]:
-        """Take up a plan's segments where it stood before the batch, and read that batch again."""
+    def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
+        """Take up a plan's segments where it stood before the batch, and read that batch again.
+
+        Returns:
+            The batch; and how many bytes of it cannot be had again, because somebody has removed them by name.
+
+        Raises:
+            OSError: a segment is there and cannot be opened now; to be tried again.
+        """
         self.scan()
         pieces = []
+        gone_bytes = 0
         for item in ranges:
             followed = self._find(item)
             if followed is None:
-                if item.stop > item.start:
-                    raise FileNotFoundError(
-                        f"segment {item.name} of the plan is gone: {item.stop - item.start} bytes of records "
-                        "that were being stored when the writer died cannot be read again"
-                    )
+                self._check_gone(item)
                 self._dropped.add((item.place, item.name))
+                gone_bytes += item.stop - item.start
                 continue
             followed.reader.position = item.start
             if followed.ready and item.stop > item.start:
@@ -135,7 +142,7 @@ class Tail:
             followed.start = item.start
             followed.reader.position = max(item.stop, followed.reader.position)
             followed.finished = item.finished
-        return pieces
+        return pieces, gone_bytes
 
     def scan(self) -> None:
         """Take up segments that have appeared."""
@@ -198,9 +205,10 @@ class Tail:
                         payloads = followed.reader.read(limit_bytes - taken)
             else:
                 producer.look(at_once=probe)
-            if payloads:
+            if payloads or (followed.hello is not None and not followed.announced):
                 assert followed.hello is not None
                 pieces.append(Piece(followed.hello, payloads))
+                followed.announced = True
                 taken += followed.reader.position - followed.start
             if followed.reader.sealed:
                 followed.finished = True
@@ -294,6 +302,12 @@ class Tail:
                 for at in self._places:
                     for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
                         _unlink(os.path.join(at, producer.name + suffix))
+
+    def _check_gone(self, item: SegmentRange) -> None:
+        """Make sure that a segment of the plan that we do not follow is not there; out of descriptors, this says so."""
+        path = os.path.join(self._places[item.place], item.name)
+        with suppress(FileNotFoundError):
+            os.close(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
 
     def _find(self, item: SegmentRange) -> Followed | None:
         producer = self._producers.get(item.name.rpartition("-")[0])

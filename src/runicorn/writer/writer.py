@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runicorn import rundir
+from runicorn import rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
 from runicorn.writer import crashpoints, ending, faults, spool
@@ -16,11 +16,9 @@ from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.faults import FaultyRunDir
 from runicorn.writer.plan import PlanFile
+from runicorn.writer.records import End
 from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
-
-if TYPE_CHECKING:
-    from runicorn.writer.records import End
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
@@ -159,7 +157,7 @@ class Writer:
         self._store.write_summary()
         self._store.sync()
         crash_point("synced")
-        if self._address.main:  # elsewhere the run may go on
+        if self._address.main or self._store.tally.owned:  # elsewhere the run may go on
             final = self._final_status(end)
             self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
             self._tell_database(final)
@@ -191,8 +189,11 @@ class Writer:
 
     def _final_status(self, end: End) -> dict[str, Any]:
         tally = self._store.tally
-        status: dict[str, Any] = {"status": end.status}
         before = self._read(rundir.STATUS)
+        if self._address.ranked and not tally.owned and before.get("status") in statuses.FINAL:
+            # Ranks that came when rank 0 had ended the run: it has ended as rank 0 said.
+            end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
+        status: dict[str, Any] = {"status": end.status}
         status["started_at"] = before.get("started_at", self._address.opened_at)
         status["ended_at"] = end.time
         if end.reason:

@@ -1,0 +1,175 @@
+"""The run of a distributed job: its ranks open it, each when it comes, without waiting for one another."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from runicorn import exits, joining, locks, paths, rundir, statuses
+from runicorn.host import hostname
+from runicorn.refusals import Refusals
+from runicorn.rundir import RunDir
+from runicorn.writer import scan, spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runicorn.locks import Lock
+    from runicorn.ranks import Place
+    from runicorn.session import Session
+    from runicorn.settings import Settings
+
+_BEING_MADE_S = 10.0
+_POLL_S = 0.005
+_OWNER_LOCK_TRIES = 400
+
+
+class Job:
+    """One run of a job, seen from one of its ranks.
+
+    Args:
+        place: of this process.
+        run_id: of the run, as the rendezvous has it.
+        path: where it is made if it is nowhere yet.
+        storage: the storage root.
+        settings: of this process.
+    """
+
+    def __init__(self, place: Place, run_id: str, *, path: str, storage: str, settings: Settings) -> None:
+        self.place = place
+        self.run_id = run_id
+        self.path = path
+        self.storage = storage
+        self.settings = settings
+        run_dir = paths.run_directory(storage, path, run_id)
+        if not os.path.isdir(run_dir):
+            # It may have been moved in the viewer since the job was started first.
+            run_dir = paths.find_run(storage, run_id) or run_dir
+        self.run_dir = run_dir
+
+    def make_run(self, write_first_files: Callable[[str], Any]) -> None:
+        """Make the run's directory, or wait until the rank that came first has done it."""
+        if paths.make_directories(self.run_dir):
+            write_first_files(self.run_dir)
+        deadline = time.monotonic() + _BEING_MADE_S
+        while not os.path.exists(os.path.join(self.run_dir, rundir.STATUS)):
+            if time.monotonic() > deadline:  # its maker has died half way: then it is made here
+                write_first_files(self.run_dir)
+                return
+            time.sleep(_POLL_S)
+
+    def join(self, *, as_owner: bool) -> Session:
+        """Join the run: rank 0 as its owner, the others as producers that the writer knows from now on.
+
+        Raises:
+            RuntimeError: another process is rank 0 of this job.
+            TimeoutError: the run's spool on this host could not be joined.
+        """
+        refusals = Refusals(self.run_id, strict=self.settings.strict)
+        deadline = time.monotonic() + joining.PATIENCE_S
+        while time.monotonic() < deadline:
+            address, made = joining.spool_here(
+                run_id=self.run_id,
+                run_dir=self.run_dir,
+                storage=self.storage,
+                path=self.path,
+                settings=self.settings,
+                main=self.place.main,
+                attempt=self.place.attempt,
+            )
+            if made is not None:
+                self._say_running(as_owner=as_owner)
+            session = self._join(address, made, refusals, as_owner=as_owner)
+            if session is not None:
+                return session
+        raise TimeoutError(
+            f"init(): the spool of run {self.run_id} on this host came and went for {joining.PATIENCE_S:.0f} s. "
+            f"Nothing was lost. Look at {self.run_dir}, and call init() again."
+        )
+
+    def step_so_far(self) -> int:
+        """Where the auto step of this rank goes on: behind rank 0's that is stored, and behind its own."""
+        step = joining.read_status(self.run_dir).get("last_step")
+        steps = [step] if isinstance(step, int) else []
+        files = RunDir(self.run_dir)
+        try:
+            # The host of rank 0 may not have stored its last step yet.
+            fd = files.open_for_reading(rundir.events_of_rank(self.place.rank)) if self.place.rank else None
+            if fd is not None:
+                own = scan.newest_step(fd)
+                os.close(fd)
+                steps += [own] if own is not None else []
+        finally:
+            files.close()
+        return max(steps, default=0)
+
+    def _join(self, address: spool.Address, made: Lock | None, refusals: Refusals, *, as_owner: bool) -> Session | None:
+        lock, session = made, None
+        try:
+            if as_owner:
+                lock = made or self._own(address)
+                if lock is None:
+                    return None
+            session = joining.appear(address, lock if as_owner else None, refusals, self.place.rank)
+            if session is not None and as_owner:
+                exits.mark_sigterm(address.spool)
+                self._own_meta()
+                self._say_running(as_owner=True)
+            return session
+        finally:
+            if lock is not None and (session is None or not as_owner):
+                lock.release()
+
+    def _own(self, address: spool.Address) -> Lock | None:
+        path = os.path.join(address.spool, spool.OWNER_LOCK)
+        for _ in range(_OWNER_LOCK_TRIES):
+            try:
+                lock = locks.Lock.take(path)
+            except FileNotFoundError:
+                return None
+            if lock is not None:
+                return lock
+            time.sleep(_POLL_S)
+        raise RuntimeError(
+            f"init(): another process owns run {self.run_id} as rank 0 of this job. Nothing was changed. Give each job "
+            "its own RUNICORN_JOB_ID, or set RUNICORN_RANK_MODE=separate."
+        )
+
+    def _own_meta(self) -> None:
+        """The viewer takes the pid in ``meta.json`` for the run's: that must be rank 0's, not the first comer's."""
+        ours = {"pid": os.getpid(), "hostname": hostname()}
+        files = RunDir(self.run_dir, sole=False)
+        try:
+            meta = files.read(rundir.META)
+            if {**meta, **ours} != meta:
+                files.replace(rundir.META, {**meta, **ours})
+        finally:
+            files.close()
+
+    def _say_running(self, *, as_owner: bool) -> None:
+        """The run goes on when its owner comes, or when its job is started anew: the status is running again.
+
+        A rank that comes when the run has ended adds its records, and the run has ended all the same.
+        """
+        files = RunDir(self.run_dir, sole=False)
+        try:
+            status = files.read(rundir.STATUS)
+            if status.get("status") == statuses.RUNNING or not self.place.main:
+                return
+            meta = files.read(rundir.META)
+            resumed = meta.get("resumed") or []
+            attempts = [entry.get("attempt", 0) for entry in resumed if isinstance(entry, dict)]
+            if not as_owner and self.place.attempt <= max(attempts, default=0):
+                return
+            entry = {
+                "time": time.time(),
+                "hostname": hostname(),
+                "pid": os.getpid(),
+                "attempt": self.place.attempt,
+            }
+            files.replace(rundir.META, {**meta, "resumed": [*resumed, entry]})
+            kept: dict[str, Any] = {name: status[name] for name in ("started_at", "last_step") if name in status}
+            files.replace(rundir.STATUS, {"status": statuses.RUNNING, **kept})
+        finally:
+            files.close()
