@@ -25,6 +25,22 @@ LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADD
 CLEAN_UP_S = 30.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--share k/n``: every test, with every n-th of its parameter sets, from the k-th on."""
+    parser.addoption("--share", default="1/1", help="k/n: of each test's parameter sets every n-th, from the k-th on")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep this session's share of each test's parameter sets, and at least one of them."""
+    which, of = map(int, config.getoption("--share").split("/"))
+    sets: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        sets.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {item for each in sets.values() for item in each[(which - 1) % len(each) :: of]}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give the session spool places of its own; at its end they are empty and no writer lives."""

@@ -3,6 +3,7 @@
 A script counts each ``log()`` that has returned in a file that it maps, so that the count survives SIGKILL.
 """
 
+import io
 import json
 import mmap
 import os
@@ -12,9 +13,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Event, Timer
 
+from runicorn.cli import main
 from runicorn.locks import is_held
 from runicorn.writer.control import ControlPage
 
@@ -195,16 +198,11 @@ def assert_exactly_once(trainer: Trainer) -> None:
 
 
 def recover(tmp_path: Path) -> str:
-    """`runicorn recover` for the storage in ``tmp_path``, as a person would run it; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "runicorn", "recover", "--storage", str(tmp_path / "storage")],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert not done.stderr, done.stderr
-    return done.stdout
+    """`runicorn recover` for the storage in ``tmp_path``; what it printed."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        main(["recover", "--storage", str(tmp_path / "storage")])
+    return printed.getvalue()
 
 
 def assert_valid(run_dir: Path) -> None:

@@ -155,8 +155,8 @@ def make(directory):
 def settle(trainer: Trainer) -> None:
     """Have what is left stored: by the writer that lives, else by `runicorn recover`."""
     storage = trainer.counter.parent
-    recover(storage)
-    wait_until(lambda: not spools_of(storage), 30, "the spool is still there")
+    # Again, where a process that was killed has not let go of its lock yet.
+    wait_until(lambda: recover(storage) and not spools_of(storage), 30, "the spool is still there")
 
 
 def spools_of(storage) -> list[str]:

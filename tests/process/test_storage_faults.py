@@ -391,13 +391,12 @@ def test_file_size_limit(tmp_path):
     for i in range(101, 5001):
         run.log({"i": i})
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(run._queue.lost_records, flush=True)
     run.finish()
     """
     trainer = Trainer(tmp_path, body, RUNICORN_SEGMENT_BYTES="16384", RUNICORN_SEGMENT_MAX_BYTES="16384")
-    lost = int(trainer.read_line())
     _, errors = trainer.end()
     assert trainer.process.returncode == 0, errors
+    lost = status(trainer.run_dir)["lost_records"]  # the writer, which has no such limit, may have made a segment
     assert lost > 0
     assert len(counted(trainer.run_dir)) == 5000 - lost
 
