@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+_MOST_ANCESTORS = 8
+
 
 def hostname() -> str:
     """``RUNICORN_HOSTNAME``, else as ``socket.gethostname()``, which would cost 3 ms to import."""
@@ -33,19 +35,45 @@ def python_text() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
+def ancestors() -> list[int]:
+    """Process ids of the parent, its parent, and so on; a few of them."""
+    found = [os.getppid()]
+    while found[-1] > 1 and len(found) < _MOST_ANCESTORS:
+        found.append(_parent_of(found[-1]))
+    return [pid for pid in found if pid > 1]
+
+
+def _parent_of(pid: int) -> int:
+    if sys.platform == "linux":
+        return int(_stat_line(pid)[1])
+    import psutil
+
+    try:
+        return psutil.Process(pid).ppid()
+    except psutil.Error:
+        return 0
+
+
 def process_start(pid: int) -> str:
     """When a process was started, as text that differs between two processes that had the same id."""
     if sys.platform == "linux":
-        # Field 22 of the process's stat line, behind a name that may hold anything but is in parentheses; in ticks
-        # since boot. psutil would say the same, and is not imported in a training process.
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                return file.read().rpartition(b")")[2].split()[19].decode()
-        except OSError:
-            return ""
+        return _stat_line(pid)[19]
     import psutil
 
     try:
         return str(psutil.Process(pid).create_time())
     except psutil.Error:
         return ""
+
+
+def _stat_line(pid: int) -> list[str]:
+    """A process's line in the kernel's table, from its third field on; zeros where it is gone.
+
+    Behind the name, which may hold anything but is in parentheses: state, parent, and, as the twentieth, the start in
+    ticks since boot. psutil would say the same, and is not imported in a training process.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return ["0"] * 50

@@ -12,7 +12,7 @@ import msgspec
 from runicorn import locks, rundir, statuses
 from runicorn.host import hostname
 from runicorn.refusals import Refusals
-from runicorn.rendezvous import publish
+from runicorn.rendezvous import publish, withdraw
 from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
@@ -51,16 +51,19 @@ def join_anywhere(address: spool.Address, rank: int | None) -> Session:
     return Session.ended(address, _refusals(address))
 
 
-def owned_by(pid: int, nth: int, *, path: str, storage: str, settings: Settings) -> spool.Address | None:
-    """The n-th run of a path that another process of this host has opened and not ended."""
-    found = [
+def owned_by(pids: list[int], nth: int, *, path: str, storage: str, settings: Settings) -> spool.Address | None:
+    """The n-th run of a path that one of these processes of this host, the nearest first, has opened and not ended."""
+    spools = [
         address
         for address in adopt.spools_in(storage, hostname(), settings)
-        if (address.owner_pid, address.path) == (pid, path)
-        and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK))
+        if address.path == path and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK))
     ]
-    found.sort(key=lambda address: address.opened_at)
-    return found[nth - 1] if nth <= len(found) else None
+    spools.sort(key=lambda address: address.opened_at)
+    for pid in pids:
+        found = [address for address in spools if address.owner_pid == pid]
+        if len(found) >= nth:
+            return found[nth - 1]
+    return None
 
 
 def is_main_imported_again() -> bool:
@@ -163,16 +166,7 @@ def read_status(run_dir: str) -> dict[str, Any]:
 
 def remove_stale(pointer: str) -> None:
     """Remove word of a spool that is gone: the host was restarted, or its shared memory was emptied."""
-    aside = f"{pointer}.{os.getpid():x}.{os.urandom(4).hex()}"
-    try:
-        os.rename(pointer, aside)
-    except FileNotFoundError:
-        return
-    with open(aside, encoding="utf-8") as file:
-        path = file.read()
-    os.unlink(aside)
-    if os.path.isdir(path):  # another process has published a new one since we looked
-        publish(pointer, path)
+    withdraw(pointer, is_stale=lambda path: not os.path.isdir(path))
 
 
 def _join_on_this_host(address: spool.Address) -> Session:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runicorn import active, exits, joining, locks, paths, ranks, rendezvous, rundir, statuses
-from runicorn.host import hostname, platform_text, python_text
+from runicorn.host import ancestors, hostname, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
 from runicorn.run import Run
@@ -62,12 +62,12 @@ class Opening:
         """
         rank = None if place is None else place.rank
         if place is not None and place.started_by is not None:
-            parent = place.started_by
+            parents = [place.started_by]
         elif joining.is_main_imported_again() and place is None:
-            parent = os.getppid()
+            parents = ancestors()  # between us and the one who has started us there may be a fork server
         else:
             return None
-        address = joining.owned_by(parent, nth, path=self.path, storage=self.storage, settings=self.settings)
+        address = joining.owned_by(parents, nth, path=self.path, storage=self.storage, settings=self.settings)
         if address is None:
             return None
         meta = _read_meta(address.run_dir)

@@ -9,11 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import paths
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 FOLDER = ".rendezvous"
 _KEPT_S = 30 * 24 * 3600.0
+_BEING_WRITTEN_S, _POLL_S = 1.0, 0.002
+_TRIES = 10
 
 _inits: dict[tuple[int, str], int] = {}
 """How often this process has called ``init()`` for a path; by process, for a forked child counts anew."""
@@ -36,14 +42,18 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
     folder = os.path.join(storage, FOLDER)
     os.makedirs(folder, exist_ok=True)
     meeting_point = os.path.join(folder, digest)
-    found = _read(meeting_point)
-    if found is None:
+    for _ in range(_TRIES):
+        found = read(meeting_point)
+        if found:
+            return found
+        if found == "":  # its maker died before it could write, on a file system without links
+            withdraw(meeting_point, is_stale=lambda text: not text)
         _forget_old(folder)
         publish(meeting_point, paths.new_run_id())
-        found = _read(meeting_point)
-    if found is None:
-        raise FileNotFoundError(f"{meeting_point} was removed while the ranks of a job were meeting there")
-    return found
+    raise FileNotFoundError(
+        f"{meeting_point} is removed again and again while the ranks of a job meet there. Nothing was made. Look who "
+        "else writes there, or set RUNICORN_RANK_MODE=separate."
+    )
 
 
 def publish(path: str, text: str) -> bool:
@@ -62,6 +72,20 @@ def publish(path: str, text: str) -> bool:
     return True
 
 
+def withdraw(path: str, *, is_stale: Callable[[str], bool]) -> None:
+    """Remove what was published, if it is stale; what another process has published since we looked is put back."""
+    aside = f"{path}.{os.getpid():x}.{os.urandom(4).hex()}"
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return
+    with open(aside, encoding="utf-8") as file:
+        text = file.read()
+    os.unlink(aside)
+    if not is_stale(text):
+        publish(path, text)
+
+
 def _write_exclusively(path: str, text: str) -> bool:
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -71,12 +95,18 @@ def _write_exclusively(path: str, text: str) -> bool:
     return True
 
 
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read() or None
-    except FileNotFoundError:
-        return None
+def read(path: str) -> str | None:
+    """What was published; None where nothing was. Waits while a file is still empty, and gives that up in a second."""
+    deadline = time.monotonic() + _BEING_WRITTEN_S
+    while True:
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return None
+        if text or time.monotonic() > deadline:
+            return text
+        time.sleep(_POLL_S)
 
 
 def _forget_old(folder: str) -> None:

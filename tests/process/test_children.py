@@ -197,6 +197,26 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_main_script_that_opens_its_run_at_the_top(run_program, storage, method, runs):
+    """An ``init()`` that no guard protects opens its run once; workers that import the script find that very run."""
+    source = BY_ID.replace(', run_id="shared")', ")")
+    if runs == 2:
+        source = source.replace("\nrun = rn.init(", "\nrn.init(storage=sys.argv[1]).log(first=True)\nrun = rn.init(")
+    ended = run_program(source, method)
+    found = [path.parent for path in storage.rglob("status.json")]
+    assert len(found) == runs
+    if runs == 2:
+        (first,) = (path for path in found if any("first" in line["data"] for line in events(path)))
+        wait_until(lambda: status(first)["status"] == "finished")
+        lines = [line.get("producer") for line in events(first)]
+        assert None in lines
+        assert not any("n" in line["data"] for line in events(first))
+        shutil.rmtree(first)
+    check(storage, ended)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_main_script_that_opens_its_run_at_the_top_by_id(run_program, storage, method):
     """Where a child imports the main script again, an unguarded ``init(run_id=...)`` in it joins the run."""
     check(storage, run_program(BY_ID, method))
@@ -379,6 +399,11 @@ os.close(sink)
 tell(json.loads(line) for line in os.fdopen(source))
 """
 )
+
+
+def test_more_children_one_after_the_other_than_the_writer_may_have_descriptors(run_program, storage):
+    """Workers that come and go for each epoch cost the writer nothing that lasts: no limit ends their records."""
+    check(storage, run_program(SHORT_LIVED), count=3)
 
 
 WRITER_DIED = (

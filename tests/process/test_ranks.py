@@ -521,6 +521,45 @@ def test_a_path_of_its_own_for_each_rank(tmp_path):
     assert len(runs_in(job.storage)) == 3
 
 
+SCRIPT_AGAIN = """
+import os, subprocess, sys
+import runicorn as rn
+
+
+def start_others():
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "3"}
+    os.environ.update(here)
+    again = [sys.executable, *sys.argv]
+    return [subprocess.Popen(again, env={**os.environ, "LOCAL_RANK": str(rank)}) for rank in (1, 2)]
+
+
+started, is_first, when = [], "LOCAL_RANK" not in os.environ, sys.argv[2]
+if is_first and when == "before init()":
+    started = start_others()
+run = rn.init(storage=sys.argv[1], path="cv")
+if is_first and when == "after init()":
+    started = start_others()
+for i in range(1, 51):
+    run.log({"i": i})
+for process in started:
+    assert process.wait() == 0
+run.finish()
+"""
+
+
+@pytest.mark.parametrize("when", ["before init()", "after init()"])
+def test_a_rank_0_that_runs_its_script_again(run_program, storage, when):
+    """Where rank 0 itself starts the others by its own script, as Lightning does, all of them share its run."""
+    ended = run_program(SCRIPT_AGAIN, when)
+    assert not ended.stderr
+    (run_dir,) = runs_in(storage)
+    for rank in range(3):
+        lines = events(run_dir, file_of(rank))
+        assert [line["data"]["i"] for line in lines] == list(range(1, RECORDS + 1))
+        assert {line.get("rank") for line in lines} == ({rank} if rank or when == "before init()" else {None})
+    assert status(run_dir)["status"] == "finished"
+
+
 # --- rank 0 is late, dead, or never comes ------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Any order of init, log, fork, kill, resume and finish against a simple model of what must be stored."""
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -106,6 +107,7 @@ class RunModel(RuleBasedStateMachine):
     def teardown(self):
         if self.trainer is not None:
             self.kill_the_trainer()
+        shutil.rmtree(self.place)
 
 
 TestRunModel = RunModel.TestCase

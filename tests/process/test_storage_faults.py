@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 from zoo import (
     Trainer,
@@ -13,6 +14,7 @@ from zoo import (
     assert_valid,
     counted,
     events,
+    recover,
     status,
     wait_until,
 )
@@ -506,3 +508,37 @@ def made(directory: Path) -> Path:
 
 def used_bytes(directory: Path) -> int:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("moment", "left"), [("planned", 0), ("appended", 50)])
+def test_a_segment_of_a_half_stored_batch_is_removed(tmp_path, moment, left):
+    """What a cleaner takes from a batch whose writer died is told and not doubled; the rest of it is stored."""
+    body = """
+    run = rn.init()
+    opened(run)
+    sys.stdin.readline()
+    child = os.fork()
+    if child == 0:
+        for n in range(50):
+            run.log({"child": n})
+        os._exit(0)
+    os.waitpid(child, 0)
+    log_flat_out(run, 500)
+    print(child, os.getpid(), flush=True)
+    sys.stdin.readline()
+    """
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", RUNICORN_CRASH_AT=f"{moment}:1:both")
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    child = int(trainer.read_line().split()[0])
+    writer.resume()
+    trainer.end()
+    wait_until(lambda: not writer.is_running())
+    (segment,) = trainer.spool.glob(f"{child:x}.*.seg")
+    segment.unlink()
+    assert "stored" in recover(tmp_path)
+    assert_exactly_once(trainer)
+    assert [event["data"]["child"] for event in events(trainer.run_dir) if "producer" in event] == list(range(left))
+    assert status(trainer.run_dir)["damaged_bytes"] > 0
+    assert_valid(trainer.run_dir)

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import locks, rundir
+from runicorn import locks, rendezvous, rundir
 from runicorn.writer import launch, scan, spool
 from runicorn.writer.control import ControlPage
 
@@ -22,9 +22,8 @@ _RELAUNCH_S = 1.5
 def find_spool(run_dir: str, host: str) -> spool.Address | None:
     """The spool that a run has on this host, by the word left in its directory; None where there is none."""
     try:
-        with open(os.path.join(run_dir, rundir.spool_pointer(host)), encoding="utf-8") as file:
-            path = file.read()
-        return spool.read_address(path)
+        path = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+        return spool.read_address(path) if path else None
     except (OSError, ValueError):
         return None
 

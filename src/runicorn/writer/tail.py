@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 PROBE_INTERVAL_S = 0.5
 FAST_FILL_S = 0.5
 _LEAST_SHARE_BYTES = 64 * 1024
+_KEPT_FREE = 16
+"""Descriptors that are left for the run's files."""
 
 
 class Piece(NamedTuple):
@@ -65,21 +69,29 @@ class Followed:
 class Producer:
     """One producing process: its segments in order, and whether it lives."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, places: tuple[str, str]) -> None:
         self.name = name
         self.segments: dict[str, Followed] = {}
         self.dead = False
+        self._lock_paths = [os.path.join(place, name + spool.LOCK_SUFFIX) for place in places]
         self._probe: Probe | None = None
         self._probed_at = 0.0
 
-    def open_probe(self, paths: list[str]) -> None:
-        """Hold its lock file open, while it has a name."""
-        for path in paths:
-            if self._probe is None:
-                try:
-                    self._probe = Probe(path)
-                except OSError:
-                    continue
+    def open_probe(self) -> None:
+        """Hold its lock file open, while it has a name.
+
+        Raises:
+            FileNotFoundError: it has none any more.
+            OSError: it has, but cannot be opened now.
+        """
+        missing: OSError | None = None
+        for path in self._lock_paths:
+            try:
+                self._probe = self._probe or Probe(path)
+            except FileNotFoundError as error:
+                missing = error
+        if self._probe is None and missing is not None:
+            raise missing
 
     def look(self, *, at_once: bool) -> None:
         """Find out whether it is dead; not more often than needed."""
@@ -87,12 +99,21 @@ class Producer:
         if self.dead or (not at_once and now - self._probed_at < PROBE_INTERVAL_S):
             return
         self._probed_at = now
-        if self._probe is not None:
-            self.dead = not self._probe.is_held()
-        else:  # its lock file had lost its name before we saw it: the process id is all there is
-            import psutil
+        try:
+            self.open_probe()
+        except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
+            self.dead = not self._has_process()
+        except OSError:  # out of descriptors: the next look will say
+            return
+        else:
+            self.dead = not (self._probe is not None and self._probe.is_held())
 
-            self.dead = not psutil.pid_exists(int(self.name.partition(".")[0], 16))
+    def _has_process(self) -> bool:
+        try:
+            import psutil
+        except (ImportError, OSError):  # out of descriptors: the next look will say
+            return True
+        return psutil.pid_exists(int(self.name.partition(".")[0], 16))
 
     def close(self) -> None:
         """Give the probe back."""
@@ -113,6 +134,7 @@ class Tail:
         self._control = control
         self._producers: dict[str, Producer] = {}
         self._dropped: set[tuple[int, str]] = set()
+        self._highest_fd = _descriptors() - _KEPT_FREE
         self.torn_bytes = 0
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
@@ -124,9 +146,10 @@ class Tail:
         Raises:
             OSError: a segment is there and cannot be opened now; to be tried again.
         """
-        self.scan()
         pieces = []
         gone_bytes = 0
+        for item in ranges:
+            self._take_up(item.place, item.name)
         for item in ranges:
             followed = self._find(item)
             if followed is None:
@@ -165,9 +188,13 @@ class Tail:
             fd = os.open(os.path.join(self._places[place], name), flags)
         except OSError:  # gone, or out of descriptors: the next scan looks again
             return
+        if fd > self._highest_fd:  # storing what we hold needs some, and makes room for the rest
+            os.close(fd)
+            return
         if producer is None:
-            producer = self._producers[producer_name] = Producer(producer_name)
-        producer.open_probe([os.path.join(at, producer_name + spool.LOCK_SUFFIX) for at in self._places])
+            producer = self._producers[producer_name] = Producer(producer_name, self._places)
+        with suppress(OSError):
+            producer.open_probe()
         producer.segments[name] = Followed(place, name, fd)
         # By number: a producer's records are in the order of its segments.
         producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
@@ -304,14 +331,28 @@ class Tail:
                         _unlink(os.path.join(at, producer.name + suffix))
 
     def _check_gone(self, item: SegmentRange) -> None:
-        """Make sure that a segment of the plan that we do not follow is not there; out of descriptors, this says so."""
+        """Make sure that a segment of the plan that we do not follow is not there.
+
+        Raises:
+            OSError: it is.
+        """
         path = os.path.join(self._places[item.place], item.name)
-        with suppress(FileNotFoundError):
-            os.close(os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+        if os.path.lexists(path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
 
     def _find(self, item: SegmentRange) -> Followed | None:
         producer = self._producers.get(item.name.rpartition("-")[0])
         return producer.segments.get(item.name) if producer is not None else None
+
+
+def _descriptors() -> int:
+    """How many descriptors this process may have."""
+    if sys.platform == "win32":
+        return 8192
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _unlink(path: str) -> None:
