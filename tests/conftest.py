@@ -26,19 +26,16 @@ CLEAN_UP_S = 30.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--share k/n``: every test, with every n-th of its parameter sets, from the k-th on."""
-    parser.addoption("--share", default="1/1", help="k/n: of each test's parameter sets every n-th, from the k-th on")
+    """``--share k/n``: every n-th test, from the k-th on; together the n shares are everything."""
+    parser.addoption("--share", default="1/1", help="k/n: every n-th test, from the k-th on (default: all)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep this session's share of each test's parameter sets, and at least one of them."""
+    """Keep this session's share of the tests."""
     which, of = map(int, config.getoption("--share").split("/"))
-    sets: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        sets.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    kept = {item for each in sets.values() for item in each[(which - 1) % len(each) :: of]}
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = [item for item in items if item in kept]
+    kept = items[which - 1 :: of]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
 
 
 @pytest.fixture(scope="session", autouse=True)
