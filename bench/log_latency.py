@@ -337,8 +337,8 @@ def consume(queue: Any, answers: Any) -> None:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure every section."""
-    calls = 2_000 if arguments.quick else 100_000
-    other_calls = 100 if arguments.quick else 4_000
+    calls = 500 if arguments.quick else 100_000
+    other_calls = 50 if arguments.quick else 4_000
     empty_ns: list[int] = []
     empty_block(calls, empty_ns)
     rows = []

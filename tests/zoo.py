@@ -101,6 +101,7 @@ class Trainer:
             while struct.unpack("<Q", mapped[:8])[0] < count:
                 assert time.monotonic() < deadline, f"only {self.returned} calls had returned; {self.process.poll()=}"
                 assert self.process.poll() is None, self.errors.read_text()
+                PAUSE.wait(0.0005)
 
     def writer_pid(self, timeout_s: float = 20) -> int:
         """The pid of the run's writer process, as soon as it serves the spool."""

@@ -61,7 +61,7 @@ def test_trainer_after_ten_thousand(tmp_path):
 @pytest.mark.parametrize("moment", moments("writer"))
 def test_writer(tmp_path, moment):
     """A writer that is killed in mid-stream is replaced, and finish() returns with every record stored once."""
-    trainer = Trainer(tmp_path, FLAT_OUT)
+    trainer = Trainer(tmp_path, FLAT_OUT, RUNICORN_WRITER_RESTART_AFTER_S="0.3", RUNICORN_LOOK_INTERVAL_S="0.05")
     writer = trainer.writer_pid()
     trainer.go_on()
     wait_until(lambda: trainer.returned >= moment)
