@@ -64,7 +64,15 @@ def p99_us(run, most, first):
 class Trainer:
     """A training script that was started by a test."""
 
-    def __init__(self, tmp_path: Path, body: str, *, expect_line: bool = True, **environment: str) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        body: str,
+        *,
+        expect_line: bool = True,
+        prefix: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
         self.counter = tmp_path / f"returned-{time.monotonic_ns()}"
         self.counter.write_bytes(bytes(8))
         script = tmp_path / f"train-{time.monotonic_ns()}.py"
@@ -72,7 +80,7 @@ class Trainer:
         self.errors = script.with_suffix(".stderr")
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, str(script), str(self.counter)],
+                [*prefix, sys.executable, str(script), str(self.counter)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 
+import psutil
 import pytest
-from zoo import Trainer, counted, status, wait_stored
+from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_stored, wait_until
 
 LOG = "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
 LATE_THREAD = """
@@ -100,3 +102,46 @@ def test_sigterm_to_everybody_then_sigkill(tmp_path):
     found = status(trainer.run_dir)
     assert (found["status"], found["exit_reason"]) == ("interrupted", "SIGTERM")
     assert counted(trainer.run_dir) == list(range(1, 301))
+
+
+# --- process 1 of a container -----------------------------------------------------------------------------
+
+NAMESPACE = ("unshare", "--pid", "--fork")
+
+
+def is_permitted():
+    """Whether this user may make PID namespaces."""
+    try:
+        return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+if is_permitted():  # a container's own process 1, where it cannot be had, is not played by another one
+
+    def test_process_1_ends(tmp_path):
+        """Where the kernel ends the writer with the script, the script's end waits until everything is stored."""
+        trainer = Trainer(tmp_path, "assert os.getpid() == 1\n" + LOG, prefix=NAMESPACE)
+        _, errors = trainer.end()
+        assert (trainer.process.returncode, errors) == (0, "")
+        assert not trainer.spool.exists()
+        assert_exactly_once(trainer)
+        found = status(trainer.run_dir)
+        assert (found["status"], found["exit_reason"]) == FINISHED_UNSAID
+
+    @pytest.mark.parametrize("how", ["SIGKILL", "os._exit"])
+    def test_process_1_dies(tmp_path, how):
+        """Where the kernel kills the writer with process 1, the spool stays in memory, and the next to come stores it."""
+        wait = "import signal\nsignal.pause()\n" if how == "SIGKILL" else "os._exit(0)\n"
+        trainer = Trainer(tmp_path, LOG + wait, prefix=NAMESPACE)
+        if how == "SIGKILL":
+            trainer.wait_returned(300)
+            (process,) = psutil.Process(trainer.process.pid).children()
+            process.kill()
+        trainer.end()
+        assert trainer.returned == 300
+        wait_until(lambda: recover(tmp_path) and not trainer.spool.exists())
+        assert_exactly_once(trainer)
+        assert_valid(trainer.run_dir)
+        found = status(trainer.run_dir)
+        assert (found["status"], found["exit_reason"]) == ("failed", "process gone")

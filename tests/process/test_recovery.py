@@ -1,0 +1,92 @@
+"""Spools whose processes are all gone: who stores what is left in them, and that it is done once."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from zoo import Trainer, assert_exactly_once, assert_valid, recover, status, wait_stored, wait_until
+
+import runicorn as rn
+
+LOG_AND_WAIT = """
+run = rn.init()
+opened(run)
+sys.stdin.readline()
+log_flat_out(run, 2000)
+print("logged", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def orphan(tmp_path):
+    """A run whose trainer and writer were killed when all was logged and nothing stored."""
+    trainer = Trainer(tmp_path, LOG_AND_WAIT)
+    writer = trainer.writer_pid()
+    os.kill(writer, signal.SIGSTOP)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    os.kill(writer, signal.SIGKILL)
+    trainer.end()
+    wait_until(lambda: not os.path.exists(f"/proc/{writer}"))
+    return trainer
+
+
+def assert_recovered(trainer):
+    """All of it is stored once, and the run has ended as one whose processes were killed."""
+    assert trainer.returned == 2000
+    assert_exactly_once(trainer)
+    assert_valid(trainer.run_dir)
+    found = status(trainer.run_dir)
+    assert (found["status"], found["exit_reason"]) == ("failed", "process gone")
+
+
+def test_the_next_init_in_that_storage(tmp_path, orphan):
+    """Another run of the same storage has it stored by a writer of its own, and does not wait for that."""
+    with rn.init(storage=str(tmp_path / "storage"), path="another") as run:
+        run.log(a=1)
+    wait_stored(orphan)
+    assert_recovered(orphan)
+
+
+def test_an_init_in_another_storage(tmp_path, orphan):
+    """A run of another storage leaves it alone."""
+    with rn.init(storage=str(tmp_path / "elsewhere")) as run:
+        run.log(a=1)
+    assert orphan.spool.exists()
+    assert status(orphan.run_dir)["status"] == "running"
+    recover(tmp_path)
+    assert_recovered(orphan)
+
+
+def test_recover_says_what_it_has_stored(tmp_path, orphan):
+    """`runicorn recover` names the run, how many records it stored, where, and how the run has ended."""
+    told = recover(tmp_path)
+    for word in (orphan.run_dir.name, "2,000 records", str(orphan.run_dir), "failed"):
+        assert word in told
+    assert not orphan.spool.exists()
+    assert_recovered(orphan)
+    assert "Nothing to recover" in recover(tmp_path)
+
+
+def test_adopters_at_once(tmp_path, orphan):
+    """Of four `recover` and four `init()` that come at the same moment one stores it, and none fails."""
+    storage = str(tmp_path / "storage")
+    init = "import sys, runicorn as rn; sys.stdin.readline(); rn.init(storage=sys.argv[1], path='another').finish()"
+    recover_it = "import sys, runicorn.cli as c; sys.stdin.readline(); c.main(['recover', '--storage', sys.argv[1]])"
+    adopters = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, storage], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for code in (init, recover_it) * 4
+    ]
+    for adopter in adopters:
+        adopter.stdin.write("\n")
+        adopter.stdin.flush()
+    told = [adopter.communicate(timeout=50)[1] for adopter in adopters]
+    assert [adopter.returncode for adopter in adopters] == [0] * 8, told
+    wait_stored(orphan)
+    assert_recovered(orphan)
