@@ -7,7 +7,8 @@ than cores they share those, and a call that the scheduler interrupts is a long 
 same table says what the machine does to that.
 
 Then processes join: the first ``log()`` opens a segment in shared memory. It is timed in processes that come one after
-the other, and in as many that log at the same moment; a spawned one also has to unpickle the run, after its imports.
+the other, and in as many that log at the same moment; a spawned one also has to unpickle the run, after its imports. Last, what ``import
+runicorn`` costs each of eight processes that do it at the same moment, as ranks do, and each that does it alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import subprocess
+import sys
 from array import array
 from time import perf_counter, perf_counter_ns, process_time_ns, time
 from typing import TYPE_CHECKING, Any
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 PRODUCERS = (1, 2, 4, 8, 16)
 SECONDS = 5.0
 JOINED, RECORDS_EACH = 64, 100
+RANKS, IMPORT_ROUNDS = 8, 10
 FIRST_LOG_TARGET_MS = 1.0
 LIMIT_S = 300.0
 NS_PER_MS = 1_000_000
@@ -52,6 +56,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "joined": [
             join_run(method, joined, at_once=at_once) for method in ("fork", "spawn") for at_once in (False, True)
         ],
+        "imports": imports(1 if arguments.quick else IMPORT_ROUNDS),
     }
 
 
@@ -259,12 +264,35 @@ def log_few(given: Any, barrier: Any, results: Any) -> None:
     results.put({"pid": os.getpid(), **told})
 
 
+# --- importing ------------------------------------------------------------------------------------------
+
+
+def imports(rounds: int) -> dict[str, float]:
+    """CPU time of ``import runicorn`` over a bare interpreter, a process: of one alone, and of eight at once."""
+    took_ms: dict[str, list[float]] = {"alone": [], "at_once": []}
+    for _ in range(rounds):
+        for name, processes in (("alone", 1), ("at_once", RANKS)):
+            bare, ours = (cpu_ms(code, processes, RANKS // processes) for code in ("pass", "import runicorn"))
+            took_ms[name].append((ours - bare) / RANKS)
+    return {f"{name}_ms": harness.median(each) for name, each in took_ms.items()}
+
+
+def cpu_ms(code: str, at_once: int, times: int) -> float:
+    """CPU time of all processes that are started to run a line of code."""
+    before = os.times()
+    for _ in range(times):
+        for process in [subprocess.Popen([sys.executable, "-c", code]) for _ in range(at_once)]:
+            process.wait()
+    after = os.times()
+    return 1000 * (after.children_user + after.children_system - before.children_user - before.children_system)
+
+
 # --- the tables -------------------------------------------------------------------------------------------
 
 
 def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
     """Make a table of the calls, one of what arrives, and one of the joining."""
-    return [_costs(figures), _rates(figures), _joining(figures)]
+    return [_costs(figures), _rates(figures), _joining(figures), _importing(figures["imports"])]
 
 
 def _costs(figures: dict[str, Any]) -> harness.Table:
@@ -341,6 +369,17 @@ def _joining(figures: dict[str, Any]) -> harness.Table:
         ],
         rows=rows,
         note="A spawned process is timed after its imports. What is above the CPU time was spent waiting for a core.",
+    )
+
+
+def _importing(figures: dict[str, float]) -> harness.Table:
+    return harness.Table(
+        title="import runicorn over a bare interpreter, CPU time a process, ms",
+        columns=["", "ms"],
+        rows=[
+            ["one process after the other", f"{figures['alone_ms']:.1f}"],
+            [f"{RANKS} processes at once", f"{figures['at_once_ms']:.1f}"],
+        ],
     )
 
 

@@ -27,7 +27,7 @@ FIGURES = {
         "runs",
         "baselines",
     },
-    "many_processes": {"seconds", "flat_out", "joined"},
+    "many_processes": {"seconds", "flat_out", "joined", "imports"},
     "startup": {
         "import_runicorn_ms",
         "import_msgspec_ms",

@@ -131,7 +131,7 @@ if is_permitted():  # a container's own process 1, where it cannot be had, is no
 
     @pytest.mark.parametrize("how", ["SIGKILL", "os._exit"])
     def test_process_1_dies(tmp_path, how):
-        """Where the kernel kills the writer with process 1, the spool stays in memory, and the next to come stores it."""
+        """Where the kernel kills the writer with process 1, the spool stays, and the next to come stores it."""
         wait = "import signal\nsignal.pause()\n" if how == "SIGKILL" else "os._exit(0)\n"
         trainer = Trainer(tmp_path, LOG + wait, prefix=NAMESPACE)
         if how == "SIGKILL":
