@@ -7,8 +7,10 @@ than cores they share those, and a call that the scheduler interrupts is a long 
 same table says what the machine does to that.
 
 Then processes join: the first ``log()`` opens a segment in shared memory. It is timed in processes that come one after
-the other, and in as many that log at the same moment; a spawned one also has to unpickle the run, after its imports. Last, what ``import
-runicorn`` costs each of eight processes that do it at the same moment, as ranks do, and each that does it alone.
+the other, and in as many that log at the same moment; a spawned one also has to unpickle the run, after its imports.
+
+Last, what ``import runicorn`` costs each of eight processes that do it at the same moment, as ranks do, and each that
+does it alone.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import resource
 import subprocess
 import sys
 from array import array
@@ -279,12 +282,12 @@ def imports(rounds: int) -> dict[str, float]:
 
 def cpu_ms(code: str, at_once: int, times: int) -> float:
     """CPU time of all processes that are started to run a line of code."""
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in range(times):
         for process in [subprocess.Popen([sys.executable, "-c", code]) for _ in range(at_once)]:
             process.wait()
-    after = os.times()
-    return 1000 * (after.children_user + after.children_system - before.children_user - before.children_system)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 # --- the tables -------------------------------------------------------------------------------------------
