@@ -125,7 +125,7 @@ class Job:
         path = os.path.join(address.spool, spool.OWNER_LOCK)
         for _ in range(_OWNER_LOCK_TRIES):
             try:
-                lock = locks.Lock.take(path)
+                lock = locks.Lock.take(path, create=False)
             except FileNotFoundError:
                 return None
             if lock is not None:

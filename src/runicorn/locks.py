@@ -62,14 +62,16 @@ class Lock:
         self._key = key
 
     @classmethod
-    def take(cls, path: str, *, again: bool = False) -> Lock | None:
-        """Create the file where it is missing and lock it; None where another process holds it.
+    def take(cls, path: str, *, again: bool = False, create: bool = True) -> Lock | None:
+        """Lock a file; None where another process holds it.
 
         Args:
             path: the lock file.
             again: return the lock that this process has on it, where it has one.
+            create: make the file where it is missing.
 
         Raises:
+            FileNotFoundError: it is missing, and ``create`` is false.
             RuntimeError: this process holds it already, and ``again`` is false.
         """
         held = held_here(path)
@@ -77,7 +79,7 @@ class Lock:
             if again:
                 return held
             raise RuntimeError(f"this process holds the lock {path} already")
-        fd = os.open(path, _OPEN_FLAGS | os.O_CREAT, 0o600)
+        fd = os.open(path, _OPEN_FLAGS | (os.O_CREAT if create else 0), 0o600)
         key = _key(fd)
         if not _try_lock(fd):
             os.close(fd)

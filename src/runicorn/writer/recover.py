@@ -40,7 +40,8 @@ def recover(settings: Settings, storage: str | None) -> list[Recovered]:
 
 def _recover(address: Address) -> Recovered:
     before = _lines(address)
-    stored = serve(address.spool, handle_signals=False) and not os.path.isdir(address.spool)
+    serve(address.spool, handle_signals=False)
+    stored = not os.path.isdir(address.spool)  # by us, or by another writer while we looked
     status = ""
     if stored:
         files = RunDir(address.run_dir)

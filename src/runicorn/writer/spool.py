@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -43,6 +44,7 @@ SPARE_SUFFIX = ".spare"
 PRIMARY, OVERFLOW = 0, 1
 
 PLAN_BYTES = 128 * KIB
+_REMOVE_TRIES = 3
 
 _LEAST_BUDGET_BYTES = MIB
 """Shared memory that offers less than this is not worth starting in: a container's default is 64 MiB."""
@@ -258,20 +260,18 @@ def dissolve(address: Address) -> None:
 
 def remove(directory: str) -> None:
     """Remove a place and the files in it; what is gone already is gone."""
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return
-    # The address goes last: a spool without one is a rest that anybody may remove.
-    for name in sorted(names, key=lambda name: name == ADDRESS):
+    for _ in range(_REMOVE_TRIES):
         try:
-            os.unlink(os.path.join(directory, name))
+            names = os.listdir(directory)
         except OSError:
-            continue
-    try:
-        os.rmdir(directory)
-    except OSError:
-        return
+            return
+        # The address goes last: a spool without one is a rest that anybody may remove.
+        for name in sorted(names, key=lambda name: name == ADDRESS):
+            with suppress(OSError):
+                os.unlink(os.path.join(directory, name))
+        # A process that has looked before the run was closed may make one more segment meanwhile.
+        with suppress(OSError):
+            os.rmdir(directory)
 
 
 def shm_dir(settings: Settings) -> str | None:

@@ -283,6 +283,10 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
             if hasattr(signal, "pthread_sigmask"):  # launch has held it back until now
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         writer.run()
+    except FileNotFoundError as error:
+        if os.path.exists(os.path.join(spool_path, spool.ADDRESS)):
+            raise
+        print(f"{error}: another writer has stored everything and removed the spool", flush=True)  # noqa: T201 - as below
     except GaveUpError as error:
         print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log
     finally:
@@ -296,9 +300,11 @@ def take_writer_lock(spool_path: str) -> Lock | None:
     """Take the lock; somebody who merely probes it holds it for some microseconds, so try for half a second."""
     path = os.path.join(spool_path, spool.WRITER_LOCK)
     for _ in range(_LOCK_TRIES):
-        if not os.path.isdir(spool_path):
+        try:
+            # It came with the spool, and is not made again in one that is being removed.
+            lock = Lock.take(path, create=False)
+        except FileNotFoundError:
             return None
-        lock = Lock.take(path)
         if lock is not None:
             return lock
         time.sleep(0.02)
