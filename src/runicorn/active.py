@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from runicorn.run import Run
+    from runicorn.writer.spool import Address
 
 _open: list[Run] = []
 _sent: list[Run] = []
@@ -41,13 +42,17 @@ def sent(run: Run) -> None:
     _sent.append(run)
 
 
-def joined(spool: str, rank: int | None) -> Run | None:
+def joined(address: Address, rank: int | None) -> Run | None:
     """The handle through which this process logs into somebody else's run already: inherited by fork, or sent.
 
     A worker that unpickles the run for each task has one, and not thousands.
     """
     for run in _open + _sent:
         session = run._session  # noqa: SLF001 - ours, not the public's
-        if session.joined and (session.address.spool, session.queue.rank) == (spool, rank):
+        ours = session.address
+        # On another host than the run's owner it has a spool of that host's, and no rank.
+        elsewhere = ours.host != address.host and ours.run_dir == address.run_dir and not run.is_finished
+        here = ours.spool == address.spool and session.queue.rank == rank
+        if session.joined and (here or elsewhere):
             return run
     return None

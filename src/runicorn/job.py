@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _BEING_MADE_S = 10.0
 _POLL_S = 0.005
-_OWNER_LOCK_TRIES = 400
 
 
 class Job:
@@ -56,7 +55,6 @@ class Job:
         while not os.path.exists(os.path.join(self.run_dir, rundir.STATUS)):
             if time.monotonic() > deadline:  # its maker has died half way: then it is made here
                 write_first_files(self.run_dir)
-                return
             time.sleep(_POLL_S)
 
     def join(self, *, as_owner: bool) -> Session:
@@ -78,8 +76,6 @@ class Job:
                 main=self.place.main,
                 attempt=self.place.attempt,
             )
-            if made is not None:
-                self._say_running(as_owner=as_owner)
             session = self._join(address, made, refusals, as_owner=as_owner)
             if session is not None:
                 return session
@@ -112,18 +108,26 @@ class Job:
                 if lock is None:
                     return None
             session = joining.appear(address, lock if as_owner else None, refusals, self.place.rank)
-            if session is not None and as_owner:
-                exits.mark_sigterm(address.spool)
-                self._own_meta()
-                self._say_running(as_owner=True)
-            return session
         finally:
             if lock is not None and (session is None or not as_owner):
                 lock.release()
+        if session is None:
+            return None
+        try:
+            if as_owner:
+                exits.mark_sigterm(address.spool)
+                self._own_meta()
+            if as_owner or made is not None:
+                self._say_running(as_owner=as_owner)
+        except BaseException:
+            session.discard()
+            raise
+        return session
 
     def _own(self, address: spool.Address) -> Lock | None:
         path = os.path.join(address.spool, spool.OWNER_LOCK)
-        for _ in range(_OWNER_LOCK_TRIES):
+        deadline = time.monotonic() + joining.PATIENCE_S
+        while time.monotonic() < deadline:  # the rank that made the spool holds it for a moment
             try:
                 lock = locks.Lock.take(path, create=False)
             except FileNotFoundError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +14,7 @@ import msgspec
 from runicorn import locks, rundir, statuses
 from runicorn.host import hostname
 from runicorn.refusals import Refusals
-from runicorn.rendezvous import publish, withdraw
+from runicorn.rendezvous import publish
 from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
@@ -84,13 +86,20 @@ def appear(
     """A session that the writer can see; None where the spool has gone since its address was read."""
     try:
         session = Session(address, owner_lock, refusals, rank=rank, is_rank=rank is not None)
-        session.queue.appear()
-    except (FileNotFoundError, ClosedError):
+    except FileNotFoundError:
         return None
+    try:
+        session.queue.appear()
     except SpoolFullError as error:
         refusals.warn("appear", f"init(): the spool has no room ({error}): records are refused until there is some.")
+    except ClosedError:
+        session.discard()
+        return None
     # Closed meanwhile: whoever closed it looks at the spool again afterwards, and has found us or not.
-    return None if session.control.closed[0] else session
+    if session.control.closed[0]:
+        session.discard()
+        return None
+    return session
 
 
 def spool_here(
@@ -117,30 +126,59 @@ def spool_here(
     pointer = os.path.join(run_dir, rundir.spool_pointer(host))
     while True:
         address = adopt.find_spool(run_dir, host)
-        if address is not None and address.attempt >= attempt and not _is_closed(address):
-            return address, None
         if address is not None:
+            if address.attempt >= attempt and not is_closed(address):
+                return address, None
             adopt.finish_earlier_session(address, settings)
-        else:
-            remove_stale(pointer)
-        fresh, lock = spool.create(
-            run_id=run_id,
-            run_dir=run_dir,
-            storage=storage,
-            path=path,
-            host=host,
-            opened_at=time.time(),
-            settings=settings,
-            main=main,
-            ranked=True,
-            attempt=attempt,
-        )
-        if publish(pointer, fresh.spool):
-            if launch.can_launch():
-                launch.launch(fresh.spool)
+        with spool.alone_with(run_dir, settings):
+            if adopt.find_spool(run_dir, host) is not None:
+                continue  # another process was faster
+            fresh, lock = spool.create(
+                run_id=run_id,
+                run_dir=run_dir,
+                storage=storage,
+                path=path,
+                host=host,
+                opened_at=time.time(),
+                settings=settings,
+                main=main,
+                ranked=True,
+                attempt=attempt,
+            )
+            point_to(pointer, fresh, lock)
+            with suppress(OSError):  # those who log will look for a writer, and start one
+                if launch.can_launch():
+                    launch.launch(fresh.spool)
             return fresh, lock
-        lock.release()
-        spool.remove(fresh.spool)
+
+
+def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
+    """Leave word in the run directory where its spool is on this host, in place of one that is gone.
+
+    By one process at a time (``spool.alone_with``).
+
+    Raises:
+        OSError: it cannot be; the spool is removed.
+    """
+    published = False
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(pointer)
+        published = publish(pointer, address.spool)
+    finally:
+        if not published:
+            spool.remove(address.spool)
+            lock.release()
+    if not published:
+        raise FileExistsError(errno.EEXIST, "another process has just written it", pointer)
+
+
+def is_closed(address: spool.Address) -> bool:
+    """Whether a spool takes no more records, or is gone."""
+    try:
+        return bool(ControlPage.open(os.path.join(address.spool, spool.CONTROL)).closed[0])
+    except OSError:
+        return True
 
 
 def step_so_far(session: Session) -> int:
@@ -162,11 +200,6 @@ def read_status(run_dir: str) -> dict[str, Any]:
         return {}
     finally:
         files.close()
-
-
-def remove_stale(pointer: str) -> None:
-    """Remove word of a spool that is gone: the host was restarted, or its shared memory was emptied."""
-    withdraw(pointer, is_stale=lambda path: not os.path.isdir(path))
 
 
 def _join_on_this_host(address: spool.Address) -> Session:
@@ -197,10 +230,3 @@ def _join_on_this_host(address: spool.Address) -> Session:
 
 def _refusals(address: spool.Address) -> Refusals:
     return Refusals(address.run_id, strict=address.settings.strict)
-
-
-def _is_closed(address: spool.Address) -> bool:
-    try:
-        return bool(ControlPage.open(os.path.join(address.spool, spool.CONTROL)).closed[0])
-    except OSError:
-        return True

@@ -9,7 +9,9 @@ Two traps of POSIX locks shape this module:
 * they belong to the *process*: closing any descriptor of the file drops the lock. So a lock file is opened
   once by its holder, for nothing else, and stays open until the lock shall go;
 * a holder that probes its own lock finds it free, and by closing the probe's descriptor it would drop it.
-  So every process keeps a registry of the locks that it holds and asks that first.
+  So every process keeps a registry of the locks that it holds and asks that first. A lock is in it before the
+  kernel has it, and between the question and the probe no other thread takes one: ``_alone()`` is held for both,
+  by nobody who waits.
 
 On Windows the same is had from ``msvcrt.locking``; that half has not been run.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 if sys.platform == "win32":
     import msvcrt
@@ -74,27 +77,33 @@ class Lock:
             FileNotFoundError: it is missing, and ``create`` is false.
             RuntimeError: this process holds it already, and ``again`` is false.
         """
-        held = held_here(path)
-        if held is not None:
-            if again:
-                return held
-            raise RuntimeError(f"this process holds the lock {path} already")
-        fd = os.open(path, _OPEN_FLAGS | (os.O_CREAT if create else 0), 0o600)
-        key = _key(fd)
-        if not _try_lock(fd):
+        with _alone():
+            held = held_here(path)
+            if held is None:
+                fd = os.open(path, _OPEN_FLAGS | (os.O_CREAT if create else 0), 0o600)
+                key = _key(fd)
+                # A signal handler may have taken it since: then ours stays open, for closing it would drop the lock.
+                held = _held[key][1] if _is_ours(key) else None
+            if held is not None:
+                if again:
+                    return held
+                raise RuntimeError(f"this process holds the lock {path} already")
+            lock = cls(fd, key)
+            _held[key] = (os.getpid(), lock)
+            if _try_lock(fd):
+                return lock
+            del _held[key]
             os.close(fd)
             return None
-        lock = cls(fd, key)
-        _held[key] = (os.getpid(), lock)
-        return lock
 
     def release(self) -> None:
         """Give the lock up; in a forked child, forget the parent's."""
-        # Taken out first: a signal handler or another thread may release as well.
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            _held.pop(self._key, None)
-            os.close(fd)
+        with _alone():
+            # Taken out first: a signal handler may release as well.
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                _held.pop(self._key, None)
+                os.close(fd)
 
 
 class Probe:
@@ -106,30 +115,33 @@ class Probe:
         Raises:
             OSError: it is not there.
         """
-        self._fd = os.open(path, _OPEN_FLAGS)
-        self._key = _key(self._fd)
-        self._path = path
-        if _is_ours(self._key):
-            # Closing this descriptor would drop our own lock: it is left open for the process's life.
-            self._fd = -1
+        with _alone():
+            self._fd = os.open(path, _OPEN_FLAGS)
+            self._key = _key(self._fd)
+            self._path = path
+            if _is_ours(self._key):
+                # Closing this descriptor would drop our own lock: it is left open for the process's life.
+                self._fd = -1
 
     def is_held(self) -> bool:
         """Whether a living process holds the lock."""
-        if _is_ours(self._key):
-            return True
-        if self._fd < 0:  # the lock was ours and has been released since: closed files hold nothing
+        with _alone():
+            if _is_ours(self._key):
+                return True
+            if self._fd < 0:  # the lock was ours and has been released since: closed files hold nothing
+                return False
+            # Shared, so that two who ask at the same moment do not take each other for the holder.
+            if not _try_lock(self._fd, shared=True):
+                return True
+            _unlock(self._fd)
             return False
-        # Shared, so that two who ask at the same moment do not take each other for the holder.
-        if not _try_lock(self._fd, shared=True):
-            return True
-        _unlock(self._fd)
-        return False
 
     def close(self) -> None:
         """Give the descriptor back."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0 and not _is_ours(self._key):
-            os.close(fd)
+        with _alone():
+            fd, self._fd = self._fd, -1
+            if fd >= 0 and not _is_ours(self._key):
+                os.close(fd)
 
 
 def held_here(path: str) -> Lock | None:
@@ -144,20 +156,29 @@ def held_here(path: str) -> Lock | None:
 
 def is_held(path: str) -> bool:
     """Whether a living process (this one included) holds the lock file at ``path``; False where it is gone."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return False
-    if _is_ours((status.st_dev, status.st_ino)):
-        return True
-    try:
-        probe = Probe(path)
-    except FileNotFoundError:
-        return False
-    try:
-        return probe.is_held()
-    finally:
-        probe.close()
+    with _alone():
+        try:
+            status = os.stat(path)
+            if _is_ours((status.st_dev, status.st_ino)):
+                return True
+            probe = Probe(path)
+        except FileNotFoundError:
+            return False
+        try:
+            return probe.is_held()
+        finally:
+            probe.close()
+
+
+_exclusion = (os.getpid(), threading.RLock())
+
+
+def _alone() -> threading.RLock:
+    """No other thread of this process touches a lock meanwhile; re-entrant for signal handlers, new in each child."""
+    global _exclusion  # noqa: PLW0603 - one per process; a forked child has one thread, which comes here first
+    if _exclusion[0] != os.getpid():
+        _exclusion = (os.getpid(), threading.RLock())
+    return _exclusion[1]
 
 
 def _is_ours(key: tuple[int, int]) -> bool:

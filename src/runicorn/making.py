@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, joining, locks, paths, ranks, rendezvous, rundir, statuses
+from runicorn import active, exits, joining, paths, ranks, rendezvous, rundir, statuses
 from runicorn.host import ancestors, hostname, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _BEING_MADE_S = 10.0
 _POLL_S = 0.01
+_MOST_TRIES = 1000
 
 
 class Opening:
@@ -52,7 +54,16 @@ class Opening:
                 "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that its ranks share, and no other job.",
             )
             return run
-        return self._as_rank(place, rendezvous.run_id_of(self.storage, self.path, place.job, nth))
+        run_id = self._run_id_of_parent(place, nth) or rendezvous.run_id_of(self.storage, self.path, place.job, nth)
+        return self._as_rank(place, run_id)
+
+    def _run_id_of_parent(self, place: ranks.Place, nth: int) -> str | None:
+        """In a worker of a rank that imports the rank's script again: the run of the rank, by the rank's launcher."""
+        if not (place.by_launcher and joining.is_main_imported_again()):
+            return None
+        jobs = map(ranks.launched_by, ancestors())
+        known = (rendezvous.known_run_id(self.storage, self.path, job, nth) for job in jobs)
+        return next(filter(None, known), None)
 
     def _of_parent(self, place: ranks.Place | None, nth: int) -> Run | None:
         """The run that this process's parent has opened by this same call, where we are running its script again.
@@ -90,19 +101,19 @@ class Opening:
         made = paths.make_directories(run_dir)
         if made:
             return self._create(run_id, made)
-        deadline = time.monotonic() + joining.PATIENCE_S
-        while time.monotonic() < deadline:
+        for _ in range(_MOST_TRIES):
             run = self._join_live(run_dir) or self._resume(run_id, run_dir)
             if run is not None:
                 return run
+            time.sleep(_POLL_S)
         raise TimeoutError(
-            f"init(): run {run_id} was neither joined nor resumed for {joining.PATIENCE_S:.0f} s: other processes open "
-            f"and end it all the time. Nothing was changed. Its directory is {run_dir}."
+            f"init(): run {run_id} was neither joined nor resumed in {_MOST_TRIES:,} tries: other processes open and "
+            f"end it all the time. Nothing was changed. Its directory is {run_dir}."
         )
 
     def _as_rank(self, place: ranks.Place, run_id: str) -> Run:
         job = Job(place, run_id, path=self.path, storage=self.storage, settings=self.settings)
-        job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time()))
+        job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time(), sole=False))
         # A worker of rank 0 that multiprocessing has import the script again is not a second rank 0.
         session = job.join(as_owner=place.rank == 0 and not joining.is_main_imported_again())
         exits.watch_exit()
@@ -115,8 +126,8 @@ class Opening:
         active.opened(run)
         return run
 
-    def _write_first_files(self, run_dir: str, run_id: str, now: float) -> None:
-        files = RunDir(run_dir)
+    def _write_first_files(self, run_dir: str, run_id: str, now: float, *, sole: bool = True) -> None:
+        files = RunDir(run_dir, sole=sole)
         try:
             os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
             files.replace(rundir.META, self._meta(run_id, now), sync=False)
@@ -153,43 +164,64 @@ class Opening:
         deadline = time.monotonic() + _BEING_MADE_S
         while True:
             address = adopt.find_spool(run_dir, self.host)
-            if address is not None and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
-                if os.path.exists(os.path.join(run_dir, rundir.STATUS)):
-                    meta = _read_meta(run_dir)
-                    return _join(address, meta.get("alias"), self.workspace_root)
+            if address is not None and adopt.is_live(address):
+                if joining.is_closed(address):
+                    self._wait_for_its_end(address)
+                elif os.path.exists(os.path.join(run_dir, rundir.STATUS)):
+                    with suppress(FileNotFoundError):  # it has just ended
+                        return _join(address, _read_meta(run_dir).get("alias"), self.workspace_root)
             elif os.path.exists(os.path.join(run_dir, rundir.STATUS)) or time.monotonic() > deadline:
                 return None
             time.sleep(_POLL_S)
 
+    def _wait_for_its_end(self, address: spool.Address) -> None:
+        """Wait while the run's owner is in ``finish()``: it takes no more records, and goes on when it has ended."""
+        limit_s = self.settings.finish_timeout_s or float("inf")
+        deadline = time.monotonic() + limit_s
+        while adopt.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"init(): run {address.run_id} is being ended by process {address.owner_pid}, which has not come "
+                    f"to its end within {limit_s:.0f} s. Nothing was changed. See whether {address.run_dir} can be "
+                    "written."
+                )
+            time.sleep(_POLL_S)
+
     def _resume(self, run_id: str, run_dir: str) -> Run | None:
         """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
-        meta = _read_meta(run_dir)
+        self._check_host(run_id, run_dir)
         for earlier in adopt.spools_of(run_id, self.storage, self.host, self.settings):
-            if locks.is_held(os.path.join(earlier.spool, spool.OWNER_LOCK)):
+            if adopt.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self.settings)
+        with spool.alone_with(run_dir, self.settings):
+            if adopt.find_spool(run_dir, self.host) is not None:
+                return None
+            return self._go_on(run_id, run_dir)
+
+    def _check_host(self, run_id: str, run_dir: str) -> None:
+        """Raise where the run may live on another host."""
+        meta = _read_meta(run_dir)
+        last = (meta.get("resumed") or [meta])[-1]
+        host = last.get("hostname") or last.get("host")
+        if joining.read_status(run_dir).get("status") == statuses.RUNNING and host not in {None, self.host}:
+            raise RuntimeError(
+                f"init(): run {run_id} is open on host {host} (pid {last.get('pid')}), and nobody here can know "
+                f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
+                f"{rundir.STATUS} to failed and call init() again; else use another run_id."
+            )
+
+    def _go_on(self, run_id: str, run_dir: str) -> Run:
+        meta = _read_meta(run_dir)
         files = RunDir(run_dir)
         try:
             status = files.read(rundir.STATUS)
-            last = (meta.get("resumed") or [meta])[-1]
-            host = last.get("hostname") or last.get("host")
-            if status.get("status") == statuses.RUNNING and host not in {None, self.host}:
-                raise RuntimeError(
-                    f"init(): run {run_id} is open on host {host} (pid {last.get('pid')}), and nobody here can know "
-                    f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
-                    f"{rundir.STATUS} to failed and call init() again; else use another run_id."
-                )
             last_step = status.get("last_step")
             if not isinstance(last_step, int):
                 last_step = adopt.last_step_of(files)
             now = time.time()
-            pointer = os.path.join(run_dir, rundir.spool_pointer(self.host))
-            joining.remove_stale(pointer)
             address, lock = self._make_spool(run_id, run_dir, now, path=meta.get("path"))
-            if not rendezvous.publish(pointer, address.spool):
-                lock.release()
-                spool.remove(address.spool)
-                return None
+            joining.point_to(os.path.join(run_dir, rundir.spool_pointer(self.host)), address, lock)
             try:
                 os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
                 entry = {"time": now, "hostname": self.host, "pid": os.getpid()}

@@ -88,12 +88,9 @@ def rejoin(address: spool.Address, rank: int | None, alias: str | None, workspac
 
     Where the run has ended, it is a handle that refuses everything, as any other one of that run.
     """
-    run = active.joined(address.spool, rank)
+    run = active.joined(address, rank)
     if run is None:
         session = joining.join_anywhere(address, rank)
-        # On another host than the owner's it has a spool of that host's.
-        run = active.joined(session.address.spool, session.queue.rank)
-    if run is None:
         run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)
         active.sent(run)
     return run

@@ -22,6 +22,7 @@ _SIZE = ("WORLD_SIZE", "SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _LOCAL_RANK = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID")
 _LOCAL_SIZE = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 _NODE = ("GROUP_RANK", "CROSS_RANK", "NODE_RANK")
+_LAUNCHER = "launcher-"
 _LOOPBACK = ("localhost", "127.", "::1")
 
 
@@ -42,6 +43,11 @@ class Place(NamedTuple):
     attempt: int
     started_by: int | None = None
 
+    @property
+    def by_launcher(self) -> bool:
+        """Whether the job is known by its launcher, the parent of its ranks, and so not to their children."""
+        return self.job is not None and self.job.startswith(_LAUNCHER)
+
 
 def place() -> Place | None:
     """The place in the job whose ranks share a run; None for a process that has runs of its own.
@@ -52,7 +58,7 @@ def place() -> Place | None:
     mode = os.environ.get(MODE, "").strip().lower()
     if mode not in {"", "joined", "separate"}:
         raise ValueError(f'{MODE}={mode!r} is neither "joined" nor "separate". Write one of them, or unset it.')
-    rank, size = _number(_RANK), _number(_SIZE)
+    rank, size = _number(_without_batch(_RANK)), _number(_without_batch(_SIZE))
     script_again = rank is None and _number(("NODE_RANK",)) == 0
     if script_again:
         rank = _number(("LOCAL_RANK",))
@@ -62,9 +68,16 @@ def place() -> Place | None:
         return None
     if script_again:
         launcher = os.getppid() if rank else os.getpid()
-        return Place(rank, True, _given_job() or _launched_by(launcher), 0, launcher if rank else None)
+        return Place(rank, True, _given_job() or launched_by(launcher), 0, launcher if rank else None)
     attempt = _number(("TORCHELASTIC_RESTART_COUNT",)) or 0
     return Place(rank, _is_with_rank_0(rank), _given_job() or _job(size), attempt)
+
+
+def _without_batch(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Without SLURM's variables where srun has not set them: a batch script has them too, and is no task of a step."""
+    if os.environ.get("SLURM_STEP_ID") or os.environ.get("SLURM_STEPID"):
+        return names
+    return tuple(name for name in names if not name.startswith("SLURM_"))
 
 
 def _is_with_rank_0(rank: int) -> bool:
@@ -91,7 +104,7 @@ def _given_job() -> str | None:
 
 def _job(size: int) -> str | None:
     if _number(_LOCAL_SIZE) == size:
-        return _launched_by(os.getppid())
+        return launched_by(os.getppid())
     if os.environ.get("SLURM_JOB_ID"):
         return f"slurm-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_STEP_ID', '')}"
     run_id = os.environ.get("TORCHELASTIC_RUN_ID", "none")
@@ -99,8 +112,9 @@ def _job(size: int) -> str | None:
     return f"torchelastic-{run_id}" if run_id not in {"", "none"} else None
 
 
-def _launched_by(launcher: int) -> str:
-    return f"launcher-{hostname()}-{launcher}-{process_start(launcher)}"
+def launched_by(launcher: int) -> str:
+    """What tells the job of a launcher on this host from every other one."""
+    return f"{_LAUNCHER}{hostname()}-{launcher}-{process_start(launcher)}"
 
 
 def _number(names: tuple[str, ...]) -> int | None:

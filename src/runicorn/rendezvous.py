@@ -38,10 +38,9 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
     Raises:
         OSError: the storage cannot be written.
     """
-    digest = hashlib.sha256(f"{job}\n{path}\n{nth}".encode()).hexdigest()[:32]
-    folder = os.path.join(storage, FOLDER)
+    meeting_point = _meeting_point(storage, path, job, nth)
+    folder = os.path.dirname(meeting_point)
     os.makedirs(folder, exist_ok=True)
-    meeting_point = os.path.join(folder, digest)
     for _ in range(_TRIES):
         found = read(meeting_point)
         if found:
@@ -54,6 +53,16 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
         f"{meeting_point} is removed again and again while the ranks of a job meet there. Nothing was made. Look who "
         "else writes there, or set RUNICORN_RANK_MODE=separate."
     )
+
+
+def known_run_id(storage: str, path: str, job: str, nth: int) -> str | None:
+    """The same, where a rank has been there already; None where none has."""
+    return read(_meeting_point(storage, path, job, nth)) or None
+
+
+def _meeting_point(storage: str, path: str, job: str, nth: int) -> str:
+    digest = hashlib.sha256(f"{job}\n{path}\n{nth}".encode()).hexdigest()[:32]
+    return os.path.join(storage, FOLDER, digest)
 
 
 def publish(path: str, text: str) -> bool:

@@ -124,17 +124,33 @@ class Session:
             self.queue.report_lost()
         self.queue.seal()
         paths = self.queue.own_segments()
-        # The owner may be gone, or busy: whoever waits for a writer sees to it that there is one.
-        watch = Watch(self.address, self.control, self.refusals) if not self.control.done else None
-        while any(os.path.lexists(path) for path in paths) and not self.control.done:
-            if deadline.left_s() <= 0:
-                return False
+        watch = self._watch_for_now()
+        try:
+            while any(os.path.lexists(path) for path in paths) and not self.control.done:
+                if deadline.left_s() <= 0:
+                    return False
+                if watch is not None:
+                    watch.look()
+                    if watch.in_process:  # no writer can be started, and the owner's finish() may wait for our end
+                        return False
+                time.sleep(_LONGEST_POLL_S)
+        finally:
             if watch is not None:
-                watch.look()
-            time.sleep(_LONGEST_POLL_S)
-        if watch is not None:
-            watch.close()
+                watch.close()
         return True
+
+    def discard(self) -> None:
+        """Be no producer any more, and no owner: nothing was logged by this session."""
+        self.queue.close()
+        self.queue.release()
+        self._release_locks()
+
+    def _watch_for_now(self) -> Watch | None:
+        """The owner may be gone, or busy: whoever waits for a writer sees to it that there is one."""
+        try:
+            return Watch(self.address, self.control, self.refusals)
+        except OSError:  # the run has just ended, the spool has lost its name, or there is no descriptor left
+            return None
 
     def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:
         poll_s = _FIRST_POLL_S
@@ -172,11 +188,14 @@ class Session:
                 "digest", f"finish() could not store: {error}. The records stay in {self.address.spool}."
             )
 
-    def _release(self) -> None:
+    def _release_locks(self) -> None:
         if self._owner_lock is not None:
             self._owner_lock.release()
         if self._watch is not None:
             self._watch.close()
+
+    def _release(self) -> None:
+        self._release_locks()
         if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
             spool.dissolve(self.address)
 

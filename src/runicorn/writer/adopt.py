@@ -48,6 +48,7 @@ def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address
 
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
+    spool.sweep(settings)
     found = []
     for path in spool.find(settings):
         try:
@@ -57,8 +58,8 @@ def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
                 _remove_half_made(path)
                 continue
             address = spool.read_address(path)
-            if address.ranked and _has_living_producer(path):
-                continue  # its owner may be yet to come
+            if is_live(address):
+                continue  # by a producer: its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
             continue
         if storage is None or address.storage == storage:
@@ -114,8 +115,28 @@ def last_step_of(files: RunDir) -> int:
         os.close(fd)
 
 
+def is_stillborn(address: spool.Address) -> bool:
+    """Whether a spool was made for a run that then used another one: nobody has ever known of it, or written to it."""
+    if not os.path.exists(os.path.join(address.run_dir, rundir.STATUS)):
+        return False  # its run was being made as well
+    named = rendezvous.read(os.path.join(address.run_dir, rundir.spool_pointer(address.host)))
+    if named == address.spool:
+        return False
+    with open(os.path.join(address.spool, spool.PLAN), "rb") as plan:
+        planned = any(block.strip(b"\0") for block in iter(lambda: plan.read(1 << 16), b""))
+    return not planned and not any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(address.spool))
+
+
+def is_live(address: spool.Address) -> bool:
+    """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
+    if locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
+        return True
+    return address.ranked and _has_living_producer(address.spool)
+
+
 def _has_living_producer(path: str) -> bool:
-    names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX)]
+    others = {spool.OWNER_LOCK, spool.WRITER_LOCK}
+    names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX) and name not in others]
     return any(locks.is_held(os.path.join(path, name)) for name in names)
 
 

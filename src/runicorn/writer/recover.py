@@ -28,8 +28,8 @@ class Recovered(NamedTuple):
     def text(self) -> str:
         """One line for a person."""
         if not self.stored:
-            why = "another process is at it, or storing fails"
-            return f"{self.run_id}: not stored, {why}; the records stay in {self.spool}"
+            why = self.status or "another process is at it, or storing fails"
+            return f"{self.run_id}: not stored: {why}. The records stay in {self.spool}"
         return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}; its status is {self.status}"
 
 
@@ -39,11 +39,18 @@ def recover(settings: Settings, storage: str | None) -> list[Recovered]:
 
 
 def _recover(address: Address) -> Recovered:
+    try:
+        return _store(address)
+    except OSError as error:  # the others wait for their turn
+        return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=str(error))
+
+
+def _store(address: Address) -> Recovered:
     before = _lines(address)
     serve(address.spool, handle_signals=False)
     stored = not os.path.isdir(address.spool)  # by us, or by another writer while we looked
     status = ""
-    if stored:
+    if stored and os.path.isdir(address.run_dir):
         files = RunDir(address.run_dir)
         status = str(files.read(rundir.STATUS).get("status"))
         files.close()
@@ -53,6 +60,8 @@ def _recover(address: Address) -> Recovered:
 def _lines(address: Address) -> int:
     """Lines in the run's events files."""
     total = 0
+    if not os.path.isdir(address.run_dir):
+        return 0
     for name in os.listdir(address.run_dir):
         if name.startswith("events.") and name.endswith(".jsonl"):
             with open(os.path.join(address.run_dir, name), "rb") as file:

@@ -12,23 +12,30 @@
         <producer>.spare                its next one, prepared by the writer where it fills them fast
         sigterm                         where SIGTERM leaves its mark
         writer.log                      what the writer prints; empty
+    <shm>/runicorn.<uid>.<16 hex>.opening   locked while a process opens a spool for an existing run
     <temp>/runicorn-<uid>-<16 hex>-overflow/
         <producer>-<n>.seg              segments beyond the budget, or after the spool has gone by name
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import sys
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runicorn import rundir
-from runicorn.locks import Lock
+from runicorn.locks import Lock, held_here
 from runicorn.settings import GIB, KIB, MIB, Settings
 from runicorn.writer.control import ControlPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ADDRESS = "address.json"
 CONTROL = "control"
@@ -45,6 +52,8 @@ PRIMARY, OVERFLOW = 0, 1
 
 PLAN_BYTES = 128 * KIB
 _REMOVE_TRIES = 3
+_OPENING_SUFFIX = ".opening"
+_ALONE_WITHIN_S, _POLL_S = 30.0, 0.002
 
 _LEAST_BUDGET_BYTES = MIB
 """Shared memory that offers less than this is not worth starting in: a container's default is 64 MiB."""
@@ -239,6 +248,66 @@ def find(settings: Settings) -> list[str]:
             os.path.join(base, name) for name in names if name.startswith(prefix) and not name.endswith("-overflow")
         ]
     return sorted(set(found))
+
+
+@contextmanager
+def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
+    """Only one process, and one thread, of this host at a time makes the spool of a run, or replaces it by another.
+
+    Raises:
+        TimeoutError: another one has been at it for half a minute.
+    """
+    name = hashlib.sha256(os.fsencode(os.path.realpath(run_dir))).hexdigest()[:16]
+    path = os.path.join(shm_dir(settings) or temp_dir(), f"{_opening_prefix()}{name}{_OPENING_SUFFIX}")
+    deadline = time.monotonic() + _ALONE_WITHIN_S
+    lock = _take_named(path)
+    while lock is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"init(): another process has been opening the run in {run_dir} for {_ALONE_WITHIN_S:.0f} s. Nothing "
+                f"was changed. Look who holds {path}, and call init() again."
+            )
+        time.sleep(_POLL_S)
+        lock = _take_named(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(path)
+        lock.release()
+
+
+def sweep(settings: Settings) -> None:
+    """Remove what processes that were killed in ``alone_with`` have left."""
+    base = shm_dir(settings) or temp_dir()
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(_opening_prefix()) and name.endswith(_OPENING_SUFFIX):
+            path = os.path.join(base, name)
+            lock = _take_named(path)
+            if lock is not None:
+                with suppress(OSError):
+                    os.unlink(path)
+                lock.release()
+
+
+def _take_named(path: str) -> Lock | None:
+    """Take a lock whose file others unlink while they hold it: it counts only while the file has its name."""
+    try:
+        lock = Lock.take(path)
+    except RuntimeError:  # another thread of this process
+        return None
+    if lock is not None and held_here(path) is not lock:
+        lock.release()
+        return None
+    return lock
+
+
+def _opening_prefix() -> str:
+    return f"runicorn.{_uid()}."
 
 
 def dissolve(address: Address) -> None:

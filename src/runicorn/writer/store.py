@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -148,11 +149,12 @@ class Store:
         if fd is None:
             return memoryview(blob)
         try:
-            there = set(scan.lines_of(fd, os.fstat(fd).st_size, size_before))
+            there = Counter(scan.lines_of(fd, os.fstat(fd).st_size, size_before))
         finally:
             os.close(fd)
         self.insist(lambda: self._run_dir.end_torn_line(name))
-        return memoryview(b"".join(line + b"\n" for line in blob.split(b"\n")[:-1] if bytes(line) not in there))
+        rest = Counter(bytes(blob).split(b"\n")[:-1]) - there
+        return memoryview(b"".join(line + b"\n" for line in rest.elements()))
 
     def _build(self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally

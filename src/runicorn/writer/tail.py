@@ -124,6 +124,10 @@ class Producer:
 class Tail:
     """All segments of a spool.
 
+    Attributes:
+        left_out: how many segments are there that could not be opened at the last look, for want of descriptors.
+        torn_bytes: how many torn frames have been found.
+
     It holds them open and reads by descriptor: the spool may go by name at any time (systemd's RemoveIPC,
     a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
     """
@@ -135,6 +139,7 @@ class Tail:
         self._producers: dict[str, Producer] = {}
         self._dropped: set[tuple[int, str]] = set()
         self._highest_fd = _descriptors() - _KEPT_FREE
+        self.left_out = 0
         self.torn_bytes = 0
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
@@ -158,39 +163,54 @@ class Tail:
                 gone_bytes += item.stop - item.start
                 continue
             followed.reader.position = item.start
-            if followed.ready and item.stop > item.start:
-                payloads = followed.reader.read_range(item.start, item.stop)
+            if followed.ready:
+                payloads = followed.reader.read_range(item.start, item.stop) if item.stop > item.start else []
                 assert followed.hello is not None
                 pieces.append(Piece(followed.hello, payloads))
+                followed.announced = True
             followed.start = item.start
             followed.reader.position = max(item.stop, followed.reader.position)
             followed.finished = item.finished
         return pieces, gone_bytes
 
     def scan(self) -> None:
-        """Take up segments that have appeared."""
+        """Take up segments that have appeared, as far as there are descriptors for them."""
+        found = []
         for place, directory in enumerate(self._places):
             try:
                 names = os.listdir(directory)
             except OSError:
                 continue
-            for name in names:
-                if name.endswith(spool.SEGMENT_SUFFIX) and (place, name) not in self._dropped:
-                    self._take_up(place, name)
+            found += [
+                (name.rpartition("-")[2], place, name)
+                for name in names
+                if name.endswith(spool.SEGMENT_SUFFIX) and (place, name) not in self._dropped
+            ]
+        self.left_out = 0
+        short = set()
+        # By number: a producer's later segment is never read before an earlier one.
+        for _, place, name in sorted(found):
+            producer_name = name.rpartition("-")[0]
+            if producer_name in short or not self._take_up(place, name):
+                short.add(producer_name)
+                self.left_out += 1
 
-    def _take_up(self, place: int, name: str) -> None:
+    def _take_up(self, place: int, name: str) -> bool:
+        """Follow a segment; False where there is no descriptor for it now."""
         producer_name = name.rpartition("-")[0]
         producer = self._producers.get(producer_name)
         if producer is not None and name in producer.segments:
-            return
+            return True
         flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         try:
             fd = os.open(os.path.join(self._places[place], name), flags)
-        except OSError:  # gone, or out of descriptors: the next scan looks again
-            return
+        except FileNotFoundError:  # taken away by name since we looked
+            return True
+        except OSError:
+            return False
         if fd > self._highest_fd:  # storing what we hold needs some, and makes room for the rest
             os.close(fd)
-            return
+            return False
         if producer is None:
             producer = self._producers[producer_name] = Producer(producer_name, self._places)
         with suppress(OSError):
@@ -198,6 +218,7 @@ class Tail:
         producer.segments[name] = Followed(place, name, fd)
         # By number: a producer's records are in the order of its segments.
         producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
+        return True
 
     def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
         """Read what is new, about ``limit_bytes`` of it; ``probe`` asks at once who is dead."""
@@ -329,6 +350,14 @@ class Tail:
                 for at in self._places:
                     for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
                         _unlink(os.path.join(at, producer.name + suffix))
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for producer in self._producers.values():
+            producer.close()
+            for each in producer.segments.values():
+                each.reader.close()
+        self._producers.clear()
 
     def _check_gone(self, item: SegmentRange) -> None:
         """Make sure that a segment of the plan that we do not follow is not there.

@@ -7,10 +7,10 @@ import signal
 import time
 from typing import Any
 
-from runicorn import rundir, statuses
-from runicorn.locks import Lock, Probe
+from runicorn import paths, rundir, statuses
+from runicorn.locks import Lock, Probe, held_here
 from runicorn.rundir import RunDir
-from runicorn.writer import crashpoints, ending, faults, spool
+from runicorn.writer import adopt, crashpoints, ending, faults, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
@@ -42,12 +42,13 @@ class Writer:
         self._owner_gone = False
         self._found_owner_gone = not self._owner.is_held()
         self._tail = Tail(address, self._control)
+        self._plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
         self._run_dir = self._open_run_dir()
         self._store = Store(
             address.run_id,
             self._run_dir,
             rundir.Names.of(address.host, main=address.main),
-            PlanFile(os.path.join(address.spool, spool.PLAN)),
+            self._plan_file,
             self._tail,
             self._control,
             retry_max_s=self._settings.retry_max_s,
@@ -99,6 +100,8 @@ class Writer:
 
     def _end(self) -> End | None:
         """How the run has ended; None while it goes on."""
+        if self._tail.left_out:  # what is not read yet may be anybody's, also after an end
+            return None
         end = self._store.tally.end
         if end is not None and not end.lingering:
             return end
@@ -148,10 +151,18 @@ class Writer:
         # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
         time.sleep(CLOSING_PAUSE_S)
         crash_point("closing")
+        short_since: float | None = None
         while True:
             pieces = self._tail.collect(self._settings.batch_bytes, probe=True)
-            if not pieces:
+            if pieces:
+                short_since = None
+            elif not self._tail.left_out:
                 break
+            else:  # out of descriptors: those of what is stored are given back by the next batch, an empty one too
+                short_since = short_since or time.monotonic()
+                if not self._is_waited_for(time.monotonic() - short_since):
+                    raise GaveUpError(f"{self._tail.left_out} segments cannot be opened: no descriptor is left")
+                time.sleep(CLOSING_PAUSE_S)
             self._store.store(pieces)
             self._control.beat()
         self._store.write_summary()
@@ -247,13 +258,27 @@ class Writer:
 
     def _open_run_dir(self) -> RunDir:
         kind = FaultyRunDir if os.environ.get(faults.VARIABLE) else RunDir
+        path, since = self._address.run_dir, time.monotonic()
         while True:
             try:
-                return kind(self._address.run_dir)
+                if not os.path.isdir(path):
+                    # Moved in the viewer, or removed while nobody held it open: then what the spool has is kept there.
+                    path = paths.find_run(self._address.storage, self._address.run_id) or path
+                    os.makedirs(os.path.join(path, rundir.MEDIA), exist_ok=True)
+                return kind(path)
             except OSError as error:
-                self._control.put_message(f"{error.strerror or error} ({self._address.run_dir})")
+                self._control.put_message(f"{error.strerror or error} ({path})")
                 self._control.beat()
+                if not self._is_waited_for(time.monotonic() - since):
+                    raise GaveUpError(f"{path} cannot be opened: {error}") from error
                 time.sleep(self._settings.retry_max_s)
+
+    def close(self) -> None:
+        """Give all descriptors back: in a training process others are wanted."""
+        self._tail.close()
+        self._run_dir.close()
+        self._plan_file.close()
+        self._owner.close()
 
 
 def serve(spool_path: str, *, handle_signals: bool) -> bool:
@@ -273,8 +298,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     writer = None
     try:
         address = spool.read_address(spool_path)
-        if ControlPage.open(os.path.join(spool_path, spool.CONTROL)).done:
-            spool.dissolve(address)  # the one before us was killed while it removed it
+        if ControlPage.open(os.path.join(spool_path, spool.CONTROL)).done or adopt.is_stillborn(address):
+            spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
             return True
         writer = Writer(address)
         if handle_signals:
@@ -290,6 +315,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     except GaveUpError as error:
         print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log
     finally:
+        if writer is not None:
+            writer.close()
         lock.release()
     if writer is not None and handle_signals:  # a training process has better things to do
         writer.settle()
@@ -300,6 +327,8 @@ def take_writer_lock(spool_path: str) -> Lock | None:
     """Take the lock; somebody who merely probes it holds it for some microseconds, so try for half a second."""
     path = os.path.join(spool_path, spool.WRITER_LOCK)
     for _ in range(_LOCK_TRIES):
+        if held_here(path) is not None:  # another thread of this program is storing it
+            return None
         try:
             # It came with the spool, and is not made again in one that is being removed.
             lock = Lock.take(path, create=False)
