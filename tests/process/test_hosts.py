@@ -437,6 +437,36 @@ def test_a_pickled_run_on_another_host(hosts):
     assert "exit_reason" not in status(run_dir)
 
 
+def test_a_run_that_is_unpickled_again_and_again(hosts):
+    """A worker on another host that unpickles the run for each task is one producer there, with one descriptor more."""
+    alpha, beta = hosts
+    alpha.start(SEND, {"owner": {}})
+    alpha.wait_for("sent")
+    beta.start(
+        """
+        import pickle
+
+        sent = Path(os.environ["PICKLE"]).read_bytes()
+        first = pickle.loads(sent)["run"]
+        first.log(i=1)
+        opened(first)
+        before = os.listdir("/proc/self/fd")
+        for i in range(2, 51):
+            run = pickle.loads(sent)["run"]
+            assert run is first
+            run.log(i=i)
+        assert os.listdir("/proc/self/fd") == before
+        """,
+        {"w": {"PICKLE": alpha.gates / "pickle"}},
+    )
+    beta.end_well()
+    alpha.tell("go-on")
+    alpha.end_well()
+    beta.wait_empty()
+    run_dir, _ = alpha.run_of("owner")
+    assert [line["data"]["i"] for line in events(run_dir, "events.beta.jsonl")] == list(range(1, 51))
+
+
 def test_a_pickled_run_meets_ranks_that_were_started_anew(hosts):
     """A run of a restarted job that is unpickled on another host joins the ranks there, and closes nothing."""
     alpha, beta = hosts

@@ -375,6 +375,20 @@ def test_independent_trials_do_not_merge(tmp_path, launcher, size):
         assert status(run_dir)["status"] == "finished"
 
 
+def batch(_rank, size):
+    """What a batch script has that starts programs itself, one after the other, and has exported an address."""
+    variables = srun(0, size, MASTER_ADDR="node1", MASTER_PORT=29500)
+    return {name: text for name, text in variables.items() if name not in {"SLURM_STEP_ID", "SLURM_STEPID"}}
+
+
+def test_programs_of_a_batch_script_do_not_merge(tmp_path):
+    """A batch script's own programs are no tasks of a step: each has a run of its own, though all look like rank 0."""
+    with Job(tmp_path) as job:
+        job.start("with rn.init() as run:\n    log(run, 10)\n", environments(batch, 3))
+        job.end_well()
+    assert len(runs_in(job.storage)) == 3
+
+
 def test_a_job_of_one(tmp_path):
     """A world of one rank is a run like any other."""
     with Job(tmp_path) as job:
@@ -894,6 +908,75 @@ def test_a_child_of_a_rank_logs_as_that_rank(tmp_path, method):
         assert line["data"]["child"] == child
         assert line["rank"] == rank
         assert line["producer"].endswith(f"-{child}")
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_of_a_rank_that_imports_an_unguarded_script(tmp_path, method):
+    """An init() at the top of a rank's script is the rank's run in its workers too, and opens no other one."""
+    with Job(tmp_path) as job:
+        job.start(
+            f"""
+            import multiprocessing
+
+            run = rn.init()
+
+            def work(number):
+                run.log(child=os.getpid())
+
+            if __name__ == "__main__":
+                log(run, {RECORDS})
+                worker = multiprocessing.get_context("{method}").Process(target=work, args=(1,))
+                worker.start()
+                worker.join()
+                tell("child-" + name, str(worker.pid))
+                if name == "0":
+                    wait_for("child-1")
+                run.finish()
+            """,
+            environments(torchrun, 2),
+        )
+        job.end_well()
+    (run_dir,) = runs_in(job.storage)
+    for rank in range(2):
+        lines = events(run_dir, file_of(rank))
+        assert [line["data"]["i"] for line in lines if "i" in line["data"]] == list(range(1, RECORDS + 1))
+        (child,) = (line for line in lines if "child" in line["data"])
+        assert child["producer"].endswith(f"-{child['data']['child']}")
+        assert child["rank"] == rank
+    assert status(run_dir)["status"] == "finished"
+
+
+def test_a_run_of_ranks_is_joined_by_its_id(tmp_path):
+    """While ranks log and rank 0 is yet to come, init(run_id=...) joins them, and ends nothing."""
+    with Job(tmp_path) as job:
+        ranks = environments(torchrun, 3)
+        owner = {0: ranks.pop(0)}
+        body = f"""
+        run = rn.init()
+        opened(run)
+        log(run, {RECORDS})
+        tell("logged-" + name)
+        wait_for("go-on")
+        log(run, {RECORDS}, {RECORDS} + 1)
+        run.finish()
+        tell("finished-" + name)
+        """
+        job.start(body, ranks)
+        job.wait_for("logged-1", "logged-2")
+        run_dir, spool = job.run_of(1)
+        guest = f"run = rn.init(run_id={run_dir.name!r})\nopened(run)\nrun.log(guest=1)\nrun.finish()\n"
+        job.start(guest, {"guest": {}})
+        job.wait_gone("guest")
+        assert job.run_of("guest") == (run_dir, spool)
+        job.tell("go-on")
+        job.wait_for("finished-1", "finished-2")
+        job.start(f"with rn.init() as run:\n    log(run, {RECORDS})\n", owner)
+        job.end_well()
+    assert runs_in(job.storage) == [run_dir]
+    for rank in (1, 2):
+        assert counted(run_dir, rank) == list(range(1, 2 * RECORDS + 1))
+    assert sum("guest" in line["data"] for line in events(run_dir)) == 1
+    assert status(run_dir)["status"] == "finished"
 
 
 # --- what ranks say beside metrics ------------------------------------------------------------------------------------

@@ -1,14 +1,19 @@
 """Spools whose processes are all gone: who stores what is left in them, and that it is done once."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 from zoo import Trainer, assert_exactly_once, assert_valid, recover, status, wait_stored, wait_until
 
 import runicorn as rn
+from runicorn.settings import Settings
+from runicorn.writer import spool
 
 LOG_AND_WAIT = """
 run = rn.init()
@@ -90,3 +95,62 @@ def test_adopters_at_once(tmp_path, orphan):
     assert [adopter.returncode for adopter in adopters] == [0] * 8, told
     wait_stored(orphan)
     assert_recovered(orphan)
+
+
+@pytest.mark.parametrize("by", ["recover", "init"])
+def test_the_run_directory_is_gone(tmp_path, orphan, by):
+    """What is in the spool of a run whose directory somebody has removed is stored where it was."""
+    shutil.rmtree(orphan.run_dir)
+    if by == "recover":
+        assert "2,000 records" in recover(tmp_path)
+    else:
+        rn.init(storage=str(tmp_path / "storage"), path="another").finish()
+    wait_stored(orphan)
+    assert_recovered(orphan)
+
+
+def test_the_run_directory_was_moved(tmp_path, orphan):
+    """A run that was moved in the viewer after its processes were killed gets what is in its spool there."""
+    place = tmp_path / "storage" / "runs" / "moved" / orphan.run_dir.name
+    place.parent.mkdir()
+    orphan.run_dir.rename(place)
+    recover(tmp_path)
+    orphan.run_dir = place
+    assert not orphan.spool.exists()
+    assert_recovered(orphan)
+
+
+def test_recover_gives_its_descriptors_back(tmp_path, orphan):
+    """A process that stores many spools, one after the other, holds no descriptor of those that are done."""
+    recover(tmp_path)  # whatever is opened once
+    before = psutil.Process().num_fds()
+    for _ in range(3):
+        trainer = Trainer(tmp_path, "run = rn.init()\nopened(run)\nrun.log({'i': 1})\nreturned(1)\nos.abort()\n")
+        trainer.end()
+        wait_until(lambda trainer=trainer: recover(tmp_path) and not trainer.spool.exists())
+    assert psutil.Process().num_fds() <= before
+    assert_recovered(orphan)
+
+
+def test_a_spool_that_nobody_knew_of(tmp_path):
+    """A spool whose maker was killed before it said so is removed, and the live run that it was made for goes on."""
+    with rn.init(storage=str(tmp_path / "storage")) as run:
+        address = run._session.address
+        stray, lock = spool.create(
+            run_id=run.id,
+            run_dir=str(run.run_dir),
+            storage=str(tmp_path / "storage"),
+            path=run.path,
+            host=address.host,
+            opened_at=time.time(),
+            settings=Settings.from_environment(),
+            ranked=True,
+        )
+        lock.release()
+        run.log(i=1)
+        recover(tmp_path)
+        assert not os.path.exists(stray.spool)
+        assert status(run.run_dir)["status"] == "running"
+        run.log(i=2)
+    assert status(run.run_dir)["status"] == "finished"
+    assert status(run.run_dir)["last_step"] == 2

@@ -442,3 +442,31 @@ def test_processes_that_resume_at_once(tmp_path):
         numbers = [event["data"]["number"] for event in stored if "number" in event["data"]]
         assert sorted(numbers) == list(range(processes))
         assert len(stored) == processes + 1
+
+
+def test_init_during_the_owners_finish(tmp_path):
+    """Opened by its id while its owner waits in finish(), a run is resumed as soon as that has ended it."""
+    body = """
+    run = rn.init(run_id="phoenix")
+    opened(run)
+    sys.stdin.readline()
+    log_flat_out(run, 1000)
+    run.finish()
+    """
+    first = Trainer(tmp_path, body)
+    writer = writer_of(first)
+    control = control_of(first)
+    os.kill(writer, signal.SIGSTOP)
+    first.go_on()
+    wait_until(lambda: control.closed[0] == 1, what="the owner is in finish()")
+    again = "run = rn.init(run_id='phoenix')\nopened(run)\nprint(run.global_step)\nrun.log({'i': 1001})\nrun.finish()\n"
+    second = Trainer(tmp_path, again, expect_line=False)
+    wait_until(lambda: str(first.spool / "control") in Path(f"/proc/{second.process.pid}/maps").read_text())
+    os.kill(writer, signal.SIGCONT)
+    first.end()
+    out, errors = second.end()
+    assert (first.process.returncode, second.process.returncode, errors) == (0, 0, "")
+    assert out.split()[-1] == "1000"
+    assert counted(first.run_dir) == list(range(1, 1002))
+    assert len(meta_of(first)["resumed"]) == 1
+    assert status(first.run_dir)["status"] == "finished"

@@ -19,6 +19,8 @@ from zoo import (
     wait_until,
 )
 
+from runicorn.writer.control import ControlPage
+
 LINES = 3000
 WAIT_THEN_LOG = f"run = rn.init()\nopened(run)\nsys.stdin.readline()\nlog_flat_out(run, {LINES})\n"
 TWO_HALVES = f"""
@@ -542,3 +544,62 @@ def test_a_segment_of_a_half_stored_batch_is_removed(tmp_path, moment, left):
     assert [event["data"]["child"] for event in events(trainer.run_dir) if "producer" in event] == list(range(left))
     assert status(trainer.run_dir)["damaged_bytes"] > 0
     assert_valid(trainer.run_dir)
+
+
+def test_more_segments_than_the_writer_may_have_descriptors(tmp_path):
+    """A backlog of more segments than the writer may open is stored whole and in order, a part of it at a time."""
+    body = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    run = rn.init()
+    opened(run)
+    sys.stdin.readline()
+    log_flat_out(run, 15_000)
+    print("logged", flush=True)
+    run.finish()
+    """
+    small = {"RUNICORN_SEGMENT_BYTES": "4096", "RUNICORN_SEGMENT_MAX_BYTES": "4096"}
+    trainer = Trainer(tmp_path, body, **small)
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    assert len(list(trainer.spool.glob("*.seg"))) > 100
+    writer.resume()
+    _, errors = trainer.end()
+    assert (trainer.process.returncode, errors) == (0, "")
+    assert_exactly_once(trainer)
+    assert set(status(trainer.run_dir)) == {"status", "started_at", "ended_at", "last_step"}
+
+
+def test_a_joined_process_finishes_when_the_spool_has_lost_its_name(tmp_path):
+    """finish() of a child whose run's spool somebody has removed by name raises nothing, and its records are stored."""
+    body = """
+    import shutil
+    run = rn.init()
+    opened(run)
+    sys.stdin.readline()
+    child = os.fork()
+    if child == 0:
+        run.log({"child": 1})
+        shutil.rmtree(run._session.address.spool)
+        run.finish()
+        os._exit(7)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    log_flat_out(run, 100)
+    run.finish()
+    """
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", RUNICORN_FINISH_TIMEOUT_S="5")
+    control = ControlPage.open(str(trainer.spool / "control"))
+    wait_until(lambda: control.heartbeat > 0)
+    trainer.go_on()
+    assert trainer.read_line() == "7"
+    trainer.end()
+    assert trainer.process.returncode == 0
+    assert_exactly_once_beside(trainer, 1)
+
+
+def assert_exactly_once_beside(trainer, others):
+    """The script's own records are there once and in order, beside so many that others may have pushed in time."""
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert len(events(trainer.run_dir)) - trainer.returned in {0, others}

@@ -9,7 +9,7 @@ import venv
 from pathlib import Path
 
 import psutil
-from zoo import Trainer, assert_exactly_once, counted, status, wait_until, writer_pids
+from zoo import Trainer, assert_exactly_once, counted, events, status, wait_until, writer_pids
 
 LOG = "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
 TRAIN = "import runicorn as rn\nrun = rn.init()\nrun.log({'i': 1})\nrun.finish()\nprint(run.run_dir)\n"
@@ -187,6 +187,40 @@ def test_frozen_program(tmp_path):
     assert status(trainer.run_dir)["status"] == "finished"
     assert errors.count("No writer process could be started") == 1
     assert not trainer.spool.exists()
+
+
+def test_frozen_program_with_a_child_and_threads(tmp_path):
+    """There a child's finish() does not wait for a writer that cannot come, and two threads may finish at once."""
+    body = "sys.frozen = True\n" + LOG + """
+import threading
+child = os.fork()
+if child == 0:
+    run.log({"child": 1})
+    run.finish()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+barrier, raised = threading.Barrier(2), []
+
+
+def finish():
+    barrier.wait()
+    try:
+        run.finish()
+    except BaseException as error:
+        raised.append(error)
+
+
+threads = [threading.Thread(target=finish) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(raised, flush=True)
+"""
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore")
+    out, errors = trainer.end()
+    assert trainer.process.returncode == 0, errors
+    assert out.strip() == "[]"
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert [event["data"]["child"] for event in events(trainer.run_dir) if "producer" in event] == [1]
 
 
 def test_frozen_program_without_finish(tmp_path):

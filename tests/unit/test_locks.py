@@ -365,3 +365,33 @@ def test_probing_leaves_no_descriptor(start):
         "say(len(os.listdir('/proc/self/fd')) - before)\n"
     )
     assert process.read() == "0"
+
+
+def test_taking_while_another_thread_looks(path):
+    """A lock that is taken while other threads ask for it is held, for every other process as well."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    ended = threading.Event()
+    Lock.take(path).release()
+
+    def look():
+        while not ended.is_set():
+            is_held(path)
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        found = []
+        for number in range(300):
+            lock = Lock.take(path)
+            assert lock is not None
+            if number % 10 == 0:
+                found.append(_found_by_another_process(path))
+            lock.release()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(before)
+    assert found == [True] * 30

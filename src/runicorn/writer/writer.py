@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from runicorn import paths, rundir, statuses
-from runicorn.locks import Lock, Probe, held_here
+from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
 from runicorn.writer import adopt, crashpoints, ending, faults, spool
 from runicorn.writer.control import ControlPage
@@ -327,12 +327,10 @@ def take_writer_lock(spool_path: str) -> Lock | None:
     """Take the lock; somebody who merely probes it holds it for some microseconds, so try for half a second."""
     path = os.path.join(spool_path, spool.WRITER_LOCK)
     for _ in range(_LOCK_TRIES):
-        if held_here(path) is not None:  # another thread of this program is storing it
-            return None
         try:
             # It came with the spool, and is not made again in one that is being removed.
             lock = Lock.take(path, create=False)
-        except FileNotFoundError:
+        except (FileNotFoundError, RuntimeError):  # removed; or another thread of this program is storing it
             return None
         if lock is not None:
             return lock
