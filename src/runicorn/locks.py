@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 if sys.platform == "win32":
     import msvcrt
@@ -51,6 +52,8 @@ else:
         fcntl.lockf(fd, fcntl.LOCK_UN)
 
 
+_LOOK_S, _LOOKS_WAITED_OUT = 0.0002, 1000
+
 _OPEN_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 _held: dict[tuple[int, int], tuple[int, Lock]] = {}
@@ -65,13 +68,14 @@ class Lock:
         self._key = key
 
     @classmethod
-    def take(cls, path: str, *, again: bool = False, create: bool = True) -> Lock | None:
+    def take(cls, path: str, *, again: bool = False, create: bool = True, ours: bool = False) -> Lock | None:
         """Lock a file; None where another process holds it.
 
         Args:
             path: the lock file.
             again: return the lock that this process has on it, where it has one.
             create: make the file where it is missing.
+            ours: nobody but this process ever takes it. Others look at it, for microseconds, and that is waited out.
 
         Raises:
             FileNotFoundError: it is missing, and ``create`` is false.
@@ -90,8 +94,10 @@ class Lock:
                 raise RuntimeError(f"this process holds the lock {path} already")
             lock = cls(fd, key)
             _held[key] = (os.getpid(), lock)
-            if _try_lock(fd):
-                return lock
+            for _ in range(_LOOKS_WAITED_OUT if ours else 1):
+                if _try_lock(fd):
+                    return lock
+                time.sleep(_LOOK_S if ours else 0)
             del _held[key]
             os.close(fd)
             return None

@@ -395,3 +395,19 @@ def test_taking_while_another_thread_looks(path):
             thread.join()
         sys.setswitchinterval(before)
     assert found == [True] * 30
+
+
+def test_a_look_does_not_keep_the_holder_from_its_lock(path):
+    """A process takes the lock that is its own while three others ask for it without a pause, each time."""
+    code = "import sys\nfrom runicorn.locks import is_held\nwhile True: is_held(sys.argv[1])"
+    Lock.take(path).release()
+    lookers = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
+    try:
+        for _ in range(2000):
+            lock = Lock.take(path, ours=True)
+            assert lock is not None
+            lock.release()
+    finally:
+        for looker in lookers:
+            looker.kill()
+            looker.wait()

@@ -12,6 +12,7 @@ Locks: ``_rotation`` is held while a segment is sealed and the next one is opene
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -316,7 +317,9 @@ class Queue:
                     # Before the first segment is there to be seen: whoever sees it can ask whether we live.
                     path = os.path.join(directory, self._producer + spool.LOCK_SUFFIX)
                     # Again: a signal handler may have come this far while we did.
-                    self._lock = Lock.take(path, again=True)
+                    self._lock = Lock.take(path, again=True, ours=True)
+                    if self._lock is None:
+                        raise BlockingIOError(errno.EAGAIN, "its lock is held by somebody", path)
                 name = f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}"
                 segment = Segment.create(os.path.join(directory, name), size_bytes, hello)
             except OSError as error:

@@ -160,7 +160,7 @@ def _fill(address: Address) -> Lock:
     lock = None
     try:
         # First: a spool with an address and without a held owner lock is an orphan that others may adopt.
-        lock = Lock.take(os.path.join(address.spool, OWNER_LOCK))
+        lock = Lock.take(os.path.join(address.spool, OWNER_LOCK), ours=True)
         if lock is None:
             raise OSError(f"{address.spool}/{OWNER_LOCK}: the new lock is held by somebody")  # noqa: TRY301 - cleaned up below
         _write(os.path.join(address.spool, PLAN), bytes(PLAN_BYTES))
