@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn import locks, rendezvous, rundir
@@ -142,7 +143,8 @@ def _has_living_producer(path: str) -> bool:
 
 def _store(address: spool.Address) -> None:
     if launch.can_launch():
-        launch.launch(address.spool)
+        with suppress(FileNotFoundError):  # stored and removed by another writer meanwhile: there is no log to write to
+            launch.launch(address.spool)
         return
     from runicorn.writer.writer import serve
 
