@@ -1,5 +1,6 @@
 """Spools whose processes are all gone: who stores what is left in them, and that it is done once."""
 
+import gc
 import os
 import shutil
 import signal
@@ -124,10 +125,14 @@ def test_recover_gives_its_descriptors_back(tmp_path, orphan):
     """A process that stores many spools, one after the other, holds no descriptor of those that are done."""
     recover(tmp_path)  # whatever is opened once
     before = psutil.Process().num_fds()
-    for _ in range(3):
-        trainer = Trainer(tmp_path, "run = rn.init()\nopened(run)\nrun.log({'i': 1})\nreturned(1)\nos.abort()\n")
-        trainer.end()
-        wait_until(lambda trainer=trainer: recover(tmp_path) and not trainer.spool.exists())
+    gc.disable()  # nothing is left to the collector
+    try:
+        for _ in range(3):
+            trainer = Trainer(tmp_path, "run = rn.init()\nopened(run)\nrun.log({'i': 1})\nreturned(1)\nos.abort()\n")
+            trainer.end()
+            wait_until(lambda trainer=trainer: recover(tmp_path) and not trainer.spool.exists())
+    finally:
+        gc.enable()
     assert psutil.Process().num_fds() <= before
     assert_recovered(orphan)
 

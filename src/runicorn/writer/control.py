@@ -51,6 +51,7 @@ class ControlPage:
     """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
 
     def __init__(self, mapped: mmap.mmap) -> None:
+        self._map = mapped
         self._view = memoryview(mapped)
         self.closed = self._view[_CLOSED_AT : _CLOSED_AT + 1]
 
@@ -94,6 +95,12 @@ class ControlPage:
                 raise OSError(28, "No space left on device", path)
         finally:
             os.close(fd)
+
+    def close(self) -> None:
+        """Unmap the page, which holds a descriptor."""
+        self.closed.release()
+        self._view.release()
+        self._map.close()
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""

@@ -279,6 +279,7 @@ class Writer:
         self._run_dir.close()
         self._plan_file.close()
         self._owner.close()
+        self._control.close()
 
 
 def serve(spool_path: str, *, handle_signals: bool) -> bool:
