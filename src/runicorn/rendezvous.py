@@ -6,7 +6,6 @@ which run it is. Who makes the run's directory is then decided by ``mkdir``, so 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from typing import TYPE_CHECKING
@@ -61,6 +60,8 @@ def known_run_id(storage: str, path: str, job: str, nth: int) -> str | None:
 
 
 def _meeting_point(storage: str, path: str, job: str, nth: int) -> str:
+    import hashlib  # 2 ms, which a run of one process need not pay
+
     digest = hashlib.sha256(f"{job}\n{path}\n{nth}".encode()).hexdigest()[:32]
     return os.path.join(storage, FOLDER, digest)
 

@@ -19,7 +19,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
@@ -257,6 +256,8 @@ def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
     Raises:
         TimeoutError: another one has been at it for half a minute.
     """
+    import hashlib  # as in rendezvous
+
     name = hashlib.sha256(os.fsencode(os.path.realpath(run_dir))).hexdigest()[:16]
     path = os.path.join(shm_dir(settings) or temp_dir(), f"{_opening_prefix()}{name}{_OPENING_SUFFIX}")
     deadline = time.monotonic() + _ALONE_WITHIN_S
