@@ -76,7 +76,8 @@ def control_of(trainer: Trainer) -> ControlPage:
 
 def die(first: Trainer, how: str, stop_writer_at: int | None) -> None:
     """Have the first session end in some way; its processes are gone then, or end by themselves."""
-    writer = writer_of(first)
+    # Only of scripts that wait: the others may have ended by now.
+    writer = writer_of(first) if how in {"writer", "both"} else 0
     if stop_writer_at is not None:
         first.wait_returned(stop_writer_at)
         os.kill(writer, signal.SIGSTOP)  # so that there is something left in the spool
@@ -141,7 +142,7 @@ def meta_of(trainer: Trainer) -> dict:
 DEATHS = {
     "trainer": "signal.pause()",
     "both": "signal.pause()",
-    "writer": "run.finish()",
+    "writer": "sys.stdin.readline()\nrun.finish()",
     "SIGTERM": "signal.pause()",
     "os._exit": "os._exit(0)",
     "exception": "raise ValueError('boom')",
