@@ -41,11 +41,7 @@ class Job:
         self.path = path
         self.storage = storage
         self.settings = settings
-        run_dir = paths.run_directory(storage, path, run_id)
-        if not os.path.isdir(run_dir):
-            # It may have been moved in the viewer since the job was started first.
-            run_dir = paths.find_run(storage, run_id) or run_dir
-        self.run_dir = run_dir
+        self.run_dir = paths.locate_run(storage, path, run_id)
 
     def make_run(self, write_first_files: Callable[[str], Any]) -> None:
         """Make the run's directory, or wait until the rank that came first has done it."""

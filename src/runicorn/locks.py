@@ -11,7 +11,7 @@ Two traps of POSIX locks shape this module:
 * a holder that probes its own lock finds it free, and by closing the probe's descriptor it would drop it.
   So every process keeps a registry of the locks that it holds and asks that first. A lock is in it before the
   kernel has it, and between the question and the probe no other thread takes one: ``_alone()`` is held for both,
-  by nobody who waits.
+  by nobody who waits for longer than another process's look.
 
 On Windows the same is had from ``msvcrt.locking``; that half has not been run.
 """
@@ -94,13 +94,15 @@ class Lock:
                 raise RuntimeError(f"this process holds the lock {path} already")
             lock = cls(fd, key)
             _held[key] = (os.getpid(), lock)
-            for _ in range(_LOOKS_WAITED_OUT if ours else 1):
-                if _try_lock(fd):
-                    return lock
-                time.sleep(_LOOK_S if ours else 0)
-            del _held[key]
-            os.close(fd)
-            return None
+            tries = _LOOKS_WAITED_OUT if ours else 1
+            while not _try_lock(fd):
+                tries -= 1
+                if not tries:
+                    del _held[key]
+                    os.close(fd)
+                    return None
+                time.sleep(_LOOK_S)
+            return lock
 
     def release(self) -> None:
         """Give the lock up; in a forked child, forget the parent's."""
@@ -124,7 +126,6 @@ class Probe:
         with _alone():
             self._fd = os.open(path, _OPEN_FLAGS)
             self._key = _key(self._fd)
-            self._path = path
             if _is_ours(self._key):
                 # Closing this descriptor would drop our own lock: it is left open for the process's life.
                 self._fd = -1

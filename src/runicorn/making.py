@@ -94,10 +94,7 @@ class Opening:
 
     def named(self, run_id: str) -> Run:
         """The run of that id: joined where it lives, resumed where it has ended, made where there is none."""
-        run_dir = paths.run_directory(self.storage, self.path, run_id)
-        if not os.path.isdir(run_dir):
-            # It may have been logged under another path, or moved there in the viewer.
-            run_dir = paths.find_run(self.storage, run_id) or run_dir
+        run_dir = paths.locate_run(self.storage, self.path, run_id)
         made = paths.make_directories(run_dir)
         if made:
             return self._create(run_id, made)

@@ -89,6 +89,12 @@ def run_directory(storage: str, path: str, run_id: str) -> str:
     return os.path.join(storage, RUNS, *path.split("/"), run_id) if path else os.path.join(storage, RUNS, run_id)
 
 
+def locate_run(storage: str, path: str, run_id: str) -> str:
+    """The directory of a run of that id: at its path, elsewhere if it was moved, else where to make it."""
+    directory = run_directory(storage, path, run_id)
+    return directory if os.path.isdir(directory) else find_run(storage, run_id) or directory
+
+
 def find_run(storage: str, run_id: str) -> str | None:
     """The directory of a run anywhere in a storage; None where there is none of that id."""
     for directory in run_directories(os.path.join(storage, RUNS)):

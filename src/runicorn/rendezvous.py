@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from runicorn import paths
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FOLDER = ".rendezvous"
 _KEPT_S = 30 * 24 * 3600.0
@@ -45,7 +41,7 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
         if found:
             return found
         if found == "":  # its maker died before it could write, on a file system without links
-            withdraw(meeting_point, is_stale=lambda text: not text)
+            _withdraw_empty(meeting_point)
         _forget_old(folder)
         publish(meeting_point, paths.new_run_id())
     raise FileNotFoundError(
@@ -82,8 +78,8 @@ def publish(path: str, text: str) -> bool:
     return True
 
 
-def withdraw(path: str, *, is_stale: Callable[[str], bool]) -> None:
-    """Remove what was published, if it is stale; what another process has published since we looked is put back."""
+def _withdraw_empty(path: str) -> None:
+    """Remove an empty file; what another process has published there since we looked is put back."""
     aside = f"{path}.{os.getpid():x}.{os.urandom(4).hex()}"
     try:
         os.rename(path, aside)
@@ -92,7 +88,7 @@ def withdraw(path: str, *, is_stale: Callable[[str], bool]) -> None:
     with open(aside, encoding="utf-8") as file:
         text = file.read()
     os.unlink(aside)
-    if not is_stale(text):
+    if text:
         publish(path, text)
 
 

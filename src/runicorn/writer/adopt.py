@@ -123,8 +123,11 @@ def is_stillborn(address: spool.Address) -> bool:
     named = rendezvous.read(os.path.join(address.run_dir, rundir.spool_pointer(address.host)))
     if named == address.spool:
         return False
-    with open(os.path.join(address.spool, spool.PLAN), "rb") as plan:
-        planned = any(block.strip(b"\0") for block in iter(lambda: plan.read(1 << 16), b""))
+    from runicorn.writer.plan import PlanFile  # for a writer alone: init() does without it
+
+    plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
+    planned = plan_file.read() is not None
+    plan_file.close()
     return not planned and not any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(address.spool))
 
 

@@ -77,21 +77,20 @@ class Producer:
         self._probe: Probe | None = None
         self._probed_at = 0.0
 
-    def open_probe(self) -> None:
+    def open_probe(self) -> Probe:
         """Hold its lock file open, while it has a name.
 
         Raises:
             FileNotFoundError: it has none any more.
             OSError: it has, but cannot be opened now.
         """
-        missing: OSError | None = None
-        for path in self._lock_paths:
+        primary, overflow = self._lock_paths
+        if self._probe is None:
             try:
-                self._probe = self._probe or Probe(path)
-            except FileNotFoundError as error:
-                missing = error
-        if self._probe is None and missing is not None:
-            raise missing
+                self._probe = Probe(primary)
+            except FileNotFoundError:
+                self._probe = Probe(overflow)
+        return self._probe
 
     def look(self, *, at_once: bool) -> None:
         """Find out whether it is dead; not more often than needed."""
@@ -100,13 +99,11 @@ class Producer:
             return
         self._probed_at = now
         try:
-            self.open_probe()
+            self.dead = not self.open_probe().is_held()
         except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
             self.dead = not self._has_process()
         except OSError:  # out of descriptors: the next look will say
             return
-        else:
-            self.dead = not (self._probe is not None and self._probe.is_held())
 
     def _has_process(self) -> bool:
         try:

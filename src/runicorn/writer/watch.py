@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ class Watch:
         self._refusals = refusals
         # By descriptor: the lock is asked for after the spool's removal, to know that the writer is really gone.
         self._writer = locks.Probe(os.path.join(address.spool, spool.WRITER_LOCK))
-        self._closing = threading.RLock()  # of the probe: one thread may be asking while another one closes it
         self._beat = control.heartbeat
         self._since_s = time.monotonic()
         self._troubles = control.troubles
@@ -74,13 +72,11 @@ class Watch:
 
     def is_writer_alive(self) -> bool:
         """Whether a process holds the writer's lock."""
-        with self._closing:
-            return self._writer.is_held()
+        return self._writer.is_held()
 
     def close(self) -> None:
         """Give the probe back."""
-        with self._closing:
-            self._writer.close()
+        self._writer.close()
 
     def _go_in_process(self, why: str) -> None:
         self.in_process = True
