@@ -88,21 +88,24 @@ class Lock:
                 key = _key(fd)
                 # A signal handler may have taken it since: then ours stays open, for closing it would drop the lock.
                 held = _held[key][1] if _is_ours(key) else None
-            if held is not None:
-                if again:
-                    return held
+            if held is not None and not again:
                 raise RuntimeError(f"this process holds the lock {path} already")
-            lock = cls(fd, key)
-            _held[key] = (os.getpid(), lock)
-            tries = _LOOKS_WAITED_OUT if ours else 1
-            while not _try_lock(fd):
+            # Also one that is ours already: this may be a signal handler inside the call that is about to lock it.
+            lock = held or cls(fd, key)
+            return lock if lock._lock(_LOOKS_WAITED_OUT if ours else 1) else None  # noqa: SLF001 - its own class
+
+    def _lock(self, tries: int) -> bool:
+        """Be in the registry and have the kernel's lock; neither, where this fails or a signal handler raises."""
+        locked = False
+        try:
+            _held[self._key] = (os.getpid(), self)
+            while not (locked := _try_lock(self._fd)) and tries > 1:
                 tries -= 1
-                if not tries:
-                    del _held[key]
-                    os.close(fd)
-                    return None
                 time.sleep(_LOOK_S)
-            return lock
+        finally:
+            if not locked:
+                self.release()
+        return locked
 
     def release(self) -> None:
         """Give the lock up; in a forked child, forget the parent's."""

@@ -460,9 +460,23 @@ def test_init_during_the_owners_finish(tmp_path):
     os.kill(writer, signal.SIGSTOP)
     first.go_on()
     wait_until(lambda: control.closed[0] == 1, what="the owner is in finish()")
-    again = "run = rn.init(run_id='phoenix')\nopened(run)\nprint(run.global_step)\nrun.log({'i': 1001})\nrun.finish()\n"
+    again = """
+    from runicorn.making import Opening
+
+    wait = Opening._wait_for_its_end
+
+    def told(opening, address):
+        print("waits", flush=True)
+        wait(opening, address)
+
+    Opening._wait_for_its_end = told
+    run = rn.init(run_id='phoenix')
+    print(run.global_step)
+    run.log({'i': 1001})
+    run.finish()
+    """
     second = Trainer(tmp_path, again, expect_line=False)
-    wait_until(lambda: str(first.spool / "control") in Path(f"/proc/{second.process.pid}/maps").read_text())
+    assert second.read_line() == "waits"
     os.kill(writer, signal.SIGCONT)
     first.end()
     out, errors = second.end()

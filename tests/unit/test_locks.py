@@ -411,3 +411,81 @@ def test_a_look_does_not_keep_the_holder_from_its_lock(path):
         for looker in lookers:
             looker.kill()
             looker.wait()
+
+
+INTERRUPTED = """
+import signal
+
+
+def take_interrupted(path, moment):
+    left = moment
+
+    def profile(frame, event, _):
+        nonlocal left
+        left -= event in {"call", "c_call", "c_return"}
+        if left == 0:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    try:
+        sys.setprofile(profile)
+        Lock.take(path, ours=True)
+        sys.setprofile(None)
+    except KeyboardInterrupt:
+        pass
+    return left <= 0
+
+
+moment = 1
+while take_interrupted(f"{path}-{moment}", moment):
+    moment += 1
+    assert moment < 200
+say(moment - 1)
+await_word()
+for n in range(1, moment):
+    Lock.take(f"{path}-{n}", again=True, ours=True)
+say("taken")
+await_word()
+"""
+
+
+def test_a_handler_that_raises_at_every_moment_of_taking_a_lock(start, path):
+    """Where a signal handler raises inside take(), at whatever moment, the next take() has the kernel's lock."""
+    holder = start(INTERRUPTED)
+    moments = int(holder.read())
+    assert moments > 10
+    holder.go_on()
+    assert holder.read() == "taken"
+    assert [n for n in range(1, moments + 1) if not is_held(f"{path}-{n}")] == []
+    assert holder.end() == 0
+
+
+def test_a_handler_that_takes_the_lock_that_it_has_interrupted(start, path):
+    """A handler inside take() that asks for the same lock has one that the kernel knows, and both are the same."""
+    body = """
+import threading
+from runicorn import locks
+
+real, inner = locks._try_lock, []
+
+
+def interrupted(fd, **kind):
+    locks._try_lock = real
+    inner.append(Lock.take(path, again=True, ours=True))
+    say("taken")
+    await_word()
+    return real(fd, **kind)
+
+
+locks._try_lock = interrupted
+lock = Lock.take(path, ours=True)
+say(inner == [lock])
+await_word()
+"""
+    holder = start(body)
+    assert holder.read() == "taken"
+    assert is_held(path)
+    holder.go_on()
+    assert holder.read() == "True"
+    assert is_held(path)
+    assert holder.end() == 0
