@@ -112,9 +112,12 @@ class Job:
         try:
             if as_owner:
                 exits.mark_sigterm(address.spool)
-                self._own_meta()
             if as_owner or made is not None:
-                self._say_running(as_owner=as_owner)
+                # Rank 0 and the maker of the spool may be two: what one has written the other must have read.
+                with spool.alone_with(self.run_dir, self.settings):
+                    if as_owner:
+                        self._own_meta()
+                    self._say_running(as_owner=as_owner)
         except BaseException:
             session.discard()
             raise
