@@ -1,0 +1,165 @@
+"""What is masked before it is stored, and what is left as it is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from runicorn.secrets import mask_arguments, mask_text, mask_url, mask_variable
+
+TOKENS = [
+    "ghp_" + "a1B2" * 9,
+    "gho_" + "a1B2" * 9,
+    "github_pat_" + "a1B2_" * 9,
+    "glpat-" + "a1-B2" * 4,
+    "hf_" + "aBcD" * 8,
+    "sk-" + "a1B2" * 6,
+    "sk-proj-" + "a1_B2" * 6,
+    "xoxb-1234-5678-abcdef",
+    "AKIA" + "ABCD1234" * 2,
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-DEF_123",
+]
+NO_TOKENS = [
+    "skeleton", "sk-learn", "sk-learn-contrib-examples", "hf_hub_download", "task-sk-1", "AKIA", "eyJ", "xoxo-hugs",
+    "0123456789abcdef0123456789abcdef01234567", "gpt-4", "ghp_short",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("https://user:tok3n@host/x.git", "https://***@host/x.git"),
+        ("https://tok@host", "https://***@host"),
+        ("https://:pw@host", "https://***@host"),
+        ("https://user:p@ss:w@host/x", "https://***@host/x"),
+        ("postgres://u:pa/ss#w?rd@db:5432/x", "postgres://***@db:5432/x"),
+        ("HTTPS://U:P@H", "HTTPS://***@H"),
+        ("git+https://x-token:abc@host/x@v1", "git+https://***@host/x@v1"),
+        ("ssh://git:pw@host/x", "ssh://***@host/x"),
+        ("a https://u:p@h/1 b http://t@i c", "a https://***@h/1 b http://***@i c"),
+        ('"url": "https://u:p@h"', '"url": "https://***@h"'),
+        ("https://h/x?token=abc&a=1", "https://h/x?token=***&a=1"),
+        ("https://h/x?a=1&API_KEY=abc#x", "https://h/x?a=1&API_KEY=***#x"),
+        ("https://h/?X-Amz-Signature=f00&X-Amz-Credential=A/b", "https://h/?X-Amz-Signature=***&X-Amz-Credential=***"),
+        ("https://h/?sig=a%2Fb&se=1", "https://h/?sig=***&se=1"),
+        ("https://h/#access_token=abc", "https://h/#access_token=***"),
+        (
+            "https://h/?key=a&secret=b&password=c&signature=d",
+            "https://h/?key=***&secret=***&password=***&signature=***",
+        ),
+    ],
+)
+def test_credentials_in_an_address_are_masked(text, masked):
+    """Whatever the scheme, wherever in the text; the rest of it stays."""
+    assert mask_url(text) == masked
+    assert mask_text(text) == masked
+    assert mask_url(masked) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "git@github.com:x/y.git", "ssh://git@host/x", "git+ssh://git@host/x", "https://host:8080/a@b", "a@b.org",
+        "https://host/@scope/package", "https://host/x?monkey=1&tokens_per_s=2", "file:///home/u", "x = a @ b",
+        "https://host/path", "", "no url: at all @ all", "@decorator://",
+    ],
+)  # fmt: skip
+def test_an_address_without_credentials_stays(text):
+    """So does a text that only has some of its signs."""
+    assert mask_url(text) == text
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_token_of_a_known_shape_is_masked_anywhere(token):
+    """Bare, quoted, behind ``=``, within a text, and in a variable or an argument whose name says nothing."""
+    for before, after in [("", ""), ('"', '"'), ("x=", ""), ("+TOKEN: ", "\n"), ("(", ")")]:
+        assert mask_text(before + token + after) == f"{before}***{after}"
+    assert mask_variable("NOTE", f"a {token}") == "a ***"
+    assert mask_arguments([token, f"--note={token}", "--note", token]) == ["***", "--note=***", "--note", "***"]
+
+
+@pytest.mark.parametrize("text", NO_TOKENS)
+def test_what_only_begins_like_a_token_stays(text):
+    """A commit's hash as well."""
+    assert mask_text(text) == text
+
+
+def test_a_private_key_is_masked():
+    """Its lines, also with a diff's signs before them, and where its end was cut off."""
+    key = "+-----BEGIN RSA PRIVATE KEY-----\n+MIIB\n+AAAA\n+-----END RSA PRIVATE KEY-----"
+
+    assert mask_text(f"a\n{key}\nb") == "a\n+-----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY-----\nb"
+    assert "MIIB" not in mask_text(key[:50])
+
+
+def test_a_bearer_is_masked():
+    """As in a header."""
+    assert mask_text("Authorization: Bearer abcdefghijklmnop") == "Authorization: Bearer ***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HF_TOKEN", "SECRET", "AWS_SECRET_ACCESS_KEY", "DB_PASSWORD", "PASSWD", "OPENAI_API_KEY", "WANDB_APIKEY",
+        "AWS_ACCESS_KEY_ID", "MY_PRIVATE", "GOOGLE_CREDENTIALS", "BASIC_AUTH", "AUTHORIZATION", "hf_token", "HFTOKEN",
+        "TOKENS",
+    ],
+)  # fmt: skip
+def test_a_variable_whose_name_says_so_is_masked_whole(name):
+    """The name is compared in any case."""
+    assert mask_variable(name, "hunter2") == "***"
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "TOKENIZERS_PARALLELISM", "AUTHOR", "GIT_AUTHORS", "MAX_STEPS", "MONKEY", "PWD"]
+)
+def test_another_variable_stays(name):
+    """Names that only look alike."""
+    assert mask_variable(name, "value") == "value"
+
+
+def test_a_count_of_tokens_stays():
+    """A number under a name with TOKEN is how many; under PASSWORD it is one."""
+    assert mask_variable("MAX_TOKENS", "128") == "128"
+    assert mask_variable("MAX_TOKENS", "1e9") == "1e9"
+    assert mask_variable("DB_PASSWORD", "1234") == "***"
+    assert mask_variable("HF_TOKEN", "") == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "masked"),
+    [
+        (["train.py", "--api-key", "x", "--lr", "0.1"], ["train.py", "--api-key", "***", "--lr", "0.1"]),
+        (["--token=x"], ["--token=***"]),
+        (["--api_key=x=y"], ["--api_key=***"]),
+        (["-api-key", "x"], ["-api-key", "***"]),
+        (["+logger.api_key=x", "logger.api_key=x"], ["+logger.api_key=***", "logger.api_key=***"]),
+        (["API_KEY=x", "python"], ["API_KEY=***", "python"]),
+        (["--password", "--lr", "1"], ["--password", "--lr", "1"]),
+        (["--password"], ["--password"]),
+        (["--max-tokens", "128", "--tokenizer", "gpt2"], ["--max-tokens", "128", "--tokenizer", "gpt2"]),
+        (["--author", "me", "-p", "80"], ["--author", "me", "-p", "80"]),
+        (["--url", "https://u:p@h", "--url=https://u:p@h"], ["--url", "https://***@h", "--url=https://***@h"]),
+        (["-H", "Authorization: Bearer abcdefghijklmnop"], ["-H", "Authorization: Bearer ***"]),
+        (["password", "x"], ["password", "x"]),
+        (["-c", "x = 1\nkey=2"], ["-c", "x = 1\nkey=2"]),
+        ([], []),
+    ],
+)
+def test_secrets_of_a_command_line_are_masked(argv, masked):
+    """The value of an option whose name says so, in both ways to write it; nothing else."""
+    assert mask_arguments(argv) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 300_000, "a:" * 100_000, "https://" * 40_000, "://" * 100_000, "https://a:" * 30_000, "?a_" * 100_000,
+     "eyJ" * 100_000, "sk-" * 100_000, "-----BEGIN PRIVATE KEY-----" * 10_000, "bearer " * 40_000, "a.b-" * 80_000,
+     "https://" + "a" * 300_000, "xoxb-" + "-" * 300_000, "eyJ" + "a" * 300_000 + "."],
+)  # fmt: skip
+def test_masking_takes_time_in_proportion_to_the_text(text):
+    """A diff is anybody's text: none of that size takes seconds."""
+    since = time.perf_counter()
+    mask_text(text)
+    assert time.perf_counter() - since < 3
