@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -58,6 +58,77 @@ class NoOpRun:
         """Do nothing."""
 
     def log_config(self, *, args: Any = None, extra: Mapping[str, Any] | None = None, config_files: Any = None) -> None:
+        """Do nothing."""
+
+    def log_image(
+        self,
+        key: str,
+        image: Any,
+        step: int | None = None,
+        caption: str | None = None,
+        format: str = "png",  # noqa: A002 - the API's name
+        quality: int = 90,
+    ) -> str:
+        """Do nothing; there is no path."""
+        return ""
+
+    def log_dataset(
+        self,
+        name: str,
+        root_or_uri: Any,
+        *,
+        context: str = "train",
+        save: bool = False,
+        description: str | None = None,
+        force_save: bool = False,
+        max_archive_bytes: int = 5 * 1024**3,
+        max_archive_files: int = 2_000_000,
+    ) -> None:
+        """Do nothing."""
+
+    def log_pretrained(
+        self,
+        name: str,
+        *,
+        path_or_uri: Any = None,
+        save: bool = False,
+        source_type: str = "unknown",
+        description: str | None = None,
+        force_save: bool = False,
+        max_archive_bytes: int = 5 * 1024**3,
+        max_archive_files: int = 2_000_000,
+    ) -> None:
+        """Do nothing."""
+
+    def scan_outputs_once(
+        self,
+        *,
+        output_dirs: Sequence[Any],
+        patterns: Sequence[str] | None = None,
+        stable_required: int = 2,
+        min_age_sec: float = 1.0,
+        mode: str = "rolling",
+        log_snapshot_interval_sec: float = 60.0,
+        state_gc_after_sec: float = 604800,
+    ) -> dict[str, Any]:
+        """Do nothing; nothing was looked at."""
+        return {"run_id": self.id, "scanned": 0, "archived": 0, "changed": 0, "archived_entries": []}
+
+    def watch_outputs(
+        self,
+        *,
+        output_dirs: Sequence[Any],
+        interval_sec: float = 10.0,
+        patterns: Sequence[str] | None = None,
+        stable_required: int = 2,
+        min_age_sec: float = 1.0,
+        mode: str = "rolling",
+        log_snapshot_interval_sec: float = 60.0,
+        state_gc_after_sec: float = 604800,
+    ) -> None:
+        """Do nothing."""
+
+    def stop_outputs_watch(self) -> None:
         """Do nothing."""
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, joining, paths, switch
+from runicorn import active, capturing, joining, paths, switch
 from runicorn.making import Opening
 from runicorn.noop import NoOpRun
 from runicorn.run import Run
 from runicorn.settings import Settings
 from runicorn.writer import adopt
+from runicorn.writer.records import CONSOLE_MODES
 
 if TYPE_CHECKING:
     from runicorn.writer import spool
-
-TQDM_MODES = ("smart", "all", "none")
 
 
 def init(
@@ -37,19 +36,20 @@ def init(
         storage: storage root; None = ``RUNICORN_DIR``, the user's configuration, or ``./.runicorn``.
         run_id: id of a run to resume or join, or of the new one; None = a new id.
         alias: short label.
-        capture_env: record the environment.
-        snapshot_code: archive the workspace.
+        capture_env: record the environment in ``environment.json``: packages, git, hardware; secrets are masked.
+        snapshot_code: archive the workspace without what ``.gitignore`` and ``.rnignore`` name, and without secrets.
         workspace_root: the project's directory; None = the nearest parent with ``.git``, or the working directory.
         snapshot_format: ``"zip"``.
-        force_snapshot: override the snapshot's limits.
-        capture_console: record stdout and stderr.
-        tqdm_mode: ``"smart"``, ``"all"`` or ``"none"``.
+        force_snapshot: override the snapshot's limits of 500 MiB and 200,000 files.
+        capture_console: record what is written to ``sys.stdout`` and ``sys.stderr``, until ``finish()``.
+        tqdm_mode: what becomes of progress bars: ``"smart"`` = the last state of each, ``"all"`` = every state,
+            ``"none"`` = nothing.
 
     Returns:
         The run; a ``NoOpRun`` while tracking is switched off.
 
     Raises:
-        TypeError, ValueError: an argument is wrong; nothing was made.
+        TypeError, ValueError: an argument is wrong, or the workspace is too large; nothing was made.
         OSError: the storage cannot be written; nothing is left behind.
         RuntimeError: the run is open on another host, so nobody here can know whether it lives.
     """
@@ -64,7 +64,7 @@ def init(
     )
     if snapshot_format != "zip":
         raise ValueError(f'init(): snapshot_format={snapshot_format!r} is not supported. Write "zip".')
-    if tqdm_mode not in TQDM_MODES:
+    if tqdm_mode not in CONSOLE_MODES:
         raise ValueError(f'init(): tqdm_mode={tqdm_mode!r} is not one of "smart", "all", "none". Write one of them.')
     if alias is not None and not isinstance(alias, str):
         raise TypeError(f"init(): alias={alias!r} is a {type(alias).__name__}. Write a string, or None.")
@@ -75,11 +75,20 @@ def init(
         workspace_root=paths.workspace(workspace_root),
         settings=settings,
     )
+    if run_id is not None:
+        paths.check_run_id(run_id)
+    # Before anything is made: a workspace that is too large is an error here.
+    files = capturing.list_code(opening, force=force_snapshot) if snapshot_code else None
     adopt.adopt_orphans(settings, opening.storage)
-    run = opening.named(paths.check_run_id(run_id)) if run_id is not None else opening.of_this_process()
-    asked = {"capture_env": capture_env, "snapshot_code": snapshot_code, "capture_console": capture_console}
-    for name in (name for name, wanted in asked.items() if wanted):
-        run._refusals.warn(name, f"{name}=True: this version does not capture that yet; metrics are recorded as usual.")  # noqa: SLF001
+    run = opening.named(run_id) if run_id is not None else opening.of_this_process()
+    if files is not None:
+        capturing.hand_over_code(run, files)
+    if capture_env:
+        capturing.hand_over_environment(run)
+    if capture_console:
+        from runicorn import console
+
+        console.start(run, tqdm_mode)
     return run
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn import active, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
+from runicorn.assets import AssetVerbs
 from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
@@ -35,7 +37,7 @@ _need_no_look = AS_THEY_ARE.issuperset
 _ONE_PIECE_BYTES = 5 * 1024
 
 
-class Run:
+class Run(AssetVerbs):
     """One run: made by ``init()``, ended by ``finish()`` or by leaving ``with``.
 
     Its verbs push records and return; the work is done by the writer process. A forked child uses the run that it
@@ -313,13 +315,16 @@ class Run:
 
     # --- off the hot path ---------------------------------------------------------------------------------
 
-    def _put(self, record: Any, call: str) -> None:
+    def _put(self, record: Any, call: str) -> bool:
         try:
             self._queue.put(record)
         except ClosedError:
             self._refuse_after_end(call)
         except SpoolFullError as error:
             self._refuse_full(error)
+        else:
+            return True
+        return False
 
     def _push_slowly(self, frame: bytes) -> bool:
         try:
@@ -366,7 +371,14 @@ class Run:
             f"{self._session.address.storage}, or raise RUNICORN_SPOOL_MAX_BYTES.",
         )
 
+    def _stop_recording(self) -> None:
+        """Give ``print()`` its streams back; a forked child leaves them to the process that has taken them."""
+        console = sys.modules.get("runicorn.console")
+        if console is not None and not self._queue.forked_here:
+            console.stop(self)
+
     def _finish(self, status: str, reason: str | None) -> None:
+        self._stop_recording()
         timeout_s = self._session.address.settings.finish_timeout_s
         if self._session.joined:
             self._tell_what_is_left(stored=self._session.flush(timeout_s))
@@ -404,6 +416,7 @@ class Run:
 
     def _end_at_exit(self, end: End) -> None:
         """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
+        self._stop_recording()
         if self._session.joined:
             self._session.say_goodbye(end)
             return

@@ -7,7 +7,9 @@ live (the 0.7.2 viewer does that) keeps its files together.
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,6 +21,9 @@ ASSETS = "assets.json"
 EVENTS = "events.jsonl"
 LOGS = "logs.txt"
 MEDIA = "media"
+ENVIRONMENT = "environment.json"
+CODE = "code_snapshot.zip"
+OUTPUTS_STATE = ".outputs_state.json"
 EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretrained": [], "outputs": []}
 
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -35,13 +40,21 @@ class Names(msgspec.Struct, frozen=True):
     summary: str
     assets: str
     events: str
+    outputs_state: str
 
     @classmethod
     def of(cls, host: str, *, main: bool) -> Names:
         """The names on a host."""
         if main:
-            return cls(host, LOGS, SUMMARY, ASSETS, EVENTS)
-        return cls(host, f"logs.{host}.txt", f"summary.{host}.json", f"assets.{host}.json", f"events.{host}.jsonl")
+            return cls(host, LOGS, SUMMARY, ASSETS, EVENTS, OUTPUTS_STATE)
+        return cls(
+            host,
+            f"logs.{host}.txt",
+            f"summary.{host}.json",
+            f"assets.{host}.json",
+            f"events.{host}.jsonl",
+            f".outputs_state.{host}.json",
+        )
 
     def events_of(self, rank: int | None) -> str:
         """The events file of a rank; rank 0 and processes without a rank share the plain one."""
@@ -185,6 +198,60 @@ class RunDir:
         finally:
             os.close(fd)
         os.replace(self._name(temporary), self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def write_media(self, path: str, content: bytes) -> None:
+        """Write a file below the directory, by its relative path: whole and durable, or not at all.
+
+        Raises:
+            OSError: it cannot be; nothing is there under its name.
+        """
+        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
+            self.revive()
+        directory, name = os.path.split(path)
+        temporary = os.path.join(directory, f".{name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC | getattr(os, "O_BINARY", 0)
+        try:
+            fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
+        except FileNotFoundError:
+            os.makedirs(os.path.join(self.path, directory), exist_ok=True)
+            fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(fd, left) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(self._name(temporary), self._name(path), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def link(self, name: str, source: str) -> None:
+        """Give a file in the archive a name here too; where links cannot be had, a copy.
+
+        Raises:
+            OSError: neither can be; nothing is there under its name.
+        """
+        temporary = self._name(f".{name}.{self._temporary}")
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=self._fd)
+        try:
+            os.link(source, temporary, dst_dir_fd=self._fd)
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ENOSPC}:
+                raise
+            self._copy(source, temporary)
+        os.replace(temporary, self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def _copy(self, source: str, name: str) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666, dir_fd=self._fd)
+        with open(source, "rb") as file, os.fdopen(fd, "wb") as out:
+            while block := file.read(1 << 20):
+                out.write(block)
+            out.flush()
+            os.fsync(fd)
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of that relative path."""
+        return self._exists(path)
 
     def read(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; empty where it is not there.

@@ -16,7 +16,7 @@ from runicorn.writer.watch import Watch
 if TYPE_CHECKING:
     from runicorn.locks import Lock
     from runicorn.refusals import Refusals
-    from runicorn.writer.records import End
+    from runicorn.writer.records import Blob, End
 
 __all__ = ["ClosedError", "Session", "SpoolFullError"]
 
@@ -116,6 +116,23 @@ class Session:
             with suppress(ClosedError, SpoolFullError):
                 self.queue.report_lost()
                 self.queue.put(end)
+
+    def put_blob(self, data: bytes | bytearray | memoryview) -> Blob:
+        """Leave bytes that are too many for the queue beside it, for a record to tell of.
+
+        Raises:
+            ClosedError: the run has ended.
+            SpoolFullError: there is no room.
+        """
+        from runicorn.writer.blob import Blobs
+
+        return Blobs(self.address, self.control).put(data)
+
+    def drop_blob(self, left: Blob) -> None:
+        """Take them back: no record tells of them."""
+        from runicorn.writer.blob import Blobs
+
+        Blobs(self.address, self.control).remove(left)
 
     def flush(self, timeout_s: float) -> bool:
         """In a joined process: wait until what this process has logged is stored; it may go on logging."""
@@ -227,9 +244,11 @@ class _Progress:
             return
         left_s = self._deadline.left_s()
         limit = "" if left_s == float("inf") else f", for {left_s:.0f} s at most"
+        task = f"; {doing}" if (doing := self._control.task) else ""
         text = (
             f"runicorn: waiting until everything is stored{limit}: {self._control.stored_records:,} records are, "
-            f"up to {self._control.spooled_bytes / 1e6:.1f} MB are not (Ctrl-C stops the waiting, not the storing)"
+            f"up to {self._control.spooled_bytes / 1e6:.1f} MB are not{task} "
+            "(Ctrl-C stops the waiting, not the storing)"
         )
         self._write(f"\r\x1b[K{text}" if terminal else f"{text}\n")
         self._shown = True

@@ -17,6 +17,19 @@ ARGUMENT, KEYWORD, REST = (
     inspect.Parameter.KEYWORD_ONLY,
     inspect.Parameter.VAR_KEYWORD,
 )
+ARCHIVE_LIMITS = [
+    ("force_save", KEYWORD, False),
+    ("max_archive_bytes", KEYWORD, 5368709120),
+    ("max_archive_files", KEYWORD, 2000000),
+]
+SCAN_RULES = [
+    ("patterns", KEYWORD, None),
+    ("stable_required", KEYWORD, 2),
+    ("min_age_sec", KEYWORD, 1.0),
+    ("mode", KEYWORD, "rolling"),
+    ("log_snapshot_interval_sec", KEYWORD, 60.0),
+    ("state_gc_after_sec", KEYWORD, 604800),
+]
 
 
 def test_the_package_exports_these_names():
@@ -82,13 +95,19 @@ def test_a_run_has_these_public_members():
         "is_finished",
         "log",
         "log_config",
+        "log_dataset",
+        "log_image",
+        "log_pretrained",
         "log_text",
         "media_dir",
         "run_dir",
         "runs_dir",
+        "scan_outputs_once",
         "set_primary_metric",
+        "stop_outputs_watch",
         "storage_root",
         "summary",
+        "watch_outputs",
         "workspace_root",
     ]
 
@@ -145,6 +164,42 @@ def test_an_open_run_has_these_attributes(open_run):
             "Run.log_config",
             [("args", KEYWORD, None), ("extra", KEYWORD, None), ("config_files", KEYWORD, None)],
         ),
+        (
+            "Run.log_image",
+            [
+                ("key", ARGUMENT, EMPTY),
+                ("image", ARGUMENT, EMPTY),
+                ("step", ARGUMENT, None),
+                ("caption", ARGUMENT, None),
+                ("format", ARGUMENT, "png"),
+                ("quality", ARGUMENT, 90),
+            ],
+        ),
+        (
+            "Run.log_dataset",
+            [
+                ("name", ARGUMENT, EMPTY),
+                ("root_or_uri", ARGUMENT, EMPTY),
+                ("context", KEYWORD, "train"),
+                ("save", KEYWORD, False),
+                ("description", KEYWORD, None),
+                *ARCHIVE_LIMITS,
+            ],
+        ),
+        (
+            "Run.log_pretrained",
+            [
+                ("name", ARGUMENT, EMPTY),
+                ("path_or_uri", KEYWORD, None),
+                ("save", KEYWORD, False),
+                ("source_type", KEYWORD, "unknown"),
+                ("description", KEYWORD, None),
+                *ARCHIVE_LIMITS,
+            ],
+        ),
+        ("Run.scan_outputs_once", [("output_dirs", KEYWORD, EMPTY), *SCAN_RULES]),
+        ("Run.watch_outputs", [("output_dirs", KEYWORD, EMPTY), ("interval_sec", KEYWORD, 10.0), *SCAN_RULES]),
+        ("Run.stop_outputs_watch", []),
     ],
 )
 def test_a_signature_is_that_of_0_7_2(name, expected):

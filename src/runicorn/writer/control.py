@@ -14,6 +14,8 @@
     72    4  u32 length of the message
     76  436  UTF-8 text of the newest message: why storing fails
     512   4  u32 process id of the writer; for people
+    516   4  u32 length of the task
+    520 256  UTF-8 text of the task: what the writer does beside storing records
     4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
 
 Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
@@ -41,6 +43,7 @@ _HEARTBEAT_AT, _STORED_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 40, 48
 _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
 _WRITER_PID_AT = 512
+_TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
 
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
@@ -187,15 +190,30 @@ class ControlPage:
     @property
     def message(self) -> str:
         """The newest of them."""
-        length = min(_u32.unpack_from(self._view, _MESSAGE_LENGTH_AT)[0], _MESSAGE_BYTES)
-        return bytes(self._view[_MESSAGE_AT : _MESSAGE_AT + length]).decode("utf-8", "replace")
+        return self._text(_MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
 
     def put_message(self, text: str) -> None:
         """Tell the owner why storing fails; it warns at its next look."""
-        encoded = text.encode("utf-8", "backslashreplace")[:_MESSAGE_BYTES]
-        self._view[_MESSAGE_AT : _MESSAGE_AT + len(encoded)] = encoded
-        _u32.pack_into(self._view, _MESSAGE_LENGTH_AT, len(encoded))
+        self._put_text(text, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
         self._put(_TROUBLE_AT, self.troubles + 1)
+
+    @property
+    def task(self) -> str:
+        """What the writer does beside storing records; empty where there is nothing."""
+        return self._text(_TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES)
+
+    def put_task(self, text: str) -> None:
+        """Tell who waits for the end what is being done."""
+        self._put_text(text, _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES)
+
+    def _text(self, length_at: int, at: int, most_bytes: int) -> str:
+        length = min(_u32.unpack_from(self._view, length_at)[0], most_bytes)
+        return bytes(self._view[at : at + length]).decode("utf-8", "replace")
+
+    def _put_text(self, text: str, length_at: int, at: int, most_bytes: int) -> None:
+        encoded = text.encode("utf-8", "backslashreplace")[:most_bytes]
+        self._view[at : at + len(encoded)] = encoded
+        _u32.pack_into(self._view, length_at, len(encoded))
 
     def _get(self, at: int) -> int:
         return int(_u64.unpack_from(self._view, at)[0])

@@ -31,6 +31,16 @@ class FaultyRunDir(RunDir):
         _fail()
         super().replace(name, content, sync=sync)
 
+    def write_media(self, path: str, content: bytes) -> None:
+        """Write, or fail."""
+        _fail()
+        super().write_media(path, content)
+
+    def link(self, name: str, source: str) -> None:
+        """Link, or fail."""
+        _fail()
+        super().link(name, source)
+
     def sync(self) -> None:
         """Sync, or fail."""
         _fail()

@@ -86,7 +86,7 @@ def _import_directories() -> list[str]:
     from importlib.util import find_spec
 
     found: list[str] = []
-    for name in ("runicorn", "msgspec", "psutil"):
+    for name in ("runicorn", "msgspec", "psutil", "PIL"):  # Pillow where it is: it encodes images
         spec = find_spec(name)
         origin = spec.origin if spec is not None else None
         if origin:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from runicorn.writer.records import Hello, Metrics, Text
+    from runicorn.writer.records import Hello, Image, Metrics, Text
 
 
 class Event(msgspec.Struct):
@@ -67,6 +67,24 @@ def add_text(record: Text, blob: bytearray) -> None:
         if line.strip():
             blob += f"{clock} | {line}".encode()
         blob += b"\n"
+
+
+def add_printed(lines: list[tuple[float, str]], rank: int | None, blob: bytearray) -> None:
+    """Append lines of a console: ``[YYYY-MM-DD HH:MM:SS] text``, and the rank behind that where there is one."""
+    mark = f"[rank {rank}] " if rank else ""
+    for time_s, text in lines:
+        if text:
+            clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
+            blob += f"[{clock}] {mark}{text}".encode("utf-8", "backslashreplace")
+        blob += b"\n"
+
+
+def add_image(record: Image, hello: Hello, blob: bytearray) -> None:
+    """Append the line of one ``log_image()``."""
+    data = {"key": record.key, "path": record.path, "step": record.step, "caption": record.caption}
+    producer = hello.producer if hello.joined else None
+    _append(MarkedEvent(record.time, "image", data, producer=producer, rank=hello.rank), blob, -1)
+    blob += b"\n"
 
 
 def _marked(record: Metrics, hello: Hello, data: dict[str, Any], nonfinite: dict[str, str] | None) -> MarkedEvent:

@@ -37,12 +37,16 @@ class SegmentRange(msgspec.Struct, array_like=True):
 
 
 class Plan(msgspec.Struct, array_like=True):
-    """One batch; ``sizes`` are the lengths of the files and ``tally`` the tally, both before it."""
+    """One batch; ``sizes`` are the lengths of the files and ``tally`` the tally, both before it.
+
+    ``last``: nothing follows, so what waits for more (a line without its end on a terminal) is stored as it is.
+    """
 
     sequence: int
     segments: list[SegmentRange]
     sizes: dict[str, int]
     tally: Tally
+    last: bool = False
 
 
 _encode = msgspec.msgpack.Encoder().encode

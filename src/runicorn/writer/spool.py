@@ -10,11 +10,12 @@
         <producer>.lock                 held by a producing process
         <producer>-<n>.seg              its segments
         <producer>.spare                its next one, prepared by the writer where it fills them fast
+        blob-<16 hex>                   bytes too many for a segment (pixels), named by a record
         sigterm                         where SIGTERM leaves its mark
         writer.log                      what the writer prints; empty
     <shm>/runicorn.<uid>.<16 hex>.opening   locked while a process opens a spool for an existing run
     <temp>/runicorn-<uid>-<16 hex>-overflow/
-        <producer>-<n>.seg              segments beyond the budget, or after the spool has gone by name
+        <producer>-<n>.seg, blob-...    what is beyond the budget, or came after the spool had gone by name
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ WRITER_LOG = "writer.log"
 SEGMENT_SUFFIX = ".seg"
 LOCK_SUFFIX = ".lock"
 SPARE_SUFFIX = ".spare"
+BLOB_PREFIX = "blob-"
 
 PRIMARY, OVERFLOW = 0, 1
 

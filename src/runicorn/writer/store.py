@@ -11,18 +11,36 @@ import msgspec
 
 from runicorn import rundir
 from runicorn.writer import scan
+from runicorn.writer.assets import Assets
 from runicorn.writer.crashpoints import crash_point
-from runicorn.writer.lines import add_metrics, add_text
+from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
 from runicorn.writer.plan import Plan, PlanFile
-from runicorn.writer.records import Config, End, Lost, Metrics, Primary, Summary, Text, decode
+from runicorn.writer.records import (
+    Chore,
+    Code,
+    Config,
+    End,
+    Image,
+    Lost,
+    Metrics,
+    Primary,
+    Printed,
+    Summary,
+    Text,
+    WatchOutputs,
+    decode,
+)
 from runicorn.writer.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runicorn.outputs import Seen
     from runicorn.rundir import RunDir
+    from runicorn.writer.blob import Blobs
+    from runicorn.writer.chores import Outcome
     from runicorn.writer.control import ControlPage
-    from runicorn.writer.records import Hello
+    from runicorn.writer.records import Blob, Hello
     from runicorn.writer.tail import Piece, Tail
 
 _Result = TypeVar("_Result")
@@ -47,6 +65,12 @@ class Store:
         control: where progress and trouble are published.
         retry_max_s: longest pause between two tries to store.
         patience: asked at each failed try, with the seconds since the first one; False = give up.
+        blobs: what came beside the queue.
+
+    Attributes:
+        troubles: what is missing in the run's files, or came late, and why.
+        tally: what is known of the run beside its files.
+        assets: ``assets.json``.
     """
 
     def __init__(
@@ -60,6 +84,7 @@ class Store:
         *,
         retry_max_s: float,
         patience: Callable[[float], bool],
+        blobs: Blobs,
     ) -> None:
         self.run_id = run_id
         self._names = names
@@ -73,11 +98,12 @@ class Store:
         self._summary: dict[str, Any] = {}
         self._summary_changed = False
         self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
-        self._assets: dict[str, Any] | None = None
-        self._assets_changed = False
+        self._blobs = blobs
+        self._spent: list[Blob] = []
         self._written_best: dict[str, Any] = {}
         self.troubles: list[dict[str, Any]] = []
         self.tally = Tally()
+        self.assets = Assets(run_id, lambda: self._read_or_set_aside(names.assets))
 
     def recover(self) -> None:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
@@ -96,17 +122,29 @@ class Store:
         self.tally.damaged_bytes += gone_bytes
         self._write(plan, pieces, self._rest_by_length if not gone_bytes else self._rest_by_line)
 
-    def store(self, pieces: list[Piece]) -> None:
-        """Store a batch; when this returns, a crash neither loses nor doubles any of it."""
+    @property
+    def owes_a_plan(self) -> bool:
+        """Whether something is stored that waits for the next plan to give its room back."""
+        return bool(self._spent)
+
+    def store(self, pieces: list[Piece], *, last: bool = False) -> None:
+        """Store a batch; when this returns, a crash neither loses nor doubles any of it.
+
+        Args:
+            pieces: the batch.
+            last: nothing follows.
+        """
         names = {self._names.logs} | {self._names.events_of(piece.hello.rank) for piece in pieces}
         sizes = {name: self.insist(lambda name=name: self._run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
-        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally)
+        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally, last=last)
         self.insist(lambda: self._plan_file.write(plan))
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
         self._tail.drop(finished)
+        while self._spent:
+            self._blobs.remove(self._spent.pop())
         self._write(plan, pieces)
 
     def _write(
@@ -126,15 +164,15 @@ class Store:
         for piece in pieces:
             blobs.setdefault(self._names.events_of(piece.hello.rank), bytearray())
             self._build(piece, blobs, plan.sizes)
+        for rank, lines in self.tally.trim_screens(last=plan.last):
+            add_printed(lines, rank, blobs[self._names.logs])
         for name, blob in blobs.items():
             left = memoryview(blob) if rest_of is None else rest_of(name, blob, plan.sizes.get(name, 0))
             self._append(name, left)
         crash_point("appended")
         if self._summary_changed:
             self.write_summary()
-        if self._assets_changed:
-            self.insist(lambda: self._run_dir.replace(self._names.assets, self._assets or {}))
-            self._assets_changed = False
+        self._write_assets()
         self._tail.advance()
         self._control.report(self.tally.records, self.tally.last_step or 0)
         crash_point("stored")
@@ -169,7 +207,7 @@ class Store:
                 tally.damaged_bytes += len(payload)
                 continue
             if type(record) is not Metrics:
-                self._apply(record, hello, logs, lambda primary: self._set_primary(primary, blobs, sizes))
+                self._apply(record, hello, (events, logs), lambda primary: self._set_primary(primary, blobs, sizes))
                 continue
             if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                 record.step = HIGHEST_STEP
@@ -184,18 +222,33 @@ class Store:
             add_metrics(record, hello, events)
         tally.last_step = highest
 
-    def _apply(self, record: Any, hello: Hello, logs: bytearray, set_primary: Callable[[Primary], None]) -> None:
+    def _apply(
+        self,
+        record: Any,
+        hello: Hello,
+        blobs: tuple[bytearray, bytearray],
+        set_primary: Callable[[Primary], None],
+    ) -> None:
         tally = self.tally
+        events, logs = blobs
+        if isinstance(record, Printed):
+            add_printed(tally.see_printed(record, hello), hello.rank, logs)
+            return
         if isinstance(record, Text):
             add_text(record, logs)
+        elif isinstance(record, Image):
+            if self._store_image(record):
+                add_image(record, hello, events)
         elif isinstance(record, Summary):
             self._summary.update(self._newer("summary", record.update, record.time, hello))
             self._summary_changed = True
         elif isinstance(record, Config):
-            # The viewer takes two equal configurations for one asset, and locks up over the second.
-            update = self._newer("config", record.update, record.time, hello)
-            self._config().update({**update, "fingerprint": self.run_id})
-            self._assets_changed = True
+            self.assets.update_config(self._newer("config", record.update, record.time, hello))
+        elif isinstance(record, WatchOutputs):
+            tally.set_watch(record)
+            return
+        elif isinstance(record, Chore):
+            tally.add_chore(record)
         elif isinstance(record, Primary):
             if self._newer("", {"primary": record}, record.time, hello):
                 set_primary(record)
@@ -209,6 +262,67 @@ class Store:
         else:
             return
         tally.records += 1
+
+    def _store_image(self, record: Image) -> bool:
+        """Write an image's file; False where there is none to write."""
+        self._spent.append(record.blob)
+        if self.insist(lambda: self._run_dir.has(record.path)):  # by the writer before us
+            return True
+        data = self.insist(lambda: self._blobs.read(record.blob))
+        if data is None:
+            self.tally.damaged_bytes += record.blob.size_bytes
+            return False
+        from runicorn.writer import imaging
+
+        try:
+            content = imaging.file_bytes(
+                record.mode, record.width, record.height, data, record.extension, record.quality
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a codec raises: the other records must be stored
+            self.note(f"the image {record.path} was not stored: {type(error).__name__}: {error}")
+            return False
+        self.insist(lambda: self._run_dir.write_media(record.path, content))
+        return True
+
+    def take(self, number: int, outcome: Outcome) -> None:
+        """Put what a chore has come to into the run's files."""
+        for section, entry in outcome.entries:
+            self.assets.add(section, entry)
+        if outcome.code is not None:
+            self.assets.set_code(outcome.code)
+        for name, content in outcome.files.items():
+            self.insist(lambda name=name, content=content: self._run_dir.replace(name, content))  # type: ignore[misc]
+        for name, source in outcome.links.items():
+            self.insist(lambda name=name, source=source: self._run_dir.link(name, source))  # type: ignore[misc]
+        if outcome.seen is not None:
+            self.insist(lambda: self._run_dir.replace(self._names.outputs_state, {"seen": outcome.seen}))
+        for note in outcome.notes:
+            self.note(note)
+        self._write_assets()
+        chore = self.tally.chores.pop(number, None)
+        if isinstance(chore, Code):
+            self._spent.append(chore.blob)
+
+    def seen_outputs(self) -> dict[str, Seen]:
+        """What an earlier session, or an earlier writer, has seen of the outputs that are watched."""
+        from runicorn import outputs
+
+        kept = self._read_or_set_aside(self._names.outputs_state).get("seen", {})
+        try:
+            return msgspec.convert(kept, dict[str, outputs.Seen])
+        except msgspec.ValidationError:  # that of another program: then all are looked at anew
+            return {}
+
+    def note(self, text: str) -> None:
+        """Have something that is missing told in ``status.json``, and to the owner."""
+        if len(self.troubles) < _MOST_TROUBLES:
+            self.troubles.append({"time": time.time(), "error": text})
+        self._control.put_message(text)
+
+    def _write_assets(self) -> None:
+        if self.assets.changed:
+            self.insist(lambda: self._run_dir.replace(self._names.assets, self.assets.content))
+            self.assets.changed = False
 
     def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
         """The fields of an update that no other producer has set by a later call.
@@ -315,18 +429,7 @@ class Store:
             left = left[taken:]
 
     def _report(self, error: OSError) -> None:
-        message = f"{error.strerror or error} ({self._run_dir.path})"
-        if len(self.troubles) < _MOST_TROUBLES:
-            self.troubles.append({"time": time.time(), "error": message})
-        self._control.put_message(message)
-
-    def _config(self) -> dict[str, Any]:
-        if self._assets is None:
-            self._assets = {**rundir.EMPTY_ASSETS, **self._read_or_set_aside(self._names.assets)}
-        config = self._assets.get("config")
-        if not isinstance(config, dict):
-            config = self._assets["config"] = {}
-        return config
+        self.note(f"{error.strerror or error} ({self._run_dir.path})")
 
     def _read_or_set_aside(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; one that cannot be read gets another name, and stays."""

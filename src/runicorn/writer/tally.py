@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from runicorn.writer.records import End, Hello, Primary  # noqa: TC001 - msgspec reads the annotations
+from runicorn.writer.records import CONSOLE_MODES, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
+from runicorn.writer.terminal import Screen
 
 
 class Tally(msgspec.Struct):
@@ -26,6 +27,10 @@ class Tally(msgspec.Struct):
         owned: whether the owner has logged anything.
         left: last records of ranks that are not the owner, by rank.
         ranks: ranks that have logged anything, each once.
+        screens: what the terminals of producers show that is not a line of ``logs.txt`` yet, by rank and producer.
+        chores: what is to be done beside the batches, and is not yet in the run's files, by number.
+        chores_so_far: how many there have been.
+        watch: the outputs that are watched.
     """
 
     records: int = 0
@@ -40,6 +45,10 @@ class Tally(msgspec.Struct):
     owned: bool = False
     left: dict[int, End] = {}
     ranks: list[int] = []
+    screens: dict[str, Screen] = {}
+    chores: dict[int, Chore] = {}
+    chores_so_far: int = 0
+    watch: WatchOutputs | None = None
 
     def see_hello(self, hello: Hello) -> None:
         """Note who takes part."""
@@ -54,6 +63,34 @@ class Tally(msgspec.Struct):
             self.end = end
         elif hello.rank is not None:
             self.left[hello.rank] = end
+
+    def see_printed(self, printed: Printed, hello: Hello) -> list[tuple[float, str]]:
+        """The lines that are final by what a producer has printed, each with its time."""
+        key = f"{hello.rank or 0}/{hello.producer}"
+        screen = self.screens.get(key)
+        if screen is None:
+            screen = self.screens[key] = Screen(CONSOLE_MODES[printed.mode])
+        return screen.feed(printed.stream, printed.text, printed.time, printed.thread)
+
+    def trim_screens(self, *, last: bool) -> list[tuple[int, list[tuple[float, str]]]]:
+        """At the end of a batch: lines that became too long to wait, by rank; at the end of the last one, all."""
+        found = []
+        for key, screen in list(self.screens.items()):
+            found.append((int(key.partition("/")[0]), screen.flush() if last else screen.trim()))
+            if screen == Screen(screen.mode):  # a producer that has gone leaves nothing behind
+                del self.screens[key]
+        return found
+
+    def add_chore(self, chore: Chore) -> None:
+        """Have something done beside the batches."""
+        self.chores_so_far += 1
+        self.chores[self.chores_so_far] = chore
+
+    def set_watch(self, watch: WatchOutputs | None) -> None:
+        """Watch outputs, or others, or none; the watch before gets its last look."""
+        if self.watch is not None and self.watch.scanning is not None:
+            self.add_chore(LastLook(self.watch.scanning))
+        self.watch = watch if watch is not None and watch.scanning is not None else None
 
     def see_value(self, value: Any, step: int) -> None:
         """Keep the best value of the primary metric: strictly better wins, so the first of equals stays."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
 from runicorn.writer import adopt, crashpoints, ending, faults, spool
+from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
@@ -20,8 +21,14 @@ from runicorn.writer.records import End
 from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
 
+if TYPE_CHECKING:
+    from runicorn.writer.chores import Chores
+
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
+ARCHIVE_PATIENCE_S = 10.0
+_LOOK = -1
+"""The number of a look that a watch comes by for; chores have those from 1 on."""
 _LOCK_TRIES = 25
 
 
@@ -53,9 +60,13 @@ class Writer:
             self._control,
             retry_max_s=self._settings.retry_max_s,
             patience=self._is_waited_for,
+            blobs=Blobs(address, self._control),
         )
+        self._chores: Chores | None = None
+        self._looked_at = 0.0
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
+        self._archive_trouble = ""
         self._synced_at = self._summarised_at = time.monotonic()
         self.terminated = False
 
@@ -76,6 +87,7 @@ class Writer:
                 self._close(end)
                 return
             self._keep_durable()
+            self._do_chores()
             if busy:
                 pause_s = self._settings.tick_s
                 continue
@@ -90,10 +102,56 @@ class Writer:
     def _store_what_is_there(self, *, probe: bool = False) -> bool:
         """Store one batch; True = there was so much that there is more."""
         pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
-        if pieces or self._tail.finished():
+        if pieces or self._tail.finished() or self._store.owes_a_plan:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(map(len, (piece.payloads for piece in pieces))) > 0 and self._is_behind(pieces)
+
+    def _do_chores(self) -> bool:
+        """Have done what takes longer than a batch, and take what has been done; True = nothing is left to do."""
+        tally = self._store.tally
+        watch = tally.watch
+        if not tally.chores and watch is None and self._chores is None:
+            return True
+        if self._chores is None:
+            from runicorn.writer.chores import Chores  # most runs have none: 10 ms
+
+            self._chores = Chores(
+                self._address.run_id,
+                self._address.storage,
+                Blobs(self._address, self._control).read,
+                self._store.seen_outputs(),
+                self._archive_patience,
+            )
+        for number, outcome in self._chores.outcomes():
+            self._store.take(number, outcome)
+        for number, chore in tally.chores.items():
+            self._chores.begin(number, chore)
+        if watch is not None and watch.scanning is not None and self._is_time_to_look(watch.interval_s):
+            self._chores.begin(_LOOK, watch.scanning)
+        self._control.put_task(self._chores.doing)
+        if self._chores.trouble != self._archive_trouble:
+            self._archive_trouble = self._chores.trouble
+            if self._archive_trouble:
+                self._store.note(self._archive_trouble)
+        return self._chores.idle and not tally.chores
+
+    def _is_time_to_look(self, interval_s: float) -> bool:
+        if time.monotonic() - self._looked_at < interval_s or self._chores is None or self._chores.is_begun(_LOOK):
+            return False
+        self._looked_at = time.monotonic()
+        return True
+
+    def _archive_patience(self, failing_s: float) -> bool:
+        """While the run is live room may be made; who waits for its end waits for its records, not for copies."""
+        return not self._control.closed[0] or failing_s < ARCHIVE_PATIENCE_S
+
+    def _finish_chores(self) -> None:
+        """Look for outputs once more, and wait until all is done."""
+        self._store.tally.set_watch(None)
+        while not self._do_chores():
+            self._control.beat()
+            time.sleep(self._settings.tick_s)
 
     def _is_behind(self, pieces: list[Any]) -> bool:
         return sum(sum(map(len, piece.payloads)) for piece in pieces) >= self._settings.batch_bytes // 2
@@ -165,6 +223,8 @@ class Writer:
                 time.sleep(CLOSING_PAUSE_S)
             self._store.store(pieces)
             self._control.beat()
+        self._finish_chores()
+        self._store.store([], last=True)
         self._store.write_summary()
         self._store.sync()
         crash_point("synced")

@@ -1,0 +1,309 @@
+"""The verbs of a run that record files: images, data, models, outputs."""
+
+from __future__ import annotations
+
+import os
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from runicorn.arguments import clean_step
+from runicorn.session import ClosedError, Session, SpoolFullError
+from runicorn.values import escape, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runicorn.outputs import Seen
+    from runicorn.refusals import Refusals
+
+
+class AssetVerbs:
+    """What ``Run`` has beside numbers and text: each call hands over bytes or a path, and the writer does the work."""
+
+    id: str
+    global_step: int
+    _session: Session
+    _refusals: Refusals
+    _workspace_root: str
+
+    def log_image(
+        self,
+        key: str,
+        image: Any,
+        step: int | None = None,
+        caption: str | None = None,
+        format: str = "png",  # noqa: A002 - the API's name
+        quality: int = 90,
+    ) -> str:
+        """Record an image; its pixels are copied, and encoded by the writer.
+
+        Args:
+            key: what it shows; images of one key are one row of the viewer.
+            image: a PIL image; an array of HxW, HxWx1, HxWx3 or HxWx4 (uint8, bool, floats in 0..1 or 0..255,
+                integers in 0..255); a tensor, also CxHxW; a matplotlib figure; or an image file, as bytes or as a
+                path, which is stored as it is.
+            step: the step that it belongs to; None = that of the last ``log()``. The counter stays what it is.
+            caption: a line of text.
+            format: ``"png"``, ``"jpg"``, ``"jpeg"`` or ``"webp"``.
+            quality: of JPEG and WebP, 1 to 100.
+
+        Returns:
+            The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
+        """
+        from runicorn import images
+        from runicorn.writer.records import Image
+
+        now = time()
+        try:
+            if not isinstance(key, str):
+                raise TypeError(  # noqa: TRY301 - told as every other refusal of this call
+                    f"log_image(): key={shown(key)} is a {type(key).__name__}. Write a string. Nothing was stored."
+                )
+            picture = images.picture_of(image, format)
+            quality = images.clean_quality(quality)
+        except (TypeError, ValueError) as error:
+            self._refusals.refuse(("image", str(key)), error)
+            return ""
+        number = clean_step(step, self._refusals) if step is not None else None
+        path = images.media_name(key, picture.extension, now)
+        try:
+            blob = self._session.put_blob(picture.data)
+        except ClosedError:
+            self._refuse_after_end("log_image()")
+            return ""
+        except SpoolFullError as error:
+            self._refuse_full(error)
+            return ""
+        record = Image(
+            now,
+            escape(key),
+            path,
+            self.global_step if number is None else number,
+            None if caption is None else escape(str(caption)),
+            picture.extension,
+            quality,
+            picture.mode,
+            picture.width,
+            picture.height,
+            blob,
+        )
+        if not self._put(record, "log_image()"):
+            self._session.drop_blob(blob)
+            return ""
+        return path
+
+    def log_dataset(
+        self,
+        name: str,
+        root_or_uri: Any,
+        *,
+        context: str = "train",
+        save: bool = False,
+        description: str | None = None,
+        force_save: bool = False,
+        max_archive_bytes: int = 5 * 1024**3,
+        max_archive_files: int = 2_000_000,
+    ) -> None:
+        """Record a dataset in ``assets.json``.
+
+        Args:
+            name: what it is called.
+            root_or_uri: a local file or directory, a URI (kept as it is), or a dict that describes it.
+            context: what it is used for, such as ``"train"``.
+            save: archive its files, each content once a storage; else its size and times are recorded.
+            description: a line of text.
+            force_save: archive it whatever its size.
+            max_archive_bytes: more is not archived, unless forced; 5 GiB.
+            max_archive_files: as above.
+
+        A file that is not there is refused with a warning. Files are read by the writer, after the call.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong, or there is too much to archive; nothing was recorded.
+        """
+        from runicorn import materials
+
+        limits = None if force_save else materials.Limits(max_archive_bytes, max_archive_files)
+        try:
+            record = materials.dataset(
+                name, root_or_uri, context=context, save=save, description=description, limits=limits, time_s=time()
+            )
+        except materials.MissingError as error:
+            self._refusals.refuse(("dataset", name), error)
+            return
+        self._put(record, "log_dataset()")
+
+    def log_pretrained(
+        self,
+        name: str,
+        *,
+        path_or_uri: Any = None,
+        save: bool = False,
+        source_type: str = "unknown",
+        description: str | None = None,
+        force_save: bool = False,
+        max_archive_bytes: int = 5 * 1024**3,
+        max_archive_files: int = 2_000_000,
+    ) -> None:
+        """Record a model that training starts from, in ``assets.json``.
+
+        Args:
+            name: what it is called.
+            path_or_uri: a local file or directory, a URI, the name of a model on a hub, or a dict.
+            save: archive its files, each content once a storage.
+            source_type: where it comes from, such as ``"hf"``.
+            description: a line of text.
+            force_save: archive it whatever its size.
+            max_archive_bytes: more is not archived, unless forced; 5 GiB.
+            max_archive_files: as above.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong, or there is too much to archive; nothing was recorded.
+        """
+        from runicorn import materials
+
+        limits = None if force_save else materials.Limits(max_archive_bytes, max_archive_files)
+        try:
+            record = materials.pretrained(
+                name,
+                path_or_uri,
+                save=save,
+                source_type=source_type,
+                description=description,
+                limits=limits,
+                time_s=time(),
+            )
+        except materials.MissingError as error:
+            self._refusals.refuse(("pretrained", name), error)
+            return
+        self._put(record, "log_pretrained()")
+
+    def scan_outputs_once(
+        self,
+        *,
+        output_dirs: Sequence[Any],
+        patterns: Sequence[str] | None = None,
+        stable_required: int = 2,
+        min_age_sec: float = 1.0,
+        mode: str = "rolling",
+        log_snapshot_interval_sec: float = 60.0,
+        state_gc_after_sec: float = 604800,
+    ) -> dict[str, Any]:
+        """Look for outputs once, and hand those that are ready to the writer, which archives them.
+
+        Args:
+            output_dirs: where to look, at any depth; a directory that is not there is passed over.
+            patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
+                None = checkpoints, ONNX, logs, JSON, text, CSV, PNG.
+            stable_required: in how many looks a file must have been the same, this one included.
+            min_age_sec: how long ago it was changed at least, in seconds.
+            mode: ``"rolling"``: the newest of each file is kept; ``"overwrite_versions"``: every version.
+            log_snapshot_interval_sec: how often a log that grows is copied.
+            state_gc_after_sec: after which time a file that has gone is forgotten.
+
+        Returns:
+            ``run_id``; how many were ``scanned``, ``changed`` since the last look and ``archived`` (handed over);
+            and ``archived_entries``, each with ``key``, ``name``, ``kind``, ``path``, ``mode``. ``{}`` after the end.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong.
+        """
+        from runicorn import outputs
+        from runicorn.writer.records import Outputs
+
+        scanning = outputs.check(
+            output_dirs,
+            patterns,
+            mode,
+            self._workspace_root,
+            stable_required=stable_required,
+            min_age_sec=min_age_sec,
+            log_snapshot_interval_sec=log_snapshot_interval_sec,
+            state_gc_after_sec=state_gc_after_sec,
+        )
+        if self.is_finished:
+            self._refuse_after_end("scan_outputs_once()")
+            return {}
+        now = time()
+        seen: dict[str, Seen] = self.__dict__.setdefault("_outputs_seen", {})
+        found = outputs.look(scanning, seen, now, leave_out=self._session.address.storage)
+        if found.candidates:
+            if not self._put(Outputs(now, mode, found.candidates), "scan_outputs_once()"):
+                return {}
+            for each in found.candidates:
+                outputs.archived(each, seen, now)
+        entries = [
+            {
+                "key": each.key,
+                "name": os.path.basename(each.path),
+                "kind": "dir" if each.is_directory else "file",
+                "path": each.path,
+                "mode": mode,
+            }
+            for each in found.candidates
+        ]
+        return {
+            "run_id": self.id,
+            "scanned": found.scanned,
+            "archived": len(entries),
+            "changed": found.changed,
+            "archived_entries": entries,
+        }
+
+    def watch_outputs(
+        self,
+        *,
+        output_dirs: Sequence[Any],
+        interval_sec: float = 10.0,
+        patterns: Sequence[str] | None = None,
+        stable_required: int = 2,
+        min_age_sec: float = 1.0,
+        mode: str = "rolling",
+        log_snapshot_interval_sec: float = 60.0,
+        state_gc_after_sec: float = 604800,
+    ) -> None:
+        """Have the writer look for outputs every ``interval_sec`` seconds, and once more when the run ends.
+
+        The other arguments are those of ``scan_outputs_once()``. A second call replaces the first.
+
+        Raises:
+            TypeError, ValueError: an argument is wrong.
+        """
+        from runicorn import outputs
+        from runicorn.writer.records import WatchOutputs
+
+        scanning = outputs.check(
+            output_dirs,
+            patterns,
+            mode,
+            self._workspace_root,
+            stable_required=stable_required,
+            min_age_sec=min_age_sec,
+            log_snapshot_interval_sec=log_snapshot_interval_sec,
+            state_gc_after_sec=state_gc_after_sec,
+            interval_sec=interval_sec,
+        )
+        self._put(WatchOutputs(time(), float(interval_sec), scanning), "watch_outputs()")
+
+    def stop_outputs_watch(self) -> None:
+        """Look for outputs once more, and then no longer."""
+        from runicorn.writer.records import WatchOutputs
+
+        self._put(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
+
+    # --- what Run has ---------------------------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run takes no more records."""
+        raise NotImplementedError
+
+    def _put(self, record: Any, call: str) -> bool:
+        raise NotImplementedError
+
+    def _refuse_after_end(self, call: str) -> None:
+        raise NotImplementedError
+
+    def _refuse_full(self, error: SpoolFullError) -> None:
+        raise NotImplementedError
+

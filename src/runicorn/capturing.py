@@ -1,0 +1,66 @@
+"""What ``init()`` has recorded beside the run: the code, and the environment. The slow part is the writer's.
+
+Only the run's owner does that: a process that joins, or another rank, has the same code.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from runicorn import ranks
+from runicorn.session import ClosedError, SpoolFullError
+from runicorn.values import escape
+
+if TYPE_CHECKING:
+    from runicorn.making import Opening
+    from runicorn.run import Run
+    from runicorn.workspace import Listing
+
+_MOST_TOLD = 20
+
+
+def list_code(opening: Opening, *, force: bool) -> Listing | None:
+    """The files of the workspace that are to be archived; None in a rank above 0.
+
+    Raises:
+        ValueError: there are too many, or too large ones, and ``force`` is false.
+    """
+    place = ranks.place()
+    if place is not None and place.rank:
+        return None
+    from runicorn import workspace
+
+    storage = opening.storage
+    # By its parts as well: the storage may be the workspace itself.
+    ours = (storage, *(os.path.join(storage, name) for name in ("runs", "archive", "index", "runicorn.db")))
+    return workspace.list_files(opening.workspace_root, force=force, leave_out=ours)
+
+
+def hand_over_code(run: Run, listing: Listing) -> None:
+    """Have the files archived."""
+    from runicorn.writer.records import Code, encode
+
+    session = run._session  # noqa: SLF001 - ours, not the public's
+    if session.joined:
+        return
+    try:
+        blob = session.put_blob(encode(listing.files))
+    except (ClosedError, SpoolFullError) as error:
+        run._refusals.warn("code", f"init(): the code is not archived: {error or 'the run has ended'}.")  # noqa: SLF001
+        return
+    left_out = [*listing.skipped_secrets, *listing.skipped_names, *listing.unreadable]
+    told = [escape(name) for name in left_out[:_MOST_TOLD]]
+    run._put(Code(time.time(), str(run.workspace_root), blob, told, len(left_out)), "init()")  # noqa: SLF001 - as above
+
+
+def hand_over_environment(run: Run) -> None:
+    """Have the environment recorded."""
+    from runicorn import environment
+    from runicorn.writer.records import Environment
+
+    if run._session.joined:  # noqa: SLF001 - ours, not the public's
+        return
+    root = str(run.workspace_root)
+    run._put(Environment(time.time(), root, environment.here(root)), "init()")  # noqa: SLF001 - as above

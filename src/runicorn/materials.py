@@ -1,0 +1,155 @@
+"""What a run was made of: the arguments of ``log_dataset()`` and ``log_pretrained()``, checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from runicorn.jsonable import LEFT_OUT, jsonable
+from runicorn.values import escape, shown
+from runicorn.writer.records import Material
+
+MAX_ARCHIVE_BYTES = 5 * 1024**3
+MAX_ARCHIVE_FILES = 2_000_000
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
+
+
+class MissingError(FileNotFoundError):
+    """What was to be recorded is not there: nothing was stored."""
+
+
+def dataset(
+    name: str,
+    root_or_uri: Any,
+    *,
+    context: str,
+    save: bool,
+    description: str | None,
+    limits: Limits | None,
+    time_s: float,
+) -> Material:
+    """The record of one ``log_dataset()``.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong, or too much is to be archived.
+        MissingError: there is no such file or directory.
+    """
+    call = "log_dataset()"
+    _check_texts(call, name=name, context=context, description=description)
+    uri, source = _place(call, root_or_uri)
+    if source and not os.path.exists(source):
+        raise MissingError(
+            f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Give the path that "
+            "exists now, or a URI such as s3://bucket/data."
+        )
+    if save and not source:
+        raise ValueError(f"{call}: save=True needs a local file or directory, and {shown(root_or_uri)} is none.")
+    if save and limits is not None:
+        limits.check(call, source)
+    entry = {"name": escape(name), "context": escape(context), "uri": uri}
+    entry["description"] = description and escape(description)
+    return Material(time_s, "datasets", entry, source, save)
+
+
+def pretrained(
+    name: str,
+    path_or_uri: Any,
+    *,
+    save: bool,
+    source_type: str,
+    description: str | None,
+    limits: Limits | None,
+    time_s: float,
+) -> Material:
+    """The record of one ``log_pretrained()``; a text that is no path here is kept as it is (``"org/model"``).
+
+    Raises:
+        TypeError, ValueError: an argument is wrong, or too much is to be archived.
+        MissingError: what is to be archived is not there.
+    """
+    call = "log_pretrained()"
+    _check_texts(call, name=name, source_type=source_type, description=description)
+    given, source = (None, "") if path_or_uri is None else _place(call, path_or_uri)
+    if save and not source:
+        raise ValueError(f"{call}: save=True needs path_or_uri to be a local file or directory.")
+    if source and not os.path.exists(source):
+        if save or not isinstance(path_or_uri, str) or os.path.isabs(path_or_uri):
+            raise MissingError(
+                f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Give the path that "
+                "exists now, or a URI."
+            )
+        given, source = escape(path_or_uri), ""
+    if save and limits is not None:
+        limits.check(call, source)
+    entry = {"name": escape(name), "source_type": escape(source_type), "path_or_uri": given}
+    entry["description"] = description and escape(description)
+    return Material(time_s, "pretrained", entry, source, save)
+
+
+class Limits:
+    """How much one call may have archived."""
+
+    def __init__(self, max_bytes: int, max_files: int) -> None:
+        self.max_bytes = max_bytes
+        self.max_files = max_files
+
+    def check(self, call: str, source: str) -> None:
+        """Measure a file or directory.
+
+        Raises:
+            ValueError: it is too large; says what was found.
+        """
+        total_bytes = 0
+        for files, path in enumerate(walk(source), start=1):
+            total_bytes += os.stat(path).st_size
+            if files > self.max_files or total_bytes > self.max_bytes:
+                raise ValueError(
+                    f"{call}: {source} is too large to archive: the limits are {self.max_files:,} files and "
+                    f"{self.max_bytes:,} bytes, and there are at least {files:,} with {total_bytes:,}. Nothing was "
+                    "recorded. Use save=False, raise max_archive_bytes or max_archive_files, or force_save=True."
+                )
+
+
+def walk(source: str) -> list[str]:
+    """The files of a directory in a fixed order, links to files included; a file is its own."""
+    if not os.path.isdir(source):
+        return [source]
+    found = []
+    for at, directories, names in os.walk(source):
+        directories.sort()
+        found += [path for name in sorted(names) if os.path.isfile(path := os.path.join(at, name))]
+    return found
+
+
+def _check_texts(call: str, **texts: Any) -> None:
+    for name, text in texts.items():
+        if not isinstance(text, str) and not (name == "description" and text is None):
+            raise TypeError(f"{call}: {name}={shown(text)} is a {type(text).__name__}. Write a string.")
+    if not texts["name"]:
+        raise ValueError(f"{call}: name is empty. Write what the thing is called.")
+
+
+def _place(call: str, given: Any) -> tuple[Any, str]:
+    """What is recorded as its place; and where it lies on this host, or the empty string."""
+    if isinstance(given, dict):
+        left_out: list[str] = []
+        cleaned = jsonable(given, lambda path, _: left_out.append(path))
+        if cleaned is LEFT_OUT or left_out:
+            raise TypeError(f"{call}: JSON cannot hold {', '.join(left_out)} of the dict given. Convert it first.")
+        return cleaned, ""
+    try:
+        text = os.fsdecode(os.fspath(given))
+    except TypeError:
+        raise TypeError(
+            f"{call}: {shown(given)} is a {type(given).__name__}. Write a path, a URI, or a dict that describes it."
+        ) from None
+    if not text:
+        raise ValueError(f"{call}: the path is empty. Write a path or a URI.")
+    if _URI.match(text) and not text.lower().startswith("file://"):
+        return escape(text), ""
+    if text.lower().startswith("file://"):
+        text = text[7:]
+    source = os.path.abspath(os.path.expanduser(text))
+    return escape(source), source

@@ -1,0 +1,208 @@
+"""Looking for a program's outputs: which files there are, and which of them are ready to be archived.
+
+A file is ready when its size and time of modification were the same in several looks, the last change is a while
+ago, and it is not what was archived before. Logs grow for ever, so they need not be stable: they are copied at an
+interval. The rules and their defaults are those of Runicorn 0.7.2; the last look, when the run ends, takes what is
+there.
+"""
+
+from __future__ import annotations
+
+import os
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runicorn.writer.records import Candidate, Scanning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATTERNS = ("*.pth", "*.pt", "*.ckpt", "*.onnx", "*.log", "*.json", "*.txt", "*.csv", "*.png")
+MODES = ("rolling", "overwrite_versions")
+MOST_FILES = 100_000
+"""More than these in one look are left alone: somebody is watching a dataset, or the root directory."""
+
+_LOG_SUFFIXES = (".log", ".txt", ".jsonl", ".csv")
+
+
+class Seen(msgspec.Struct):
+    """What the looks so far have found of one output.
+
+    Attributes:
+        size_bytes, mtime: at the last look.
+        looks: how many looks in a row have found it so.
+        seen_at: when the last look was, epoch seconds.
+        archived_size_bytes, archived_mtime: as it was archived; None before.
+        archived_at: when, epoch seconds.
+    """
+
+    size_bytes: int
+    mtime: float
+    looks: int
+    seen_at: float
+    archived_size_bytes: int | None = None
+    archived_mtime: float | None = None
+    archived_at: float = 0.0
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether it was archived as it was at the last look."""
+        return (self.size_bytes, self.mtime) == (self.archived_size_bytes, self.archived_mtime)
+
+
+class Look(msgspec.Struct):
+    """What one look has found; ``overflowed``: there were more files than are looked at."""
+
+    scanned: int
+    changed: int
+    candidates: list[Candidate]
+    overflowed: bool
+
+
+def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **numbers: Any) -> Scanning:
+    """The arguments of ``scan_outputs_once()`` and ``watch_outputs()`` as the writer needs them.
+
+    Raises:
+        TypeError, ValueError: one of them is wrong.
+    """
+    if isinstance(output_dirs, (str, os.PathLike)):
+        output_dirs = [output_dirs]
+    if isinstance(patterns, str):
+        patterns = [patterns]
+    if mode not in MODES:
+        raise ValueError(
+            f'outputs: mode={mode!r} is not known. Write "rolling" (the newest of each file is kept) or '
+            '"overwrite_versions" (every version is).'
+        )
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+            raise ValueError(f"outputs: {name}={value!r} is not a number of seconds, or of looks. Write one from 0 on.")
+    try:
+        directories = [os.path.abspath(os.path.expanduser(os.fsdecode(os.fspath(each)))) for each in output_dirs]
+        named = [str(each) for each in (PATTERNS if patterns is None else patterns)]
+    except TypeError as error:
+        raise TypeError(f"outputs: output_dirs and patterns are lists of strings or paths ({error}).") from error
+    return Scanning(
+        directories,
+        named,
+        workspace_root,
+        mode,
+        max(1, int(numbers["stable_required"])),
+        float(numbers["min_age_sec"]),
+        float(numbers["log_snapshot_interval_sec"]),
+        float(numbers["state_gc_after_sec"]),
+    )
+
+
+def look(
+    scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: str = "", last: bool = False
+) -> Look:
+    """Look once; notes in ``seen`` what was found.
+
+    Args:
+        scanning: where, and what for.
+        seen: from output key to what was seen of it so far; changed.
+        now: epoch seconds.
+        leave_out: a directory that is not looked into wherever it lies: the storage.
+        last: the run ends: what is there is ready.
+    """
+    found = Look(0, 0, [], overflowed=False)
+    for key, path, size_bytes, mtime, is_directory in _outputs(scanning, leave_out):
+        if found.scanned >= MOST_FILES:
+            found.overflowed = True
+            break
+        found.scanned += 1
+        before = seen.get(key)
+        if before is None or (before.size_bytes, before.mtime) != (size_bytes, mtime):
+            found.changed += 1
+        each = seen[key] = _seen_again(before, size_bytes, mtime, now)
+        is_log = not is_directory and _is_log(path)
+        if not each.is_archived and (last or _is_ready(each, scanning, now, is_log=is_log)):
+            found.candidates.append(Candidate(key, path, is_directory, is_log, size_bytes, mtime))
+    for key in [key for key, each in seen.items() if now - each.seen_at > scanning.forget_after_s]:
+        del seen[key]
+    return found
+
+
+def archived(candidate: Candidate, seen: dict[str, Seen], now: float) -> None:
+    """Note that an output was archived as it was found."""
+    each = seen.get(candidate.key)
+    if each is not None:
+        each.archived_size_bytes, each.archived_mtime, each.archived_at = candidate.size_bytes, candidate.mtime, now
+
+
+def _seen_again(before: Seen | None, size_bytes: int, mtime: float, now: float) -> Seen:
+    if before is None:
+        return Seen(size_bytes, mtime, 1, now)
+    same = (before.size_bytes, before.mtime) == (size_bytes, mtime)
+    return msgspec.structs.replace(
+        before, size_bytes=size_bytes, mtime=mtime, looks=before.looks + 1 if same else 1, seen_at=now
+    )
+
+
+def _is_ready(each: Seen, scanning: Scanning, now: float, *, is_log: bool) -> bool:
+    if is_log:
+        return now - each.archived_at >= scanning.log_interval_s
+    return each.looks >= scanning.stable_required and now - each.mtime >= scanning.min_age_s
+
+
+def _is_log(path: str) -> bool:
+    name = os.path.basename(path)
+    return name.lower().endswith(_LOG_SUFFIXES) or "tfevents" in name
+
+
+def _outputs(scanning: Scanning, leave_out: str) -> Iterator[tuple[str, str, int, float, bool]]:
+    """Key, path, size, time of modification and kind of everything that a pattern names; each once, in order."""
+    for_files = [each for each in scanning.patterns if not each.endswith("/")]
+    for_directories = [each.rstrip("/") for each in scanning.patterns if each.endswith("/")]
+    done: set[str] = set()
+    stack = [(each, each) for each in reversed(scanning.directories)]
+    while stack:
+        directory, root = stack.pop()
+        if directory in done or directory == leave_out:
+            continue
+        done.add(directory)
+        try:
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+        except OSError:  # not there yet, or not ours to read
+            continue
+        deeper = []
+        for entry in entries:
+            try:
+                relative = os.path.relpath(entry.path, root).replace(os.sep, "/")
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.path == leave_out:
+                        continue
+                    if _matches(entry.name, relative, for_directories):
+                        yield (_key(entry.path, scanning), entry.path, *_measure(entry.path), True)
+                    else:
+                        deeper.append((entry.path, root))
+                elif entry.is_file() and _matches(entry.name, relative, for_files):
+                    status = entry.stat()
+                    yield _key(entry.path, scanning), entry.path, status.st_size, status.st_mtime, False
+            except OSError:  # gone since the directory was listed
+                continue
+        stack += reversed(deeper)
+
+
+def _matches(name: str, relative: str, patterns: list[str]) -> bool:
+    return any(fnmatchcase(relative if "/" in each else name, each) for each in patterns)
+
+
+def _key(path: str, scanning: Scanning) -> str:
+    root = scanning.workspace_root
+    inside = os.path.relpath(path, root) if path.startswith(os.path.join(root, "")) else path
+    return inside.replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
+
+
+def _measure(directory: str) -> tuple[int, float]:
+    """Size of all files in a directory, and the newest time of modification."""
+    size_bytes, newest = 0, 0.0
+    for at, _, names in os.walk(directory):
+        for name in names:
+            status = os.stat(os.path.join(at, name))
+            size_bytes += status.st_size
+            newest = max(newest, status.st_mtime)
+    return size_bytes, newest

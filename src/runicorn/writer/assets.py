@@ -1,0 +1,106 @@
+"""``assets.json``: what a run was made of and what it has made, in the form of Runicorn 0.7.2.
+
+The viewer of 0.7.2 takes two entries with one fingerprint for one asset, fails to insert the second, and locks up
+over that. So every ``fingerprint`` here is one of its kind: it names the run and the entry beside the content. The
+plain SHA-256 stands under ``sha256``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runicorn import rundir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SAME = {
+    "datasets": ("name", "context", "uri", "sha256", "file_count", "total_size_bytes", "size_bytes", "mtime"),
+    "pretrained": ("name", "path_or_uri", "sha256", "file_count", "total_size_bytes", "size_bytes", "mtime"),
+    "outputs": ("key", "sha256", "size_bytes", "mtime"),
+}
+"""Entries that agree in all of these are the same one, recorded twice."""
+
+
+class Assets:
+    """The content of the file.
+
+    Args:
+        run_id: the run's id.
+        read: gives what is in the file already; asked once, when it is first needed.
+
+    Attributes:
+        changed: whether it has to be written.
+    """
+
+    def __init__(self, run_id: str, read: Callable[[], dict[str, Any]]) -> None:
+        self._run_id = run_id
+        self._read = read
+        self._content: dict[str, Any] | None = None
+        self.changed = False
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it."""
+        if self._content is None:
+            self._content = {**rundir.EMPTY_ASSETS, **self._read()}
+        return self._content
+
+    def update_config(self, update: dict[str, Any]) -> None:
+        """Replace top-level keys of the configuration."""
+        self._dict("config").update({**update, "fingerprint": self._run_id})
+        self.changed = True
+
+    def set_code(self, snapshot: dict[str, Any]) -> None:
+        """The one code snapshot."""
+        self._dict("code")["snapshot"] = self._with_fingerprint("code", snapshot)
+        self.changed = True
+
+    def add(self, section: str, entry: dict[str, Any]) -> None:
+        """An entry of a list; where it is there already, it stays once."""
+        entries = self._list(section)
+        if any(_is_same(section, each, entry) for each in entries):
+            return
+        if entry.get("mode") == "rolling":
+            entries[:] = [each for each in entries if (each.get("key"), each.get("mode")) != (entry["key"], "rolling")]
+        entries.append(self._with_fingerprint(f"{section}/{entry.get('key', len(entries))}", entry))
+        self.changed = True
+
+    def sha256_of_output(self, key: str) -> str | None:
+        """The content of an output that was archived last."""
+        known = [each.get("sha256") for each in self._list("outputs") if each.get("key") == key]
+        return known[-1] if known else None
+
+    def _with_fingerprint(self, place: str, entry: dict[str, Any]) -> dict[str, Any]:
+        unique = f"{self._run_id}/{place}"
+        if entry.get("sha256"):
+            return {**entry, "fingerprint": f"{entry['sha256']}@{unique}"}
+        if isinstance(entry.get("fingerprint"), dict):
+            return {**entry, "fingerprint": {**entry["fingerprint"], "run": unique}}
+        return entry
+
+    def _dict(self, section: str) -> dict[str, Any]:
+        found = self.content.get(section)
+        if not isinstance(found, dict):
+            found = self.content[section] = {}
+        return found
+
+    def _list(self, section: str) -> list[dict[str, Any]]:
+        found = self.content.get(section)
+        if not isinstance(found, list):
+            found = self.content[section] = []
+        return found
+
+
+def _is_same(section: str, one: Any, other: dict[str, Any]) -> bool:
+    if not isinstance(one, dict):
+        return False
+    return all(_field(one, name) == _field(other, name) for name in _SAME[section])
+
+
+def _field(entry: dict[str, Any], name: str) -> Any:
+    """A field of an entry, or of its fingerprint where that is an object."""
+    if name in entry:
+        return entry[name]
+    fingerprint = entry.get("fingerprint")
+    return fingerprint.get(name) if isinstance(fingerprint, dict) else None

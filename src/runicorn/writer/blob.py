@@ -1,0 +1,99 @@
+"""Bytes too many for a segment: in the spool, in a file of their own, told of by a record.
+
+The file is whole before the record that names it is pushed, so it needs no checksum, and one copy is all that it
+costs. It counts in the spool's budget as a segment does, and goes when the batch of its record is stored.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runicorn.writer import spool
+from runicorn.writer.queue import ClosedError, SpoolFullError
+from runicorn.writer.records import Blob
+
+if TYPE_CHECKING:
+    from runicorn.writer.control import ControlPage
+
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Blobs:
+    """Those of one spool.
+
+    Args:
+        address: of the spool.
+        control: its page, where they are accounted for.
+    """
+
+    def __init__(self, address: spool.Address, control: ControlPage) -> None:
+        self._address = address
+        self._control = control
+        self._places = (address.spool, address.overflow)
+
+    def put(self, data: bytes | bytearray | memoryview) -> Blob:
+        """Write bytes in the first place of the spool that takes them.
+
+        Raises:
+            ClosedError: the run has ended.
+            SpoolFullError: neither place takes them; says why.
+        """
+        size_bytes = memoryview(data).nbytes
+        random = os.urandom(8)
+        name = f"{spool.BLOB_PREFIX}{random.hex()}"
+        reasons = []
+        for place, directory in enumerate(self._places):
+            if self._control.closed[0]:
+                raise ClosedError
+            try:
+                if not spool.room_for(self._address, self._control, place, size_bytes):
+                    reasons.append(f"{directory}: the budget is used up")
+                    continue
+                if place == spool.OVERFLOW:
+                    spool.open_overflow(self._address)
+                _write(os.path.join(directory, name), data)
+            except OSError as error:
+                reasons.append(f"{directory}: {error.strerror or error}")
+                continue
+            if place == spool.OVERFLOW and self._control.done:
+                # The run has ended meanwhile and its spool was removed: it must not come back.
+                spool.remove(self._address.overflow)
+                raise ClosedError
+            self._control.add_made(place, int.from_bytes(random[:2], "little"), size_bytes)
+            return Blob(place, name, size_bytes)
+        raise SpoolFullError("; ".join(reasons))
+
+    def read(self, blob: Blob) -> bytes | None:
+        """The bytes; None where somebody has removed them."""
+        try:
+            fd = os.open(self._path(blob), os.O_RDONLY | _FLAGS)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            data = file.read()
+        return data if len(data) == blob.size_bytes else None
+
+    def remove(self, blob: Blob) -> None:
+        """Give its room back."""
+        try:
+            os.unlink(self._path(blob))
+        except OSError:
+            return
+        self._control.add_dropped(blob.place, blob.size_bytes)
+
+    def _path(self, blob: Blob) -> str:
+        return os.path.join(self._places[blob.place], os.path.basename(blob.name))
+
+
+def _write(path: str, data: bytes | bytearray | memoryview) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+    try:
+        left = memoryview(data).cast("B")
+        while left:
+            left = left[os.write(fd, left) :]
+    except BaseException:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
