@@ -4,8 +4,9 @@ A terminal is not a file: progress bars write over themselves, go up a line, era
 written, chunk by chunk, and what leaves are lines that nothing can change any more. Nearly all chunks are plain
 text, and go through without a look at their characters.
 
-Each stream has a model of its own, so that a line printed while a bar is pending on the other one comes out clean.
-Everything is data that a plan can carry: the same chunks give the same lines, whoever feeds them.
+Each stream has a model of its own, so that a line printed while a bar is pending on the other one comes out clean;
+and so has each thread that prints into another one's unfinished line. Everything is data that a plan can carry: the
+same chunks give the same lines, whoever feeds them.
 """
 
 from __future__ import annotations
@@ -19,45 +20,59 @@ Lines = list[tuple[float, str]]
 MOST_ROWS = 50
 """Rows that are held for a cursor that may come back: a terminal has not more either."""
 MOST_PENDING_CHARACTERS = 64 * 1024
-_MOST_COLUMNS = 10_000
-_MOST_THREADS = 64
-_LONGEST_ESCAPE = 4096
+_MOST_COLUMNS = 4096
+_MOST_THREADS = 1024
+_LONGEST_ESCAPE = 256
 
-_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_SGR = r"\x1b\[[0-9;:]*m"
+_COLOUR = re.compile(_SGR)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_CELL = re.compile(r"((?:\x1b\[[0-9;:]*m)*)([^\x1b])", re.DOTALL)
+_BLANK = re.compile(rf"(?:\s|{_SGR})*\Z")
+_CELL = re.compile(rf"((?:{_SGR})*)([^\x1b])", re.DOTALL)
+_STRING = r"\x1b[\]PX^_][^\x00-\x1f\x7f]*"  # a control character ends it, so it can swallow no more than its line
 _TOKEN = re.compile(
     r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f]+)"
-    r"|\x1b\[(?P<arguments>[0-?]*)[ -/]*(?P<command>[@-~])"
-    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"
-    r"|\x1b[ -/]*[0-Z\\^_`-~]"
+    rf"|(?P<colour>{_SGR})"
+    r"|\x1b\[(?P<arguments>[0-?]*)(?P<between>[ -/]*)(?P<command>[@-~])"
+    rf"|{_STRING}(?:\x07|\x1b\\)?"
+    r"|\x1b[ -/]*[0-~]"
     r"|(?P<control>[\x00-\x1f\x7f])"
 )
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]*\x1b?|[ -/]*)?\Z")
+_UNFINISHED = re.compile(rf"(?:\x1b\[[0-?]*[ -/]*|{_STRING}\x1b?|\x1b[ -/]*)\Z")
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, omit_defaults=True):
     """One row of the screen.
 
     Attributes:
         time_s: when its first character was written, or its last one where it is a progress row.
         thread: who has begun it.
         text: what it shows, while it was only appended to.
-        cells: what it shows, a character each with the colours before it, once it was rewritten.
+        columns: how many columns ``text`` takes.
+        cells: what it shows, a character each with the colours at it, once the cursor has moved in it.
         progress: whether it was rewritten.
-        states: in mode ``all``, what it has shown before, with the times.
-        plain: what was printed on it as ordinary text, if that is how it ends.
-        under: what it had shown before an ordinary line was printed over it, with the time.
+        over: it was, but what it shows now is an ordinary line that was printed over that.
+        under: what it had shown before that, with the time.
+        plain: what was printed as ordinary text behind a progress bar.
+        state: in mode ``all``, the last state that has become a line.
+        changed: whether it has changed since.
+        continues: its beginning has become a line already, because it was too long to wait for the end.
+        painted: it was written as a part of a block that was repainted down to the cursor.
     """
 
     time_s: float
     thread: int
     text: str = ""
+    columns: int = 0
     cells: list[str] | None = None
     progress: bool = False
-    states: list[tuple[float, str]] = []
-    plain: str = ""
+    over: bool = False
     under: tuple[float, str] | None = None
+    plain: str = ""
+    state: str = ""
+    changed: bool = False
+    continues: bool = False
+    painted: bool = False
 
     @property
     def shown(self) -> str:
@@ -66,113 +81,123 @@ class Row(msgspec.Struct):
             return self.text
         cells = self.cells
         end = len(cells)
-        while end and cells[end - 1] == " ":
+        colours = ""
+        while self.progress and end and (cells[end - 1] == " " or _COLOUR.sub("", cells[end - 1]) == " "):
             end -= 1
-        return "".join(cells[:end])
+            colours = cells[end].replace(" ", "") + colours
+        return "".join(cells[:end]) + colours if end else ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever written on it, or all of it was erased."""
+        return not self.text and not self.cells
 
     @property
     def is_blank(self) -> bool:
         """Whether it shows nothing."""
-        return not _COLOUR.sub("", self.shown).strip()
+        if self.cells is None:
+            return _BLANK.match(self.text) is not None
+        return all(cell == " " or _BLANK.match(cell) for cell in self.cells)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is as good as no row."""
+        return not (self.text or self.progress or self.continues or self.cells is not None)
 
     @property
     def is_ordinary(self) -> bool:
         """Whether it is no progress row, or an ordinary line was printed over one."""
-        return not self.progress or self.under is not None
+        return not self.progress or self.over
 
-    def as_cells(self) -> list[str]:
-        """Its characters one by one, to be rewritten."""
-        if self.cells is None:
-            found = _CELL.findall(self.text)
-            self.cells = [colours + character for colours, character in found]
-            rest = self.text[sum(map(len, self.cells)) :]
-            if rest and self.cells:  # a colour behind the last character
-                self.cells[-1] += rest
-        return self.cells
-
-    def note_state(self) -> None:
-        """In mode ``all``: what it shows is about to change."""
-        if not self.is_blank and (not self.states or self.states[-1][1] != self.shown):
-            self.states.append((self.time_s, self.shown))
+    @property
+    def size(self) -> int:
+        """How many characters have to be carried along for it."""
+        return len(self.text) + len(self.plain) + len(self.state) + sum(map(len, self.cells or ()))
 
     def lines(self, mode: str) -> Lines:
-        """What it comes to."""
-        if mode == "none" and self.progress:
-            return [(self.time_s, self.plain)] if self.plain else []
-        found: Lines = []
-        if mode == "all":
-            if self.is_ordinary and self.progress:
-                found = [*self.states, (self.time_s, self.shown)]
-            elif self.progress:
-                self.note_state()
-                found = list(self.states)
-            else:
-                found = [(self.time_s, self.shown)]
-            return found
-        if self.under is not None and self.under[1].strip():
-            found.append(self.under)
-        if self.is_ordinary or not self.is_blank:
-            found.append((self.time_s, self.shown))
-        return found
+        """What it comes to, in mode ``all`` without its states."""
+        shown = self.shown
+        if self.continues and not shown:
+            return []
+        if self.is_ordinary:
+            if mode == "all" and shown and shown == self.state and not self.changed:  # taken for a bar until now
+                return []
+            if mode == "smart" and self.under is not None:
+                return [self.under, (self.time_s, shown)]
+            return [(self.time_s, shown)]
+        if mode == "none":
+            return [] if _BLANK.match(self.plain) else [(self.time_s, self.plain)]
+        return [(self.time_s, shown)] if mode == "smart" and not self.is_blank else []
 
 
-class Stream(msgspec.Struct):
+class Stream(msgspec.Struct, omit_defaults=True):
     """One stream of one process.
 
     Attributes:
         rows: those that are not final, the newest last; empty where nothing is pending.
         at: the row of the cursor.
         column: its column.
-        escape: the beginning of an escape sequence that the last chunk has cut.
+        pen: colours that were written where nothing stands yet.
+        escapes: the beginnings of escape sequences that the last chunk of a thread has cut.
         returned: the last thing written was a carriage return.
-        cut: that was the last character of a chunk: a newline may follow.
+        cut: the thread with whose carriage return a chunk has ended: a newline may follow.
         returns: carriage returns in this row since the cursor came to it.
-        trimmed: what was pending was too long to be carried along: the newline that ends it ends nothing more.
         hidden: the cursor is, so a block is being repainted: every row is held.
-        asides: text of threads that print while another one's row is pending, by thread: time and text.
+        ghosts: in mode ``all``, the last states of rows that were released: a bar is drawn again below a message.
+        asides: threads that print while another one's row is pending, each with what it has printed.
     """
 
     rows: list[Row] = []
     at: int = 0
     column: int = 0
-    escape: str = ""
+    pen: str = ""
+    escapes: dict[int, str] = {}
     returned: bool = False
-    cut: bool = False
+    cut: int | None = None
     returns: int = 0
-    trimmed: bool = False
     hidden: bool = False
-    asides: dict[int, tuple[float, str]] = {}
+    ghosts: list[str] = []
+    asides: dict[int, Stream] = {}
 
     def feed(self, text: str, time_s: float, thread: int, mode: str) -> Lines:
         """One chunk; the lines that are final by it."""
-        if self.trimmed and text:
-            self.trimmed = False
-            text = text.removeprefix("\r").removeprefix("\n") if text.startswith(("\n", "\r\n")) else text
         if self._is_calm(thread) and _CONTROL.search(text) is None:
-            return self._feed_calm(text, time_s, thread)
-        if self.escape:
-            text, self.escape = self.escape + text, ""
-        returns, self.cut = self.cut and not text.startswith("\n"), False
-        if "\r" in text:
-            text = text.replace("\r\n", "\n")
-            if text.endswith("\r"):
-                text, self.cut = text[:-1], True
-        plain = _CONTROL.search(_COLOUR.sub("", text) if "\x1b" in text else text) is None
+            return self._feed_calm(text, time_s, thread, mode)
+        if not text:
+            return []
+        if thread in self.escapes:
+            text = self.escapes.pop(thread) + text
+        body, escape = _part(text)
+        body = re.sub(r"\r+\n", "\n", body) if "\r" in body else body
+        cut = not escape and body.endswith("\r")
+        if cut:
+            body = body.rstrip("\r")
+        plain = _CONTROL.search(_COLOUR.sub("", body) if "\x1b" in body else body) is None
         found: Lines = []
-        if plain and (thread in self.asides or self._is_anothers(thread)):
-            self.cut = returns
+        if thread in self.asides or (plain and self._is_anothers(thread)):
             self._feed_aside(text, time_s, thread, mode, found)
-        else:
-            if returns:
-                self._return(time_s, thread, mode, found)
+            return found
+        if self.cut == thread:
+            body = body.lstrip("\r")
+            plain = plain or _CONTROL.search(_COLOUR.sub("", body)) is None
+        if body:
+            if not plain and self._is_anothers(thread) and not self.rows[self.at].progress:
+                self._move_aside(time_s, thread)
+            self._take_cut(body, time_s, thread, mode, found)
             if plain:
-                self._feed_plain(text, time_s, thread, mode, found)
+                self._feed_plain(body, time_s, thread, mode, found)
             else:
-                self._feed_tokens(text, time_s, thread, mode, found)
-        while len(self.rows) > MOST_ROWS:
-            self._release(1, mode, found)
-        if len(self.rows) == 1 and self.rows[0] == Row(self.rows[0].time_s, self.rows[0].thread):
-            self._clear()
+                self._feed_tokens(body, time_s, thread, mode, found)
+        if escape:
+            self._take_cut("", time_s, thread, mode, found)
+            self.escapes[thread] = escape
+            if len(self.escapes) > _MOST_THREADS:
+                del self.escapes[next(iter(self.escapes))]
+        if cut:
+            if self.cut != thread:
+                self._take_cut("", time_s, thread, mode, found)
+            self.cut = thread
+        self._tidy(mode, found)
         return found
 
     def settle(self, mode: str) -> Lines:
@@ -185,132 +210,208 @@ class Stream(msgspec.Struct):
     def flush(self, mode: str) -> Lines:
         """Everything that is pending, as lines."""
         found: Lines = []
-        if self.cut and self.rows:
+        if self.cut is not None and self.rows:
             self._return(self.rows[self.at].time_s, self.rows[self.at].thread, mode, found)
-        for row in self.rows:
-            if row.shown or row.progress or row is not self.rows[-1]:
-                found += row.lines(mode)
-        found += list(self.asides.values())
-        self._clear()
-        self.asides = {}
-        self.escape, self.cut, self.hidden, self.trimmed = "", False, False, False
+        if self.rows and self.rows[-1].is_fresh:
+            del self.rows[-1]
+        self._release(len(self.rows), mode, found)
+        for aside in self.asides.values():
+            found += aside.flush(mode)
         return found
 
     def trim(self, mode: str) -> Lines:
         """Pending text that is too long to be carried along, as lines."""
         found: Lines = []
-        if any(len(row.cells or row.text) > MOST_PENDING_CHARACTERS for row in self.rows):
-            for row in self.rows:
-                found += row.lines(mode)
-            self._clear()
-            self.trimmed = True
-        for thread, aside in list(self.asides.items()):
-            if len(aside[1]) > MOST_PENDING_CHARACTERS:
-                found.append(self.asides.pop(thread))
+        if sum(row.size for row in self.rows) > MOST_PENDING_CHARACTERS:
+            row = self.rows[self.at]
+            self._release(len(self.rows), mode, found)
+            if row.is_ordinary and not row.is_empty:
+                self.rows = [Row(row.time_s, row.thread, continues=True)]
+        sizes = {thread: sum(row.size for row in aside.rows) for thread, aside in self.asides.items()}
+        pending = sum(sizes.values())
+        for thread in sorted(sizes, key=lambda thread: -sizes[thread]):
+            if pending <= MOST_PENDING_CHARACTERS:
+                break
+            pending -= sizes[thread]
+            aside = self.asides[thread]
+            found += aside._spill(mode) if aside.rows else []  # noqa: SLF001 - one of ours
         return found
 
     # --- chunks ---------------------------------------------------------------------------------------------
 
     def _is_calm(self, thread: int) -> bool:
         """Whether nothing is pending but the beginning of an ordinary line of this thread, or nothing at all."""
-        if self.escape or self.cut or self.asides or self.hidden:
+        if self.escapes or self.asides or self.hidden or self.ghosts or self.cut is not None:
             return False
         rows = self.rows
-        return not rows or (len(rows) == 1 and rows[0].thread == thread and not rows[0].progress and not rows[0].cells)
+        if not rows:
+            return True
+        row = rows[0]
+        return (
+            len(rows) == 1
+            and row.thread == thread
+            and not row.progress
+            and row.cells is None
+            and row.columns == self.column
+        )
 
-    def _feed_calm(self, text: str, time_s: float, thread: int) -> Lines:
+    def _feed_calm(self, text: str, time_s: float, thread: int, mode: str) -> Lines:
         """What nearly every chunk is: the same as below, without a look at the screen."""
         rows = self.rows
         if "\n" not in text:
             if not text:
                 return []
             if rows:
-                rows[0].text += text
+                row = rows[0]
+                row.text += text
+                row.columns += len(text)
+                self.column = row.columns
             else:
-                self.rows = [Row(time_s, thread, text)]
-            self.column += len(text)
-            return []
+                row = Row(time_s, thread, text, len(text))
+                self.rows = [row]
+                self.column = len(text)
+            return self._spill(mode) if len(row.text) > MOST_PENDING_CHARACTERS else []
+        if text == "\n":
+            if not rows:
+                return [(time_s, "")]
+            row = rows[0]
+            self.rows = []
+            self.at = self.column = 0
+            return [] if row.continues and not row.text else [(row.time_s, row.text)]
         first, *more = text.split("\n")
-        found = [(rows[0].time_s, rows[0].text + first) if rows else (time_s, first)]
+        found = [(time_s, first)]
+        if rows:
+            row = rows[0]
+            first = row.text + first
+            found = [] if row.continues and not first else [(row.time_s if row.text else time_s, first)]
         last = more.pop()
         found += [(time_s, line) for line in more]
-        self.rows = [Row(time_s, thread, last)] if last else []
+        self.rows = [Row(time_s, thread, last, len(last))] if last else []
         self.column = len(last)
-        self.at = self.returns = 0
-        self.returned = False
-        return found
+        self.at = 0
+        return found + self._spill(mode) if len(last) > MOST_PENDING_CHARACTERS else found
 
     def _is_anothers(self, thread: int) -> bool:
-        return bool(self.rows) and self.rows[self.at].thread != thread and not self.rows[self.at].is_blank
+        """Whether another thread's text stands at the cursor."""
+        if not self.rows:
+            return False
+        row = self.rows[self.at]
+        return row.thread != thread and (
+            not row.is_blank if row.progress and not row.over else not row.is_empty or row.continues
+        )
 
     def _feed_aside(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
-        begun_s, pending = self.asides.pop(thread, (time_s, ""))
-        *lines, rest = (pending + text).split("\n")
-        if lines and self.at and not self.hidden:
-            self._release(self.at, mode, found)
-        for line in lines:
-            found.append((begun_s, line))
-            begun_s = time_s
-        if rest:
-            self.asides[thread] = (begun_s, rest)
+        aside = self.asides.pop(thread, None) or Stream()
+        lines = aside.feed(text, time_s, thread, mode)
+        lines += aside.settle(mode)
+        if aside.rows or aside.escapes or aside.hidden or aside.cut is not None:
+            self.asides[thread] = aside
             if len(self.asides) > _MOST_THREADS:
-                found.append(self.asides.pop(next(iter(self.asides))))
+                lines += self.asides.pop(next(iter(self.asides))).flush(mode)
+        if lines:
+            found += self.settle(mode) + lines
+
+    def _move_aside(self, time_s: float, thread: int) -> None:
+        """A bar comes where another thread's line is unfinished: that goes on by itself."""
+        row = self.rows[self.at]
+        cut = row.thread if self.cut == row.thread else None
+        self.asides[row.thread] = Stream([row], column=self.column, pen=self.pen, cut=cut)
+        self.rows[self.at] = Row(time_s, thread)
+        self.column, self.pen, self.cut = 0, "", None
+
+    def _take_cut(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
+        """A chunk has ended with a carriage return: now it is known what follows."""
+        by, self.cut = self.cut, None
+        if by is None or (by != thread and (not self.rows or self.rows[self.at].is_empty)):
+            return
+        if text.startswith("\n") and not (self.rows and self.rows[self.at].progress):
+            return
+        self._return(time_s, by, mode, found)
+
+    def _tidy(self, mode: str, found: Lines) -> None:
+        if not self.rows:
+            return
+        if len(self.rows[self.at].text) + len(self.rows[self.at].plain) > MOST_PENDING_CHARACTERS:
+            found += self._spill(mode)
+        if len(self.rows) == 1 and self.column == 0 and not self.pen and self.rows[0].is_fresh:
+            self._clear()
 
     def _feed_plain(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
-        if "\n" not in text:
-            if text:
-                self._print(text, time_s, thread)
-            return
-        first, *middle, last = text.split("\n")
+        first, *middle = text.split("\n")
         if first:
-            self._print(first, time_s, thread)
+            self._print(first, time_s, thread, mode, found)
+        if not middle:
+            return
+        last = middle.pop()
         self._newline(time_s, thread, mode, found)
-        if not self.rows or (len(self.rows) == 1 and not self.hidden and self.rows[0] == Row(time_s, thread)):
-            found += [(time_s, line) for line in middle]
-        else:
-            for line in middle:
-                if line:
-                    self._print(line, time_s, thread)
-                self._newline(time_s, thread, mode, found)
+        for line in middle:
+            if len(self.rows) == 1 and not self.hidden and self.rows[0].is_fresh:
+                found.append((time_s, line))
+                continue
+            if line:
+                self._print(line, time_s, thread, mode, found)
+            self._newline(time_s, thread, mode, found)
         if last:
-            self._print(last, time_s, thread)
+            self._print(last, time_s, thread, mode, found)
 
     def _feed_tokens(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
-        unfinished = _UNFINISHED.search(text)
-        if unfinished is not None:
-            self.escape = unfinished.group() if len(unfinished.group()) <= _LONGEST_ESCAPE else ""
-            text = text[: unfinished.start()]
+        if mode == "all":
+            known = self._states()
+            for index, row in enumerate(self.rows):
+                if row.progress or (self.hidden and index < self.at):
+                    self._note(row, found, known)
+        was_hidden = self.hidden
+        top: Row | None = None
+        written: set[int] = set()
         colours = ""
-        plain = True
         for token in _TOKEN.finditer(text):
             if token["text"] is not None:
-                if plain:
-                    self._print(colours + token["text"], time_s, thread)
-                else:
-                    self._overwrite(colours + token["text"], time_s, thread)
+                self._put(colours + token["text"], time_s, thread, mode, found)
+                written.add(id(self.rows[self.at]))
                 colours = ""
-            elif token["command"] == "m":
-                colours += token.group()
-            elif token["command"] is not None:
-                self._command(token["command"], token["arguments"], (time_s, thread), mode, found)
-                plain = plain and token["command"] not in "ABCDEFGHJK"
+                continue
+            if token["colour"] is not None:
+                colours += token["colour"]
+                continue
+            if colours:
+                self._put(colours, time_s, thread, mode, found)
+                colours = ""
+            if token["command"] is not None:
+                if not token["between"]:
+                    self._command(token["command"], token["arguments"], (time_s, thread), mode, found)
+                    if token["command"] in "AF" and self.hidden:
+                        top = self.rows[self.at]
             elif token["control"] == "\n":
-                if colours:
-                    self._append_colours(colours)
-                    colours = ""
                 self._newline(time_s, thread, mode, found)
-                plain = True
             elif token["control"] == "\r":
                 self._return(time_s, thread, mode, found)
-                plain = False
-            elif token["control"] == "\b":
-                row = self._row(time_s, thread)
-                if self.column:
-                    self._rewrite(row, mode)
-                    self.column -= 1
-                    plain = False
+            elif token["control"] == "\b" and self.column:
+                self._rewrite(mode, found, note=True)
+                self.column = max(0, self.column - 1)
+                self.returned = False
         if colours:
-            self._append_colours(colours)
+            self._put(colours, time_s, thread, mode, found)
+        if top is not None:
+            self._release_painted(top, mode, found)
+        if self.hidden:
+            self._mark_painted(written)
+        elif was_hidden:
+            found += self.settle(mode)
+
+    def _mark_painted(self, written: set[int]) -> None:
+        """Which rows a block consists of: those that were written in one go, down to the cursor."""
+        painted = True
+        for row in reversed(self.rows[: self.at + 1]):
+            painted = painted and id(row) in written
+            row.painted = painted
+
+    def _release_painted(self, top: Row, mode: str, found: Lines) -> None:
+        """The next block begins below rows of the last one: they are a message, and final."""
+        above = next((index for index, row in enumerate(self.rows) if row is top), 0)
+        if any(row.painted for row in self.rows[:above]):
+            for row in self.rows[:above]:
+                row.over = row.over or row.painted
+            self._release(above, mode, found)
 
     # --- what a chunk does --------------------------------------------------------------------------------------
 
@@ -321,144 +422,210 @@ class Stream(msgspec.Struct):
             self.at = 0
         return self.rows[self.at]
 
-    def _print(self, text: str, time_s: float, thread: int) -> None:
+    def _print(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         """Ordinary text at the cursor."""
         row = self._row(time_s, thread)
-        if self.returned:  # in an earlier chunk: an ordinary line may be printed over what was there
-            self.returned = False
-            if row.under is None:
-                row.under = (row.time_s, row.shown)
-            row.text, row.cells, row.plain, self.column = "", None, "", 0
-            row.time_s, row.thread = time_s, thread
-        if row.cells is None and self.column == _columns(row.text):
-            if not row.text:
-                row.time_s, row.thread = time_s, thread
-            row.text += text
-            self.column += _columns(text)
-            if row.progress:
+        if row.progress and not row.over and _COLOUR.sub("", text):
+            if self.column == 0 and (self.returned or row.is_blank):
+                row.under = None if row.is_blank else (row.time_s, row.shown)
+                row.text, row.columns, row.cells, row.plain = "", 0, None, ""
+                row.over, row.painted = True, False
+                text, self.pen = self.pen + text, ""
+            else:
                 row.plain += text
-            return
-        row.plain += text
-        self._overwrite(text, time_s, thread)
+        self._put(text, time_s, thread, mode, found)
 
-    def _overwrite(self, text: str, time_s: float, thread: int) -> None:
-        """Text at the cursor, in the place of what is there."""
+    def _put(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
+        """Text at the cursor, behind what is there or in the place of it."""
         row = self._row(time_s, thread)
-        if not row.cells and not row.text:
+        if row.is_empty and not row.continues:
             row.thread = thread
-        self.returned = False
-        cells = row.as_cells()
-        fresh = Row(0.0, 0, text).as_cells() or []
-        if self.column > len(cells):
-            cells += [" "] * (self.column - len(cells))
-        cells[self.column : self.column + len(fresh)] = fresh
-        self.column = min(self.column + len(fresh), _MOST_COLUMNS)
-        row.time_s = time_s
-
-    def _append_colours(self, colours: str) -> None:
-        if not self.rows:
+        if row.cells is not None or self.column != row.columns:
+            self._overwrite(row, text, time_s, mode, found)
             return
-        row = self.rows[self.at]
-        if row.cells is None:
-            row.text += colours
-        elif row.cells:
-            row.cells[min(self.column, len(row.cells)) - 1] += colours
+        if not row.text:
+            row.time_s = time_s
+        columns = _columns(text)
+        row.text += text
+        row.columns += columns
+        row.changed = True
+        self.column += columns
+        if columns:
+            self.returned = False
 
-    def _rewrite(self, row: Row, mode: str) -> None:
-        """Something comes to the row that makes it a progress row."""
-        if mode == "all":
-            row.note_state()
-        row.progress = True
-        row.plain = ""
-        row.under = None
-        row.as_cells()
+    def _overwrite(self, row: Row, text: str, time_s: float, mode: str, found: Lines) -> None:
+        fresh, colours = _cut_cells(self.pen + text)
+        self.pen = ""
+        if fresh:
+            if not row.progress and self.column < (row.columns if row.cells is None else len(row.cells)):
+                row = self._rewrite(mode, found)
+            cells = self._as_cells(row)
+            if self.column > len(cells):
+                cells += [" "] * (self.column - len(cells))
+            cells[self.column : self.column + len(fresh)] = fresh
+            self.column += len(fresh)
+            self.returned = False
+            row.time_s = time_s
+            row.changed = True
+            if len(cells) > _MOST_COLUMNS:
+                found += self._spill(mode)
+                return
+        if not colours:
+            return
+        cells = self._as_cells(row)
+        if 0 < self.column <= len(cells):
+            cells[self.column - 1] = _colour(cells[self.column - 1], colours)
+            row.changed = True
+        elif len(colours) <= _LONGEST_ESCAPE:
+            self.pen = colours
+
+    def _as_cells(self, row: Row) -> list[str]:
+        """A row's characters one by one, to be rewritten."""
+        if row.cells is None:
+            row.cells, colours = _cut_cells(row.text)
+            if colours and row.cells:
+                row.cells[-1] = _colour(row.cells[-1], colours)
+            elif len(colours) <= _LONGEST_ESCAPE:
+                self.pen = self.pen or colours
+            row.text, row.columns = "", 0
+        return row.cells
+
+    def _note(self, row: Row, found: Lines, known: list[str] | None = None) -> None:
+        """In mode ``all``: what a row shows is about to change."""
+        if row.progress and not row.changed:
+            return
+        row.changed = False
+        shown = row.shown
+        if row.is_blank or shown == row.state:
+            return
+        if shown not in (self._states() if known is None else known):
+            found.append((row.time_s, shown))
+            self.ghosts = []
+        elif row.state:  # bars were drawn again one row below
+            self.ghosts = [*self.ghosts, row.state][-MOST_ROWS:]
+        row.state = shown
+
+    def _states(self) -> list[str]:
+        return self.ghosts + [row.state for row in self.rows]
+
+    def _rewrite(self, mode: str, found: Lines, *, note: bool = False) -> Row:
+        """Something comes to the row of the cursor that makes it a progress row."""
+        if len(self.rows[self.at].text) > _MOST_COLUMNS:
+            found += self._spill(mode)
+        row = self.rows[self.at]
+        if mode == "all" and (note or not row.progress):
+            self._note(row, found)
+        self._as_cells(row)
+        row.progress, row.over, row.painted = True, False, False
+        row.under, row.plain = None, ""
+        return row
 
     def _return(self, time_s: float, thread: int, mode: str, found: Lines) -> None:
         row = self._row(time_s, thread)
-        self._rewrite(row, mode)
+        if self.returned:
+            return
+        if self.returns and self.at and not self.hidden and not row.is_blank:
+            self._release(self.at, mode, found)  # those of bars that have ended: nobody goes up to them
+        self._rewrite(mode, found, note=True)
         self.column = 0
         self.returned = True
         self.returns += 1
-        if self.returns > 1 and self.at and not self.hidden:  # the rows above are those of bars that have ended
-            self._release(self.at, mode, found)
 
     def _newline(self, time_s: float, thread: int, mode: str, found: Lines) -> None:
         row = self._row(time_s, thread)
-        if mode == "all" and row.progress and row.under is None:
-            row.note_state()
-        ordinary = row.is_ordinary or (mode == "none" and bool(row.plain))
+        if self.pen and row.cells:
+            row.cells[-1] = _colour(row.cells[-1], self.pen)
+        ordinary = row.is_ordinary or (mode == "none" and not _BLANK.match(row.plain))
         self.at += 1
-        self.column, self.returned, self.returns = 0, False, 0
+        self.column, self.pen, self.returned, self.returns = 0, "", False, 0
         if self.at == len(self.rows):
             self.rows.append(Row(time_s, thread))
-        if ordinary and not self.hidden:
+        if (ordinary and not self.hidden) or row.size > MOST_PENDING_CHARACTERS:
             self._release(self.at, mode, found)
+        elif len(self.rows) > MOST_ROWS:
+            self._release(1, mode, found)
 
     def _release(self, count: int, mode: str, found: Lines) -> None:
         """Make lines of the oldest rows."""
-        for row in self.rows[:count]:
+        released = self.rows[:count]
+        for row in released:
+            if mode == "all" and not row.is_ordinary:
+                self._note(row, found)
             found += row.lines(mode)
         del self.rows[:count]
         self.at = max(0, self.at - count)
+        self.ghosts = [row.state for row in released if row.state]
         if not self.rows:
             self._clear()
+
+    def _spill(self, mode: str) -> Lines:
+        """Make lines of what is shown down to the cursor, because it is too long; what follows goes on with it."""
+        found: Lines = []
+        self._release(self.at, mode, found)
+        row = self.rows[0]
+        if mode == "all" and not row.is_ordinary:
+            self._note(row, found)
+        found += row.lines(mode)
+        self.rows[0] = Row(row.time_s, row.thread, continues=True)
+        self.column, self.pen, self.returned = 0, "", False
+        return found
 
     def _clear(self) -> None:
         self.rows = []
         self.at = self.column = self.returns = 0
-        self.returned = False
+        self.pen, self.returned = "", False
 
     def _command(self, command: str, arguments: str, origin: tuple[float, int], mode: str, found: Lines) -> None:
         """A control sequence that moves the cursor, or erases; others are dropped."""
-        if arguments.startswith("?"):
-            if arguments == "?25" and command in "hl":
-                self.hidden = command == "l"
-                if not self.hidden:
-                    found += self.settle(mode)
+        if arguments == "?25" and command in "hl":
+            self.hidden = command == "l"
+        if not _PLAIN_ARGUMENTS.match(arguments) or command not in "ABCDEFGJK":
             return
         number = _number(arguments)
         count = max(1, number)
-        if command in "AF":
-            self._move_to(self.at - count, origin, mode)
-            self.column = 0 if command == "F" else self.column
-        elif command in "BE":
-            self._move_to(self.at + count, origin, mode)
-            self.column = 0 if command == "E" else self.column
-        elif command == "C":
-            self.column = min(self.column + count, _MOST_COLUMNS)
-        elif command == "D":
-            self.column = max(0, self.column - count)
-        elif command == "G":
-            self.column = min(count - 1, _MOST_COLUMNS)
+        row = self._row(*origin)
+        if command in "ABEF":
+            self._move_to(self.at + (count if command in "BE" else -count), origin)
+            self.column = 0 if command in "EF" else self.column
+        elif command in "CDG":
+            target = {"C": self.column + count, "D": self.column - count, "G": count - 1}[command]
+            if target < self.column and not row.is_empty:
+                self._rewrite(mode, found)
+            self.column = max(0, min(target, max(self.column, _MOST_COLUMNS)))
+            self.returned = False
         elif command == "K":
-            self._erase(self._row(*origin), number, mode)
-        elif command == "J":
-            self._erase(self._row(*origin), 0 if number == 0 else 2, mode)
-            for row in self.rows[self.at + 1 :]:
-                self._erase(row, 2, mode)
-            del self.rows[self.at + 1 :]
+            self._erase(self.at, number, mode, found)
+        elif number < 3:
+            self._erase(self.at, number, mode, found)
+            for index in [*range(self.at if number else 0), *range(self.at + 1, len(self.rows))]:
+                if number == 2 or (number == 0) == (index > self.at):
+                    self._erase(index, 2, mode, found)
+            if number != 1:
+                del self.rows[self.at + 1 :]
 
-    def _move_to(self, target: int, origin: tuple[float, int], mode: str) -> None:
-        self._row(*origin)
+    def _move_to(self, target: int, origin: tuple[float, int]) -> None:
         while target >= len(self.rows) and len(self.rows) < MOST_ROWS:
             self.rows.append(Row(*origin))
         self.at = min(max(0, target), len(self.rows) - 1)
         self.returned, self.returns = False, 0
-        if self.rows[self.at].shown:
-            self._rewrite(self.rows[self.at], mode)
 
-    def _erase(self, row: Row, what: int, mode: str) -> None:
-        if what == 0 and self.column >= len(row.as_cells() if row.cells is not None else _COLOUR.sub("", row.text)):
-            return  # nothing is there
-        self._rewrite(row, mode)
-        cells = row.as_cells()
+    def _erase(self, index: int, what: int, mode: str, found: Lines) -> None:
+        row = self.rows[index]
+        shown = row.columns if row.cells is None else len(row.cells)
+        if not shown or what > 2 or (what == 0 and self.column >= shown):
+            return
+        at, self.at = self.at, index
+        row = self._rewrite(mode, found)
+        self.at += at - index
+        cells = self._as_cells(row)
         if what == 0:
             del cells[self.column :]
         elif what == 1:
-            cells[: self.column + 1] = [" "] * min(len(cells), self.column + 1)
+            end = min(len(cells), self.column + 1)
+            cells[:end] = [" "] * end
         else:
             cells.clear()
-        self.returned = False
+        row.changed = True
 
 
 class Screen(msgspec.Struct):
@@ -482,21 +649,59 @@ class Screen(msgspec.Struct):
         """
         this, other = (self.out, self.err) if stream == 1 else (self.err, self.out)
         lines = this.feed(text, time_s, thread, self.mode)
-        return other.settle(self.mode) + lines if lines else lines
+        return other.settle(self.mode) + lines if lines and other.at else lines
 
     def flush(self) -> Lines:
         """The end: everything that is pending becomes lines."""
-        return self.out.flush(self.mode) + self.err.flush(self.mode)
+        lines = self.out.flush(self.mode) + self.err.flush(self.mode)
+        self.out, self.err = Stream(), Stream()
+        return lines
 
     def trim(self) -> Lines:
-        """Between two batches: pending rows of more than 64 Ki characters become lines, so that a plan stays small."""
+        """Between two batches: pending text of more than 64 Ki characters becomes lines: a plan stays small."""
         return self.out.trim(self.mode) + self.err.trim(self.mode)
+
+
+_PLAIN_ARGUMENTS = re.compile(r"[0-9;:]*\Z")
+
+
+def _part(text: str) -> tuple[str, str]:
+    """A chunk without the escape sequence that its end has cut, and as much of that as its end will need."""
+    last = text.rfind("\x1b")
+    if last < 0:
+        return text, ""
+    before = text.rfind("\x1b", 0, last)  # the last one may be half of what ends a string
+    found = _UNFINISHED.search(text, max(0, before) if before >= 0 else last)
+    if found is None:
+        return text, ""
+    escape = found.group()
+    if escape[1:2] in tuple("]PX^_"):
+        escape = escape[:2] + ("\x1b" if escape[2:].endswith("\x1b") else "")
+    return text[: found.start()], escape[:_LONGEST_ESCAPE]
 
 
 def _columns(text: str) -> int:
     return len(_COLOUR.sub("", text)) if "\x1b" in text else len(text)
 
 
+def _cut_cells(text: str) -> tuple[list[str], str]:
+    """Characters one by one, each with the colours before it, and the colours behind the last one."""
+    if "\x1b" not in text:
+        return list(text), ""
+    cells = []
+    end = 0
+    for cell in _CELL.finditer(text):
+        if cell.start() != end:
+            break
+        end = cell.end()
+        cells.append(cell.group() if end - cell.start() <= _LONGEST_ESCAPE else cell.group(2))
+    return cells, text[end:]
+
+
+def _colour(cell: str, colours: str) -> str:
+    return cell + colours if len(cell) + len(colours) <= _LONGEST_ESCAPE else cell
+
+
 def _number(arguments: str) -> int:
-    first = arguments.partition(";")[0]
+    first = arguments.partition(";")[0][:6]
     return min(int(first), _MOST_COLUMNS) if first.isdecimal() else 0
