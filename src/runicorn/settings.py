@@ -35,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         finish_timeout_s: how long ``finish()`` waits until everything is stored; 0 = for ever.
         exit_wait_s: the same at interpreter exit, where ``finish()`` was not called.
         retry_max_s: longest pause between two tries to store, when storing fails.
+        archive_wait_s: how long a run that has ended waits for an archive that cannot be written.
         database_wait_s: how long a writer that has ended its run tries to write the row in ``runicorn.db``.
         strict: a refused value raises instead of warning.
         shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` where there is one.
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     finish_timeout_s: float = 600.0
     exit_wait_s: float = 30.0
     retry_max_s: float = 1.0
+    archive_wait_s: float = 10.0
     database_wait_s: float = 15.0
     strict: bool = False
     shm_dir: str = ""

@@ -37,6 +37,9 @@ FIGURES = {
         "idle_writer",
     },
     "switched_off": {"run.log(data)", "run.log(data, step=5)", "run.log(loss=1.0)", "run.log_text('text')"},
+    "console": {"alone", "busy"},
+    "images": {"packages", "encode_ms"},
+    "outputs": {"checkpoint_bytes", "plain", "watched"},
     "syscalls": {"available"},
     "chaos": {
         "seed",

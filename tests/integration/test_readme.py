@@ -21,18 +21,61 @@ PYTHON = [text for language, text in BLOCKS if language == "python"]
 
 
 def test_every_block_is_known():
-    """The README has two python blocks and three shell blocks, so each of them is run by one of these tests."""
-    assert (len(PYTHON), len(SHELL), len(BLOCKS)) == (2, 3, 5)
+    """The README has three python blocks and three shell blocks, so each of them is run by one of these tests."""
+    assert (len(PYTHON), len(SHELL), len(BLOCKS)) == (3, 3, 6)
 
 
 def test_usage_then_pandas(tmp_path):
     """The usage example makes a run in ./.runicorn, and the pandas block reads every record of it."""
     environment = {name: value for name, value in os.environ.items() if name != "RUNICORN_DIR"}
     check = "\nassert len(frame) == 303 and frame['val_acc'].notna().sum() == 3, frame\n"
-    for source in (PYTHON[0], PYTHON[1] + check):
+    for source in (PYTHON[0], PYTHON[2] + check):
         script = tmp_path / "script.py"
         script.write_text(source)
         subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, check=True, timeout=50)
+
+
+PROJECT = """
+import os, pathlib
+import numpy as np
+import runicorn as rn
+
+for directory in ("checkpoints", "imagenet"):
+    os.mkdir(directory)
+for file in ("labels.csv", "imagenet/1.jpg", "checkpoints/last.pt"):
+    pathlib.Path(file).write_text(file)
+image = np.zeros((8, 8, 3), np.uint8)
+"""
+CHECK = """
+run.finish()
+import json
+assets = json.loads((run.run_dir / "assets.json").read_text())
+print([len(assets[section]) for section in ("datasets", "pretrained", "outputs")], len(list(run.media_dir.iterdir())))
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "blocks", "expected"),
+    [("README.md", slice(1, 2), "[1, 0, 1] 1"), ("docs/around-the-numbers.md", slice(None), "[3, 1, 1] 1")],
+)
+def test_what_is_around_the_numbers(tmp_path, page, blocks, expected):
+    """The blocks about console, images, data and outputs run one after the other, and record what they say."""
+    found = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)[blocks]
+    script = tmp_path / "script.py"
+    script.write_text(PROJECT + "".join(found).replace("/data/imagenet", "imagenet") + CHECK)
+    environment = {**os.environ, "RUNICORN_DIR": str(tmp_path / "storage"), "RUNICORN_STRICT": "1"}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == expected
+    assert done.stderr == ""
 
 
 def test_recover(tmp_path):

@@ -211,6 +211,7 @@ def test_metrics_do_not_wait_for_a_git_that_hangs(tmp_path, workspace):
     assert not (trainer.run_dir / "environment.json").exists()
     trainer.go_on()
     trainer.end()
+    assert "looking at the environment" in trainer.errors.read_text(), "finish() says what it waits for"
     found = json.loads((trainer.run_dir / "environment.json").read_text())
     assert not (found["git_info"] or {}).get("commit")
     assert found["pip_packages"]
@@ -221,6 +222,19 @@ def counted_so_far(trainer):
         return (trainer.run_dir / "events.jsonl").read_bytes().count(b"\n")
     except FileNotFoundError:
         return 0
+
+
+def test_an_archive_that_cannot_be_written(tmp_path, workspace):
+    """Where the code cannot be archived the run ends all the same, and says so; no half zip is left."""
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "archive").write_text("in the way")
+    trainer = opened_in(tmp_path, workspace, "snapshot_code=True", "run.log(i=1)", RUNICORN_ARCHIVE_WAIT_S="0.5")
+    trainer.end()
+    wait_stored(trainer)
+    assert_valid(trainer.run_dir)
+    assert not (trainer.run_dir / "code_snapshot.zip").exists()
+    assert counted(trainer.run_dir) == [1]
+    assert "archive cannot be written" in json.dumps(status(trainer.run_dir)["storage_errors"])
 
 
 def test_only_the_owner_captures(tmp_path, workspace):

@@ -8,7 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from zoo import Trainer, assert_valid, events, status, wait_stored
+from zoo import Trainer, assert_valid, events, recover, status, wait_stored, wait_until
+
+from runicorn.writer.control import ControlPage
 
 PREFIX = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ")
 
@@ -283,8 +285,6 @@ run.finish()
         trainer.go_on()
     trainer.end()
     if who == "both":
-        from zoo import recover
-
         recover(tmp_path)
     wait_stored(trainer)
     _, *lines = console_lines(trainer.run_dir)
@@ -295,6 +295,34 @@ run.finish()
     else:
         assert lines == [*expected, "waits"]
         assert status(trainer.run_dir)["status"] == "failed"
+
+
+def test_a_full_disk(tmp_path):
+    """While the disk is full print() goes on as ever; with room again every line is stored, once."""
+    switch = tmp_path / "fault"
+    body = """
+run = rn.init(capture_console=True)
+opened(run)
+sys.stdin.readline()
+for i in range(5000):
+    print(f"line {i}")
+print("went on", flush=True)
+sys.stdin.readline()
+run.finish()
+"""
+    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(switch))
+    page = ControlPage.open(str(trainer.spool / "control"))
+    switch.write_text("ENOSPC")
+    trainer.go_on()
+    while trainer.read_line() != "went on":
+        pass
+    wait_until(lambda: page.troubles)
+    switch.unlink()
+    trainer.go_on()
+    trainer.end()
+    lines = console_lines(trainer.run_dir)
+    assert [line for line in lines if line.startswith("line ")] == [f"line {i}" for i in range(5000)]
+    assert status(trainer.run_dir)["storage_errors"]
 
 
 def test_text_that_no_file_can_hold(tmp_path):

@@ -219,11 +219,25 @@ sys.stdin.readline()
     assert status(trainer.run_dir)["status"] == "finished"
 
 
+def test_what_is_no_file(tmp_path, data):
+    """A FIFO and a device are not waited for, nor read for ever: they are recorded as not saved."""
+    os.mkfifo(data / "fifo")
+    body = f"""
+run.log_dataset("fifo", {str(data / "fifo")!r}, save=True)
+run.log_dataset("zero", "/dev/zero", save=True)
+run.log_dataset("with a fifo in it", {str(data)!r}, save=True)
+"""
+    run = ended(tmp_path, body)
+    assert [each["saved"] for each in assets(run.run_dir)["datasets"]] == [False, False, True]
+    assert "not a regular file" in json.dumps(status(run.run_dir)["storage_errors"])
+
+
 def test_an_archive_that_cannot_be_written(tmp_path, data):
     """Where the archive is not a directory the run ends all the same, and says that the copy is missing."""
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "archive").write_text("in the way")
-    run = ended(tmp_path, f"run.log(i=1)\nrun.log_dataset('ds', {str(data)!r}, save=True)")
+    body = f"run.log(i=1)\nrun.log_dataset('ds', {str(data)!r}, save=True)"
+    run = ended(tmp_path, body, RUNICORN_ARCHIVE_WAIT_S="0.5")
     assert counted(run.run_dir) == [1]
     assert any("archive" in each["error"] for each in status(run.run_dir)["storage_errors"])
     assert status(run.run_dir)["status"] == "finished"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -175,11 +176,7 @@ class Archive:
 
     def _copy(self, path: str, out: BinaryIO, *, growing: bool = False) -> tuple[str, int]:
         """Copy a file that does not change meanwhile, or may grow; its SHA-256 and size."""
-        try:
-            source = open(path, "rb")  # noqa: SIM115 - closed below, by a block whose errors are told apart
-        except OSError as error:
-            raise SourceError(f"{path}: {error.strerror or error}") from error
-        with source:
+        with _open(path) as source:
             before = os.fstat(source.fileno())
             digest, size_bytes = hashlib.sha256(), 0
             while block := _read(source, path):
@@ -220,6 +217,18 @@ class Archive:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def _open(path: str) -> BinaryIO:
+    # Not waited for: nobody may ever write into a FIFO.
+    try:
+        fd = os.open(path, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise SourceError(f"{path}: it is not a regular file")
+    return os.fdopen(fd, "rb")
 
 
 def _read(source: BinaryIO, path: str) -> bytes:

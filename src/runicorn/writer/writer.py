@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
-ARCHIVE_PATIENCE_S = 10.0
 _LOOK = -1
 """The number of a look that a watch comes by for; chores have those from 1 on."""
 _LOCK_TRIES = 25
@@ -144,7 +143,7 @@ class Writer:
 
     def _archive_patience(self, failing_s: float) -> bool:
         """While the run is live room may be made; who waits for its end waits for its records, not for copies."""
-        return not self._control.closed[0] or failing_s < ARCHIVE_PATIENCE_S
+        return not self._control.closed[0] or failing_s < self._settings.archive_wait_s
 
     def _finish_chores(self) -> None:
         """Look for outputs once more, and wait until all is done."""
