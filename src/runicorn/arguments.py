@@ -38,7 +38,10 @@ def clean_stage(stage: Any, refusals: Refusals) -> str | None:
     return None
 
 
-def clean_step(step: Any, refusals: Refusals) -> int | None:
+_STEP_OF_LOG = "log()", "The metrics of the call were stored at the next step."
+
+
+def clean_step(step: Any, refusals: Refusals, told: tuple[str, str] = _STEP_OF_LOG) -> int | None:
     """An explicit step that is not a plain int in range; None, and a refusal, where it is no step at all."""
     number = _integral(step)
     if number is not None and LOWEST_INT <= number <= HIGHEST_INT:
@@ -46,8 +49,8 @@ def clean_step(step: Any, refusals: Refusals) -> int | None:
     refusals.refuse(
         ("step", type(step)),
         TypeError(
-            f"log(): step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
-            "The metrics of the call were stored at the next step."
+            f"{told[0]}: step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
+            f"{told[1]}"
         ),
     )
     return None

@@ -52,7 +52,9 @@ def hand_over_code(run: Run, listing: Listing) -> None:
         return
     left_out = [*listing.skipped_secrets, *listing.skipped_names, *listing.unreadable]
     told = [escape(name) for name in left_out[:_MOST_TOLD]]
-    run._put(Code(time.time(), str(run.workspace_root), blob, told, len(left_out)), "init()")  # noqa: SLF001 - as above
+    record = Code(time.time(), os.fsencode(run.workspace_root), blob, told, len(left_out))
+    if not run._put(record, "init()"):  # noqa: SLF001 - as above
+        session.drop_blob(blob)
 
 
 def hand_over_environment(run: Run) -> None:
@@ -62,5 +64,5 @@ def hand_over_environment(run: Run) -> None:
 
     if run._session.joined:  # noqa: SLF001 - ours, not the public's
         return
-    root = str(run.workspace_root)
-    run._put(Environment(time.time(), root, environment.here(root)), "init()")  # noqa: SLF001 - as above
+    facts = environment.here(str(run.workspace_root))
+    run._put(Environment(time.time(), os.fsencode(run.workspace_root), facts), "init()")  # noqa: SLF001 - as above

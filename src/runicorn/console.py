@@ -82,7 +82,9 @@ class CapturedStream:
     def write(self, text: str) -> Any:
         """Write to the real stream, at once; then record."""
         written = self._runicorn_write(text)
-        if type(text) is str and text:
+        if isinstance(text, str) and text:
+            if type(text) is not str:
+                text = str.__str__(text)
             for recorder in self._runicorn_recorders:
                 recorder.record(text)
         return written
@@ -93,6 +95,8 @@ class CapturedStream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_runicorn_"):  # asked by copy() and the like of one that is not whole yet
+            raise AttributeError(name)
         return getattr(self._runicorn_stream, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -110,6 +114,9 @@ class CapturedStream:
 
     def __exit__(self, *error: object) -> Any:
         return self._runicorn_stream.__exit__(*error)
+
+    def __reduce__(self) -> Any:
+        return _stream_named, (NAMES[self._runicorn_number],)
 
     def __repr__(self) -> str:
         return f"<recorded by runicorn: {self._runicorn_stream!r}>"
@@ -137,8 +144,18 @@ def start(run: Run, mode: str) -> None:
         if stream not in _replaced:
             _replaced.append(stream)
         recorders = stream._runicorn_recorders  # noqa: SLF001 - ours
-        if all(each.run is not run for each in recorders):  # both names may stand for one stream
+        # Both names may stand for one stream; and a run has one record, by however many handles.
+        if all(_spool_of(each.run) != _spool_of(run) for each in recorders):
             stream._runicorn_recorders = (*recorders, Recorder(run, number, mode))  # noqa: SLF001 - ours
+
+
+def _spool_of(run: Run) -> str:
+    return run._session.address.spool  # noqa: SLF001 - ours
+
+
+def _stream_named(name: str) -> Any:
+    """What a pickled stream is where it arrives."""
+    return getattr(sys, name)
 
 
 def stop(run: Run) -> None:

@@ -6,12 +6,11 @@ import os
 import re
 from typing import Any
 
+import msgspec
+
 from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.values import escape, shown
 from runicorn.writer.records import Material
-
-MAX_ARCHIVE_BYTES = 5 * 1024**3
-MAX_ARCHIVE_FILES = 2_000_000
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 
@@ -49,8 +48,10 @@ def dataset(
     if save and limits is not None:
         limits.check(call, source)
     entry = {"name": escape(name), "context": escape(context), "uri": uri}
+    if isinstance(uri, dict):  # the viewer of 0.7.2 chokes on an object in that place
+        entry |= {"uri": msgspec.json.encode(uri).decode(), "described": uri}
     entry["description"] = description and escape(description)
-    return Material(time_s, "datasets", entry, source, save)
+    return Material(time_s, "datasets", entry, os.fsencode(source), save)
 
 
 def pretrained(
@@ -84,8 +85,10 @@ def pretrained(
     if save and limits is not None:
         limits.check(call, source)
     entry = {"name": escape(name), "source_type": escape(source_type), "path_or_uri": given}
+    if isinstance(given, dict):
+        entry |= {"path_or_uri": msgspec.json.encode(given).decode(), "described": given}
     entry["description"] = description and escape(description)
-    return Material(time_s, "pretrained", entry, source, save)
+    return Material(time_s, "pretrained", entry, os.fsencode(source), save)
 
 
 class Limits:
@@ -113,13 +116,32 @@ class Limits:
 
 
 def walk(source: str) -> list[str]:
-    """The files of a directory in a fixed order, links to files included; a file is its own."""
+    """The files of a directory in a fixed order; a file is its own.
+
+    Links are followed, for datasets are often made of them; each directory is gone into once. What is neither a file
+    nor a directory, a link to nothing included, is passed over.
+
+    Raises:
+        OSError: a directory cannot be read.
+    """
     if not os.path.isdir(source):
         return [source]
-    found = []
-    for at, directories, names in os.walk(source):
-        directories.sort()
-        found += [path for name in sorted(names) if os.path.isfile(path := os.path.join(at, name))]
+    found: list[str] = []
+    done: set[tuple[int, int]] = set()
+    stack = [source]
+    while stack:
+        directory = stack.pop()
+        status = os.stat(directory)
+        if (status.st_dev, status.st_ino) in done:
+            continue
+        done.add((status.st_dev, status.st_ino))
+        deeper = []
+        for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
+            if entry.is_dir():
+                deeper.append(entry.path)
+            elif entry.is_file():
+                found.append(entry.path)
+        stack += reversed(deeper)
     return found
 
 
@@ -150,6 +172,8 @@ def _place(call: str, given: Any) -> tuple[Any, str]:
     if _URI.match(text) and not text.lower().startswith("file://"):
         return escape(text), ""
     if text.lower().startswith("file://"):
-        text = text[7:]
+        from urllib.parse import unquote
+
+        text = unquote(text[7:].removeprefix("localhost"))
     source = os.path.abspath(os.path.expanduser(text))
     return escape(source), source

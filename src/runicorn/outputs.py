@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn import materials
+from runicorn.values import escape
 from runicorn.writer.records import Candidate, Scanning
 
 if TYPE_CHECKING:
@@ -77,17 +79,17 @@ def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **num
             '"overwrite_versions" (every version is).'
         )
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0 <= float(value) < float("inf"):
             raise ValueError(f"outputs: {name}={value!r} is not a number of seconds, or of looks. Write one from 0 on.")
     try:
-        directories = [os.path.abspath(os.path.expanduser(os.fsdecode(os.fspath(each)))) for each in output_dirs]
-        named = [str(each) for each in (PATTERNS if patterns is None else patterns)]
+        directories = [os.fsencode(os.path.abspath(os.path.expanduser(os.fspath(each)))) for each in output_dirs]
+        named = [escape(str(each)) for each in (PATTERNS if patterns is None else patterns)]
     except TypeError as error:
         raise TypeError(f"outputs: output_dirs and patterns are lists of strings or paths ({error}).") from error
     return Scanning(
         directories,
         named,
-        workspace_root,
+        os.fsencode(workspace_root),
         mode,
         max(1, int(numbers["stable_required"])),
         float(numbers["min_age_sec"]),
@@ -120,7 +122,8 @@ def look(
         each = seen[key] = _seen_again(before, size_bytes, mtime, now)
         is_log = not is_directory and _is_log(path)
         if not each.is_archived and (last or _is_ready(each, scanning, now, is_log=is_log)):
-            found.candidates.append(Candidate(key, path, is_directory, is_log, size_bytes, mtime))
+            candidate = Candidate(key, os.fsencode(path), is_directory, is_log, size_bytes, mtime)
+            found.candidates.append(candidate)
     for key in [key for key, each in seen.items() if now - each.seen_at > scanning.forget_after_s]:
         del seen[key]
     return found
@@ -157,14 +160,16 @@ def _outputs(scanning: Scanning, leave_out: str) -> Iterator[tuple[str, str, int
     """Key, path, size, time of modification and kind of everything that a pattern names; each once, in order."""
     for_files = [each for each in scanning.patterns if not each.endswith("/")]
     for_directories = [each.rstrip("/") for each in scanning.patterns if each.endswith("/")]
-    done: set[str] = set()
-    stack = [(each, each) for each in reversed(scanning.directories)]
+    # By what they are, not by what they are called: a link may lead to the storage.
+    done = {_identity(leave_out)} if leave_out else set()
+    stack = [(os.fsdecode(each), os.fsdecode(each)) for each in reversed(scanning.directories)]
     while stack:
         directory, root = stack.pop()
-        if directory in done or directory == leave_out:
-            continue
-        done.add(directory)
         try:
+            identity = _identity(directory)
+            if identity in done:
+                continue
+            done.add(identity)
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
         except OSError:  # not there yet, or not ours to read
             continue
@@ -173,12 +178,10 @@ def _outputs(scanning: Scanning, leave_out: str) -> Iterator[tuple[str, str, int
             try:
                 relative = os.path.relpath(entry.path, root).replace(os.sep, "/")
                 if entry.is_dir(follow_symlinks=False):
-                    if entry.path == leave_out:
-                        continue
-                    if _matches(entry.name, relative, for_directories):
-                        yield (_key(entry.path, scanning), entry.path, *_measure(entry.path), True)
-                    else:
+                    if not _matches(entry.name, relative, for_directories):
                         deeper.append((entry.path, root))
+                    elif _identity(entry.path) not in done:
+                        yield (_key(entry.path, scanning), entry.path, *_measure(entry.path), True)
                 elif entry.is_file() and _matches(entry.name, relative, for_files):
                     status = entry.stat()
                     yield _key(entry.path, scanning), entry.path, status.st_size, status.st_mtime, False
@@ -187,22 +190,25 @@ def _outputs(scanning: Scanning, leave_out: str) -> Iterator[tuple[str, str, int
         stack += reversed(deeper)
 
 
+def _identity(directory: str) -> tuple[int, int]:
+    try:
+        status = os.stat(directory)
+    except FileNotFoundError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
 def _matches(name: str, relative: str, patterns: list[str]) -> bool:
     return any(fnmatchcase(relative if "/" in each else name, each) for each in patterns)
 
 
 def _key(path: str, scanning: Scanning) -> str:
-    root = scanning.workspace_root
+    root = os.fsdecode(scanning.workspace_root)
     inside = os.path.relpath(path, root) if path.startswith(os.path.join(root, "")) else path
-    return inside.replace(os.sep, "/").encode("utf-8", "backslashreplace").decode()
+    return escape(inside.replace(os.sep, "/"))
 
 
 def _measure(directory: str) -> tuple[int, float]:
     """Size of all files in a directory, and the newest time of modification."""
-    size_bytes, newest = 0, 0.0
-    for at, _, names in os.walk(directory):
-        for name in names:
-            status = os.stat(os.path.join(at, name))
-            size_bytes += status.st_size
-            newest = max(newest, status.st_mtime)
-    return size_bytes, newest
+    statuses = [os.stat(path) for path in materials.walk(directory)]
+    return sum(each.st_size for each in statuses), max((each.st_mtime for each in statuses), default=0.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn import active, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
-from runicorn.assets import AssetVerbs
+from runicorn.asset_verbs import AssetVerbs
 from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
@@ -316,6 +316,9 @@ class Run(AssetVerbs):
     # --- off the hot path ---------------------------------------------------------------------------------
 
     def _put(self, record: Any, call: str) -> bool:
+        now = time()
+        if not self._looked_at <= now < self._look_at:
+            self._look(now)
         try:
             self._queue.put(record)
         except ClosedError:

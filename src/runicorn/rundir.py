@@ -184,20 +184,7 @@ class RunDir:
     def replace(self, name: str, content: dict[str, Any], *, sync: bool = True) -> None:
         """Replace a JSON file: write beside it, fsync, rename."""
         self._kept[name] = content
-        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
-            self.revive()
-        temporary = f".{name}.{self._temporary}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC
-        fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
-        try:
-            left = memoryview(msgspec.json.format(msgspec.json.encode(content), indent=2))
-            while left:
-                left = left[os.write(fd, left) :]
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(self._name(temporary), self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        self._put(name, msgspec.json.format(msgspec.json.encode(content), indent=2), sync=sync)
 
     def write_media(self, path: str, content: bytes) -> None:
         """Write a file below the directory, by its relative path: whole and durable, or not at all.
@@ -205,24 +192,28 @@ class RunDir:
         Raises:
             OSError: it cannot be; nothing is there under its name.
         """
+        try:
+            self._put(path, content, sync=True)
+        except FileNotFoundError:  # somebody has removed the directory that it goes into
+            os.mkdir(self._name(os.path.dirname(path)), dir_fd=self._fd)
+            self._put(path, content, sync=True)
+
+    def _put(self, path: str, content: bytes, *, sync: bool) -> None:
         if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
             self.revive()
         directory, name = os.path.split(path)
-        temporary = os.path.join(directory, f".{name}.new")
+        temporary = self._name(os.path.join(directory, f".{name}.{self._temporary}"))
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC | getattr(os, "O_BINARY", 0)
-        try:
-            fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
-        except FileNotFoundError:
-            os.makedirs(os.path.join(self.path, directory), exist_ok=True)
-            fd = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
+        fd = os.open(temporary, flags, 0o666, dir_fd=self._fd)
         try:
             left = memoryview(content)
             while left:
                 left = left[os.write(fd, left) :]
-            os.fsync(fd)
+            if sync:
+                os.fsync(fd)
         finally:
             os.close(fd)
-        os.replace(self._name(temporary), self._name(path), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        os.replace(temporary, self._name(path), src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def link(self, name: str, source: str) -> None:
         """Give a file in the archive a name here too; where links cannot be had, a copy.

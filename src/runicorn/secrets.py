@@ -34,6 +34,11 @@ FILES = (
     ".git-credentials",
     ".htpasswd",
     "credentials.json",
+    "kaggle.json",
+    "secrets.toml",
+    ".npmrc",
+    ".boto",
+    "*.tfvars",
 )
 """Names of files that hold secrets: whole, or with one ``*`` at an end."""
 
@@ -75,6 +80,14 @@ _TOKEN = re.compile(
     r")"
 )
 _BEARER = re.compile(r"\b(bearer|basic)( {1,4})[\w.~+/\-]{12,4000}={0,2}", re.IGNORECASE)
+# A line of a configuration, or of code: a name that says what it holds, and a text; a bare word only with a digit in it,
+# and no number.
+_ASSIGNMENT = re.compile(
+    r"^([+\- ]?[ \t]{0,200}(?:export )?[\"']?[\w.\-]{0,80}"
+    r"(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key)[\w\-]{0,40}[\"']?[ \t]{0,8}[:=][ \t]{0,8})"
+    r"(?:[\"'][^\"'\n]{4,1000}[\"']|(?![\d_.]{1,40}[ \t]{0,8}$)(?=[^\s]{0,200}\d)[^\s\"'()\[\]{},]{6,1000}[ \t]{0,8}$)",
+    re.IGNORECASE | re.MULTILINE,
+)
 _PRIVATE_KEY = re.compile(
     r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
 )
@@ -117,6 +130,7 @@ def _without_credentials(match: re.Match[str]) -> str:
 def mask_text(text: str) -> str:
     """The text with credentials in addresses, tokens of a known shape and private keys masked."""
     masked = _PRIVATE_KEY.sub(rf"\g<1>{MASK}\g<2>", mask_url(text))
+    masked = _ASSIGNMENT.sub(rf"\g<1>{MASK}", masked)
     return _BEARER.sub(rf"\g<1>\g<2>{MASK}", _TOKEN.sub(MASK, masked))
 
 

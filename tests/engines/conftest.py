@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+# The published viewer, and what its tests know of it.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "integration"))
 
 LIMIT_S = 200
 """Importing torch takes seconds, and each spawned worker does it."""

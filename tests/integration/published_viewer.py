@@ -100,6 +100,17 @@ class Viewer:
         """Return the JSON that `GET /api<path>` answers."""
         return json.loads(self.read(path))
 
+    def send(self, method: str, path: str, content: object) -> Any:
+        """Return the JSON that `<method> /api<path>` answers to a body of JSON."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api{path}",
+            data=json.dumps(content).encode("utf-8"),
+            headers={"Content-Type": "application/json"},
+            method=method,
+        )
+        with self._opener.open(request, timeout=REQUEST_TIMEOUT_S) as response:
+            return json.load(response)
+
     def runs(self) -> dict[str, dict[str, Any]]:
         """Return the rows of the list by run id; no run may have two."""
         rows = self.get("/runs")

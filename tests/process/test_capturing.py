@@ -79,7 +79,7 @@ def test_the_code_is_archived(tmp_path, workspace):
     assert b"geheim" not in content
     assert entry["sha256"] == hashlib.sha256(content).hexdigest()
     assert Path(entry["archive_path"]).read_bytes() == content
-    assert Path(entry["archive_path"]).name == entry["sha256"]
+    assert (tmp_path / "storage/archive/blobs" / entry["sha256"][:2] / entry["sha256"]).read_bytes() == content
     assert entry["left_out"] == [".env", "id_rsa"]
     assert (entry["saved"], entry["format"], entry["workspace_root"]) == (True, "zip", str(workspace))
 

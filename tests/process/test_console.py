@@ -410,3 +410,60 @@ raise ValueError("the end")
     assert "last words" in lines
     assert lines[-2:] == ["ValueError: the end", "last words"] or "ValueError: the end" in lines
     assert status(trainer.run_dir)["status"] == "failed"
+
+
+def test_one_run_by_several_handles(tmp_path):
+    """A line is recorded once, though the process has joined its own run again, and a forked child has as well."""
+    body = """
+again = rn.init(run_id=run.id, capture_console=True)
+print("parent")
+child = os.fork()
+if child == 0:
+    third = rn.init(run_id=run.id, capture_console=True)
+    print("child")
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+run.finish()
+"""
+    assert sorted(captured(tmp_path, body)[2]) == ["child", "parent"]
+
+
+def test_what_else_programs_do_with_streams(tmp_path):
+    """Text of a class of its own is recorded; the stream can be copied, and pickled as the one of that name."""
+    body = """
+import copy, pickle
+class Text(str):
+    pass
+sys.stdout.write(Text("of its own\\n"))
+copy.copy(sys.stdout).write("by a copy\\n")
+assert pickle.loads(pickle.dumps(sys.stderr)) is sys.stderr
+print("a", file=copy.deepcopy(sys.stdout))
+run.finish()
+"""
+    _, errors, lines, _ = captured(tmp_path, body)
+    assert errors == ""
+    assert lines[0] == "of its own"
+
+
+@pytest.mark.parametrize(
+    "call", ["run.log_text('x')", "run.summary({'x': 1})", "run.log_image('x', b'GIF89a' + bytes(9))"]
+)
+def test_every_call_looks_after_the_writer(tmp_path, call):
+    """A writer that is killed is replaced though the program calls nothing but this one."""
+    body = f"""
+run = rn.init()
+opened(run)
+while not os.path.exists("enough"):
+    {call}
+    time.sleep(0.02)
+run.finish()
+"""
+    limits = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.2", "RUNICORN_LOOK_INTERVAL_S": "0.05"}
+    trainer = Trainer(tmp_path, "import os, time\n" + body.lstrip(), **limits)
+    first = trainer.writer_pid()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: trainer.writer_pid() != first)
+    (tmp_path / "enough").touch()
+    trainer.end()
+    assert trainer.process.returncode == 0

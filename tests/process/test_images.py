@@ -205,6 +205,24 @@ print(paths.count(""))
     assert errors.count("The spool is full") == 1
     assert len(images(trainer.run_dir)) == 4 - refused
     assert counted(trainer.run_dir) == [1]
+    assert status(trainer.run_dir)["lost_records"] == refused
+
+
+def test_many_bad_images_leave_room_for_other_warnings(tmp_path):
+    """Twenty-five images that are not there are one kind of cause: what else goes wrong is told as well."""
+    body = """
+run = rn.init()
+opened(run)
+for i in range(25):
+    run.log_image(f"bad/{i}", f"nowhere-{i}.png")
+    run.log_dataset(f"data {i}", f"/nowhere/{i}")
+run.log(metric=[1, 2])
+run.finish()
+"""
+    _, errors = Trainer(tmp_path, body).end()
+    assert errors.count("could not be read") == 1
+    assert errors.count("log_dataset()") == 1
+    assert errors.count("metric") >= 1
 
 
 def test_images_of_children_and_ranks(tmp_path):

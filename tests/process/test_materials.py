@@ -65,7 +65,11 @@ def test_a_dataset_that_is_saved(tmp_path, data):
         digest.update(f"{name}\0{sha256(data / name)}\0".encode())
         assert manifest["files"][name] == {"sha256": sha256(data / name), "size_bytes": (data / name).stat().st_size}
     assert entry["sha256"] == manifest["fingerprint"] == digest.hexdigest()
-    assert entry["archive_path"] == entry["manifest_path"]
+    own = Path(entry["archive_path"])
+    assert {str(path.relative_to(own)): path.read_bytes() for path in own.rglob("*") if path.is_file()} == {
+        name: (data / name).read_bytes() for name in ("a.txt", "sub/b.bin", "sub/c.bin")
+    }
+    assert run.run_dir.name in own.parts
     assert (entry["saved"], entry["fingerprint_kind"], entry["context"]) == (True, "sha256_manifest", "eval")
     assert (entry["file_count"], entry["total_size_bytes"]) == (3, 17000)
     blobs = [path for path in (tmp_path / "storage/archive/blobs").rglob("*") if path.is_file()]
@@ -87,8 +91,9 @@ run.log_pretrained("none")
     assert [each["uri"] for each in found["datasets"]] == [
         "s3://bucket/x//y",
         "hf://datasets/imdb",
-        {"kind": "synthetic", "n": 3},
+        '{"kind":"synthetic","n":3}',
     ]
+    assert found["datasets"][2]["described"] == {"kind": "synthetic", "n": 3}
     assert [each["path_or_uri"] for each in found["pretrained"]] == ["bert-base/uncased", "gs://m/x", None]
     assert [each["saved"] for each in found["datasets"] + found["pretrained"]] == [False] * 6
     assert found["pretrained"][0]["source_type"] == "hf"

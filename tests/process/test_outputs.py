@@ -247,3 +247,105 @@ def test_a_full_archive(tmp_path):
     end(trainer)
     assert counted(trainer.run_dir) == [1]
     assert "archive cannot be written" in json.dumps(status(trainer.run_dir)["storage_errors"])
+
+
+@pytest.mark.parametrize("moment", ["outcome", "assets"])
+def test_the_writer_is_killed_while_it_takes_what_was_archived(tmp_path, moment):
+    """Whether the state of the outputs or assets.json was not written yet: every output has its entry, once."""
+    for n in range(5):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / f"{n}.pt").write_bytes(bytes([n]))
+    restart = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.2", "RUNICORN_LOOK_INTERVAL_S": "0.05"}
+    body = f"run.watch_outputs({EAGER})\nrun.log(i=1)"
+    trainer = started(tmp_path, body, RUNICORN_CRASH_AT=f"{moment}:1:writer", **restart)
+    wait_until((trainer.spool / "crashed").exists)
+    end(trainer)
+    assert [entry["key"] for entry in outputs(trainer.run_dir)] == [f"out/{n}.pt" for n in range(5)]
+
+
+def test_names_that_are_long_or_no_text(tmp_path):
+    """A name of 255 bytes and one that is not UTF-8 are archived as the others are, by a watch and by one look."""
+    (tmp_path / "out").mkdir()
+    names = [b"a.txt", b"b" * 251 + b".txt", b"c\xff.txt"]
+    for name in names:
+        with open(os.path.join(os.fsencode(tmp_path / "out"), name), "wb") as file:
+            file.write(name)
+    body = f"""
+run.watch_outputs({EAGER})
+run.log_dataset("no text", {os.fsencode(tmp_path / "out")!r} + b"/c\\xff.txt", save=True)
+rules = dict(output_dirs=["out"], patterns=["*.txt"], min_age_sec=0.0, log_snapshot_interval_sec=0.0)
+print(run.scan_outputs_once(**rules)["archived"])
+"""
+    trainer = started(tmp_path, body)
+    assert trainer.read_line() == "3"
+    end(trainer)
+    kept = [Path(entry["archive_path"]).read_bytes() for entry in outputs(trainer.run_dir)]
+    assert sorted(kept) == sorted(names)
+    assert "storage_errors" not in status(trainer.run_dir)
+    (entry,) = json.loads((trainer.run_dir / "assets.json").read_text())["datasets"]
+    assert entry["saved"] is True
+
+
+def test_a_storage_behind_a_link(tmp_path):
+    """A watch does not feed on its own archive, by whichever name the storage goes."""
+    (tmp_path / "out" / "real-storage").mkdir(parents=True)
+    (tmp_path / "linked").symlink_to(tmp_path / "out" / "real-storage")
+    trainer = started(tmp_path, f"run.watch_outputs({EAGER})", RUNICORN_DIR=str(tmp_path / "linked"))
+    (tmp_path / "out" / "a.txt").write_text("a")
+    wait_until(lambda: archived(trainer) == {"out/a.txt"})
+    (tmp_path / "out" / "b.txt").write_text("b")
+    wait_until(lambda: archived(trainer) == {"out/a.txt", "out/b.txt"})
+    end(trainer)
+    assert set(by_key(trainer.run_dir)) == {"out/a.txt", "out/b.txt"}
+
+
+def test_a_version_that_comes_back(tmp_path):
+    """Content that was there before and is there again is a version again: the newest entry is what the file is."""
+    trainer = started(tmp_path, f"run.watch_outputs({EAGER}, mode='overwrite_versions')")
+    model = tmp_path / "out" / "m.pt"
+    for count, version in enumerate((b"one", b"other", b"one"), start=1):
+        model.write_bytes(version)
+        wait_until(lambda count=count: len(outputs_now(trainer)) == count)
+    end(trainer)
+    found = outputs(trainer.run_dir)
+    assert [Path(entry["archive_path"]).read_bytes() for entry in found] == [b"one", b"other", b"one"]
+    assert len({entry["fingerprint"] for entry in found}) == 3
+
+
+def test_the_same_watch_from_several_processes(tmp_path):
+    """Every rank or child may ask for the same watch: it is one, and nothing young is archived because of that."""
+    rules = "output_dirs=['out'], interval_sec=0.02, min_age_sec=3600"
+    body = f"""
+open("out/young.pt", "w").write("half")
+for _ in range(3):
+    run.watch_outputs({rules})
+child = os.fork()
+if child == 0:
+    run.watch_outputs({rules})
+    run.watch_outputs(output_dirs=["elsewhere"])
+    os._exit(0)
+os.waitpid(child, 0)
+print("asked", flush=True)
+"""
+    trainer = started(tmp_path, body)
+    assert trainer.read_line() == "asked"
+    wait_until((trainer.run_dir / ".outputs_state.json").exists)
+    assert archived(trainer) == set()
+    end(trainer)
+    assert set(by_key(trainer.run_dir)) == {"out/young.pt"}
+
+
+def test_a_directory_with_links_in_it(tmp_path):
+    """An output directory with a link to nothing is archived all the same, with what its other links lead to."""
+    (tmp_path / "out" / "ckpt").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "w.bin").write_bytes(b"w")
+    (tmp_path / "out" / "ckpt" / "nothing").symlink_to(tmp_path / "gone")
+    (tmp_path / "out" / "ckpt" / "deep").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "out" / "ckpt" / "loop").symlink_to(tmp_path / "out" / "ckpt")
+    trainer = started(tmp_path, f"run.watch_outputs({EAGER}, patterns=['ckpt/'])")
+    wait_until(lambda: archived(trainer) == {"out/ckpt"})
+    end(trainer)
+    (entry,) = outputs(trainer.run_dir)
+    kept = Path(entry["archive_path"])
+    assert [str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()] == ["deep/w.bin"]

@@ -163,3 +163,20 @@ def test_masking_takes_time_in_proportion_to_the_text(text):
     since = time.perf_counter()
     mask_text(text)
     assert time.perf_counter() - since < 3
+
+
+@pytest.mark.parametrize(
+    ("line", "masked"),
+    [
+        ('+API_KEY = "hunter2"', "+API_KEY = ***"),
+        ("+aws_secret_access_key = abc123DEF456", "+aws_secret_access_key = ***"),
+        ("-  password: hunter22", "-  password: ***"),
+        (" export HF_TOKEN=abc12345", " export HF_TOKEN=***"),
+        ("+    token = tokenizer(text)", "+    token = tokenizer(text)"),
+        ("+max_tokens = 4096000", "+max_tokens = 4096000"),
+        ("+for token in tokens:", "+for token in tokens:"),
+    ],
+)
+def test_a_line_whose_name_says_what_it_holds(line, masked):
+    """The value of a password, token or key in a line of code or configuration is masked; code about tokens is not."""
+    assert mask_text(f"before\n{line}\nafter") == f"before\n{masked}\nafter"

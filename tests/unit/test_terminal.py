@@ -14,36 +14,40 @@ SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 MODES = ["smart", "all", "none"]
 OUT, ERR = 1, 2
 
+
+def writes(text):
+    """What was recorded, with a bar between any two writes."""
+    return text.split("|")
+
+
 # tqdm 4.70.1: one bar (bar_format is short in all of these)
-TQDM = ("\rtrain: 0/3|\rtrain: 1/3|\rtrain: 2/3|\rtrain: 3/3||\rtrain: 3/3|\n|done|\n").split("|")
+TQDM = writes("\rtrain: 0/3|\rtrain: 1/3|\rtrain: 2/3|\rtrain: 3/3||\rtrain: 3/3|\n|done|\n")
 # tqdm 4.70.1: position 0 and 1, the inner one with leave=False
-TQDM_NESTED = (
+TQDM_NESTED = writes(
     "\repoch: 0/2|\n|\rbatch: 0/2|\x1b[A|\n|\rbatch: 1/2|\x1b[A|\n|\rbatch: 2/2|\x1b[A||\n|\r          |"
     "\x1b[A|\repoch: 1/2|\n|\rbatch: 0/2|\x1b[A|\n|\rbatch: 1/2|\x1b[A|\n|\rbatch: 2/2|\x1b[A||\n|"
     "\r          |\x1b[A|\repoch: 2/2||\repoch: 2/2|\n|done|\n"
-).split("|")
+)
 # tqdm 4.70.1: the same with leave=True: an inner bar ends in the row of the outer one, which goes down
-TQDM_NESTED_KEPT = (
+TQDM_NESTED_KEPT = writes(
     "\repoch: 0/2|\n|\rbatch: 0/2|\x1b[A|\n|\rbatch: 1/2|\x1b[A|\n|\rbatch: 2/2|\x1b[A||\rbatch: 2/2|\n|"
     "\repoch: 1/2|\n|\rbatch: 0/2|\x1b[A|\n|\rbatch: 1/2|\x1b[A|\n|\rbatch: 2/2|\x1b[A||\rbatch: 2/2|\n|"
     "\repoch: 2/2||\repoch: 2/2|\n|done|\n"
-).split("|")
+)
 # tqdm 4.70.1: tqdm.write() to the stream of the bar
-TQDM_WRITE = (
+TQDM_WRITE = writes(
     "\rtrain: 0/3|\rtrain: 1/3||\r          |\r||message|\n|\rtrain: 1/3|\rtrain: 2/3|\rtrain: 3/3||\rtrain: 3/3|\n"
-).split("|")
+)
 # tqdm 4.70.1: tqdm.write() to the stream of two bars
-TQDM_NESTED_WRITE = (
+TQDM_NESTED_WRITE = writes(
     "\repoch: 0/2|\n|\rbatch: 0/2|\x1b[A|\n|\rbatch: 1/2|\x1b[A||\r          |\r||\n|\r          |\r|\x1b[A|"
     "message|\n|\repoch: 0/2|\n|\rbatch: 1/2|\x1b[A|\n|\rbatch: 2/2|\x1b[A||\n|\r          |\x1b[A|"
     "\repoch: 1/2|\n|\rbatch: 0/2|\x1b[A|\n|\rbatch: 1/2|\x1b[A||\r          |\r||\n|\r          |\r|\x1b[A|"
     "message|\n|\repoch: 1/2|\n|\rbatch: 1/2|\x1b[A|\n|\rbatch: 2/2|\x1b[A||\n|\r          |\x1b[A|"
     "\repoch: 2/2||\repoch: 2/2|\n|done|\n"
-).split("|")
-# tqdm 4.70.1: one bar after another
-TQDM_TWO = ("\rone: 0/2|\rone: 1/2|\rone: 2/2||\rone: 2/2|\n|\rtwo: 0/2|\rtwo: 1/2|\rtwo: 2/2||\rtwo: 2/2|\n").split(
-    "|"
 )
+# tqdm 4.70.1: one bar after another
+TQDM_TWO = writes("\rone: 0/2|\rone: 1/2|\rone: 2/2||\rone: 2/2|\n|\rtwo: 0/2|\rtwo: 1/2|\rtwo: 2/2||\rtwo: 2/2|\n")
 # rich 15.0.0: Progress with two tasks and console.print() in the middle
 RICH_PROGRESS = [
     "\x1b[?25l",
@@ -219,6 +223,7 @@ def test_a_line_without_its_end_is_stored_at_the_flush():
         ("a\x1bPq#0;2\x1b\\b\x1b_Gx\x1b\\c\n", "abc"),
         ("a\x1b7b\x1b(Bc\x1b=d\x1b[?2004he\x1b[>4;2mf\x1b[2 qg\x1b[5 Ah\x1b[6nj\n", "abcdefghj"),
         ("a\x1b[" + "9" * 10_000 + "zb\n", "ab"),
+        ("ab\x1b[2 Dc\n", "abc"),
         ("a\x1béb\n", "aéb"),
         ("a\x1b[3Gb\n", "a b"),
     ],
@@ -256,6 +261,13 @@ def test_the_cursor_moved_in_an_ordinary_line_counts_in_the_next_chunk():
     assert play("smart", "abc\x1b[2C", "X\n") == ["abc  X"]
     assert play("smart", "\x1b[2C", "X\n") == ["  X"]
     assert play("none", "abc\x1b[2C", "X\n") == ["abc  X"]
+    assert play("none", "abc\x1b[2C", (ERR, 2, "\r50%"), "X\n") == ["abc  X"]
+
+
+def test_a_colour_at_the_end_of_a_chunk_is_that_of_the_next():
+    """A colour that is written before the text that it is for stands before it in the line."""
+    assert play("smart", "abc\r\x1b[32m", "X\x1b[K\x1b[0m\n") == ["\x1b[32mX\x1b[0m"]
+    assert play("smart", "abc\r", "\x1b[32m", "X\x1b[0m", "\n") == ["abc", "\x1b[32mX\x1b[0m"]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +303,7 @@ def test_a_cut_sequence_is_completed_by_its_own_thread():
 
 
 def test_a_line_printed_over_a_bar_that_ended_with_a_return_is_ordinary():
-    """After print(x, end="\\r") a print() makes a line of its own, and the bar's last state is one too."""
+    r"""After print(x, end="\r") a print() makes a line of its own, and the bar's last state is one too."""
     assert by_mode("10/10", "\r", "ok", "\n") == (["10/10", "ok"], ["10/10", "ok"], ["ok"])
     assert by_mode("9/10\r", "10/10\r", "ok\nmore\n") == (
         ["10/10", "ok", "more"],
@@ -306,13 +318,13 @@ def test_a_shorter_line_over_a_bar_has_nothing_of_it():
 
 
 def test_a_loop_of_returns_that_a_bare_newline_ends_is_a_bar():
-    """print(x, end="\\r") in a loop and then print() leaves the last state, which is no ordinary line."""
+    r"""print(x, end="\r") in a loop and then print() leaves the last state, which is no ordinary line."""
     chunks = ["1/2", "\r", "2/2", "\r", "\n", "ok", "\n"]
     assert by_mode(*chunks) == (["2/2", "ok"], ["1/2", "2/2", "ok"], ["ok"])
 
 
 def test_a_return_and_text_in_one_chunk_is_a_bar():
-    """print("\\r" + x, end="") makes progress rows, whatever ends them."""
+    r"""print("\r" + x, end="") makes progress rows, whatever ends them."""
     chunks = ["\r1/2", "", "\r2/2", "", "\n", "ok", "\n"]
     assert by_mode(*chunks) == (["2/2", "ok"], ["1/2", "2/2", "ok"], ["ok"])
 
@@ -353,7 +365,7 @@ def test_blanks_of_another_thread_are_its_text_too(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_crlf_cut_by_another_thread_is_a_newline(mode):
-    """Between \\r and \\n of one thread another one may print."""
+    r"""Between \r and \n of one thread another one may print."""
     chunks = [(OUT, 1, "a\r"), (OUT, 2, "b\r"), (OUT, 1, "\nc"), (OUT, 2, "\n"), (OUT, 1, "\r\n")]
     assert play(mode, *chunks) == ["a", "b", "c"]
     assert play(mode, (OUT, 1, "\r"), (OUT, 2, "b"), (OUT, 1, "\n"), (OUT, 2, "\r"), (OUT, 2, "\n")) == ["", "b"]
@@ -363,6 +375,47 @@ def test_a_bar_may_be_refreshed_by_another_thread():
     """A refresh from a second thread is a state of the same row."""
     chunks = [(ERR, 1, "\r1/3"), (ERR, 9, "\r2/3"), (ERR, 1, "\r3/3"), (ERR, 1, "\n")]
     assert by_mode(*chunks) == (["3/3"], ["1/3", "2/3", "3/3"], [])
+
+
+def test_nested_bars_may_be_refreshed_by_another_thread():
+    """Whoever has drawn the last state, the newline that leads to the next bar is no line."""
+    inner = ["\n", "\rinner", "\x1b[A"]
+    chunks = [(ERR, 1, c) for c in ("\router 1", *inner)] + [(ERR, 9, "\router 2")] + [(ERR, 1, c) for c in inner]
+    assert by_mode(*chunks, (ERR, 1, "\router 3")) == (
+        ["outer 3", "inner"],
+        ["outer 1", "inner", "outer 2", "outer 3"],
+        [],
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_empty_line_of_another_thread_is_its_own(mode):
+    """A print() without text beside another thread's bar is a blank line, and the bar stays where it is."""
+    states = {"smart": ["2/2"], "all": ["1/2", "2/2"], "none": []}[mode]
+    found = play(mode, (ERR, 1, "\r1/2"), (ERR, 2, "\n"), (ERR, 1, "\r2/2"), (ERR, 1, "\n"))
+    assert sorted(found) == sorted(["", *states])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_line_of_another_thread_is_whole_while_a_block_begins(mode):
+    """Who has hidden the cursor paints the screen, and a line that another thread has begun stays clear of it."""
+    for line in ([(ERR, 2, "li"), (ERR, 1, RICH_LIVE[0])], [(ERR, 1, RICH_LIVE[0]), (ERR, 2, "li")]):
+        chunks = [*line, *((ERR, 1, chunk) for chunk in RICH_LIVE[1:-2]), (ERR, 2, "ne\n"), *RICH_LIVE[-2:]]
+        found = play(mode, *[(ERR, 1, chunk) if isinstance(chunk, str) else chunk for chunk in chunks])
+        assert Counter(found) == Counter([*LIBRARIES["rich live"][1 + MODES.index(mode)], "line"])
+
+
+def test_a_line_of_another_thread_makes_the_rows_above_final():
+    """A bar that is done comes before what another thread prints afterwards."""
+    screen = Screen("smart")
+    assert feed(screen, (ERR, 1, "\r2/2"), (ERR, 1, "\n"), (ERR, 2, "message"), (ERR, 2, "\n")) == ["2/2", "message"]
+
+
+def test_a_bar_beside_another_threads_bar_is_final_at_its_newline():
+    """A thread that has printed beside a bar is free of that once its own row has ended."""
+    screen = Screen("smart")
+    assert feed(screen, (ERR, 1, "\r1/2"), *[(ERR, 2, chunk) for chunk in ("a", "\r", "b\r", "\n")]) == ["b"]
+    assert screen.err.asides == {}
 
 
 def test_a_line_of_another_thread_does_not_touch_a_bar():
@@ -383,7 +436,7 @@ def test_a_bar_over_another_threads_unfinished_line_does_not_take_it(mode):
 
 
 def test_two_threads_may_end_their_chunks_with_returns():
-    """Each of two threads that print(x, end="\\r") has its own row."""
+    r"""Each of two threads that print(x, end="\r") has its own row."""
     chunks = [(OUT, t, c) for c in ("1/2", "\r", "2/2", "\r", "ok", "\n") for t in (1, 2)]
     assert by_mode(*chunks) == (
         ["2/2", "ok"] * 2,
@@ -419,6 +472,8 @@ def test_a_held_row_is_final_when_another_bar_refreshes_below():
     nested = Screen("smart")
     assert feed(nested, "\router", *["\n", "\rinner", "\x1b[A"] * 3, "\n", "\r     ", "\r", "\x1b[A", "\rOUTER") == []
     assert texts(nested.flush()) == ["OUTER"]
+    down = ["\router", "\n", "\rinner", "\x1b[A", "\x1b[B", "\rinner 2", "\x1b[A", "\n", "\r", "\rinner 3", "\x1b[A"]
+    assert play("smart", *down, "\rOUTER") == ["OUTER", "inner 3"]
 
 
 def test_more_rows_than_a_screen_has_become_final():
@@ -494,7 +549,7 @@ LIBRARIES = {
         ["batch: 2/2", "batch: 2/2", "epoch: 2/2", "done"],
         [
             *["epoch: 0/2", "batch: 0/2", "batch: 1/2", "batch: 2/2"],
-            *["epoch: 1/2", "batch: 0/2", "batch: 1/2", "batch: 2/2", "epoch: 2/2", "done"],
+            *["epoch: 1/2", "batch: 0/2", "batch: 1/2", "epoch: 2/2", "done"],  # "batch: 2/2" still stands above
         ],
         ["done"],
     ),
@@ -659,13 +714,13 @@ def test_messages_among_bars_are_never_lost(number):
         for bar in range(6):
             for step in range(source.randrange(1, 6)):
                 final = f"bar {bar} at {step}"
-                writer = source.choice([1, 1, 1, 9])
+                writer = source.choice([1, 1, 1, 9]) if step else 1
                 found += feed(screen, (ERR, writer, f"\r{final}"), (ERR, writer, ""))
                 if source.random() < 0.3:
                     wipe = source.choice([["\r" + " " * 20, "\r"], ["\r\x1b[K"], ["\r\x1b[2K"]])
                     found += feed(screen, *wipe, f"message {messages} of 1", "\n", f"\r{final}")
                     messages += 1
-                for thread in printed:
+                for thread in (2, 3):
                     if source.random() < 0.4:
                         piece = "\n" if half[thread] else f"line {printed[thread]} of {thread}"
                         printed[thread] += half[thread]
@@ -802,11 +857,28 @@ def test_a_line_that_a_trim_has_cut_is_all_there_and_ends_once():
         assert screen == Screen(mode)
 
 
-def test_a_line_in_many_pieces_is_cut_but_not_lost():
-    """Of a line that never ends no more waits than a plan can carry."""
-    found, _, _ = took("smart", FLOODS["one line in chunks"])
-    assert "".join(found) == "0123456789" * 100_000
-    assert len(found) < 20
+@pytest.mark.parametrize("colour", ["", "\x1b[31m"])
+def test_a_line_in_many_pieces_is_cut_but_not_lost(colour):
+    """Of a line that never ends no more waits than a plan can carry, even before anybody trims it."""
+    screen = Screen("smart")
+    found = []
+    for number in range(10_000):
+        found += feed(screen, colour + "0123456789" * 10)
+        if number % 100 == 0:
+            assert size(screen) < MOST_PENDING_CHARACTERS + 1000
+    found += texts(screen.flush())
+    assert "".join(found) == (colour + "0123456789" * 10) * 10_000
+    assert len(found) < 40
+
+
+def test_a_trim_takes_a_screen_full_of_wide_rows():
+    """Rows that are each short enough to wait are lines as soon as all of them are too much to carry."""
+    screen = Screen("smart")
+    rows = [f"{number:04}" * 1000 for number in range(MOST_ROWS - 1)]
+    assert feed(screen, "\x1b[?25l", *[f"\r{row}\n" for row in rows]) == []
+    assert size(screen) > MOST_PENDING_CHARACTERS
+    assert texts(screen.trim()) == rows
+    assert size(screen) < 1000
 
 
 def test_a_thousand_threads_have_each_their_line():

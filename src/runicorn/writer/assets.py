@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from runicorn import rundir
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Assets:
         self._run_id = run_id
         self._read = read
         self._content: dict[str, Any] | None = None
+        self._known: dict[str, set[bytes]] = {}
         self.changed = False
 
     @property
@@ -59,17 +62,22 @@ class Assets:
     def add(self, section: str, entry: dict[str, Any]) -> None:
         """An entry of a list; where it is there already, it stays once."""
         entries = self._list(section)
-        if any(_is_same(section, each, entry) for each in entries):
-            return
-        if entry.get("mode") == "rolling":
-            entries[:] = [each for each in entries if (each.get("key"), each.get("mode")) != (entry["key"], "rolling")]
-        entries.append(self._with_fingerprint(f"{section}/{entry.get('key', len(entries))}", entry))
+        if section == "outputs":
+            # A version that was there before and has come back is a version again.
+            same = [each for each in entries if (each.get("key"), each.get("mode")) == (entry["key"], entry["mode"])]
+            if same and _identity(section, same[-1]) == _identity(section, entry):
+                return
+            if entry["mode"] == "rolling":
+                entries[:] = [each for each in entries if each not in same]
+            place = f"{section}/{entry['key']}/{len(same)}"
+        else:
+            known = self._known.setdefault(section, {_identity(section, each) for each in entries})
+            if (identity := _identity(section, entry)) in known:
+                return
+            known.add(identity)
+            place = f"{section}/{len(entries)}"
+        entries.append(self._with_fingerprint(place, entry))
         self.changed = True
-
-    def sha256_of_output(self, key: str) -> str | None:
-        """The content of an output that was archived last."""
-        known = [each.get("sha256") for each in self._list("outputs") if each.get("key") == key]
-        return known[-1] if known else None
 
     def _with_fingerprint(self, place: str, entry: dict[str, Any]) -> dict[str, Any]:
         unique = f"{self._run_id}/{place}"
@@ -92,10 +100,9 @@ class Assets:
         return found
 
 
-def _is_same(section: str, one: Any, other: dict[str, Any]) -> bool:
-    if not isinstance(one, dict):
-        return False
-    return all(_field(one, name) == _field(other, name) for name in _SAME[section])
+def _identity(section: str, entry: Any) -> bytes:
+    """What makes an entry that entry."""
+    return msgspec.json.encode([_field(entry, name) for name in _SAME[section]] if isinstance(entry, dict) else None)
 
 
 def _field(entry: dict[str, Any], name: str) -> Any:

@@ -8,22 +8,26 @@ The thread touches the archive and what it reads, and nothing else; the run's ow
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from runicorn import materials, outputs, rundir
+from runicorn.values import escape
 from runicorn.writer.archive import Archive, SourceError
 from runicorn.writer.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_Result = TypeVar("_Result")
+_OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
 _RETRY_S = 0.2
 _TRIES = 5
 
@@ -36,7 +40,8 @@ class Outcome(msgspec.Struct):
         code: the entry of the code snapshot.
         files: JSON files of the run directory, by name.
         links: files of the run directory that are in the archive, by name.
-        seen: what was seen of the outputs that are watched.
+        looked: what a look has found, where the chore was one.
+        archived: the outputs that are in the archive now.
         notes: what is missing, and why; for ``status.json``.
     """
 
@@ -44,8 +49,13 @@ class Outcome(msgspec.Struct):
     code: dict[str, Any] | None = None
     files: dict[str, dict[str, Any]] = {}
     links: dict[str, str] = {}
-    seen: dict[str, Any] | None = None
+    looked: bool = False
+    archived: list[Candidate] = []
     notes: list[str] = []
+
+
+class _GaveUpError(Exception):
+    """The archive cannot be written, and nobody waits for it any more."""
 
 
 class Chores:
@@ -55,11 +65,13 @@ class Chores:
         run_id: the run's id.
         storage: the storage root.
         read_blob: gives the bytes of a blob, or None where they are gone.
-        seen: what was seen of the outputs that are watched; the thread's, once it runs.
-        patience: asked at each failed try to write the archive, with the seconds since the first; False = give up.
+        seen: what was seen of the outputs that are watched. A look changes it, by itself in the thread; what was
+            archived is noted by the loop, when ``assets.json`` says so, and no look is under way then.
+        patience: asked at each failed try to write the archive; False = give up.
 
     Attributes:
         trouble: why the archive cannot be written, where that is so.
+        done_bytes: what was read so far: while it grows, something is being done.
     """
 
     def __init__(
@@ -68,7 +80,7 @@ class Chores:
         storage: str,
         read_blob: Callable[[Any], bytes | None],
         seen: dict[str, outputs.Seen],
-        patience: Callable[[float], bool],
+        patience: Callable[[], bool],
     ) -> None:
         self._run_id = run_id
         self._storage = storage
@@ -82,6 +94,7 @@ class Chores:
         self._thread: threading.Thread | None = None
         self._what, self._bytes = "", 0
         self.trouble = ""
+        self.done_bytes = 0
 
     @property
     def doing(self) -> str:
@@ -122,27 +135,32 @@ class Chores:
     def _work(self) -> None:
         while True:
             number, chore = self._to_do.get()
-            outcome = self._insist(chore)
+            self._bytes = 0
+            try:
+                outcome = self._do(chore)
+            except SourceError as error:
+                outcome = Outcome(notes=[str(error)])
+            except Exception as error:  # noqa: BLE001 - the run's records must not suffer for it
+                outcome = Outcome(notes=[f"{type(chore).__name__.lower()}: {type(error).__name__}: {error}"])
             self._what = self.trouble = ""
             self._done.append((number, outcome))
 
-    def _insist(self, chore: Chore | Scanning) -> Outcome:
-        """Do it, again and again while it is the archive that fails: for a full disk is made room."""
-        since = time.monotonic()
+    def _insist(self, action: Callable[[], _Result]) -> _Result:
+        """Write to the archive, again and again while that fails: for a full disk is made room."""
         while True:
-            self._bytes = 0
             try:
-                return self._do(chore)
-            except SourceError as error:
-                return Outcome(notes=[str(error)])
+                result = action()
             except OSError as error:
-                self.trouble = f"the archive cannot be written: {error}"
-                if not self._patience(time.monotonic() - since):
-                    return Outcome(notes=[f"{type(chore).__name__}: {self.trouble}"])
-                self._what = self.trouble
+                why = f"the archive cannot be written: {error.strerror or error} ({self._archive.root})"
+                if error.errno in _OF_THE_NAME:
+                    raise SourceError(f"{error.filename}: {error.strerror}") from error
+                self._what = self.trouble = why
+                if not self._patience():
+                    raise _GaveUpError(why) from error
                 time.sleep(_RETRY_S)
-            except Exception as error:  # noqa: BLE001 - the run's records must not suffer for it
-                return Outcome(notes=[f"{type(chore).__name__}: {type(error).__name__}: {error}"])
+            else:
+                self.trouble = ""
+                return result
 
     def _do(self, chore: Chore | Scanning) -> Outcome:
         if isinstance(chore, Environment):
@@ -161,7 +179,8 @@ class Chores:
         from runicorn.writer import survey
 
         self._what = "looking at the environment"
-        return Outcome(files={rundir.ENVIRONMENT: survey.environment(chore.facts, chore.workspace_root)})
+        found = survey.environment(chore.facts, os.fsdecode(chore.workspace_root))
+        return Outcome(files={rundir.ENVIRONMENT: found})
 
     def _code(self, chore: Code) -> Outcome:
         from runicorn.writer import snapshot
@@ -172,17 +191,19 @@ class Chores:
             return Outcome(notes=["the code was not archived: its list of files has gone from the spool"])
         files = msgspec.msgpack.decode(listed, type=list[tuple[str, int]])
         missing: list[str] = []
+        root = os.fsdecode(chore.workspace_root)
 
         def make(out: Any) -> None:
-            missing[:] = snapshot.write_zip(chore.workspace_root, files, out, progress=self._tell).missing
+            missing[:] = snapshot.write_zip(root, files, out, progress=self._tell).missing
 
-        stored = self._archive.store_made(make)
+        stored = self._insist(lambda: self._archive.store_made(make))
+        own = self._insist(lambda: self._archive.own_file(self._run_id, "code", rundir.CODE, stored))
         entry = {
             "saved": True,
-            "workspace_root": chore.workspace_root,
+            "workspace_root": escape(root),
             "format": "zip",
             "created_at": int(chore.time),
-            "archive_path": stored.path,
+            "archive_path": own,
             "fingerprint_kind": "sha256",
             "sha256": stored.sha256,
             "size_bytes": stored.size_bytes,
@@ -194,69 +215,74 @@ class Chores:
         return Outcome(code=entry, links={rundir.CODE: stored.path}, notes=notes if missing else [])
 
     def _material(self, chore: Material) -> Outcome:
-        entry, source = dict(chore.entry), chore.source
-        if not source:
-            return Outcome(entries=[(chore.section, {**entry, "saved": False})])
+        entry, source = chore.entry, os.fsdecode(chore.source)
         self._what = f"{'archiving' if chore.save else 'looking at'} {entry['name']}"
         try:
             files = materials.walk(source)
-            found = {**entry, **(self._saved(chore, files) if chore.save else _measured(source, files))}
-        except FileNotFoundError as error:
-            raise SourceError(f"{entry['name']}: {error}") from error
-        except SourceError as error:
-            unsaved = {**entry, "saved": False, "error": str(error)}
-            return Outcome(entries=[(chore.section, unsaved)], notes=[f"{entry['name']} was not archived: {error}"])
-        return Outcome(entries=[(chore.section, found)])
+            found = self._saved(chore.section, entry["name"], source, files) if chore.save else _measured(source, files)
+        except (SourceError, OSError, _GaveUpError) as error:
+            found = {"saved": False, "error": escape(str(error))}
+            notes = [f"{entry['name']} was not {'archived' if chore.save else 'looked at'}: {error}"]
+            return Outcome(entries=[(chore.section, {**entry, **found})], notes=notes)
+        return Outcome(entries=[(chore.section, {**entry, **found})])
 
-    def _saved(self, chore: Material, files: list[str]) -> dict[str, Any]:
-        if os.path.isdir(chore.source):
-            tree = self._archive.store_tree(chore.section, chore.source, files)
+    def _saved(self, section: str, name: str, source: str, files: list[str]) -> dict[str, Any]:
+        archive, key, leaf = self._archive, f"{section}/{name}", os.path.basename(source)
+        if os.path.isdir(source):
+            tree = self._insist(lambda: archive.store_tree(section, source, files))
             return {
                 "saved": True,
                 "sha256": tree.fingerprint,
                 "fingerprint_kind": "sha256_manifest",
-                "archive_path": tree.path,
+                "archive_path": self._insist(lambda: archive.own_tree(self._run_id, key, leaf, tree)),
                 "manifest_path": tree.path,
                 "file_count": tree.files,
                 "total_size_bytes": tree.size_bytes,
             }
-        stored = self._archive.store_file(chore.source)
+        stored = self._insist(lambda: archive.store_file(source))
         return {
             "saved": True,
             "sha256": stored.sha256,
             "fingerprint_kind": "sha256",
-            "archive_path": stored.path,
+            "archive_path": self._insist(lambda: archive.own_file(self._run_id, key, leaf, stored)),
             "size_bytes": stored.size_bytes,
         }
 
     def _look(self, scanning: Scanning, *, last: bool) -> Outcome:
-        now = time.time()
-        found = outputs.look(scanning, self._seen, now, leave_out=self._storage, last=last)
+        self._what = "looking for outputs"
+        found = outputs.look(scanning, self._seen, time.time(), leave_out=self._storage, last=last)
         # A watch comes by again; its last look does not.
-        outcome = self._outputs(Outputs(now, scanning.mode, found.candidates), comes_again=not last)
+        outcome = self._archive_outputs(scanning.mode, found.candidates, comes_again=not last)
+        outcome.looked = True
         if found.overflowed:
             outcome.notes.append(f"more than {outputs.MOST_FILES:,} outputs: the rest is not looked at")
-        outcome.seen = msgspec.to_builtins(self._seen)
         return outcome
 
-    def _outputs(self, chore: Outputs, *, comes_again: bool = False) -> Outcome:
+    def _outputs(self, chore: Outputs) -> Outcome:
+        listed = self._read_blob(chore.blob)
+        if listed is None:
+            return Outcome(notes=["outputs were not archived: their list has gone from the spool"])
+        candidates = msgspec.msgpack.decode(listed, type=list[Candidate])
+        return self._archive_outputs(chore.mode, candidates, comes_again=False)
+
+    def _archive_outputs(self, mode: str, candidates: list[Candidate], *, comes_again: bool) -> Outcome:
         outcome = Outcome()
-        for candidate in chore.candidates:
+        for candidate in candidates:
             self._what = f"archiving {candidate.key}"
             try:
-                entry = self._archived(chore.mode, candidate, tries=1 if comes_again else _TRIES)
-            except SourceError as error:
+                entry = self._hold_still(mode, candidate, tries=1 if comes_again else _TRIES)
+            except (SourceError, _GaveUpError) as error:
                 if not comes_again:
                     outcome.notes.append(f"an output was not archived: {error}")
                 continue
-            outputs.archived(candidate, self._seen, chore.time)
+            outcome.archived.append(candidate)
             outcome.entries.append(("outputs", entry))
         return outcome
 
-    def _archived(self, mode: str, candidate: Candidate, *, tries: int) -> dict[str, Any]:
+    def _hold_still(self, mode: str, candidate: Candidate, *, tries: int) -> dict[str, Any]:
         while True:
             try:
-                return self._archive_output(mode, candidate)
+                return self._insist(lambda: self._archive_output(mode, candidate))
             except SourceError:
                 tries -= 1
                 if not tries:
@@ -264,36 +290,43 @@ class Chores:
                 time.sleep(_RETRY_S)
 
     def _archive_output(self, mode: str, candidate: Candidate) -> dict[str, Any]:
-        key, path = candidate.key, candidate.path
+        key, path = candidate.key, os.fsdecode(candidate.path)
         rolling = mode == "rolling" or candidate.is_log
         entry: dict[str, Any] = {
             "key": key,
-            "name": os.path.basename(path),
+            "name": escape(os.path.basename(path)),
             "kind": "dir" if candidate.is_directory else "file",
-            "path": path,
+            "path": escape(path),
             "saved": True,
             "mode": "rolling" if rolling else mode,
             "archived_at": int(time.time()),
         }
+        archive, run_id, leaf = self._archive, self._run_id, os.path.basename(path)
         if candidate.is_directory:
-            files = materials.walk(path)
-            tree = (
-                self._archive.roll_tree(self._run_id, key, path, files)
-                if rolling
-                else self._archive.store_tree("outputs", path, files)
-            )
-            found = {"archive_path": tree.path, "sha256": tree.fingerprint, "fingerprint_kind": "sha256_manifest"}
+            try:
+                files = materials.walk(path)
+            except OSError as error:
+                raise SourceError(f"{path}: {error.strerror}") from error
+            if rolling:
+                tree = archive.roll_tree(run_id, key, path, files)
+                own = tree.path
+            else:
+                tree = archive.store_tree("outputs", path, files)
+                own = archive.own_tree(run_id, key, leaf, tree)
+            found = {"archive_path": own, "sha256": tree.fingerprint, "fingerprint_kind": "sha256_manifest"}
             return {**entry, **found, "file_count": tree.files, "total_size_bytes": tree.size_bytes}
-        stored = (
-            self._archive.roll_file(self._run_id, key, path, growing=candidate.is_log)
-            if rolling
-            else self._archive.store_file(path)
-        )
-        found = {"archive_path": stored.path, "sha256": stored.sha256, "fingerprint_kind": "sha256"}
+        if rolling:
+            stored = archive.roll_file(run_id, key, path, growing=candidate.is_log)
+            own = stored.path
+        else:
+            stored = archive.store_file(path)
+            own = archive.own_file(run_id, key, leaf, stored)
+        found = {"archive_path": own, "sha256": stored.sha256, "fingerprint_kind": "sha256"}
         return {**entry, **found, "size_bytes": stored.size_bytes}
 
     def _tell(self, read_bytes: int) -> None:
         self._bytes += read_bytes
+        self.done_bytes += read_bytes
 
 
 def _measured(source: str, files: list[str]) -> dict[str, Any]:

@@ -30,6 +30,8 @@ import os
 import struct
 
 MAGIC = b"RNCCTL1\n"
+MISSING = "missing: "
+"""How a message begins that tells of something that will not be in the run; others tell why storing fails."""
 SLOTS = 1024
 WRITERS_SLOT = SLOTS - 1
 PLACES = 2
@@ -193,7 +195,7 @@ class ControlPage:
         return self._text(_MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
 
     def put_message(self, text: str) -> None:
-        """Tell the owner why storing fails; it warns at its next look."""
+        """Tell the owner why storing fails, or what is missing; it warns at its next look."""
         self._put_text(text, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
         self._put(_TROUBLE_AT, self.troubles + 1)
 

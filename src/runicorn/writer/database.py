@@ -7,11 +7,15 @@ ever waits for it. The database itself is never created.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _BUSY_S = 10.0
 _RETRY_S = 1.0
@@ -38,6 +42,17 @@ _FIELDS = (
 )
 
 
+_ASSET = """
+INSERT INTO assets (asset_id, asset_type, name, source_uri, archive_uri, is_archived, fingerprint_kind, fingerprint,
+    size_bytes, created_at, metadata_json)
+VALUES (:asset_id, :asset_type, :name, :source_uri, :archive_uri, :is_archived, :fingerprint_kind, :fingerprint,
+    :size_bytes, :created_at, :metadata_json)
+ON CONFLICT (asset_id) DO UPDATE SET archive_uri = excluded.archive_uri, is_archived = excluded.is_archived,
+    fingerprint = excluded.fingerprint, size_bytes = excluded.size_bytes, metadata_json = excluded.metadata_json
+"""
+_TYPES = {"datasets": "dataset", "pretrained": "pretrained", "outputs": "output"}
+
+
 class DatabaseRow:
     """Keeps one row as it was last told; ``tell()`` never waits."""
 
@@ -51,10 +66,15 @@ class DatabaseRow:
         """Whether there is a database to keep a row in."""
         return os.path.exists(self._path)
 
-    def tell(self, row: dict[str, Any]) -> None:
-        """Have the row become this, some time soon; fields that are not given are NULL."""
+    def tell(self, row: dict[str, Any], assets: dict[str, Any]) -> None:
+        """Have the row become this, some time soon; fields that are not given are NULL.
+
+        Args:
+            row: from field to value.
+            assets: the content of ``assets.json``: the viewer counts the rows that are made of it.
+        """
         with self._changed:
-            self._row = {**dict.fromkeys(_FIELDS), **row, "updated_at": time.time()}
+            self._row = {**dict.fromkeys(_FIELDS), **row, "updated_at": time.time(), "assets": _asset_rows(assets)}
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep, name="runicorn-database", daemon=True)
@@ -94,7 +114,8 @@ class DatabaseRow:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    connection.execute(_UPSERT, row)
+                    connection.execute(_UPSERT, {name: row[name] for name in _FIELDS})
+                    _write_assets(connection, row["id"], row["assets"])
                 except BaseException:
                     connection.execute("ROLLBACK")
                     raise
@@ -105,3 +126,60 @@ class DatabaseRow:
             print(f"runicorn.db: the run's row was not written: {error}", flush=True)  # noqa: T201 - to writer.log
             return False
         return True
+
+
+def _asset_rows(assets: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that Runicorn 0.7.2 would make of ``assets.json``."""
+    rows = []
+    snapshot = assets.get("code", {}).get("snapshot")
+    if snapshot:
+        rows.append(_asset_row("code_snapshot", "code", {"name": "code_snapshot.zip", **snapshot}))
+    config = assets.get("config")
+    if config:
+        rows.append(_asset_row("config", "config", config))
+    for section, kind in _TYPES.items():
+        rows += [_asset_row(kind, kind, entry) for entry in assets.get(section, []) if isinstance(entry, dict)]
+    return rows
+
+
+def _asset_row(kind: str, role: str, entry: dict[str, Any]) -> dict[str, Any]:
+    fingerprint = entry.get("fingerprint")
+    if isinstance(fingerprint, dict):
+        fingerprint = json.dumps(fingerprint, ensure_ascii=False, sort_keys=True)
+    source = next((entry[each] for each in ("uri", "path_or_uri", "path", "workspace_root") if entry.get(each)), None)
+    return {
+        "asset_type": kind,
+        "role": role,
+        "name": entry.get("name") or entry.get("key"),
+        "source_uri": source,
+        "archive_uri": entry.get("archive_path"),
+        "is_archived": bool(entry.get("saved")),
+        "fingerprint_kind": entry.get("fingerprint_kind"),
+        "fingerprint": fingerprint,
+        "size_bytes": entry.get("size_bytes") or entry.get("total_size_bytes"),
+        "created_at": entry.get("created_at") or entry.get("archived_at"),
+        "metadata_json": json.dumps(entry, ensure_ascii=False),
+    }
+
+
+def _write_assets(connection: sqlite3.Connection, run_id: str, rows: list[dict[str, Any]]) -> None:
+    """Make the run's assets these; rows that the viewer has made of the same entries are taken over."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"assets", "run_assets"} <= tables:
+        return
+    linked = []
+    for number, row in enumerate(rows):
+        query = "SELECT asset_id FROM assets WHERE asset_type = ? AND fingerprint = ?"
+        known = connection.execute(query, (row["asset_type"], row["fingerprint"])).fetchone()
+        row["asset_id"] = known[0] if known else f"{run_id}/{row['asset_type']}/{number}"
+        connection.execute(_ASSET, row)
+        linked.append((run_id, row["asset_id"], row["role"]))
+    found = connection.execute("SELECT run_id, asset_id, role FROM run_assets WHERE run_id = ?", (run_id,)).fetchall()
+    for gone in set(found) - set(linked):
+        connection.execute("DELETE FROM run_assets WHERE run_id = ? AND asset_id = ? AND role = ?", gone)
+        connection.execute(
+            "DELETE FROM assets WHERE asset_id = ? AND asset_id NOT IN (SELECT asset_id FROM run_assets)", (gone[1],)
+        )
+    connection.executemany(
+        "INSERT OR IGNORE INTO run_assets (run_id, asset_id, role, created_at) VALUES (?, ?, ?, strftime('%s', 'now'))", linked
+    )

@@ -101,10 +101,13 @@ class Image(msgspec.Struct, array_like=True, tag="i"):
 
 
 class Environment(msgspec.Struct, array_like=True, tag="v"):
-    """``capture_env``: what only the training process knows; the writer finds out the rest."""
+    """``capture_env``: what only the training process knows; the writer finds out the rest.
+
+    Here and below paths are bytes: a file system's names need not be text.
+    """
 
     time: float
-    workspace_root: str
+    workspace_root: bytes
     facts: dict[str, Any]
 
 
@@ -115,7 +118,7 @@ class Code(msgspec.Struct, array_like=True, tag="k"):
     """
 
     time: float
-    workspace_root: str
+    workspace_root: bytes
     blob: Blob
     left_out: list[str]
     left_out_count: int
@@ -131,7 +134,7 @@ class Material(msgspec.Struct, array_like=True, tag="d"):
     time: float
     section: str
     entry: dict[str, Any]
-    source: str
+    source: bytes
     save: bool
 
 
@@ -139,7 +142,7 @@ class Candidate(msgspec.Struct, array_like=True):
     """An output that is to be archived: what it was when it was found, and by which rule."""
 
     key: str
-    path: str
+    path: bytes
     is_directory: bool
     is_log: bool
     size_bytes: int
@@ -147,19 +150,19 @@ class Candidate(msgspec.Struct, array_like=True):
 
 
 class Outputs(msgspec.Struct, array_like=True, tag="u"):
-    """Outputs that a scan has found ready."""
+    """Outputs that a scan has found ready: a list of candidates, as MessagePack in a blob."""
 
     time: float
     mode: str
-    candidates: list[Candidate]
+    blob: Blob
 
 
 class Scanning(msgspec.Struct, array_like=True):
     """Where outputs are looked for, and when one is ready; fields as the arguments of ``watch_outputs()``."""
 
-    directories: list[str]
+    directories: list[bytes]
     patterns: list[str]
-    workspace_root: str
+    workspace_root: bytes
     mode: str
     stable_required: int
     min_age_s: float

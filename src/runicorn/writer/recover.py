@@ -41,7 +41,7 @@ def recover(settings: Settings, storage: str | None) -> list[Recovered]:
 def _recover(address: Address) -> Recovered:
     try:
         return _store(address)
-    except OSError as error:  # the others wait for their turn
+    except Exception as error:  # noqa: BLE001 - the others wait for their turn
         return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=str(error))
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from runicorn import rundir
+from runicorn.values import escape
 from runicorn.writer import scan
 from runicorn.writer.assets import Assets
+from runicorn.writer.control import MISSING
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
 from runicorn.writer.plan import Plan, PlanFile
@@ -22,7 +24,9 @@ from runicorn.writer.records import (
     End,
     Image,
     Lost,
+    Material,
     Metrics,
+    Outputs,
     Primary,
     Printed,
     Summary,
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from runicorn.writer.blob import Blobs
     from runicorn.writer.chores import Outcome
     from runicorn.writer.control import ControlPage
-    from runicorn.writer.records import Blob, Hello
+    from runicorn.writer.records import Hello
     from runicorn.writer.tail import Piece, Tail
 
 _Result = TypeVar("_Result")
@@ -68,7 +72,6 @@ class Store:
         blobs: what came beside the queue.
 
     Attributes:
-        troubles: what is missing in the run's files, or came late, and why.
         tally: what is known of the run beside its files.
         assets: ``assets.json``.
     """
@@ -99,9 +102,7 @@ class Store:
         self._summary_changed = False
         self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
         self._blobs = blobs
-        self._spent: list[Blob] = []
         self._written_best: dict[str, Any] = {}
-        self.troubles: list[dict[str, Any]] = []
         self.tally = Tally()
         self.assets = Assets(run_id, lambda: self._read_or_set_aside(names.assets))
 
@@ -117,6 +118,7 @@ class Store:
                 self.insist(lambda name=name: self._run_dir.end_torn_line(name))  # type: ignore[misc]
             return
         self.tally = plan.tally
+        self._remove_spent_blobs()
         self._sequence = plan.sequence
         pieces, gone_bytes = self.insist(lambda: self._tail.restore(plan.segments))
         self.tally.damaged_bytes += gone_bytes
@@ -125,7 +127,7 @@ class Store:
     @property
     def owes_a_plan(self) -> bool:
         """Whether something is stored that waits for the next plan to give its room back."""
-        return bool(self._spent)
+        return bool(self.tally.spent)
 
     def store(self, pieces: list[Piece], *, last: bool = False) -> None:
         """Store a batch; when this returns, a crash neither loses nor doubles any of it.
@@ -143,8 +145,7 @@ class Store:
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
         self._tail.drop(finished)
-        while self._spent:
-            self._blobs.remove(self._spent.pop())
+        self._remove_spent_blobs()
         self._write(plan, pieces)
 
     def _write(
@@ -207,7 +208,7 @@ class Store:
                 tally.damaged_bytes += len(payload)
                 continue
             if type(record) is not Metrics:
-                self._apply(record, hello, (events, logs), lambda primary: self._set_primary(primary, blobs, sizes))
+                self._apply_safely(record, hello, (events, logs), lambda each: self._set_primary(each, blobs, sizes))
                 continue
             if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                 record.step = HIGHEST_STEP
@@ -221,6 +222,20 @@ class Store:
             tally.last_time = record.time
             add_metrics(record, hello, events)
         tally.last_step = highest
+
+    def _apply_safely(
+        self,
+        record: Any,
+        hello: Hello,
+        blobs: tuple[bytearray, bytearray],
+        set_primary: Callable[[Primary], None],
+    ) -> None:
+        try:
+            self._apply(record, hello, blobs, set_primary)
+        except GaveUpError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
+            self.note(f"a record of type {type(record).__name__} was not stored: {type(error).__name__}: {error}")
 
     def _apply(
         self,
@@ -245,8 +260,10 @@ class Store:
         elif isinstance(record, Config):
             self.assets.update_config(self._newer("config", record.update, record.time, hello))
         elif isinstance(record, WatchOutputs):
-            tally.set_watch(record)
+            tally.set_watch(record, hello)
             return
+        elif isinstance(record, Material) and not record.source:
+            self.assets.add(record.section, {**record.entry, "saved": False})
         elif isinstance(record, Chore):
             tally.add_chore(record)
         elif isinstance(record, Primary):
@@ -263,9 +280,14 @@ class Store:
             return
         tally.records += 1
 
+    def _remove_spent_blobs(self) -> None:
+        """Those of batches before the plan that is in place."""
+        while self.tally.spent:
+            self._blobs.remove(self.tally.spent.pop())
+
     def _store_image(self, record: Image) -> bool:
         """Write an image's file; False where there is none to write."""
-        self._spent.append(record.blob)
+        self.tally.spent.append(record.blob)
         if self.insist(lambda: self._run_dir.has(record.path)):  # by the writer before us
             return True
         data = self.insist(lambda: self._blobs.read(record.blob))
@@ -284,24 +306,52 @@ class Store:
         self.insist(lambda: self._run_dir.write_media(record.path, content))
         return True
 
-    def take(self, number: int, outcome: Outcome) -> None:
-        """Put what a chore has come to into the run's files."""
-        for section, entry in outcome.entries:
-            self.assets.add(section, entry)
-        if outcome.code is not None:
-            self.assets.set_code(outcome.code)
-        for name, content in outcome.files.items():
-            self.insist(lambda name=name, content=content: self._run_dir.replace(name, content))  # type: ignore[misc]
-        for name, source in outcome.links.items():
-            self.insist(lambda name=name, source=source: self._run_dir.link(name, source))  # type: ignore[misc]
-        if outcome.seen is not None:
-            self.insist(lambda: self._run_dir.replace(self._names.outputs_state, {"seen": outcome.seen}))
-        for note in outcome.notes:
-            self.note(note)
+    def take(self, outcomes: list[tuple[int, Outcome]], seen: dict[str, Seen]) -> None:
+        """Put what chores have come to into the run's files; what was seen of outputs only when the rest is there."""
+        from runicorn.outputs import archived
+
+        for number, outcome in outcomes:
+            for section, entry in outcome.entries:
+                self.assets.add(section, entry)
+            if outcome.code is not None:
+                self.assets.set_code(outcome.code)
+            for name, content in outcome.files.items():
+                self.insist(lambda name=name, content=content: self._run_dir.replace(name, content))  # type: ignore[misc]
+            for name, source in outcome.links.items():
+                self.insist(lambda name=name, source=source: self._run_dir.link(name, source))  # type: ignore[misc]
+            for note in outcome.notes:
+                self.note(note)
+        crash_point("outcome")
         self._write_assets()
-        chore = self.tally.chores.pop(number, None)
-        if isinstance(chore, Code):
-            self._spent.append(chore.blob)
+        crash_point("assets")
+        now = time.time()
+        for number, outcome in outcomes:
+            for candidate in outcome.archived:
+                archived(candidate, seen, now)
+            chore = self.tally.chores.pop(number, None)
+            if isinstance(chore, (Code, Outputs)):
+                self.tally.spent.append(chore.blob)
+        if any(outcome.looked for _, outcome in outcomes):
+            kept = {"seen": msgspec.to_builtins(seen)}
+            self.insist(lambda: self._run_dir.replace(self._names.outputs_state, kept))
+
+    def note(self, text: str) -> None:
+        """Have something that is missing told in ``status.json``, and to the owner; once."""
+        text = escape(text)
+        if self._record(text):
+            self._control.put_message(MISSING + text)
+
+    def _record(self, text: str) -> bool:
+        troubles = self.tally.troubles
+        if len(troubles) >= _MOST_TROUBLES or any(each["error"] == text and "until" not in each for each in troubles):
+            return False
+        troubles.append({"time": time.time(), "error": text})
+        return True
+
+    def _write_assets(self) -> None:
+        if self.assets.changed:
+            self.insist(lambda: self._run_dir.replace(self._names.assets, self.assets.content))
+            self.assets.changed = False
 
     def seen_outputs(self) -> dict[str, Seen]:
         """What an earlier session, or an earlier writer, has seen of the outputs that are watched."""
@@ -312,17 +362,6 @@ class Store:
             return msgspec.convert(kept, dict[str, outputs.Seen])
         except msgspec.ValidationError:  # that of another program: then all are looked at anew
             return {}
-
-    def note(self, text: str) -> None:
-        """Have something that is missing told in ``status.json``, and to the owner."""
-        if len(self.troubles) < _MOST_TROUBLES:
-            self.troubles.append({"time": time.time(), "error": text})
-        self._control.put_message(text)
-
-    def _write_assets(self) -> None:
-        if self.assets.changed:
-            self.insist(lambda: self._run_dir.replace(self._names.assets, self.assets.content))
-            self.assets.changed = False
 
     def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
         """The fields of an update that no other producer has set by a later call.
@@ -418,8 +457,8 @@ class Store:
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, self._retry_max_s)
             else:
-                if since is not None and self.troubles:
-                    self.troubles[-1]["until"] = time.time()
+                if since is not None and self.tally.troubles:
+                    self.tally.troubles[-1]["until"] = time.time()
                 return result
 
     def _append(self, name: str, left: memoryview) -> None:
@@ -429,7 +468,9 @@ class Store:
             left = left[taken:]
 
     def _report(self, error: OSError) -> None:
-        self.note(f"{error.strerror or error} ({self._run_dir.path})")
+        text = escape(f"{error.strerror or error} ({self._run_dir.path})")
+        self._record(text)
+        self._control.put_message(text)
 
     def _read_or_set_aside(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; one that cannot be read gets another name, and stays."""
@@ -437,7 +478,7 @@ class Store:
             return self.insist(lambda: self._run_dir.read(name))
         except ValueError:
             self.insist(lambda: self._run_dir.rename(name, f"{name}.damaged"))
-            self.troubles.append({"time": time.time(), "error": f"{name} was not JSON: kept as {name}.damaged"})
+            self.note(f"{name} was not JSON: kept as {name}.damaged")
             return {}
 
     def _resume_best(self) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
-from runicorn.writer.records import CONSOLE_MODES, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
+from runicorn.writer.records import CONSOLE_MODES, Blob, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
 from runicorn.writer.terminal import Screen
+
+_MOST_SCREENS = 64
 
 
 class Tally(msgspec.Struct):
@@ -30,7 +32,9 @@ class Tally(msgspec.Struct):
         screens: what the terminals of producers show that is not a line of ``logs.txt`` yet, by rank and producer.
         chores: what is to be done beside the batches, and is not yet in the run's files, by number.
         chores_so_far: how many there have been.
-        watch: the outputs that are watched.
+        watches: the outputs that are watched, by who has asked for it.
+        spent: blobs of batches that are stored: they go as soon as the next plan is in place.
+        troubles: what is missing in the run's files, or came late, and why.
     """
 
     records: int = 0
@@ -48,7 +52,9 @@ class Tally(msgspec.Struct):
     screens: dict[str, Screen] = {}
     chores: dict[int, Chore] = {}
     chores_so_far: int = 0
-    watch: WatchOutputs | None = None
+    watches: dict[str, WatchOutputs] = {}
+    spent: list[Blob] = []
+    troubles: list[dict[str, Any]] = []
 
     def see_hello(self, hello: Hello) -> None:
         """Note who takes part."""
@@ -70,14 +76,20 @@ class Tally(msgspec.Struct):
         screen = self.screens.get(key)
         if screen is None:
             screen = self.screens[key] = Screen(CONSOLE_MODES[printed.mode])
-        return screen.feed(printed.stream, printed.text, printed.time, printed.thread)
+        try:
+            return screen.feed(printed.stream, printed.text, printed.time, printed.thread)
+        except Exception:  # noqa: BLE001 - a fault of ours: as it came is better than not, and than no writer at all
+            self.screens[key] = Screen(screen.mode)
+            return [(printed.time, line) for line in printed.text.splitlines()]
 
     def trim_screens(self, *, last: bool) -> list[tuple[int, list[tuple[float, str]]]]:
         """At the end of a batch: lines that became too long to wait, by rank; at the end of the last one, all."""
         found = []
-        for key, screen in list(self.screens.items()):
-            found.append((int(key.partition("/")[0]), screen.flush() if last else screen.trim()))
-            if screen == Screen(screen.mode):  # a producer that has gone leaves nothing behind
+        # Of very many producers the oldest, which may have gone, are not waited for.
+        surplus = len(self.screens) - _MOST_SCREENS
+        for number, (key, screen) in enumerate(list(self.screens.items())):
+            found.append((int(key.partition("/")[0]), screen.flush() if last or number < surplus else screen.trim()))
+            if screen == Screen(screen.mode):
                 del self.screens[key]
         return found
 
@@ -86,11 +98,28 @@ class Tally(msgspec.Struct):
         self.chores_so_far += 1
         self.chores[self.chores_so_far] = chore
 
-    def set_watch(self, watch: WatchOutputs | None) -> None:
-        """Watch outputs, or others, or none; the watch before gets its last look."""
-        if self.watch is not None and self.watch.scanning is not None:
-            self.add_chore(LastLook(self.watch.scanning))
-        self.watch = watch if watch is not None and watch.scanning is not None else None
+    def set_watch(self, watch: WatchOutputs, hello: Hello) -> None:
+        """Watch what a producer asks for, in the place of what it had asked for before; or look once more, and stop."""
+        before = self.watches.pop(hello.producer, None)
+        if watch.scanning is not None:
+            self.watches[hello.producer] = watch
+        elif before is not None and before.scanning is not None:
+            self.add_chore(LastLook(before.scanning))
+
+    def end_watches(self) -> None:
+        """The run ends: look once more for everything that is watched."""
+        for watch in self.distinct_watches():
+            if watch.scanning is not None:
+                self.add_chore(LastLook(watch.scanning))
+        self.watches.clear()
+
+    def distinct_watches(self) -> list[WatchOutputs]:
+        """Each once: all ranks of a job ask for the same."""
+        found: list[WatchOutputs] = []
+        for watch in self.watches.values():
+            if all(each.scanning != watch.scanning for each in found):
+                found.append(watch)
+        return found
 
     def see_value(self, value: Any, step: int) -> None:
         """Keep the best value of the primary metric: strictly better wins, so the first of equals stays."""

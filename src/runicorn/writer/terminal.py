@@ -22,11 +22,13 @@ MOST_ROWS = 50
 MOST_PENDING_CHARACTERS = 64 * 1024
 _MOST_COLUMNS = 4096
 _MOST_THREADS = 1024
+_MOST_PAINTERS = 16
 _LONGEST_ESCAPE = 256
 
 _SGR = r"\x1b\[[0-9;:]*m"
 _COLOUR = re.compile(_SGR)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_RETURNS = re.compile(r"\r\r+")
 _BLANK = re.compile(rf"(?:\s|{_SGR})*\Z")
 _CELL = re.compile(rf"((?:{_SGR})*)([^\x1b])", re.DOTALL)
 _STRING = r"\x1b[\]PX^_][^\x00-\x1f\x7f]*"  # a control character ends it, so it can swallow no more than its line
@@ -144,6 +146,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         returns: carriage returns in this row since the cursor came to it.
         hidden: the cursor is, so a block is being repainted: every row is held.
         ghosts: in mode ``all``, the last states of rows that were released: a bar is drawn again below a message.
+        painters: threads that have moved the cursor while rows were pending.
         asides: threads that print while another one's row is pending, each with what it has printed.
     """
 
@@ -157,6 +160,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
     returns: int = 0
     hidden: bool = False
     ghosts: list[str] = []
+    painters: list[int] = []
     asides: dict[int, Stream] = {}
 
     def feed(self, text: str, time_s: float, thread: int, mode: str) -> Lines:
@@ -168,21 +172,19 @@ class Stream(msgspec.Struct, omit_defaults=True):
         if thread in self.escapes:
             text = self.escapes.pop(thread) + text
         body, escape = _part(text)
-        body = re.sub(r"\r+\n", "\n", body) if "\r" in body else body
+        if "\r" in body:
+            body = _RETURNS.sub("\r", body).replace("\r\n", "\n")
         cut = not escape and body.endswith("\r")
         if cut:
-            body = body.rstrip("\r")
+            body = body[:-1]
         plain = _CONTROL.search(_COLOUR.sub("", body) if "\x1b" in body else body) is None
         found: Lines = []
-        if thread in self.asides or (plain and self._is_anothers(thread)):
+        if thread in self.asides or (plain and self._is_anothers(thread, body)):
             self._feed_aside(text, time_s, thread, mode, found)
             return found
-        if self.cut == thread:
-            body = body.lstrip("\r")
-            plain = plain or _CONTROL.search(_COLOUR.sub("", body)) is None
         if body:
-            if not plain and self._is_anothers(thread) and not self.rows[self.at].progress:
-                self._move_aside(time_s, thread)
+            if not plain:
+                self._make_room(time_s, thread)
             self._take_cut(body, time_s, thread, mode, found)
             if plain:
                 self._feed_plain(body, time_s, thread, mode, found)
@@ -224,6 +226,8 @@ class Stream(msgspec.Struct, omit_defaults=True):
         found: Lines = []
         if sum(row.size for row in self.rows) > MOST_PENDING_CHARACTERS:
             row = self.rows[self.at]
+            if self.rows[-1].is_fresh:
+                del self.rows[-1]
             self._release(len(self.rows), mode, found)
             if row.is_ordinary and not row.is_empty:
                 self.rows = [Row(row.time_s, row.thread, continues=True)]
@@ -241,14 +245,15 @@ class Stream(msgspec.Struct, omit_defaults=True):
 
     def _is_calm(self, thread: int) -> bool:
         """Whether nothing is pending but the beginning of an ordinary line of this thread, or nothing at all."""
-        if self.escapes or self.asides or self.hidden or self.ghosts or self.cut is not None:
+        if self.escapes or self.asides or self.hidden or self.ghosts or self.painters:
             return False
         rows = self.rows
         if not rows:
-            return True
+            return self.cut is None
         row = rows[0]
         return (
             len(rows) == 1
+            and self.cut is None
             and row.thread == thread
             and not row.progress
             and row.cells is None
@@ -291,19 +296,21 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self.at = 0
         return found + self._spill(mode) if len(last) > MOST_PENDING_CHARACTERS else found
 
-    def _is_anothers(self, thread: int) -> bool:
-        """Whether another thread's text stands at the cursor."""
-        if not self.rows:
+    def _is_anothers(self, thread: int, text: str) -> bool:
+        """Whether plain text would come to another thread's row."""
+        if self.hidden:
+            return thread not in self.painters
+        if not self.rows or self.rows[self.at].thread == thread:
             return False
         row = self.rows[self.at]
-        return row.thread != thread and (
-            not row.is_blank if row.progress and not row.over else not row.is_empty or row.continues
-        )
+        is_bars = row.is_fresh or not row.is_ordinary
+        return not (is_bars and thread in self.painters and not text.strip("\n"))  # who goes down to the next bar
 
     def _feed_aside(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         aside = self.asides.pop(thread, None) or Stream()
         lines = aside.feed(text, time_s, thread, mode)
         lines += aside.settle(mode)
+        aside._tidy(mode, lines)  # noqa: SLF001 - one of ours
         if aside.rows or aside.escapes or aside.hidden or aside.cut is not None:
             self.asides[thread] = aside
             if len(self.asides) > _MOST_THREADS:
@@ -311,13 +318,20 @@ class Stream(msgspec.Struct, omit_defaults=True):
         if lines:
             found += self.settle(mode) + lines
 
-    def _move_aside(self, time_s: float, thread: int) -> None:
-        """A bar comes where another thread's line is unfinished: that goes on by itself."""
+    def _make_room(self, time_s: float, thread: int) -> None:
+        """A bar comes: where another thread's line is unfinished, that goes on by itself."""
+        if thread not in self.painters:
+            self.painters = [*self.painters, thread][-_MOST_PAINTERS:]
+        if not self.rows:
+            return
         row = self.rows[self.at]
+        if row.thread == thread or not row.is_ordinary or row.is_fresh or row.thread in self.asides:
+            return
         cut = row.thread if self.cut == row.thread else None
         self.asides[row.thread] = Stream([row], column=self.column, pen=self.pen, cut=cut)
         self.rows[self.at] = Row(time_s, thread)
-        self.column, self.pen, self.cut = 0, "", None
+        self.column, self.pen, self.returned = 0, "", False
+        self.cut = None if cut is not None else self.cut
 
     def _take_cut(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         """A chunk has ended with a carriage return: now it is known what follows."""
@@ -330,6 +344,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
 
     def _tidy(self, mode: str, found: Lines) -> None:
         if not self.rows:
+            self._clear()
             return
         if len(self.rows[self.at].text) + len(self.rows[self.at].plain) > MOST_PENDING_CHARACTERS:
             found += self._spill(mode)
@@ -362,12 +377,14 @@ class Stream(msgspec.Struct, omit_defaults=True):
                     self._note(row, found, known)
         was_hidden = self.hidden
         top: Row | None = None
-        written: set[int] = set()
+        written: dict[int, Row] = {}  # by id(), and with the row, so that no other one gets that
         colours = ""
         for token in _TOKEN.finditer(text):
             if token["text"] is not None:
                 self._put(colours + token["text"], time_s, thread, mode, found)
-                written.add(id(self.rows[self.at]))
+                if self.hidden:
+                    row = self.rows[self.at]
+                    written[id(row)] = row
                 colours = ""
                 continue
             if token["colour"] is not None:
@@ -398,7 +415,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         elif was_hidden:
             found += self.settle(mode)
 
-    def _mark_painted(self, written: set[int]) -> None:
+    def _mark_painted(self, written: dict[int, Row]) -> None:
         """Which rows a block consists of: those that were written in one go, down to the cursor."""
         painted = True
         for row in reversed(self.rows[: self.at + 1]):
@@ -425,20 +442,20 @@ class Stream(msgspec.Struct, omit_defaults=True):
     def _print(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         """Ordinary text at the cursor."""
         row = self._row(time_s, thread)
-        if row.progress and not row.over and _COLOUR.sub("", text):
+        if not row.is_ordinary and _COLOUR.sub("", text):
             if self.column == 0 and (self.returned or row.is_blank):
                 row.under = None if row.is_blank else (row.time_s, row.shown)
                 row.text, row.columns, row.cells, row.plain = "", 0, None, ""
                 row.over, row.painted = True, False
                 text, self.pen = self.pen + text, ""
-            else:
+            elif self.column >= len(row.cells or ()):
                 row.plain += text
         self._put(text, time_s, thread, mode, found)
 
     def _put(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         """Text at the cursor, behind what is there or in the place of it."""
         row = self._row(time_s, thread)
-        if row.is_empty and not row.continues:
+        if (row.is_empty and not row.continues) or not row.is_ordinary:
             row.thread = thread
         if row.cells is not None or self.column != row.columns:
             self._overwrite(row, text, time_s, mode, found)
@@ -513,12 +530,15 @@ class Stream(msgspec.Struct, omit_defaults=True):
         if len(self.rows[self.at].text) > _MOST_COLUMNS:
             found += self._spill(mode)
         row = self.rows[self.at]
+        self._mark(row, mode, found, note=note)
+        return row
+
+    def _mark(self, row: Row, mode: str, found: Lines, *, note: bool = False) -> None:
         if mode == "all" and (note or not row.progress):
             self._note(row, found)
         self._as_cells(row)
         row.progress, row.over, row.painted = True, False, False
         row.under, row.plain = None, ""
-        return row
 
     def _return(self, time_s: float, thread: int, mode: str, found: Lines) -> None:
         row = self._row(time_s, thread)
@@ -526,7 +546,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
             return
         if self.returns and self.at and not self.hidden and not row.is_blank:
             self._release(self.at, mode, found)  # those of bars that have ended: nobody goes up to them
-        self._rewrite(mode, found, note=True)
+        self._rewrite(mode, found, note=True).thread = thread
         self.column = 0
         self.returned = True
         self.returns += 1
@@ -540,7 +560,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self.column, self.pen, self.returned, self.returns = 0, "", False, 0
         if self.at == len(self.rows):
             self.rows.append(Row(time_s, thread))
-        if (ordinary and not self.hidden) or row.size > MOST_PENDING_CHARACTERS:
+        if (ordinary and not self.hidden) or len(row.text) > MOST_PENDING_CHARACTERS:
             self._release(self.at, mode, found)
         elif len(self.rows) > MOST_ROWS:
             self._release(1, mode, found)
@@ -574,6 +594,8 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self.rows = []
         self.at = self.column = self.returns = 0
         self.pen, self.returned = "", False
+        if not self.hidden:
+            self.painters = []
 
     def _command(self, command: str, arguments: str, origin: tuple[float, int], mode: str, found: Lines) -> None:
         """A control sequence that moves the cursor, or erases; others are dropped."""
@@ -594,12 +616,14 @@ class Stream(msgspec.Struct, omit_defaults=True):
             self.column = max(0, min(target, max(self.column, _MOST_COLUMNS)))
             self.returned = False
         elif command == "K":
-            self._erase(self.at, number, mode, found)
+            self._erase(number, mode, found)
         elif number < 3:
-            self._erase(self.at, number, mode, found)
-            for index in [*range(self.at if number else 0), *range(self.at + 1, len(self.rows))]:
-                if number == 2 or (number == 0) == (index > self.at):
-                    self._erase(index, 2, mode, found)
+            self._erase(number, mode, found)
+            for other in [
+                *self.rows[: self.at if number else 0],
+                *self.rows[self.at + 1 if number != 1 else MOST_ROWS :],
+            ]:
+                self._wipe(other, mode, found)
             if number != 1:
                 del self.rows[self.at + 1 :]
 
@@ -609,23 +633,29 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self.at = min(max(0, target), len(self.rows) - 1)
         self.returned, self.returns = False, 0
 
-    def _erase(self, index: int, what: int, mode: str, found: Lines) -> None:
-        row = self.rows[index]
+    def _erase(self, what: int, mode: str, found: Lines) -> None:
+        """Erase in the row of the cursor: behind it, before it, or all."""
+        row = self.rows[self.at]
         shown = row.columns if row.cells is None else len(row.cells)
         if not shown or what > 2 or (what == 0 and self.column >= shown):
             return
-        at, self.at = self.at, index
+        if what == 2:
+            self._wipe(row, mode, found)
+            return
         row = self._rewrite(mode, found)
-        self.at += at - index
         cells = self._as_cells(row)
         if what == 0:
             del cells[self.column :]
-        elif what == 1:
+        else:
             end = min(len(cells), self.column + 1)
             cells[:end] = [" "] * end
-        else:
-            cells.clear()
         row.changed = True
+
+    def _wipe(self, row: Row, mode: str, found: Lines) -> None:
+        if not row.is_empty:
+            self._mark(row, mode, found)
+            row.cells = []
+            row.changed = True
 
 
 class Screen(msgspec.Struct):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runicorn import locks
 from runicorn.writer import launch, spool
+from runicorn.writer.control import MISSING
 
 if TYPE_CHECKING:
     from runicorn.refusals import Refusals
@@ -64,9 +65,17 @@ class Watch:
                     self.start()
         if self._control.troubles != self._troubles:
             self._troubles = self._control.troubles
+            message = self._control.message
+            if message.startswith(MISSING):
+                self._refusals.warn(
+                    ("missing", message),
+                    f"The run will lack something: {message.removeprefix(MISSING)}. All else is stored; status.json "
+                    "says what is missing.",
+                )
+                return
             self._refusals.warn(
                 "storage",
-                f"Storing fails: {self._control.message}. Records are kept in the spool {self._address.spool} "
+                f"Storing fails: {message}. Records are kept in the spool {self._address.spool} "
                 "and storing is tried again; make room, or give access, and nothing is lost.",
             )
 

@@ -22,12 +22,11 @@ from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
 
 if TYPE_CHECKING:
+    from runicorn.outputs import Seen
     from runicorn.writer.chores import Chores
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
-_LOOK = -1
-"""The number of a look that a watch comes by for; chores have those from 1 on."""
 _LOCK_TRIES = 25
 
 
@@ -62,10 +61,11 @@ class Writer:
             blobs=Blobs(address, self._control),
         )
         self._chores: Chores | None = None
-        self._looked_at = 0.0
+        self._seen: dict[str, Seen] = {}
+        self._looked_at: dict[int, float] = {}
+        self._ending_at: float | None = None
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
-        self._archive_trouble = ""
         self._synced_at = self._summarised_at = time.monotonic()
         self.terminated = False
 
@@ -109,48 +109,55 @@ class Writer:
     def _do_chores(self) -> bool:
         """Have done what takes longer than a batch, and take what has been done; True = nothing is left to do."""
         tally = self._store.tally
-        watch = tally.watch
-        if not tally.chores and watch is None and self._chores is None:
+        if not tally.chores and not tally.watches and self._chores is None:
             return True
         if self._chores is None:
             from runicorn.writer.chores import Chores  # most runs have none: 10 ms
 
+            self._seen = self._store.seen_outputs()
             self._chores = Chores(
                 self._address.run_id,
                 self._address.storage,
                 Blobs(self._address, self._control).read,
-                self._store.seen_outputs(),
-                self._archive_patience,
+                self._seen,
+                self._is_archive_waited_for,
             )
-        for number, outcome in self._chores.outcomes():
-            self._store.take(number, outcome)
+        chores = self._chores
+        if outcomes := chores.outcomes():
+            self._store.take(outcomes, self._seen)
+            self._tell_database({"status": "running"})
         for number, chore in tally.chores.items():
-            self._chores.begin(number, chore)
-        if watch is not None and watch.scanning is not None and self._is_time_to_look(watch.interval_s):
-            self._chores.begin(_LOOK, watch.scanning)
-        self._control.put_task(self._chores.doing)
-        if self._chores.trouble != self._archive_trouble:
-            self._archive_trouble = self._chores.trouble
-            if self._archive_trouble:
-                self._store.note(self._archive_trouble)
-        return self._chores.idle and not tally.chores
+            chores.begin(number, chore)
+        for number, watch in enumerate(tally.distinct_watches(), start=1):
+            # Below zero: chores of the tally are numbered from 1 on. One look at a time, for they share what was seen.
+            due = time.monotonic() - self._looked_at.get(number, 0.0) >= watch.interval_s
+            if watch.scanning is not None and due and not chores.is_begun(-number):
+                self._looked_at[number] = time.monotonic()
+                chores.begin(-number, watch.scanning)
+        self._control.put_task(chores.doing)
+        if chores.trouble:
+            self._store.note(chores.trouble)
+        return chores.idle and not tally.chores
 
-    def _is_time_to_look(self, interval_s: float) -> bool:
-        if time.monotonic() - self._looked_at < interval_s or self._chores is None or self._chores.is_begun(_LOOK):
-            return False
-        self._looked_at = time.monotonic()
-        return True
-
-    def _archive_patience(self, failing_s: float) -> bool:
+    def _is_archive_waited_for(self) -> bool:
         """While the run is live room may be made; who waits for its end waits for its records, not for copies."""
-        return not self._control.closed[0] or failing_s < self._settings.archive_wait_s
+        return self._ending_at is None or time.monotonic() - self._ending_at < self._settings.archive_wait_s
 
     def _finish_chores(self) -> None:
-        """Look for outputs once more, and wait until all is done."""
-        self._store.tally.set_watch(None)
+        """Look for outputs once more, and wait until all is done; not for one that has come to a stand for ever."""
+        self._ending_at = time.monotonic()
+        self._store.tally.end_watches()
+        done_bytes, since = 0, time.monotonic()
         while not self._do_chores():
             self._control.beat()
             time.sleep(self._settings.tick_s)
+            chores = self._chores
+            if chores is not None and chores.done_bytes != done_bytes:
+                done_bytes, since = chores.done_bytes, time.monotonic()
+            limit_s = self._settings.finish_timeout_s
+            if limit_s and time.monotonic() - since > limit_s and chores is not None:
+                self._store.note(f"not done, for nothing has come of it for {limit_s:.0f} s: {chores.doing}")
+                return
 
     def _is_behind(self, pieces: list[Any]) -> bool:
         return sum(sum(map(len, piece.payloads)) for piece in pieces) >= self._settings.batch_bytes // 2
@@ -277,8 +284,8 @@ class Writer:
             status["lost_records"] = tally.lost_records
         if tally.damaged_bytes:
             status["damaged_bytes"] = tally.damaged_bytes
-        if self._store.troubles:
-            status["storage_errors"] = self._store.troubles
+        if tally.troubles:
+            status["storage_errors"] = tally.troubles
         return status
 
     def _keep_durable(self) -> None:
@@ -306,7 +313,8 @@ class Writer:
                 "id": self._address.run_id,
                 "run_dir": self._address.run_dir,
                 "started_at": status.get("started_at", self._address.opened_at),
-            }
+            },
+            self._store.assets.content,
         )
 
     def _read(self, name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from runicorn.outputs import Seen
     from runicorn.refusals import Refusals
+    from runicorn.writer.records import Blob
+
+_STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
 
 class AssetVerbs:
@@ -62,17 +66,12 @@ class AssetVerbs:
             picture = images.picture_of(image, format)
             quality = images.clean_quality(quality)
         except (TypeError, ValueError) as error:
-            self._refusals.refuse(("image", str(key)), error)
+            self._refusals.refuse(("image", _kind_of(error)), error)
             return ""
-        number = clean_step(step, self._refusals) if step is not None else None
+        number = clean_step(step, self._refusals, _STEP_OF_IMAGE) if step is not None else None
         path = images.media_name(key, picture.extension, now)
-        try:
-            blob = self._session.put_blob(picture.data)
-        except ClosedError:
-            self._refuse_after_end("log_image()")
-            return ""
-        except SpoolFullError as error:
-            self._refuse_full(error)
+        blob = self._put_blob(picture.data, "log_image()")
+        if blob is None:
             return ""
         record = Image(
             now,
@@ -129,7 +128,7 @@ class AssetVerbs:
                 name, root_or_uri, context=context, save=save, description=description, limits=limits, time_s=time()
             )
         except materials.MissingError as error:
-            self._refusals.refuse(("dataset", name), error)
+            self._refusals.refuse("dataset", error)
             return
         self._put(record, "log_dataset()")
 
@@ -174,7 +173,7 @@ class AssetVerbs:
                 time_s=time(),
             )
         except materials.MissingError as error:
-            self._refusals.refuse(("pretrained", name), error)
+            self._refusals.refuse("pretrained", error)
             return
         self._put(record, "log_pretrained()")
 
@@ -209,7 +208,7 @@ class AssetVerbs:
             TypeError, ValueError: an argument is wrong.
         """
         from runicorn import outputs
-        from runicorn.writer.records import Outputs
+        from runicorn.writer.records import Outputs, encode
 
         scanning = outputs.check(
             output_dirs,
@@ -228,16 +227,18 @@ class AssetVerbs:
         seen: dict[str, Seen] = self.__dict__.setdefault("_outputs_seen", {})
         found = outputs.look(scanning, seen, now, leave_out=self._session.address.storage)
         if found.candidates:
-            if not self._put(Outputs(now, mode, found.candidates), "scan_outputs_once()"):
+            blob = self._put_blob(encode(found.candidates), "scan_outputs_once()")
+            if blob is None or not self._put(Outputs(now, mode, blob), "scan_outputs_once()"):
+                self._session.drop_blob(blob)
                 return {}
             for each in found.candidates:
                 outputs.archived(each, seen, now)
         entries = [
             {
                 "key": each.key,
-                "name": os.path.basename(each.path),
+                "name": os.path.basename(os.fsdecode(each.path)),
                 "kind": "dir" if each.is_directory else "file",
-                "path": each.path,
+                "path": os.fsdecode(each.path),
                 "mode": mode,
             }
             for each in found.candidates
@@ -291,6 +292,16 @@ class AssetVerbs:
 
         self._put(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
 
+    def _put_blob(self, data: bytes | memoryview, call: str) -> Blob | None:
+        try:
+            return self._session.put_blob(data)
+        except ClosedError:
+            self._refuse_after_end(call)
+        except SpoolFullError as error:
+            self._session.queue.lost_records += 1
+            self._refuse_full(error)
+        return None
+
     # --- what Run has ---------------------------------------------------------------------------------------
 
     @property
@@ -307,3 +318,8 @@ class AssetVerbs:
     def _refuse_full(self, error: SpoolFullError) -> None:
         raise NotImplementedError
 
+
+
+def _kind_of(error: Exception) -> str:
+    """What kind of cause it is: its message without the names and numbers in it."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|[\w.\-]*[/\\]\S*|[\d.,]+", "", str(error))

@@ -1,0 +1,36 @@
+"""What the writer carries along survives what it cannot know."""
+
+import msgspec
+
+from runicorn.writer.records import CONSOLE_MODES, Hello, Printed
+from runicorn.writer.tally import Tally
+from runicorn.writer.terminal import Screen
+
+HELLO = Hello("host-1", joined=False)
+
+
+def test_a_fault_of_the_terminal_model_costs_no_line(monkeypatch):
+    """Where the model fails over a chunk its text is stored as it came, and the next chunk finds a new screen."""
+    tally = Tally()
+
+    def fail(*_):
+        raise IndexError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Screen, "feed", fail)
+        assert tally.see_printed(Printed(5.0, 1, 0, 7, "a\nb"), HELLO) == [(5.0, "a"), (5.0, "b")]
+    assert tally.see_printed(Printed(6.0, 1, 0, 7, "c\n"), HELLO) == [(6.0, "c")]
+
+
+def test_screens_of_many_producers_are_bounded():
+    """Of a thousand processes that end in half a line the oldest become lines, and the plan stays small."""
+    tally = Tally()
+    lines = []
+    for n in range(1000):
+        tally.see_printed(Printed(float(n), 1, CONSOLE_MODES.index("smart"), 7, f"half {n}"), Hello(f"host-{n}", True))
+        lines += [line for _, found in tally.trim_screens(last=False) for _, line in found]
+    assert len(tally.screens) <= 64
+    assert len(msgspec.msgpack.encode(tally)) < 20_000
+    lines += [line for _, found in tally.trim_screens(last=True) for _, line in found]
+    assert lines == [f"half {n}" for n in range(1000)]
+    assert tally.screens == {}
