@@ -216,6 +216,17 @@ def recover(tmp_path: Path) -> str:
     return printed.getvalue()
 
 
+def recover_killed(trainer: Trainer, tmp_path: Path) -> None:
+    """End the trainer by SIGKILL, and recover what it and its writer, which was killed before, have left."""
+    trainer.kill()
+    trainer.end()
+    # A process that is killed in the middle of an fsync() holds its lock until that returns.
+    for lock in ("owner.lock", "writer.lock"):
+        wait_until(lambda path=str(trainer.spool / lock): not is_held(path), what=f"{lock} is held by the dead")
+    recover(tmp_path)
+    wait_stored(trainer)
+
+
 def assert_valid(run_dir: Path) -> None:
     """Every file of a run is whole: JSON files parse, line files end with a newline, nothing temporary is left."""
     for path in run_dir.iterdir():

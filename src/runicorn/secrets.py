@@ -80,11 +80,12 @@ _TOKEN = re.compile(
     r")"
 )
 _BEARER = re.compile(r"\b(bearer|basic)( {1,4})[\w.~+/\-]{12,4000}={0,2}", re.IGNORECASE)
-# A line of a configuration, or of code: a name that says what it holds, and a text; a bare word only with a digit in it,
+# A line of a configuration, or of code: a name that says what it holds, and a text; a bare word only with a digit,
 # and no number.
 _ASSIGNMENT = re.compile(
     r"^([+\- ]?[ \t]{0,200}(?:export )?[\"']?[\w.\-]{0,80}"
-    r"(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key)[\w\-]{0,40}[\"']?[ \t]{0,8}[:=][ \t]{0,8})"
+    r"(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key)"
+    r"[\w\-]{0,40}[\"']?[ \t]{0,8}[:=][ \t]{0,8})"
     r"(?:[\"'][^\"'\n]{4,1000}[\"']|(?![\d_.]{1,40}[ \t]{0,8}$)(?=[^\s]{0,200}\d)[^\s\"'()\[\]{},]{6,1000}[ \t]{0,8}$)",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_valid, counted, recover, status, wait_stored, wait_until
+from zoo import Trainer, assert_valid, counted, recover_killed, status, wait_stored, wait_until
 
 GIT = {
     "GIT_AUTHOR_NAME": "a",
@@ -160,9 +160,7 @@ def test_killed_before_it_is_captured(tmp_path, workspace, who):
     trainer = opened_in(tmp_path, workspace, flags, body, RUNICORN_CRASH_AT="planned:1:writer")
     trainer.wait_returned(1)
     if who == "both":
-        trainer.kill()
-        trainer.end()
-        recover(tmp_path)
+        recover_killed(trainer, tmp_path)
     else:
         trainer.go_on()
         trainer.end()

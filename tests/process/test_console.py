@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from zoo import Trainer, assert_valid, events, recover, status, wait_stored, wait_until
+from zoo import Trainer, assert_valid, events, recover_killed, status, wait_stored, wait_until
 
 from runicorn.writer.control import ControlPage
 
@@ -279,13 +279,14 @@ run.finish()
     trainer.wait_returned(30_000)
     if who in {"writer", "both"}:
         os.kill(writer, signal.SIGKILL)
-    if who in {"trainer", "both"}:
+    if who == "both":
+        recover_killed(trainer, tmp_path)
+    elif who == "trainer":
         trainer.kill()
+        trainer.end()
     else:
         trainer.go_on()
-    trainer.end()
-    if who == "both":
-        recover(tmp_path)
+        trainer.end()
     wait_stored(trainer)
     _, *lines = console_lines(trainer.run_dir)
     count = trainer.returned

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 from PIL import Image
-from zoo import Trainer, assert_valid, counted, events, recover, status, wait_stored, wait_until
+from zoo import Trainer, assert_valid, counted, events, recover_killed, status, wait_until
 
 MAKE = """
 import numpy as np
@@ -139,10 +139,7 @@ for i in range(1, 1000):
     trainer.go_on()
     trainer.wait_returned(20)
     os.kill(writer, signal.SIGKILL)
-    trainer.kill()
-    trainer.end()
-    recover(tmp_path)
-    wait_stored(trainer)
+    recover_killed(trainer, tmp_path)
     stored = [event["data"]["step"] for event in images(trainer.run_dir)]
     assert stored == list(range(1, len(stored) + 1))
     assert len(stored) in {trainer.returned, trainer.returned + 1}

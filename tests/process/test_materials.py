@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_valid, counted, recover, status, wait_stored, wait_until
+from zoo import Trainer, assert_valid, counted, recover_killed, status, wait_stored, wait_until
 
 from runicorn.locks import is_held
 
@@ -187,9 +187,7 @@ run.finish()
     for path in archive.glob("??/*"):
         assert sha256(path) == path.name
     if who == "both":
-        trainer.kill()
-        trainer.end()
-        recover(tmp_path)
+        recover_killed(trainer, tmp_path)
     else:
         trainer.go_on()
         trainer.end()

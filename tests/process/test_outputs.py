@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_valid, counted, recover, status, wait_stored, wait_until
+from zoo import Trainer, assert_valid, counted, recover_killed, status, wait_stored, wait_until
 
 EAGER = "output_dirs=['out'], interval_sec=0.02, min_age_sec=0.0, log_snapshot_interval_sec=0.0"
 
@@ -137,10 +137,7 @@ def test_the_writer_is_killed_while_it_watches(tmp_path, who):
     os.kill(trainer.writer_pid(), signal.SIGKILL)
     (tmp_path / "out" / "b.pt").write_bytes(b"b" * 1000)
     if who == "both":
-        trainer.kill()
-        trainer.end()
-        recover(tmp_path)
-        wait_stored(trainer)
+        recover_killed(trainer, tmp_path)
     else:
         end(trainer)
     assert [entry["key"] for entry in outputs(trainer.run_dir)] == ["out/a.pt", "out/b.pt"]
