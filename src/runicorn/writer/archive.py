@@ -4,7 +4,7 @@
 
     blobs/<sha[:2]>/<sha256>                       content, addressed by itself
     manifests/<category>/<fp[:2]>/<fp>.json        directories: from relative path to content
-    outputs/rolling/<run id>/<sha1(key)>_<name>    a run's own: the newest of an output; other names of the content above
+    outputs/rolling/<run id>/<sha1(key)>_<name>    a run's own: the newest of an output; other names of content above
 
 What a run's ``assets.json`` names is its own: the viewer of 0.7.2 removes that with the run, and must not remove what
 other runs have. It is a second name of the content (a hard link), and where there are no links a copy.

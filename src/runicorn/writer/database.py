@@ -181,5 +181,6 @@ def _write_assets(connection: sqlite3.Connection, run_id: str, rows: list[dict[s
             "DELETE FROM assets WHERE asset_id = ? AND asset_id NOT IN (SELECT asset_id FROM run_assets)", (gone[1],)
         )
     connection.executemany(
-        "INSERT OR IGNORE INTO run_assets (run_id, asset_id, role, created_at) VALUES (?, ?, ?, strftime('%s', 'now'))", linked
+        "INSERT OR IGNORE INTO run_assets (run_id, asset_id, role, created_at) VALUES (?, ?, ?, strftime('%s', 'now'))",
+        linked,
     )

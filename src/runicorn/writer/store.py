@@ -19,14 +19,12 @@ from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
 from runicorn.writer.plan import Plan, PlanFile
 from runicorn.writer.records import (
     Chore,
-    Code,
     Config,
     End,
     Image,
     Lost,
     Material,
     Metrics,
-    Outputs,
     Primary,
     Printed,
     Summary,
@@ -39,10 +37,8 @@ from runicorn.writer.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.outputs import Seen
     from runicorn.rundir import RunDir
     from runicorn.writer.blob import Blobs
-    from runicorn.writer.chores import Outcome
     from runicorn.writer.control import ControlPage
     from runicorn.writer.records import Hello
     from runicorn.writer.tail import Piece, Tail
@@ -90,8 +86,8 @@ class Store:
         blobs: Blobs,
     ) -> None:
         self.run_id = run_id
-        self._names = names
-        self._run_dir = run_dir
+        self.names = names
+        self.run_dir = run_dir
         self._plan_file = plan_file
         self._tail = tail
         self._control = control
@@ -104,18 +100,18 @@ class Store:
         self._blobs = blobs
         self._written_best: dict[str, Any] = {}
         self.tally = Tally()
-        self.assets = Assets(run_id, lambda: self._read_or_set_aside(names.assets))
+        self.assets = Assets(run_id, lambda: self.read_or_set_aside(names.assets))
 
     def recover(self) -> None:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
-        self._summary = self._read_or_set_aside(self._names.summary)
-        for name in (rundir.META, rundir.STATUS, self._names.assets):
-            self._run_dir.keep(name, self._read_or_set_aside(name))
+        self._summary = self.read_or_set_aside(self.names.summary)
+        for name in (rundir.META, rundir.STATUS, self.names.assets):
+            self.run_dir.keep(name, self.read_or_set_aside(name))
         plan = self._plan_file.read()
         if plan is None:
             self._resume_best()
-            for name in (*self._own_events(), self._names.logs):
-                self.insist(lambda name=name: self._run_dir.end_torn_line(name))  # type: ignore[misc]
+            for name in (*self._own_events(), self.names.logs):
+                self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
             return
         self.tally = plan.tally
         self._remove_spent_blobs()
@@ -136,8 +132,8 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
-        names = {self._names.logs} | {self._names.events_of(piece.hello.rank) for piece in pieces}
-        sizes = {name: self.insist(lambda name=name: self._run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
+        names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
+        sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
         plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally, last=last)
@@ -161,43 +157,43 @@ class Store:
             pieces: the batch.
             rest_of: from a file's name, its lines and its length before the batch to what is not in it yet.
         """
-        blobs: dict[str, bytearray] = {self._names.logs: bytearray()}
+        blobs: dict[str, bytearray] = {self.names.logs: bytearray()}
         for piece in pieces:
-            blobs.setdefault(self._names.events_of(piece.hello.rank), bytearray())
+            blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
             self._build(piece, blobs, plan.sizes)
         for rank, lines in self.tally.trim_screens(last=plan.last):
-            add_printed(lines, rank, blobs[self._names.logs])
+            add_printed(lines, rank, blobs[self.names.logs])
         for name, blob in blobs.items():
             left = memoryview(blob) if rest_of is None else rest_of(name, blob, plan.sizes.get(name, 0))
             self._append(name, left)
         crash_point("appended")
         if self._summary_changed:
             self.write_summary()
-        self._write_assets()
+        self.write_assets()
         self._tail.advance()
         self._control.report(self.tally.records, self.tally.last_step or 0)
         crash_point("stored")
 
     def _rest_by_length(self, name: str, blob: bytearray, size_before: int) -> memoryview:
-        size = self.insist(lambda: self._run_dir.size_bytes(name))
+        size = self.insist(lambda: self.run_dir.size_bytes(name))
         return memoryview(blob)[max(0, size - size_before) :]
 
     def _rest_by_line(self, name: str, blob: bytearray, size_before: int) -> memoryview:
         """Where a part of the batch is gone, lengths say nothing: what is there already is known by its lines."""
-        fd = self.insist(lambda: self._run_dir.open_for_reading(name))
+        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return memoryview(blob)
         try:
             there = Counter(scan.lines_of(fd, os.fstat(fd).st_size, size_before))
         finally:
             os.close(fd)
-        self.insist(lambda: self._run_dir.end_torn_line(name))
+        self.insist(lambda: self.run_dir.end_torn_line(name))
         rest = Counter(bytes(blob).split(b"\n")[:-1]) - there
         return memoryview(b"".join(line + b"\n" for line in rest.elements()))
 
     def _build(self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally
-        events, logs = blobs[self._names.events_of(hello.rank)], blobs[self._names.logs]
+        events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
         owner = not hello.joined and not hello.rank
         tally.see_hello(hello)
         highest = tally.last_step
@@ -288,7 +284,7 @@ class Store:
     def _store_image(self, record: Image) -> bool:
         """Write an image's file; False where there is none to write."""
         self.tally.spent.append(record.blob)
-        if self.insist(lambda: self._run_dir.has(record.path)):  # by the writer before us
+        if self.insist(lambda: self.run_dir.has(record.path)):  # by the writer before us
             return True
         data = self.insist(lambda: self._blobs.read(record.blob))
         if data is None:
@@ -303,37 +299,8 @@ class Store:
         except Exception as error:  # noqa: BLE001 - whatever a codec raises: the other records must be stored
             self.note(f"the image {record.path} was not stored: {type(error).__name__}: {error}")
             return False
-        self.insist(lambda: self._run_dir.write_media(record.path, content))
+        self.insist(lambda: self.run_dir.write_media(record.path, content))
         return True
-
-    def take(self, outcomes: list[tuple[int, Outcome]], seen: dict[str, Seen]) -> None:
-        """Put what chores have come to into the run's files; what was seen of outputs only when the rest is there."""
-        from runicorn.outputs import archived
-
-        for number, outcome in outcomes:
-            for section, entry in outcome.entries:
-                self.assets.add(section, entry)
-            if outcome.code is not None:
-                self.assets.set_code(outcome.code)
-            for name, content in outcome.files.items():
-                self.insist(lambda name=name, content=content: self._run_dir.replace(name, content))  # type: ignore[misc]
-            for name, source in outcome.links.items():
-                self.insist(lambda name=name, source=source: self._run_dir.link(name, source))  # type: ignore[misc]
-            for note in outcome.notes:
-                self.note(note)
-        crash_point("outcome")
-        self._write_assets()
-        crash_point("assets")
-        now = time.time()
-        for number, outcome in outcomes:
-            for candidate in outcome.archived:
-                archived(candidate, seen, now)
-            chore = self.tally.chores.pop(number, None)
-            if isinstance(chore, (Code, Outputs)):
-                self.tally.spent.append(chore.blob)
-        if any(outcome.looked for _, outcome in outcomes):
-            kept = {"seen": msgspec.to_builtins(seen)}
-            self.insist(lambda: self._run_dir.replace(self._names.outputs_state, kept))
 
     def note(self, text: str) -> None:
         """Have something that is missing told in ``status.json``, and to the owner; once."""
@@ -348,20 +315,11 @@ class Store:
         troubles.append({"time": time.time(), "error": text})
         return True
 
-    def _write_assets(self) -> None:
+    def write_assets(self) -> None:
+        """Write ``assets.json`` where it has changed."""
         if self.assets.changed:
-            self.insist(lambda: self._run_dir.replace(self._names.assets, self.assets.content))
+            self.insist(lambda: self.run_dir.replace(self.names.assets, self.assets.content))
             self.assets.changed = False
-
-    def seen_outputs(self) -> dict[str, Seen]:
-        """What an earlier session, or an earlier writer, has seen of the outputs that are watched."""
-        from runicorn import outputs
-
-        kept = self._read_or_set_aside(self._names.outputs_state).get("seen", {})
-        try:
-            return msgspec.convert(kept, dict[str, outputs.Seen])
-        except msgspec.ValidationError:  # that of another program: then all are looked at anew
-            return {}
 
     def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
         """The fields of an update that no other producer has set by a later call.
@@ -385,7 +343,7 @@ class Store:
         self._summary_changed = True
         # Values logged before count too: those on disk before this batch, then those of the batch so far.
         for name in self._own_events():
-            fd = self.insist(lambda name=name: self._run_dir.open_for_reading(name))  # type: ignore[misc]
+            fd = self.insist(lambda name=name: self.run_dir.open_for_reading(name))  # type: ignore[misc]
             if fd is None:
                 continue
             try:
@@ -395,23 +353,23 @@ class Store:
             finally:
                 os.close(fd)
         for name, blob in blobs.items():
-            if name != self._names.logs:
+            if name != self.names.logs:
                 for value, step in scan.values_of(bytes(blob).split(b"\n"), primary.name):
                     tally.see_value(value, step)
 
     def _own_events(self) -> list[str]:
         """The events files that this host's processes have written, those of earlier sessions included."""
-        found = self.insist(self._run_dir.names)
-        return [self._names.events, *(name for name in sorted(found) if self._is_of_our_rank(name))]
+        found = self.insist(self.run_dir.names)
+        return [self.names.events, *(name for name in sorted(found) if self._is_of_our_rank(name))]
 
     def _is_of_our_rank(self, name: str) -> bool:
         if not rundir.is_events_of_rank(name):
             return False
-        fd = self.insist(lambda: self._run_dir.open_for_reading(name))
+        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return False
         try:
-            return scan.host_of(fd) == self._names.host
+            return scan.host_of(fd) == self.names.host
         finally:
             os.close(fd)
 
@@ -428,13 +386,13 @@ class Store:
                 self._summary.pop(name, None)
         self._summary.update(best)
         if self._summary:
-            self.insist(lambda: self._run_dir.replace(self._names.summary, self._summary))
+            self.insist(lambda: self.run_dir.replace(self.names.summary, self._summary))
         self._summary_changed = False
         self._written_best = best
 
     def sync(self) -> None:
         """Make everything that was appended durable."""
-        self.insist(self._run_dir.sync)
+        self.insist(self.run_dir.sync)
 
     def insist(self, action: Callable[[], _Result]) -> _Result:
         """Do something to storage until it succeeds; trouble is reported once, and recorded.
@@ -463,21 +421,21 @@ class Store:
 
     def _append(self, name: str, left: memoryview) -> None:
         while left:
-            taken = self.insist(lambda left=left: self._run_dir.append(name, left))  # type: ignore[misc]
+            taken = self.insist(lambda left=left: self.run_dir.append(name, left))  # type: ignore[misc]
             crash_point("appending")
             left = left[taken:]
 
     def _report(self, error: OSError) -> None:
-        text = escape(f"{error.strerror or error} ({self._run_dir.path})")
+        text = escape(f"{error.strerror or error} ({self.run_dir.path})")
         self._record(text)
         self._control.put_message(text)
 
-    def _read_or_set_aside(self, name: str) -> dict[str, Any]:
+    def read_or_set_aside(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; one that cannot be read gets another name, and stays."""
         try:
-            return self.insist(lambda: self._run_dir.read(name))
+            return self.insist(lambda: self.run_dir.read(name))
         except ValueError:
-            self.insist(lambda: self._run_dir.rename(name, f"{name}.damaged"))
+            self.insist(lambda: self.run_dir.rename(name, f"{name}.damaged"))
             self.note(f"{name} was not JSON: kept as {name}.damaged")
             return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
@@ -18,12 +18,9 @@ from runicorn.writer.database import DatabaseRow
 from runicorn.writer.faults import FaultyRunDir
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.records import End
+from runicorn.writer.side_work import SideWork
 from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
-
-if TYPE_CHECKING:
-    from runicorn.outputs import Seen
-    from runicorn.writer.chores import Chores
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
@@ -60,10 +57,7 @@ class Writer:
             patience=self._is_waited_for,
             blobs=Blobs(address, self._control),
         )
-        self._chores: Chores | None = None
-        self._seen: dict[str, Seen] = {}
-        self._looked_at: dict[int, float] = {}
-        self._ending_at: float | None = None
+        self._side_work = SideWork(address, self._control, self._store)
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
@@ -76,7 +70,7 @@ class Writer:
             GaveUpError: storage has failed for too long with nobody left to wait; the spool stays.
         """
         self._store.recover()
-        self._tell_database({"status": "running"})
+        self._tell_database({"status": statuses.RUNNING})
         pause_s = self._settings.tick_s
         while True:
             self._control.beat()
@@ -86,7 +80,8 @@ class Writer:
                 self._close(end)
                 return
             self._keep_durable()
-            self._do_chores()
+            if self._side_work.go_on():
+                self._tell_database({"status": statuses.RUNNING})
             if busy:
                 pause_s = self._settings.tick_s
                 continue
@@ -105,59 +100,6 @@ class Writer:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(map(len, (piece.payloads for piece in pieces))) > 0 and self._is_behind(pieces)
-
-    def _do_chores(self) -> bool:
-        """Have done what takes longer than a batch, and take what has been done; True = nothing is left to do."""
-        tally = self._store.tally
-        if not tally.chores and not tally.watches and self._chores is None:
-            return True
-        if self._chores is None:
-            from runicorn.writer.chores import Chores  # most runs have none: 10 ms
-
-            self._seen = self._store.seen_outputs()
-            self._chores = Chores(
-                self._address.run_id,
-                self._address.storage,
-                Blobs(self._address, self._control).read,
-                self._seen,
-                self._is_archive_waited_for,
-            )
-        chores = self._chores
-        if outcomes := chores.outcomes():
-            self._store.take(outcomes, self._seen)
-            self._tell_database({"status": "running"})
-        for number, chore in tally.chores.items():
-            chores.begin(number, chore)
-        for number, watch in enumerate(tally.distinct_watches(), start=1):
-            # Below zero: chores of the tally are numbered from 1 on. One look at a time, for they share what was seen.
-            due = time.monotonic() - self._looked_at.get(number, 0.0) >= watch.interval_s
-            if watch.scanning is not None and due and not chores.is_begun(-number):
-                self._looked_at[number] = time.monotonic()
-                chores.begin(-number, watch.scanning)
-        self._control.put_task(chores.doing)
-        if chores.trouble:
-            self._store.note(chores.trouble)
-        return chores.idle and not tally.chores
-
-    def _is_archive_waited_for(self) -> bool:
-        """While the run is live room may be made; who waits for its end waits for its records, not for copies."""
-        return self._ending_at is None or time.monotonic() - self._ending_at < self._settings.archive_wait_s
-
-    def _finish_chores(self) -> None:
-        """Look for outputs once more, and wait until all is done; not for one that has come to a stand for ever."""
-        self._ending_at = time.monotonic()
-        self._store.tally.end_watches()
-        done_bytes, since = 0, time.monotonic()
-        while not self._do_chores():
-            self._control.beat()
-            time.sleep(self._settings.tick_s)
-            chores = self._chores
-            if chores is not None and chores.done_bytes != done_bytes:
-                done_bytes, since = chores.done_bytes, time.monotonic()
-            limit_s = self._settings.finish_timeout_s
-            if limit_s and time.monotonic() - since > limit_s and chores is not None:
-                self._store.note(f"not done, for nothing has come of it for {limit_s:.0f} s: {chores.doing}")
-                return
 
     def _is_behind(self, pieces: list[Any]) -> bool:
         return sum(sum(map(len, piece.payloads)) for piece in pieces) >= self._settings.batch_bytes // 2
@@ -229,7 +171,7 @@ class Writer:
                 time.sleep(CLOSING_PAUSE_S)
             self._store.store(pieces)
             self._control.beat()
-        self._finish_chores()
+        self._side_work.finish()
         self._store.store([], last=True)
         self._store.write_summary()
         self._store.sync()
@@ -298,7 +240,7 @@ class Writer:
             self._store.refresh_best()
             self._summarised_at = now
             if best:
-                self._tell_database({"status": "running"})
+                self._tell_database({"status": statuses.RUNNING})
 
     def _tell_database(self, status: dict[str, Any]) -> None:
         if not self._address.main or not self._database.exists():
