@@ -320,3 +320,19 @@ def test_an_error_leaves_no_transaction_open(open_run, storage, monkeypatch):
         viewer.execute("BEGIN IMMEDIATE")
         viewer.execute("UPDATE experiments SET alias = 'mine' WHERE id = 'other'")
         viewer.execute("COMMIT")
+
+
+def test_the_viewers_own_note_of_the_end_does_not_stop_ours(open_run, wal_database):
+    """A viewer that has seen the end in status.json, and noted it in the row first, does not keep the best from it."""
+    run = open_run()
+    run.set_primary_metric("acc")
+    run.log(acc=0.5)
+    wait_for_row(wal_database, run, status="running")
+    with closing(sqlite3.connect(wal_database, isolation_level=None, timeout=20)) as viewer:
+        viewer.execute("BEGIN IMMEDIATE")
+        run.log(acc=0.75)
+        run.finish()
+        note = "UPDATE experiments SET status = 'finished', updated_at = ? WHERE id = ?"
+        viewer.execute(note, (time.time() + 5, run.id))
+        viewer.execute("COMMIT")
+    wait_for_row(wal_database, run, status="finished", best_metric_value=0.75)

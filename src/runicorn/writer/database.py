@@ -34,7 +34,10 @@ ON CONFLICT (id) DO UPDATE SET
     best_metric_name = excluded.best_metric_name, best_metric_value = excluded.best_metric_value,
     best_metric_step = excluded.best_metric_step, best_metric_mode = excluded.best_metric_mode
 WHERE excluded.updated_at >= experiments.updated_at
+    OR (excluded.status = experiments.status AND excluded.pid = experiments.pid)
 """
+# An earlier session that comes late must not win over a later one; the viewer, which notes the status that it has found
+# in our files as its own update, is no later session.
 _FIELDS = (
     *("id", "path", "alias", "created_at", "updated_at", "status", "pid", "python", "platform", "hostname"),
     *("run_dir", "workspace_root", "started_at", "ended_at", "exit_reason"),
