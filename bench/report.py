@@ -4,7 +4,7 @@
 
     mkdir figures
     python bench/log_latency.py --json --parts > figures/log_latency.json
-    for name in throughput many_processes startup switched_off console images outputs syscalls chaos soak; do
+    for name in throughput many_processes startup switched_off console images outputs read syscalls chaos soak; do
         python bench/$name.py --json > figures/$name.json
     done
     python bench/report.py figures > bench/RESULTS.md
@@ -20,7 +20,7 @@ import harness
 
 ORDER = (
     *("log_latency", "throughput", "many_processes", "startup", "switched_off"),
-    *("console", "images", "outputs"),
+    *("console", "images", "outputs", "read"),
     *("syscalls", "chaos", "soak"),
 )
 

@@ -100,6 +100,7 @@ def settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
         if (name.startswith("RUNICORN_") and name != "RUNICORN_SHM_DIR") or name in LAUNCHERS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-configuration"))
+    monkeypatch.setenv("RUNICORN_CACHE_DIR", str(tmp_path / "cache"))
     yield
     runicorn.reset_enabled()
 

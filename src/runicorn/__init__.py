@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from runicorn.active import get_active_run
     from runicorn.noop import NoOpRun
     from runicorn.opening import init
+    from runicorn.reading import load, runs
     from runicorn.run import Run
     from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
 
@@ -32,7 +33,9 @@ __all__ = [
     "get_active_run",
     "init",
     "is_enabled",
+    "load",
     "reset_enabled",
+    "runs",
     "set_enabled",
 ]
 
@@ -43,7 +46,9 @@ _HOME_OF = {
     "get_active_run": "active",
     "init": "opening",
     "is_enabled": "switch",
+    "load": "reading",
     "reset_enabled": "switch",
+    "runs": "reading",
     "set_enabled": "switch",
 }
 

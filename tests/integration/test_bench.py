@@ -40,6 +40,18 @@ FIGURES = {
     "console": {"alone", "busy"},
     "images": {"packages", "encode_ms"},
     "outputs": {"checkpoint_bytes", "plain", "watched"},
+    "read": {
+        "records",
+        "file_bytes",
+        "many_records",
+        "runs",
+        "rounds",
+        "readings",
+        "formats",
+        "refresh",
+        "many",
+        "listing",
+    },
     "syscalls": {"available"},
     "chaos": {
         "seed",

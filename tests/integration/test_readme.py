@@ -25,10 +25,10 @@ def test_every_block_is_known():
     assert (len(PYTHON), len(SHELL), len(BLOCKS)) == (3, 3, 6)
 
 
-def test_usage_then_pandas(tmp_path):
-    """The usage example makes a run in ./.runicorn, and the pandas block reads every record of it."""
+def test_usage_then_reading(tmp_path):
+    """The usage example makes a run in ./.runicorn, and the block about reading reads every record of it."""
     environment = {name: value for name, value in os.environ.items() if name != "RUNICORN_DIR"}
-    check = "\nassert len(frame) == 303 and frame['val_acc'].notna().sum() == 3, frame\n"
+    check = "\nassert (len(frame), len(loss.value), frame['val_acc'].notna().sum()) == (300, 300, 3), frame\n"
     for source in (PYTHON[0], PYTHON[2] + check):
         script = tmp_path / "script.py"
         script.write_text(source)

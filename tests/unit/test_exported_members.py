@@ -42,7 +42,9 @@ def test_the_package_exports_these_names():
         "get_active_run",
         "init",
         "is_enabled",
+        "load",
         "reset_enabled",
+        "runs",
         "set_enabled",
     ]
 

@@ -1,0 +1,85 @@
+"""An events file as blocks of whole lines, so that never more of it than a block is in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from runicorn.reading.decoding import Decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KIB = 1024
+_BLOCK_BYTES = 128 * _KIB
+LONGEST_LINE_BYTES = 64 * _KIB * _KIB
+_LOOK_BYTES = _KIB * _KIB
+
+
+class Piece(NamedTuple):
+    """A piece of a file.
+
+    Attributes:
+        lines: whole lines; the last one of the file may be without its newline. Empty where it was not read.
+        size_bytes: of the piece.
+        trouble: why it was not read.
+        torn: it is the beginning of a line whose rest is not there yet.
+    """
+
+    lines: bytes
+    size_bytes: int
+    trouble: str = ""
+    torn: bool = False
+
+
+def blocks(file: BinaryIO, start: int, stop: int) -> Iterator[Piece]:
+    """The pieces of a file between two offsets, the first of which begins a line."""
+    at, size = start, _BLOCK_BYTES
+    while at < stop:
+        data = read_at(file, at, min(size, stop - at))
+        if not data:
+            return
+        whole = data.rfind(b"\n") + 1
+        if whole:
+            yield Piece(data[:whole], whole)
+            at, size = at + whole, _BLOCK_BYTES
+        elif at + len(data) >= stop:
+            yield from _last(data)
+            return
+        elif size < LONGEST_LINE_BYTES:
+            size *= 2
+        else:
+            too_long = f"a line of more than {LONGEST_LINE_BYTES} bytes"
+            end = _end_of_line(file, at + len(data), stop)
+            if end is None:
+                yield Piece(b"", stop - at, too_long, torn=True)
+                return
+            yield Piece(b"", end - at, too_long)
+            at, size = end, _BLOCK_BYTES
+
+
+def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """So many bytes from an offset on; fewer where the file ends."""
+    file.seek(offset)
+    return file.read(size) or b""
+
+
+def _last(data: bytes) -> Iterator[Piece]:
+    """What is behind the last newline: it may be half written."""
+    # An object that is closed is whole: its newline is all that is missing.
+    if data.rstrip().endswith(b"}") and not Decoder([]).decode(data).problems:
+        yield Piece(data, len(data))
+    elif data.strip():
+        yield Piece(b"", len(data), f"the last line was not written to its end: {len(data)} bytes", torn=True)
+
+
+def _end_of_line(file: BinaryIO, at: int, stop: int) -> int | None:
+    """Where the line that goes on at an offset ends, its newline included; None where it does not end."""
+    while at < stop:
+        data = read_at(file, at, min(_LOOK_BYTES, stop - at))
+        if not data:
+            return None
+        found = data.find(b"\n")
+        if found >= 0:
+            return at + found + 1
+        at += len(data)
+    return None

@@ -1,0 +1,289 @@
+"""One events file, followed as it grows: what is new is decoded once, kept as columns, and shared by the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from runicorn.reading import cache as caches
+from runicorn.reading.blocks import Piece, blocks, read_at
+from runicorn.reading.decoding import Decoder
+from runicorn.reading.part import Header, Part, names_of
+from runicorn.reading.part_file import groups_in, pieces_of, read_header, thawed
+from runicorn.reading.plain_files import DamagedError, Problem, open_inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runicorn.reading.cache import Cache
+    from runicorn.reading.column import ColumnBuilder
+    from runicorn.reading.lenient import Image
+
+_FOLDER = "columns-1"
+_KIB = 1024
+_PART_BYTES = 32 * _KIB * _KIB
+_LEAST_KEPT_BYTES = _KIB * _KIB
+_HEAD_BYTES, _SEAL_BYTES = _KIB, 64
+
+
+class EventsFile:
+    """An events file of a run.
+
+    Args:
+        run_dir: the run's directory.
+        name: of the file.
+        cache: where its columns are kept.
+
+    Attributes:
+        headers: of its parts, in their order.
+    """
+
+    def __init__(self, run_dir: str, name: str, cache: Cache) -> None:
+        self.name = name
+        self._run_dir = run_dir
+        self._cache = cache
+        self._trouble: Problem | None = None
+        self._torn: Problem | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.headers: list[Header] = []
+        self._growing: Part | None = None
+        self._in_memory: dict[int, Part] = {}
+        self._kept_bytes = 0
+        self._file: tuple[int, int] | None = None
+        self._folder = ""
+        self._decoder = Decoder([])
+
+    @property
+    def end(self) -> int:
+        """How far it was read, bytes."""
+        return self.headers[-1].end if self.headers else 0
+
+    @property
+    def names(self) -> set[str]:
+        """The names of its metrics."""
+        found = {name for header in self.headers for name in names_of(header.groups)}
+        for part in self._in_memory.values():
+            found.update(names_of(part.groups.values()))
+        return found
+
+    @property
+    def images(self) -> list[Image]:
+        """Its lines of type ``image``."""
+        return [image for header in self.headers for image in header.images]
+
+    def problems(self, *, is_live: bool) -> Iterator[Problem]:
+        """What of it could not be read; while the run is live, a last line that is half there is none."""
+        if self._trouble is not None:
+            yield self._trouble
+        for header in self.headers:
+            for offset, reason in header.problems:
+                yield Problem(self.name, offset, reason)
+        if self._torn is not None and not is_live:
+            yield self._torn
+
+    def problem_count(self, *, is_live: bool) -> int:
+        """How many those are, those that are not listed one by one included."""
+        unlisted = sum(header.problem_count - len(header.problems) for header in self.headers)
+        return unlisted + sum(1 for _ in self.problems(is_live=is_live))
+
+    def read(self) -> bool:
+        """Read what is new; whether there was anything, or another file is there now."""
+        before = (self._file, self.end, self._trouble, self._torn)
+        self._trouble = None
+        try:
+            with open_inside(self._run_dir, self.name) as file:
+                self._read(file)
+        except FileNotFoundError:
+            self._forget()
+            self._torn = None
+        except (OSError, DamagedError) as error:
+            self._trouble = Problem(self.name, self.end, str(error))
+        return before != (self._file, self.end, self._trouble, self._torn)
+
+    def _read(self, file: BinaryIO) -> None:
+        status = os.fstat(file.fileno())
+        identity = (status.st_dev, status.st_ino)
+        if self._file != identity or status.st_size < self.end or not _has_seal(file, self.headers[-1:]):
+            self._forget()
+            self._file = identity
+        if not self._folder and status.st_size >= _HEAD_BYTES:
+            head = hashlib.sha256(read_at(file, 0, _HEAD_BYTES)).hexdigest()[:32]
+            self._folder = f"{identity[0]:x}-{identity[1]:x}-{head}"
+            if not self.headers:
+                self._take_from_cache(file, status.st_size)
+        self._torn = None
+        for piece in blocks(file, self.end, status.st_size):
+            if piece.torn:
+                self._torn = Problem(self.name, self.end, piece.trouble)
+                break
+            self._add(self._part_to_grow(), piece)
+            if self.end - self.headers[-1].start >= _PART_BYTES:
+                self._keep(file)
+                self._growing = None
+        if self._growing is not None:
+            grown = self.end - max(self._kept_bytes, self._growing.header.start)
+            if grown >= max(_LEAST_KEPT_BYTES, (self.end - self._growing.header.start) // 4):
+                self._keep(file)
+
+    def _part_to_grow(self) -> Part:
+        if self._growing is None:
+            part = self._thawed()
+            if part is None:
+                part = Part(self.end)
+                self.headers.append(part.header)
+            self.headers[-1] = part.header
+            self._growing = self._in_memory[part.header.start] = part
+        return self._growing
+
+    def _add(self, part: Part, piece: Piece) -> None:
+        if piece.trouble:
+            part.skip(piece.size_bytes, piece.trouble)
+        else:
+            part.add(self._decoder.decode(piece.lines), piece.size_bytes)
+            part.header.seal = (part.header.seal + piece.lines[-_SEAL_BYTES:])[-_SEAL_BYTES:]
+
+    def _thawed(self) -> Part | None:
+        """The last part, where it is in the cache alone and may still grow."""
+        if not self.headers or self.end - self.headers[-1].start >= _PART_BYTES:
+            return None
+        header = self.headers[-1]
+        try:
+            with _Mapped(self._path(header)) as content:
+                part = thawed(*read_header(content))
+        except (OSError, ValueError):
+            part = self._decoded_again(header)
+        self._kept_bytes = header.end
+        return part
+
+    def _take_from_cache(self, file: BinaryIO, size: int) -> None:
+        """Take the longest chain of parts that others, or we, have kept of this file."""
+        folder = self._cache.path(_FOLDER, self._folder)
+        if folder is None:
+            return
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return
+        longest: dict[int, list[int]] = {}
+        for name in names:
+            start, _, end = name.removesuffix(".part").partition("-")
+            if name.endswith(".part") and start.isdecimal() and end.isdecimal():
+                longest.setdefault(int(start), []).append(int(end))
+        while any(self._take_part(file, end) for end in sorted(longest.get(self.end, ()), reverse=True) if end <= size):
+            continue
+        self._kept_bytes = self.end
+        self._decoder = Decoder(sorted(self.names))
+
+    def _take_part(self, file: BinaryIO, end: int) -> bool:
+        path = self._path(Header(self.end, end))
+        try:
+            with _Mapped(path) as content:
+                header, _ = read_header(content)
+        except (OSError, ValueError):
+            return False
+        if (header.start, header.end) != (self.end, end) or end <= self.end or not _has_seal(file, [header]):
+            return False
+        self.headers.append(header)
+        caches.touch(path)
+        return True
+
+    def _keep(self, file: BinaryIO) -> None:
+        """Have the growing part in the cache; the shorter one that it was before is not needed any more."""
+        part = self._growing
+        if part is None or not self._folder or not _has_seal(file, [part.header]):
+            return
+        header = part.header
+        before = self._kept_bytes
+        try:
+            pieces = pieces_of(part)
+        except (OverflowError, UnicodeEncodeError):
+            return
+        if not self._cache.write(pieces, _FOLDER, self._folder, _file_name(header)):
+            header.groups = []
+            return
+        self._kept_bytes = header.end
+        if header.start < before < header.end:
+            caches.remove(self._path(Header(header.start, before)))
+        if header.end - header.start >= _PART_BYTES:
+            del self._in_memory[header.start]
+
+    def add_to(self, builder: ColumnBuilder, name: str) -> None:
+        """Append what the file has of a metric."""
+        for number, header in enumerate(self.headers):
+            part = self._in_memory.get(header.start)
+            if part is None:
+                if name not in names_of(header.groups):
+                    continue
+                try:
+                    with _Mapped(self._path(header)) as content:
+                        stored, arrays = read_header(content)
+                        groups = list(groups_in(stored, arrays, name))
+                        if stored.start == header.start and stored.end == header.end:
+                            builder.add(groups, stored.origins)
+                            continue
+                except (OSError, ValueError):
+                    pass
+                part = self._decoded_again(header)  # somebody has cleaned up the cache
+                self._in_memory[header.start] = part
+                self.headers[number] = part.header
+            builder.add(list(part.groups.values()), part.header.origins)
+
+    def all_parts(self) -> Iterator[Part]:
+        """Every part, with all of its groups in memory, one at a time."""
+        for header in self.headers:
+            part = self._in_memory.get(header.start)
+            if part is None:
+                try:
+                    with _Mapped(self._path(header)) as content:
+                        part = thawed(*read_header(content))
+                except (OSError, ValueError):
+                    part = self._decoded_again(header)
+            yield part
+
+    def _decoded_again(self, header: Header) -> Part:
+        part = Part(header.start)
+        try:
+            with open_inside(self._run_dir, self.name) as file:
+                for piece in blocks(file, header.start, header.end):
+                    self._add(part, piece)
+        except (OSError, DamagedError) as error:
+            self._trouble = Problem(self.name, header.start, str(error))
+        part.header.end, part.header.seal = header.end, header.seal
+        return part
+
+    def _path(self, header: Header) -> str:
+        return self._cache.path(_FOLDER, self._folder, _file_name(header)) or ""
+
+
+class _Mapped:
+    """The content of a file of the cache, mapped into memory while it is looked at.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        with open(path, "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __enter__(self) -> memoryview:
+        return memoryview(self._map)
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing: it is unmapped with the last view of it."""
+
+
+def _file_name(header: Header) -> str:
+    return f"{header.start}-{header.end}.part"
+
+
+def _has_seal(file: BinaryIO, headers: list[Header]) -> bool:
+    """Whether the file has, where the last of these parts ends, what it had when that was read."""
+    if not headers:
+        return True
+    seal, end = headers[-1].seal, headers[-1].end
+    return read_at(file, end - len(seal), len(seal)) == seal

@@ -1,0 +1,195 @@
+"""What is known of a run without its numbers: its JSON files in one frozen value."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import Any
+
+import msgspec
+
+from runicorn import paths, rundir, statuses
+from runicorn.reading.plain_files import DamagedError, open_inside, read_object
+from runicorn.writer import scan
+
+LOST, UNKNOWN = "lost", "unknown"
+STATUSES = (statuses.RUNNING, LOST, *statuses.FINAL, UNKNOWN)
+RECYCLE = ".recycle"
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One run, as its files describe it; read by ``runs()`` and ``find()``.
+
+    Attributes:
+        id: name of its directory.
+        path: the run's path, such as ``cv/resnet50``; empty at the root.
+        alias: the name that the user gave it.
+        run_dir: absolute path of its directory.
+        storage: the storage root that it was found in; for a directory that was named, the one that it lies in.
+        status: ``running``, ``lost``, ``finished``, ``failed``, ``interrupted`` or ``unknown``. Lost is a run that
+            says ``running`` while the processes that would end it are gone; only of this host can that be known.
+        stored_status: what ``status.json`` says, as it stands there; None where it says nothing.
+        exit_reason: why it ended, where that was stored.
+        created_at: epoch seconds.
+        started_at: epoch seconds.
+        ended_at: epoch seconds; None while it runs.
+        duration_s: from start to end, or to now while it runs; None where one of them is not known.
+        hostname: of the process that opened it last.
+        pid: of that process.
+        best_metric_name: the primary metric.
+        best_metric_value: its best value.
+        best_metric_step: the step of that.
+        best_metric_mode: ``max`` or ``min``.
+        last_step: the highest step of the owner, or that of the last line of ``events.jsonl``.
+        summary: ``summary.json``.
+        tags: those of ``meta.json``.
+        resumed: how often it was resumed.
+        damaged: names of its JSON files that are there and could not be read.
+    """
+
+    id: str
+    path: str
+    alias: str | None
+    run_dir: str
+    storage: str
+    status: str
+    stored_status: str | None
+    exit_reason: str | None
+    created_at: float | None
+    started_at: float | None
+    ended_at: float | None
+    duration_s: float | None
+    hostname: str | None
+    pid: int | None
+    best_metric_name: str | None
+    best_metric_value: float | int | None
+    best_metric_step: int | None
+    best_metric_mode: str | None
+    last_step: int | None
+    summary: dict[str, Any]
+    tags: list[str]
+    resumed: int
+    damaged: list[str]
+
+
+def read_info(run_dir: str, storage: str, folder_path: str) -> RunInfo:
+    """Read a run's JSON files; what is missing or damaged leaves its fields empty.
+
+    The status is that of the file: whether a run that says ``running`` is lost, ``liveness`` finds out.
+
+    Args:
+        run_dir: absolute path of the run's directory.
+        storage: the storage root.
+        folder_path: the run's path by its place in the storage, for a ``meta.json`` that says none.
+    """
+    damaged: list[str] = []
+    meta, status, summary = (_read(run_dir, name, damaged) for name in (rundir.META, rundir.STATUS, rundir.SUMMARY))
+    stored = status.get("status")
+    started_at, ended_at = _number(status.get("started_at")), _number(status.get("ended_at"))
+    resumed = meta.get("resumed")
+    tags = meta.get("tags")
+    return RunInfo(
+        id=os.path.basename(run_dir),
+        path=_path(meta.get("path"), folder_path),
+        alias=_text(meta.get("alias")),
+        run_dir=run_dir,
+        storage=storage,
+        status=_normal(stored),
+        stored_status=None if stored is None else str(stored),
+        exit_reason=_text(status.get("exit_reason")),
+        created_at=_first(_number(meta.get("created_at")), started_at, _changed_at(run_dir)),
+        started_at=started_at,
+        ended_at=ended_at,
+        duration_s=None if started_at is None or ended_at is None else max(0.0, ended_at - started_at),
+        hostname=_text(meta.get("hostname")),
+        pid=_int(meta.get("pid")),
+        best_metric_name=_text(summary.get("best_metric_name")),
+        best_metric_value=_value(summary.get("best_metric_value")),
+        best_metric_step=_int(summary.get("best_metric_step")),
+        best_metric_mode=_text(summary.get("best_metric_mode")),
+        last_step=_last_step(run_dir, status, _normal(stored)),
+        summary=summary,
+        tags=[tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
+        resumed=len(resumed) if isinstance(resumed, list) else 0,
+        damaged=damaged,
+    )
+
+
+def newest_step(run_dir: str) -> int | None:
+    """The step of the last line of the main events file; None where it has none."""
+    try:
+        with open_inside(run_dir, rundir.EVENTS) as file:
+            return scan.newest_step(file.fileno())
+    except (OSError, DamagedError):
+        return None
+
+
+def with_duration_so_far(info: RunInfo) -> RunInfo:
+    """The same for a run that goes on: with the time that it has run."""
+    if info.started_at is None:
+        return info
+    return msgspec.structs.replace(info, duration_s=max(0.0, time.time() - info.started_at))
+
+
+def _read(run_dir: str, name: str, damaged: list[str]) -> dict[str, Any]:
+    try:
+        return read_object(run_dir, name)
+    except DamagedError:
+        damaged.append(name)
+        return {}
+
+
+def _normal(stored: Any) -> str:
+    if stored == statuses.RUNNING:
+        return statuses.RUNNING
+    try:
+        return statuses.normalise_status(stored)
+    except (TypeError, ValueError):
+        return UNKNOWN
+
+
+def _last_step(run_dir: str, status: dict[str, Any], normal: str) -> int | None:
+    stored = _int(status.get("last_step"))
+    # While a run is live its status has the step at which it was resumed.
+    if stored is not None and normal != statuses.RUNNING:
+        return stored
+    newest = newest_step(run_dir)
+    return stored if newest is None else newest
+
+
+def _path(given: Any, folder_path: str) -> str:
+    """The stored path, where it is one; a name in a file leads nowhere by itself, but is shown and compared."""
+    if not isinstance(given, str):
+        return folder_path
+    try:
+        return paths.normalise_path(given)
+    except ValueError:
+        return folder_path
+
+
+def _changed_at(run_dir: str) -> float | None:
+    try:
+        return os.stat(run_dir).st_mtime
+    except OSError:
+        return None
+
+
+def _first(*values: float | None) -> float | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _int(value: Any) -> int | None:
+    return value if type(value) is int else None
+
+
+def _value(value: Any) -> float | int | None:
+    return value if type(value) in {int, float} else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if type(value) in {int, float} and math.isfinite(value) else None

@@ -1,0 +1,75 @@
+"""The lines of an events file as rows: one for each call of ``log()``."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+from runicorn.reading import table as tables
+from runicorn.reading.part import FLOATS, INTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runicorn.reading.events import EventsFile
+    from runicorn.reading.part import Part
+
+
+def lines_table(file: EventsFile, names: list[str], *, all_lines: bool) -> tables.Table:
+    """One row for each line of numbers, in their order.
+
+    Args:
+        file: the events file, as far as it was read.
+        names: of the metrics.
+        all_lines: also those that have none of them.
+    """
+    steps: array[int] = array(INTS)
+    times: array[float] = array(FLOATS)
+    stages: list[str | None] = []
+    values: dict[str, list[Any]] = {name: [] for name in names}
+    for part in file.all_parts():
+        rows = _rows_of(part, set(names), all_lines=all_lines)
+        row_of = {line: row for row, line in enumerate(rows)}
+        count = len(rows)
+        part_steps, part_times = array(INTS, [0]) * count, array(FLOATS, [0.0]) * count
+        part_stages: list[str | None] = [None] * count
+        cells: dict[str, list[Any]] = {name: [None] * count for name in names}
+        for group in part.groups.values():
+            if not all_lines and not set(names).intersection(group.names):
+                continue
+            places = [row_of[line] for line in group.line_numbers()]
+            for place, step, time_s, origin in zip(
+                places, group.steps, group.times, group.origin_numbers(), strict=True
+            ):
+                part_steps[place], part_times[place] = step, time_s
+                part_stages[place] = part.header.origins[origin][0]
+            for name, column in zip(group.names, group.columns, strict=True):
+                if name in cells:
+                    for place, value in zip(places, column, strict=True):
+                        cells[name][place] = value
+        steps.extend(part_steps)
+        times.extend(part_times)
+        stages.extend(part_stages)
+        for name, more in cells.items():
+            values[name].extend(more)
+    columns: dict[str, Sequence[Any]] = {tables.STEP: steps, tables.TIME: times}
+    if any(stage is not None for stage in stages):
+        columns[tables.STAGE] = stages
+    return tables.Table({**columns, **{name: _compact(cells) for name, cells in values.items()}})
+
+
+def _rows_of(part: Part, names: set[str], *, all_lines: bool) -> Sequence[int]:
+    if all_lines:
+        return range(part.header.lines)
+    return sorted(
+        line for group in part.groups.values() if names.intersection(group.names) for line in group.line_numbers()
+    )
+
+
+def _compact(cells: list[Any]) -> Sequence[Any]:
+    kinds = set(map(type, cells))
+    if kinds == {float}:
+        return array(FLOATS, cells)
+    if kinds == {int} and all(-(2**63) <= cell < 2**63 for cell in cells):
+        return array(INTS, cells)
+    return cells

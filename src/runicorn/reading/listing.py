@@ -1,0 +1,155 @@
+"""``runs()`` and ``find()``: the runs of a storage, all that match, or the one that is meant."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import time
+from typing import TYPE_CHECKING
+
+from runicorn import paths
+from runicorn.reading.cache import Cache
+from runicorn.reading.directories import place_of, run_places
+from runicorn.reading.index import Index
+from runicorn.reading.info import STATUSES, RunInfo, read_info
+from runicorn.reading.liveness import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_MOST_CANDIDATES = 10
+
+
+def runs(
+    storage: str | os.PathLike[str] | None = None,
+    *,
+    path: str | None = None,
+    status: str | Iterable[str] | None = None,
+    alias: str | None = None,
+    newer_than_s: float | None = None,
+    older_than_s: float | None = None,
+    where: Callable[[RunInfo], object] | None = None,
+    recycled: bool = False,
+) -> list[RunInfo]:
+    """The runs of a storage, newest first.
+
+    Args:
+        storage: the storage root; None = as ``init()`` finds it.
+        path: a path and all below it (``cv`` has ``cv`` and ``cv/x``), or a pattern (``cv/*``).
+        status: one status, or several.
+        alias: the alias, or a pattern.
+        newer_than_s: only runs created within so many seconds.
+        older_than_s: only runs created longer ago than that.
+        where: asked last for each run; kept where it says yes.
+        recycled: also those that were deleted in the viewer.
+
+    Raises:
+        ValueError: a status that there is not.
+    """
+    root = paths.storage_root(storage)
+    wanted = _statuses(status)
+    now = time.time()
+    found = []
+    for stored in Index(root, Cache.of_user()).infos(recycled=recycled):
+        if path is not None and not _is_at(stored.path, path):
+            continue
+        if alias is not None and not (stored.alias is not None and _matches(stored.alias, alias)):
+            continue
+        age_s = now - (stored.created_at or 0.0)
+        if (newer_than_s is not None and age_s > newer_than_s) or (older_than_s is not None and age_s <= older_than_s):
+            continue
+        info = judged(stored)
+        if (wanted is None or info.status in wanted) and (where is None or where(info)):
+            found.append(info)
+    return sorted(found, key=lambda info: (info.created_at or 0.0, info.id), reverse=True)
+
+
+def find(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] | None = None) -> RunInfo:
+    """The one run that is meant, read anew.
+
+    Args:
+        run: its id, the beginning of one, its alias, its directory (of whichever storage), or its info.
+        storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
+
+    Raises:
+        LookupError: none is meant, or several are; says which.
+    """
+    if isinstance(run, RunInfo):
+        return _in_directory(run.run_dir, run.storage)
+    given = os.fspath(run)
+    if not isinstance(run, str) or os.sep in given or (os.altsep and os.altsep in given):
+        return _in_directory(os.path.abspath(os.path.expanduser(given)))
+    root = paths.storage_root(storage)
+    places = list(run_places(root))
+    by_id = [place for place in places if os.path.basename(place.run_dir) == given]
+    if not by_id:
+        infos = runs(root)
+        by_alias = [info for info in infos if info.alias == given and given]
+        by_prefix = [info for info in infos if info.id.startswith(given) and given]
+        chosen = by_alias or by_prefix
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            what = "have the alias" if by_alias else "have an id that begins with"
+            raise LookupError(f"{len(chosen)} runs in {root} {what} {given!r}: {_listed(chosen)}. Name one by its id.")
+        if place_of(os.path.abspath(given), "") is not None:
+            return _in_directory(os.path.abspath(given))
+        raise LookupError(
+            f"No run {given!r} in {root}: no id is that or begins with it, no run has that alias, and {given!r} is not "
+            f"the directory of a run either. The storage has {len(infos)} runs{_newest(infos)}."
+        )
+    if len(by_id) > 1:
+        directories = ", ".join(place.run_dir for place in by_id)
+        raise LookupError(f"{len(by_id)} directories in {root} hold a run {given!r}: {directories}. Name one of them.")
+    return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
+
+
+def _in_directory(directory: str, storage: str | None = None) -> RunInfo:
+    directory = os.path.normpath(directory)
+    if place_of(directory, "") is None:
+        what = "has neither meta.json nor status.json" if os.path.isdir(directory) else "is not there"
+        raise LookupError(f"No run in {directory}: the directory {what}.")
+    root, path = _by_place(directory)
+    return judged(read_info(directory, storage or root, path))
+
+
+def _by_place(directory: str) -> tuple[str, str]:
+    """Storage root and path of a run, by where its directory is."""
+    at, segments = os.path.dirname(directory), list[str]()
+    while os.path.basename(at) not in {paths.RUNS, ""}:
+        segments.insert(0, os.path.basename(at))
+        at = os.path.dirname(at)
+    if os.path.basename(at) != paths.RUNS:  # a copy that lies by itself
+        return os.path.dirname(directory), ""
+    return os.path.dirname(at), "/".join(segments)
+
+
+def _statuses(given: str | Iterable[str] | None) -> set[str] | None:
+    if given is None:
+        return None
+    wanted = {given} if isinstance(given, str) else set(given)
+    unknown = sorted(wanted.difference(STATUSES))
+    if unknown:
+        raise ValueError(f"runs(): status={unknown[0]!r} is not a status. Write one of {', '.join(STATUSES)}.")
+    return wanted
+
+
+def _is_at(path: str, given: str) -> bool:
+    if any(sign in given for sign in "*?["):
+        return fnmatch.fnmatchcase(path, given.strip("/"))
+    above = given.strip("/")
+    return not above or path == above or path.startswith(f"{above}/")
+
+
+def _matches(text: str, given: str) -> bool:
+    return text == given or fnmatch.fnmatchcase(text, given)
+
+
+def _listed(infos: list[RunInfo]) -> str:
+    shown = [f"{info.id} ({info.path or '/'})" for info in infos[:_MOST_CANDIDATES]]
+    more = len(infos) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _newest(infos: list[RunInfo]) -> str:
+    return f", the newest are {_listed(infos[:3])}" if infos else ""

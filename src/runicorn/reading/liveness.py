@@ -1,0 +1,79 @@
+"""Whether a run whose files say ``running`` still has somebody who will end it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import msgspec
+
+from runicorn import host, locks, rundir, statuses
+from runicorn.reading.info import LOST, RunInfo, read_info, with_duration_so_far
+from runicorn.reading.plain_files import DamagedError, open_inside
+from runicorn.writer import spool
+
+_LONGEST_WORD = 4096
+_SPOOL_NAME = re.compile(r"runicorn-\d+-[0-9a-f]{16}")
+
+
+def judged(info: RunInfo) -> RunInfo:
+    """The same run; where its file says ``running``, with what this host can know of that.
+
+    A run of another host, or of no named host, stays ``running``: nobody here can know.
+    """
+    if info.status != statuses.RUNNING:
+        return info
+    if info.hostname != host.hostname() or has_somebody(info):
+        return with_duration_so_far(info)
+    # Its writer may have ended the run, and removed all that we looked for, since its status was read.
+    again = read_info(info.run_dir, info.storage, info.path)
+    if again.status != statuses.RUNNING:
+        return again
+    return msgspec.structs.replace(again, status=LOST)
+
+
+def has_somebody(info: RunInfo) -> bool:
+    """Whether a process of this host has the run open, or is about to store what is left of it."""
+    word = _spool_word(info.run_dir)
+    if word is None:  # one of 0.7.2, which has no spool; or one whose first rank has not come to make it
+        return info.pid is None or _exists(info.pid)
+    if not _SPOOL_NAME.fullmatch(os.path.basename(word)):
+        return False
+    try:
+        if spool.read_address(word).run_id != info.id:
+            return False
+        names = [name for name in os.listdir(word) if name.endswith(spool.LOCK_SUFFIX)]
+        return any(locks.is_held(os.path.join(word, name)) for name in names)
+    except PermissionError:  # another user's: its locks cannot be asked
+        return info.pid is None or _exists(info.pid)
+    except (OSError, ValueError):
+        return False
+
+
+def _spool_word(run_dir: str) -> str | None:
+    try:
+        with open_inside(run_dir, rundir.spool_pointer(host.hostname())) as file:
+            return os.fsdecode(file.read(_LONGEST_WORD))
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedError):
+        return ""
+
+
+def _exists(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    if sys.platform == "win32":
+        import psutil
+
+        return bool(psutil.pid_exists(pid))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OverflowError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

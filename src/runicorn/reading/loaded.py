@@ -1,0 +1,326 @@
+"""``load()``: a run with its numbers, which can be read on while it grows."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from runicorn import rundir, statuses
+from runicorn.reading import table as tables
+from runicorn.reading import text
+from runicorn.reading.cache import Cache
+from runicorn.reading.column import Column, ColumnBuilder
+from runicorn.reading.events import EventsFile
+from runicorn.reading.info import LOST, RunInfo
+from runicorn.reading.lines import lines_table
+from runicorn.reading.listing import find
+from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_JSON = (rundir.ASSETS, rundir.SUMMARY, rundir.ENVIRONMENT)
+_CONFIG = ("args", "extra", "config_files")
+_MARKED = "events."
+
+
+class LoggedImage(NamedTuple):
+    """An image of a run.
+
+    Attributes:
+        step: at which it was logged; None where none was.
+        key: its name.
+        caption: None where it has none.
+        path: of its file, absolute; None where what is stored would lead out of the run's directory.
+        time: epoch seconds.
+    """
+
+    step: int | None
+    key: str
+    caption: str | None
+    path: str | None
+    time: float
+
+
+class LoadedRun:
+    """A run with its numbers. Nothing is read before it is asked for; then it stays as it is until ``refresh()``.
+
+    Not to be used by several threads at once; several processes may.
+
+    Args:
+        info: of the run.
+        cache: where columns are kept.
+
+    Attributes:
+        info: what its JSON files say of it.
+    """
+
+    def __init__(self, info: RunInfo, cache: Cache) -> None:
+        self.info = info
+        self._cache = cache
+        self._files: dict[str, EventsFile] | None = None
+        self._objects: dict[str, tuple[dict[str, Any], Problem | None]] = {}
+        self._columns: dict[str, Column] = {}
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({self.info.id!r}, {self.info.status}, {self.info.run_dir!r})"
+
+    def __getitem__(self, name: str) -> Column:
+        return self.metric(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in file.names for file in self._read_files())
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics, sorted."""
+        return sorted({name for file in self._read_files() for name in file.names})
+
+    def metric(
+        self, name: str, *, rank: int | None = None, producer: str | None = None, stage: str | None = None
+    ) -> Column:
+        """A metric's values in the order of the files: the main one, those of ranks, those of other hosts.
+
+        Args:
+            name: of the metric.
+            rank: only those of a rank; rank 0 has those of processes without a rank too.
+            producer: only those of a process, ``<host>-<pid>``.
+            stage: only those of a stage.
+
+        Raises:
+            KeyError: the run has no such metric; names some that it has.
+        """
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._build(name, self._read_files())
+            if not len(column):
+                del self._columns[name]
+                raise KeyError(f"run {self.info.id} has no metric {name!r}. It has {_some(self.metrics)}.")
+        return column.of(rank=rank, producer=producer, stage=stage)
+
+    @property
+    def ranks(self) -> list[int]:
+        """The ranks that have logged numbers."""
+        return sorted({rank for _, rank, _ in self._origins() if rank is not None})
+
+    @property
+    def producers(self) -> list[str]:
+        """The processes beside the owner that have logged numbers, each as ``<host>-<pid>``."""
+        return sorted({producer for _, _, producer in self._origins() if producer is not None})
+
+    @property
+    def images(self) -> list[LoggedImage]:
+        """The images, in the order of the files."""
+        return [
+            LoggedImage(each.step, each.key, each.caption, self._inside(each.path), each.time)
+            for file in self._read_files()
+            for each in file.images
+        ]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """``summary.json``."""
+        return self._object(rundir.SUMMARY)
+
+    @property
+    def assets(self) -> dict[str, Any]:
+        """``assets.json``."""
+        return self._object(rundir.ASSETS)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What ``log_config()`` was given: ``args``, ``extra`` and ``config_files``, each where there is one."""
+        config = self.assets.get("config")
+        return {name: config[name] for name in _CONFIG if name in config} if isinstance(config, dict) else {}
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """``environment.json``."""
+        return self._object(rundir.ENVIRONMENT)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What could not be read: file, byte offset and reason, each once; a thousand a stretch of 32 MiB at most."""
+        found = [Problem(name, 0, "could not be read") for name in self.info.damaged if name != rundir.SUMMARY]
+        found += [problem for name in _JSON for problem in [self._object_and_problem(name)[1]] if problem]
+        found += [each for file in self._read_files() for each in file.problems(is_live=self._is_live)]
+        return found
+
+    @property
+    def problem_count(self) -> int:
+        """How many there are, those that are not listed included."""
+        others = [each for each in self.problems if not each.file.startswith(_MARKED)]
+        return len(others) + sum(file.problem_count(is_live=self._is_live) for file in self._read_files())
+
+    def text(self, last: int | None = None) -> Iterator[str]:
+        """The lines of ``logs.txt``, as it is now; those of other hosts come behind, with ``[host]`` before each.
+
+        Args:
+            last: only so many, the last ones; None = all.
+        """
+        return text.lines_of_run(self.info.run_dir, last, is_live=self._is_live)
+
+    def table(
+        self, names: Iterable[str] | None = None, *, by_step: bool = True, ranks: Literal["main", "all"] = "main"
+    ) -> tables.Table:
+        """Metrics side by side; a cell is None where there is no value.
+
+        Args:
+            names: of the metrics; None = all.
+            by_step: one row for each step, of several values the last one; else one row for each line of the file.
+            ranks: ``main`` = ``events.jsonl`` alone; ``all`` = those of ranks and other hosts too, each with rows of
+                its own, and with the columns ``rank`` and ``file``.
+
+        Raises:
+            KeyError: the run has no metric of a name.
+        """
+        if ranks not in {"main", "all"}:
+            raise ValueError(f'table(): ranks={ranks!r} is neither "main" nor "all".')
+        wanted = self.metrics if names is None else list(dict.fromkeys(names))
+        missing = [name for name in wanted if name not in self]
+        if missing:
+            raise KeyError(f"run {self.info.id} has no metric {missing[0]!r}. It has {_some(self.metrics)}.")
+        files = [file for file in self._read_files() if ranks == "all" or file.name == rundir.EVENTS]
+        made = []
+        for file in files:
+            if by_step:
+                columns = [self._build(name, [file]) for name in wanted if name in file.names or names]
+                table = tables.joined(columns)
+            else:
+                table = lines_table(file, wanted, all_lines=names is None)
+            made.append((_rank_of(file.name), file.name, table))
+        if ranks == "all":
+            return tables.stacked(made)
+        return made[0][2] if made else tables.joined([])
+
+    def to_pandas(self) -> Any:
+        """``table()`` as a ``pandas.DataFrame``.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return self.table().to_pandas()
+
+    def to_polars(self) -> Any:
+        """``table()`` as a ``polars.DataFrame``.
+
+        Raises:
+            ImportError: polars is not installed.
+        """
+        return self.table().to_polars()
+
+    def to_arrow(self) -> Any:
+        """``table()`` as a ``pyarrow.Table``.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+        """
+        return self.table().to_arrow()
+
+    def refresh(self) -> bool:
+        """Read what has come since the last time; whether there was anything.
+
+        Raises:
+            LookupError: the run is not there any more.
+        """
+        before = self.info
+        self.info = find(before)
+        changed = _without_clock(before) != _without_clock(self.info)
+        for name, (content, _) in list(self._objects.items()):
+            del self._objects[name]
+            changed = self._object(name) != content or changed
+        if self._files is None:
+            self._files = {}
+        return self._read_on() or changed
+
+    @property
+    def _is_live(self) -> bool:
+        return self.info.status == statuses.RUNNING
+
+    def _read_files(self) -> list[EventsFile]:
+        if self._files is None:
+            self._files = {}
+            self._read_on()
+        return list(self._files.values())
+
+    def _read_on(self) -> bool:
+        files = self._files or {}
+        names = _events_files(self.info.run_dir)
+        ordered = {name: files.get(name) or EventsFile(self.info.run_dir, name, self._cache) for name in names}
+        changed = ordered.keys() != files.keys()
+        for file in ordered.values():
+            changed = file.read() or changed
+        self._files = ordered
+        if changed:
+            self._columns.clear()
+        return changed
+
+    def _build(self, name: str, files: list[EventsFile]) -> Column:
+        builder = ColumnBuilder(name)
+        for file in files:
+            file.add_to(builder, name)
+        return builder.column()
+
+    def _origins(self) -> set[tuple[str | None, int | None, str | None]]:
+        return {origin for file in self._read_files() for header in file.headers for origin in header.origins}
+
+    def _object(self, name: str) -> dict[str, Any]:
+        return self._object_and_problem(name)[0]
+
+    def _object_and_problem(self, name: str) -> tuple[dict[str, Any], Problem | None]:
+        found = self._objects.get(name)
+        if found is None:
+            try:
+                found = read_object(self.info.run_dir, name), None
+            except DamagedError as error:
+                found = {}, Problem(name, 0, str(error))
+            self._objects[name] = found
+        return found
+
+    def _inside(self, stored: str) -> str | None:
+        path = os.path.join(self.info.run_dir, stored)
+        return path if "\0" not in path and is_inside(self.info.run_dir, path) else None
+
+
+def load(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] | None = None) -> LoadedRun:
+    """A run with its numbers.
+
+    Args:
+        run: its id, the beginning of one, its alias, its directory (of whichever storage), or its info.
+        storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
+
+    Raises:
+        LookupError: none is meant, or several are; says which.
+    """
+    return LoadedRun(find(run, storage), Cache.of_user())
+
+
+def _events_files(run_dir: str) -> list[str]:
+    """The events files that there are: the main one, those of ranks, those of other hosts."""
+    try:
+        names = [name for name in os.listdir(run_dir) if name.startswith(_MARKED) and name.endswith(".jsonl")]
+    except OSError:
+        names = []
+    ranks = sorted((name for name in names if rundir.is_events_of_rank(name)), key=lambda name: _rank_of(name) or 0)
+    hosts = sorted(name for name in names if name != rundir.EVENTS and not rundir.is_events_of_rank(name))
+    return [*(name for name in names if name == rundir.EVENTS), *ranks, *hosts]
+
+
+def _rank_of(name: str) -> int | None:
+    return int(name.split(".")[1].removeprefix("rank")) if rundir.is_events_of_rank(name) else None
+
+
+def _without_clock(info: RunInfo) -> tuple[Any, ...]:
+    return tuple(
+        None if name == "duration_s" and info.status in {statuses.RUNNING, LOST} else _comparable(getattr(info, name))
+        for name in info.__struct_fields__
+    )
+
+
+def _comparable(value: Any) -> Any:
+    return repr(value) if isinstance(value, dict) else None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "") if names else "none"
