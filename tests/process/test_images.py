@@ -205,6 +205,36 @@ print(paths.count(""))
     assert status(trainer.run_dir)["lost_records"] == refused
 
 
+def test_images_over_the_spare_of_others(tmp_path):
+    """Pixels that are written over the file of a larger or a smaller image before are theirs alone."""
+    body = (
+        MAKE
+        + """
+from runicorn.writer.blob import SPARE
+run = rn.init()
+opened(run)
+spare = os.path.join(run._session.address.spool, SPARE)
+for i, size in enumerate((400, 200, 300, 500, 160, 40, 400), start=1):
+    run.log_image("n", picture(i, size), step=size)
+    deadline = time.monotonic() + 20
+    while size > 100 and not os.path.exists(spare):
+        assert time.monotonic() < deadline
+        run.log(i=i)
+        time.sleep(0.01)
+print(run._session.control.spooled_bytes < 4 << 20)
+run.finish()
+"""
+    )
+    trainer = Trainer(tmp_path, "import os, time\n" + body)
+    out, errors = trainer.end()
+    assert (out, errors) == ("True\n", "")
+    found = images(trainer.run_dir)
+    assert [event["data"]["step"] for event in found] == [400, 200, 300, 500, 160, 40, 400]
+    for i, event in enumerate(found, start=1):
+        assert event["pixels"].shape == (event["data"]["step"], event["data"]["step"], 3)
+        assert (event["pixels"] == i).all()
+
+
 def test_many_bad_images_leave_room_for_other_warnings(tmp_path):
     """Twenty-five images that are not there are one kind of cause: what else goes wrong is told as well."""
     body = """

@@ -1,7 +1,9 @@
 """Bytes too many for a segment: in the spool, in a file of their own, told of by a record.
 
 The file is whole before the record that names it is pushed, so it needs no checksum, and one copy is all that it
-costs. It counts in the spool's budget as a segment does, and goes when the batch of its record is stored.
+costs. It counts in the spool's budget as a segment does, and goes when the batch of its record is stored. The last
+large one stays as a spare: most of what a fresh file costs is its pages, and the next image needs as many
+(``bench/images.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from runicorn.writer.records import Blob
 
 if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
+
+SPARE = f"{spool.BLOB_PREFIX}spare"
+LEAST_SPARE_BYTES = 64 * 1024
 
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -52,7 +57,7 @@ class Blobs:
                     continue
                 if place == spool.OVERFLOW:
                     spool.open_overflow(self._address)
-                _write(os.path.join(directory, name), data)
+                made_bytes = _write(os.path.join(directory, name), data, self._spare(place))
             except OSError as error:
                 reasons.append(f"{directory}: {error.strerror or error}")
                 continue
@@ -60,7 +65,7 @@ class Blobs:
                 # The run has ended meanwhile and its spool was removed: it must not come back.
                 spool.remove(self._address.overflow)
                 raise ClosedError
-            self._control.add_made(place, int.from_bytes(random[:2], "little"), size_bytes)
+            self._control.add_made(place, int.from_bytes(random[:2], "little"), made_bytes)
             return Blob(place, name, size_bytes)
         raise SpoolFullError("; ".join(reasons))
 
@@ -70,28 +75,54 @@ class Blobs:
             fd = os.open(self._path(blob), os.O_RDONLY | _FLAGS)
         except FileNotFoundError:
             return None
-        with os.fdopen(fd, "rb") as file:
-            data = file.read()
+        with os.fdopen(fd, "rb") as file:  # it may be longer: it was a spare
+            data = file.read(blob.size_bytes)
         return data if len(data) == blob.size_bytes else None
+
+    def keep_or_remove(self, blob: Blob) -> None:
+        """Keep it as the spare, where there is none; by the writer alone, so that there never are two."""
+        spare = self._spare(blob.place)
+        if blob.size_bytes >= LEAST_SPARE_BYTES and not os.path.exists(spare):
+            try:
+                os.rename(self._path(blob), spare)
+            except OSError:  # somebody has removed it
+                return
+        else:
+            self.remove(blob)
 
     def remove(self, blob: Blob) -> None:
         """Give its room back."""
+        path = self._path(blob)
         try:
-            os.unlink(self._path(blob))
+            size_bytes = os.stat(path).st_size
+            os.unlink(path)
         except OSError:
             return
-        self._control.add_dropped(blob.place, blob.size_bytes)
+        self._control.add_dropped(blob.place, size_bytes)
+
+    def _spare(self, place: int) -> str:
+        return os.path.join(self._places[place], SPARE)
 
     def _path(self, blob: Blob) -> str:
         return os.path.join(self._places[blob.place], os.path.basename(blob.name))
 
 
-def _write(path: str, data: bytes | bytearray | memoryview) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+def _write(path: str, data: bytes | bytearray | memoryview, spare: str) -> int:
+    """Write a file, over the spare where there is one; by how many bytes the spool has become larger."""
+    view = memoryview(data).cast("B")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
+    if view.nbytes >= LEAST_SPARE_BYTES:
+        try:
+            os.rename(spare, path)
+            flags = os.O_WRONLY | _FLAGS
+        except OSError:  # none, or another producer was faster
+            pass
+    fd = os.open(path, flags, 0o600)
+    before_bytes = os.fstat(fd).st_size
     try:
-        left = memoryview(data).cast("B")
-        while left:
-            left = left[os.write(fd, left) :]
+        while view:
+            view = view[os.write(fd, view) :]
+        return os.fstat(fd).st_size - before_bytes
     except BaseException:
         os.unlink(path)
         raise

@@ -279,7 +279,7 @@ class Store:
     def _remove_spent_blobs(self) -> None:
         """Those of batches before the plan that is in place."""
         while self.tally.spent:
-            self._blobs.remove(self.tally.spent.pop())
+            self._blobs.keep_or_remove(self.tally.spent.pop())
 
     def _store_image(self, record: Image) -> bool:
         """Write an image's file; False where there is none to write."""
