@@ -29,7 +29,7 @@ rng = np.random.default_rng(7)
 y, x = np.mgrid[0:1024, 0:1024]
 base = (np.stack([x % 256, y % 256, (x + y) // 8 % 256], axis=2) + rng.integers(0, 8, (1024, 1024, 3))).astype(np.uint8)
 small = np.ascontiguousarray(base[:256, :256])
-pictures = {"array_1024": base, "pil_1024": Image.fromarray(base), "array_256": small}
+pictures = {"array_1024": base, "pil_1024": Image.fromarray(base), "array_256": small, "burst": base}
 run = rn.init(path="bench", storage=storage)
 time.sleep(0.3)
 found = {}
@@ -40,7 +40,7 @@ for name, picture in pictures.items():
         begun = time.perf_counter_ns()
         run.log_image(name, picture, step=i)
         costs.append((time.perf_counter_ns() - begun) / 1e6)
-        time.sleep(0.05)
+        time.sleep(0.05 if name == "burst" else 0.25)
     costs.sort()
     found[f"{name}_p50_ms"], found[f"{name}_max_ms"] = costs[len(costs) // 2], costs[-1]
 begun = time.perf_counter()
@@ -53,6 +53,7 @@ PICTURES = {
     "array_1024": "array 1024 x 1024 x 3, uint8",
     "pil_1024": "PIL RGB 1024 x 1024",
     "array_256": "array 256 x 256 x 3, uint8",
+    "burst": "array 1024 x 1024 x 3, faster than they are encoded",
 }
 
 
@@ -102,7 +103,7 @@ def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
             title="log_image(), PNG",
             columns=["image", "p50, ms", "max, ms", "target"],
             rows=rows,
-            note="Twenty calls a row and round, 50 ms apart; median of the rounds.",
+            note="Twenty calls a row and round, 250 ms apart, in the last rows 50 ms; median of the rounds.",
         ),
         harness.Table(
             title="Encoding 1024 x 1024, in our writer",

@@ -57,7 +57,8 @@ class Picture(NamedTuple):
         mode: ``L``, ``RGB`` or ``RGBA``, eight bits a channel; empty where ``data`` is an image file.
         width: in pixels; 0 for an image file.
         height: in pixels; 0 for an image file.
-        data: the pixels row by row without gaps, or the file's bytes; nobody else has it.
+        data: the pixels row by row without gaps, or the file's bytes. They may still be the program's own memory: who
+            asks for the picture copies it before the program goes on.
         extension: of the file to be, without a dot.
     """
 
@@ -73,7 +74,7 @@ class _RefusedError(Exception):
 
 
 def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of log_image() write it
-    """A copy of an image: what becomes of the original changes nothing.
+    """An image as it is now.
 
     ``format`` is png, jpg, jpeg or webp; it is not looked at where the image is a file already.
 
@@ -333,8 +334,7 @@ def _of_array(given: Any, extension: str, *, channels_lead: bool) -> Picture:
         for channel in range(channels):  # four times as fast as a transposed copy
             moved[..., channel] = eight_bits[channel]
         eight_bits = moved
-    is_ours = eight_bits is not pixels and eight_bits.flags.c_contiguous
-    data = memoryview(eight_bits).cast("B") if is_ours else eight_bits.tobytes()
+    data = memoryview(eight_bits).cast("B") if eight_bits.flags.c_contiguous else eight_bits.tobytes()
     return Picture(_MODE_OF_CHANNELS[channels], width, height, data, extension)
 
 
