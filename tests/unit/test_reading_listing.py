@@ -18,7 +18,14 @@ from runicorn.reading import liveness
 from runicorn.settings import Settings
 from runicorn.writer import spool
 
-NOW = time.time()
+NOW = 0.0
+
+
+@pytest.fixture(autouse=True)
+def now():
+    """Ages are those at the test's beginning."""
+    global NOW  # noqa: PLW0603 - what the helpers below count from
+    NOW = time.time()
 
 
 @pytest.fixture(autouse=True)
