@@ -12,11 +12,11 @@ from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import escape, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runicorn.outputs import Seen
     from runicorn.refusals import Refusals
-    from runicorn.writer.records import Blob
+    from runicorn.writer.records import Blob, Material
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
@@ -123,14 +123,12 @@ class AssetVerbs:
         from runicorn import materials
 
         limits = None if force_save else materials.Limits(max_archive_bytes, max_archive_files)
-        try:
-            record = materials.dataset(
+        self._record(
+            "log_dataset()",
+            lambda: materials.dataset(
                 name, root_or_uri, context=context, save=save, description=description, limits=limits, time_s=time()
-            )
-        except materials.MissingError as error:
-            self._refusals.refuse("dataset", error)
-            return
-        self._put(record, "log_dataset()")
+            ),
+        )
 
     def log_pretrained(
         self,
@@ -162,8 +160,9 @@ class AssetVerbs:
         from runicorn import materials
 
         limits = None if force_save else materials.Limits(max_archive_bytes, max_archive_files)
-        try:
-            record = materials.pretrained(
+        self._record(
+            "log_pretrained()",
+            lambda: materials.pretrained(
                 name,
                 path_or_uri,
                 save=save,
@@ -171,11 +170,8 @@ class AssetVerbs:
                 description=description,
                 limits=limits,
                 time_s=time(),
-            )
-        except materials.MissingError as error:
-            self._refusals.refuse("pretrained", error)
-            return
-        self._put(record, "log_pretrained()")
+            ),
+        )
 
     def scan_outputs_once(
         self,
@@ -291,6 +287,17 @@ class AssetVerbs:
         from runicorn.writer.records import WatchOutputs
 
         self._put(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
+
+    def _record(self, call: str, make: Callable[[], Material]) -> None:
+        """Push what is made of a call's arguments; what it names and is not there is refused."""
+        from runicorn.materials import MissingError
+
+        try:
+            record = make()
+        except MissingError as error:
+            self._refusals.refuse(call, error)
+            return
+        self._put(record, call)
 
     def _put_blob(self, data: bytes | memoryview, call: str) -> Blob | None:
         try:

@@ -204,7 +204,13 @@ class Store:
                 tally.damaged_bytes += len(payload)
                 continue
             if type(record) is not Metrics:
-                self._apply_safely(record, hello, (events, logs), lambda each: self._set_primary(each, blobs, sizes))
+                try:
+                    self._apply(record, hello, (events, logs), lambda each: self._set_primary(each, blobs, sizes))
+                except GaveUpError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
+                    kind = type(record).__name__
+                    self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
                 continue
             if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                 record.step = HIGHEST_STEP
@@ -218,20 +224,6 @@ class Store:
             tally.last_time = record.time
             add_metrics(record, hello, events)
         tally.last_step = highest
-
-    def _apply_safely(
-        self,
-        record: Any,
-        hello: Hello,
-        blobs: tuple[bytearray, bytearray],
-        set_primary: Callable[[Primary], None],
-    ) -> None:
-        try:
-            self._apply(record, hello, blobs, set_primary)
-        except GaveUpError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
-            self.note(f"a record of type {type(record).__name__} was not stored: {type(error).__name__}: {error}")
 
     def _apply(
         self,
