@@ -189,6 +189,42 @@ def test_frozen_program(tmp_path):
     assert not trainer.spool.exists()
 
 
+SLOW_PYTHON = """#!/bin/sh
+tries=0
+while [ ! -e "{go}" ] && [ $tries -lt 600 ]; do sleep 0.05; tries=$((tries+1)); done
+exec "{python}" "$@"
+"""
+
+
+def test_writer_that_is_slow_to_start(tmp_path):
+    """A writer that comes up after its owner has given up on it takes over: the program stores nothing itself."""
+    slow, go = tmp_path / "python-slow", tmp_path / "go"
+    slow.write_text(SLOW_PYTHON.format(go=go, python=sys.executable))
+    slow.chmod(0o755)
+    body = f"""
+import time
+sys.executable = {str(slow)!r}
+run = rn.init(path="cv/slow")
+opened(run)
+def log_until(reached):
+    deadline = time.monotonic() + 30
+    while not reached() and time.monotonic() < deadline:
+        run.log({{"i": 1}})
+        time.sleep(0.01)
+    print(bool(reached()), flush=True)
+log_until(lambda: run._session._watch.in_process)
+open({str(go)!r}, "w").close()
+log_until(lambda: run._session.control.heartbeat)
+log_until(lambda: not run._session._watch.in_process)
+run.finish()
+"""
+    trainer = Trainer(tmp_path, body, RUNICORN_WRITER_RESTART_AFTER_S="0.01", RUNICORN_LOOK_INTERVAL_S="0.01")
+    out, errors = trainer.end()
+    assert out.split() == ["True", "True", "True"]
+    assert errors.count("No writer process could be started") == 1
+    assert status(trainer.run_dir)["status"] == "finished"
+
+
 def test_frozen_program_with_a_child_and_threads(tmp_path):
     """There a child's finish() does not wait for a writer that cannot come, and two threads may finish at once."""
     body = "sys.frozen = True\n" + LOG + """

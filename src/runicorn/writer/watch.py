@@ -20,7 +20,9 @@ _MOST_FAILED_STARTS = 4
 class Watch:
     """Looks at the heartbeat, and probes the writer's lock only where that stands still.
 
-    An old heartbeat and a held lock is a writer that is stalled or stopped: nothing is started then.
+    An old heartbeat and a held lock is a writer that is stalled or stopped: nothing is started then. No heartbeat and
+    a free lock is one that has died, or one that is slow to start (an interpreter on a network disk, a host with more
+    processes than cores): each time twice as long is waited as the time before.
     """
 
     def __init__(self, address: spool.Address, control: ControlPage, refusals: Refusals) -> None:
@@ -55,7 +57,8 @@ class Watch:
         beat = self._control.heartbeat
         if beat != self._beat:
             self._beat, self._since_s, self._failed_starts = beat, now, 0
-        elif now - self._since_s >= self._address.settings.writer_restart_after_s and not self.in_process:
+            self.in_process = False  # one has come up after all
+        elif now - self._since_s >= self._patience_s() and not self.in_process:
             self._since_s = now
             if not self.is_writer_alive() and not self._control.done:
                 self._failed_starts += 1
@@ -86,6 +89,9 @@ class Watch:
     def close(self) -> None:
         """Give the probe back."""
         self._writer.close()
+
+    def _patience_s(self) -> float:
+        return self._address.settings.writer_restart_after_s * 2.0**self._failed_starts
 
     def _go_in_process(self, why: str) -> None:
         self.in_process = True
