@@ -1,53 +1,60 @@
-"""The ``runicorn`` command."""
+"""The ``runicorn`` command: finds the module of a command and calls it."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+COMMANDS = ("demo", "recover")
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0 when it did what it says, 2 when it was called wrongly."""
-    options = _parser().parse_args(arguments)
-    if options.command == "demo":
-        from runicorn import demo
+    """Run one command.
 
-        return demo.main(storage=options.storage, seconds=options.seconds, seed=options.seed)
-    return _recover(options.storage)
+    Returns:
+        0 when it did what it says, 1 when it could not (there is no such run, nothing can be written), 2 when it was
+        called wrongly, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+        sys.stdout.flush()  # here, where a reader that is gone is known as that
+    except BrokenPipeError:  # `runicorn ls | head`: nobody is left to be told, nor by the interpreter's own last flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ValueError as error:
+        return _say(options.command, error, MISUSED)
+    except (LookupError, OSError, ImportError) as error:
+        return _say(options.command, error, FAILED)
+    return status
+
+
+def _say(command: str, error: Exception, status: int) -> int:
+    # str() of a KeyError is the repr of its text.
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    print(f"runicorn {command}: {text}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="runicorn", description="Experiment tracking that never waits.")
     parser.add_argument("--version", action=_Version)
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="train a small language model for ten seconds, and log every step")
-    demo.add_argument("--storage", help="storage root (default: RUNICORN_DIR, your configuration, ./.runicorn)")
-    demo.add_argument("--seconds", type=float, default=10.0, help="how long to train (default: 10)")
-    demo.add_argument("--seed", type=int, default=0, help="of the model and the data's order (default: 0)")
-    recover = commands.add_parser("recover", help="store what runs whose processes are gone have left in memory")
-    recover.add_argument("--storage", help="only runs of this storage root (default: all of this user and host)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"runicorn.commands.{name}")
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
     return parser
-
-
-def _recover(storage: str | None) -> int:
-    import os
-
-    from runicorn.settings import Settings
-    from runicorn.writer.recover import recover
-
-    settings = Settings.from_environment()
-    root = os.path.abspath(os.path.expanduser(storage)) if storage else None
-    found = recover(settings, root)
-    for each in found:
-        print(each.text())
-    if not found:
-        where = root or "any storage"
-        print(f"Nothing to recover: no run of {where} on this host has left records behind.")
-    return 0 if all(each.stored for each in found) else 1
 
 
 class _Version(argparse.Action):

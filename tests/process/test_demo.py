@@ -13,10 +13,17 @@ from contextlib import contextmanager
 import pytest
 
 import runicorn as rn
-from runicorn import charlm, demo
+from runicorn import charlm
+from runicorn.cli import main
+from runicorn.commands import demo
 
 POLL_S = 0.02
 DEADLINE_S = 40
+
+
+def demo_command(storage, seconds):
+    """The exit status of the command, called in this process."""
+    return main(["demo", "--storage", str(storage), "--seconds", str(seconds)])
 
 
 @contextmanager
@@ -158,7 +165,7 @@ def test_interrupted_demo_keeps_what_it_logged(tmp_path):
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
 def test_wrong_training_time_is_refused_before_anything_is_made(seconds, tmp_path, capsys):
     """A training time that is none exits with 2, says what to write, and leaves nothing behind."""
-    assert demo.main(storage=str(tmp_path), seconds=seconds) == 2
+    assert demo_command(tmp_path, seconds) == 2
 
     assert "--seconds 10. Nothing was recorded." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -169,7 +176,7 @@ def test_unusable_storage_is_named(tmp_path, capsys):
     occupied = tmp_path / "occupied"
     occupied.write_text("a file")
 
-    assert demo.main(storage=str(occupied), seconds=1) == 1
+    assert demo_command(occupied, 1) == 1
 
     message = capsys.readouterr().err
     assert str(occupied) in message
@@ -179,7 +186,7 @@ def test_unusable_storage_is_named(tmp_path, capsys):
 def test_demo_says_that_tracking_is_switched_off(tmp_path, capsys):
     """A demo without a run has nothing to show: it exits with 1 and names the switch."""
     with rn.enabled(False):
-        assert demo.main(storage=str(tmp_path), seconds=1) == 1
+        assert demo_command(tmp_path, 1) == 1
 
     assert "Unset RUNICORN_ON. Nothing was recorded." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +200,7 @@ def test_interrupt_before_the_training_ends_without_a_traceback(tmp_path, capsys
 
     monkeypatch.setattr(charlm, "read_standard_library", interrupted)
 
-    assert demo.main(storage=str(tmp_path), seconds=1) == 130
+    assert demo_command(tmp_path, 1) == 130
 
     assert "interrupted" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

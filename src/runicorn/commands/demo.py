@@ -15,6 +15,7 @@ import runicorn as rn
 from runicorn import charlm
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -28,28 +29,33 @@ SAMPLE = 160
 RECENT = 50
 """Steps over which the training loss is averaged where one figure is shown."""
 
+HELP = "train a small language model for ten seconds, and log every step"
+
 PLOT_WIDTH = 72
 PLOT_HEIGHT = 12
 
 FINISHED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
-def main(*, storage: str | None = None, seconds: float = 10.0, seed: int = 0) -> int:
-    """Train a small language model on the standard library's sources, track it, and report.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where, how long, and from which seed."""
+    parser.add_argument("--storage", help="storage root (default: RUNICORN_DIR, your configuration, ./.runicorn)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to train (default: 10)")
+    parser.add_argument("--seed", type=int, default=0, help="of the model and the data's order (default: 0)")
 
-    Args:
-        storage: storage root of the run; None means where `runicorn.init()` stores by default.
-        seconds: how long to train, in seconds.
-        seed: seed of the weights, the batches and the samples.
+
+def run(options: argparse.Namespace) -> int:
+    """Train a small language model on the standard library's sources, track it, and report.
 
     Returns:
         The exit code: 0, or 130 after Ctrl-C (the run is then `interrupted`). Where nothing could
         be recorded: 2 for a wrong argument, else 1.
     """
+    seconds: float = options.seconds
     if not 0 < seconds < math.inf:
         return _give_up(f"{seconds} s is no training time. Write for example --seconds 10", MISUSED)
     try:
-        return _train_and_report(storage, seconds, seed)
+        return _train_and_report(options.storage, seconds, options.seed)
     except KeyboardInterrupt:  # not in the training, which ends in a report
         print("runicorn demo: interrupted. What was logged before is stored.", file=sys.stderr)
         return INTERRUPTED
