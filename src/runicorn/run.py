@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runicorn import active, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
 from runicorn.asset_verbs import AssetVerbs
+from runicorn.devices import MOST_ON_THE_WAY
 from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
@@ -22,7 +23,7 @@ from runicorn.values import (
     known_names,
     shown,
 )
-from runicorn.writer.records import Config, End, Metrics, Primary, Summary, Text, encode
+from runicorn.writer.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.writer.segment import adler32, checksum, pack_frame_header
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
+
+    from runicorn.devices import OnDevice
+    from runicorn.devices.in_flight import InFlight
+    from runicorn.writer.records import Landed, Scalar
 
 
 _are_known = known_names.issuperset
@@ -50,6 +55,8 @@ class Run(AssetVerbs):
         alias: its label, or None.
         global_step: the step of the last ``log()`` of this process.
     """
+
+    _in_flight: InFlight | None = None
 
     def __init__(
         self,
@@ -100,10 +107,14 @@ class Run(AssetVerbs):
             data = {}
         # One pass of C over the names and one over the types: the usual call goes straight through.
         if type(data) is not dict or not _are_known(data) or not _need_no_look(map(type, data.values())):
-            data = clean_metrics(data, self._refusals)
+            on_device: dict[str, OnDevice] = {}
+            data = clean_metrics(data, self._refusals, on_device)
             if "stage" in data:
                 in_data = data.pop("stage")
                 stage = in_data if stage is None else stage  # type: ignore[assignment]
+            if on_device:
+                self._log_with_holes(now, data, on_device, step, stage)
+                return
         if stage is not None and type(stage) is not str:
             stage = clean_stage(stage, self._refusals)
         if step is None:
@@ -112,8 +123,7 @@ class Run(AssetVerbs):
         elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
             self.global_step = step
         else:
-            step = clean_step(step, self._refusals)
-            self.global_step = step = self.global_step + 1 if step is None else step
+            step = self._count(step)
         try:
             payload = encode(Metrics(now, step, data, stage))
         except UnicodeEncodeError:
@@ -340,14 +350,83 @@ class Run(AssetVerbs):
             return True
         return False
 
+    def _count(self, step: Any) -> int:
+        """The step of a call, which becomes the counter; where it is none, one more than the last."""
+        cleaned = None if step is None else clean_step(step, self._refusals)
+        self.global_step = counted = self.global_step + 1 if cleaned is None else cleaned
+        return counted
+
+    def _log_with_holes(
+        self, now: float, data: dict[str, Scalar], on_device: dict[str, OnDevice], step: Any, stage: Any
+    ) -> None:
+        """``log()`` of values that a device has not computed yet: the record goes now, they follow."""
+        on_device.pop("stage", None)
+        step = self._count(step)
+        if stage is not None:
+            stage = clean_stage(stage, self._refusals)
+        in_flight = self._in_flight
+        if in_flight is None:
+            in_flight = self._open_in_flight()
+        flight, lost = in_flight.depart(on_device, step)
+        if lost:
+            self._refuse_lost(lost)
+        data, stage = escape_surrogates(data), stage and escape(stage)
+        self._put(Holed(now, step, data, stage, flight.number, flight.names, lost), "log()")
+        in_flight.follow(flight)
+        self._look_at = 0.0  # from now on every call looks whether something has arrived
+
+    def _open_in_flight(self) -> InFlight:
+        from runicorn.devices.in_flight import InFlight
+
+        made = InFlight(self._put_landed, wait=self._session.address.settings.device_wait)
+        # setdefault is atomic: of two threads one has made it.
+        return vars(self).setdefault("_in_flight", made)  # type: ignore[no-any-return]
+
+    def _put_landed(self, landed: Landed) -> None:
+        try:
+            self._queue.put(landed)
+        except ClosedError:  # it was pushed before the look that found the end, or there is nobody to take it
+            return
+        except SpoolFullError as error:
+            self._refuse_full(error)
+
+    def _await_devices(self, timeout_s: float) -> None:
+        """Before an end: what is on its way from a device is waited for, but not for ever."""
+        if self._in_flight is None:
+            return
+        limit_s = self._session.address.settings.device_finish_wait_s
+        try:
+            arrived = self._in_flight.land_all(min(limit_s, timeout_s or limit_s))
+        except KeyboardInterrupt:  # stops the waiting, as that for the writer
+            arrived = False
+        if not arrived:
+            self._refusals.warn(
+                "device",
+                f"finish(): values on a device had not been computed after {limit_s:g} s; null is stored for them. "
+                "If it was not stuck, raise RUNICORN_DEVICE_FINISH_WAIT_S.",
+            )
+
+    def _refuse_lost(self, names: list[str]) -> None:
+        self._refusals.warn(
+            "device",
+            f"log(): {names[0]!r} was not taken from its device, where {MOST_ON_THE_WAY:,} values are on their way "
+            "already (or it has failed): null was stored; status.json counts such values. Log less often, or set "
+            "RUNICORN_DEVICE_WAIT=1 to have log() wait.",
+        )
+
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""
         if not self.is_finished:
             self._put(Text(created_s, escape(text), raw=True), "the logging handler")
 
     def _look(self, now: float) -> None:
-        self._looked_at = now
-        self._look_at = now + self._session.address.settings.look_interval_s
+        if self._in_flight is not None and self._in_flight.land():
+            if self._looked_at <= now < self._looked_at + self._session.address.settings.look_interval_s:
+                return
+            self._looked_at = now  # and the next call comes by again
+        else:
+            self._looked_at = now
+            self._look_at = now + self._session.address.settings.look_interval_s
         self._session.look()
 
     def _refuse_field(self, key_path: str, value: Any) -> None:
@@ -383,6 +462,7 @@ class Run(AssetVerbs):
     def _finish(self, status: str, reason: str | None) -> None:
         self._stop_recording()
         timeout_s = self._session.address.settings.finish_timeout_s
+        self._await_devices(timeout_s)
         if self._session.joined:
             self._tell_what_is_left(stored=self._session.flush(timeout_s))
             return
@@ -420,6 +500,7 @@ class Run(AssetVerbs):
     def _end_at_exit(self, end: End) -> None:
         """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
         self._stop_recording()
+        self._await_devices(self._session.address.settings.exit_wait_s)
         if self._session.joined:
             self._session.say_goodbye(end)
             return

@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         retry_max_s: longest pause between two tries to store, when storing fails.
         archive_wait_s: how long a run that has ended waits for an archive that cannot be written.
         database_wait_s: how long a writer that has ended its run tries to write the row in ``runicorn.db``.
+        device_wait: ``log()`` waits where too many values are on their way from a device; else null is stored.
+        device_finish_wait_s: how long ``finish()`` waits for values that are still on a device.
         strict: a refused value raises instead of warning.
         shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` where there is one.
     """
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_max_s: float = 1.0
     archive_wait_s: float = 10.0
     database_wait_s: float = 15.0
+    device_wait: bool = False
+    device_finish_wait_s: float = 10.0
     strict: bool = False
     shm_dir: str = ""
 

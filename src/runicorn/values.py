@@ -9,6 +9,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from runicorn.devices import OnDevice, accelerator_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,8 +35,14 @@ known_names: set[str] = set()
 """Names that have passed the gate before, of all runs of this process: one set lookup each from then on."""
 
 
-def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
-    """Names and values as they are stored; what cannot be stored is refused and left out."""
+def clean_metrics(data: Any, refusals: Refusals, on_device: dict[str, OnDevice] | None = None) -> dict[str, Scalar]:
+    """Names and values as they are stored; what cannot be stored is refused and left out.
+
+    Args:
+        data: what was given.
+        refusals: where it is told.
+        on_device: takes values that are not known yet, which are None in the result; None = they are waited for.
+    """
     if type(data) is dict and known_names.issuperset(data) and SCALARS.issuperset(map(type, data.values())):
         numbers = [value for value in data.values() if type(value) is int]
         if min(numbers) >= LOWEST_INT and max(numbers) <= HIGHEST_INT:
@@ -65,6 +73,11 @@ def clean_metrics(data: Any, refusals: Refusals) -> dict[str, Scalar]:
             kind_of_number = type(number)
             if kind_of_number is int and not LOWEST_INT <= number <= HIGHEST_INT:
                 number = _as_float(number, name, refusals)
+            elif kind_of_number is OnDevice:
+                if on_device is None:
+                    number = number.value.item()
+                else:
+                    on_device[name], number = number, None
             elif kind_of_number not in _STORED_TYPES:
                 raise TypeError(f"it holds a {kind_of_number.__name__}")  # noqa: TRY301 - as a converter's
             cleaned[name] = number
@@ -144,6 +157,9 @@ def _find_converter(kind: type) -> Callable[[Any], Any]:
 
 
 def _converter_of(kind: type) -> Callable[[Any], Any]:
+    accelerator = accelerator_of(kind)
+    if accelerator is not None:
+        return accelerator.number_or_hole
     for base in (bool, float, int):
         if issubclass(kind, base):
             return base

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from runicorn.writer.records import Hello, Image, Metrics, Text
+    from runicorn.writer.records import Hello, Holed, Image, Metrics, Text
 
 
 class Event(msgspec.Struct):
@@ -27,6 +27,7 @@ class MarkedEvent(msgspec.Struct, omit_defaults=True):
     type: str
     data: dict[str, Any]
     nonfinite: dict[str, str] | None = None
+    lost: list[str] | None = None
     producer: str | None = None
     rank: int | None = None
 
@@ -35,11 +36,11 @@ _encoder = msgspec.json.Encoder()
 _append = _encoder.encode_into
 
 
-def add_metrics(record: Metrics, hello: Hello, blob: bytearray) -> None:
+def add_metrics(record: Metrics | Holed, hello: Hello, blob: bytearray, lost: list[str] | None = None) -> None:
     """Append the line of one ``log()``.
 
     JSON has no NaN: the encoder writes ``null`` for it and for the infinities, and which one it was stands
-    under ``nonfinite``. A line without ``null`` has none.
+    under ``nonfinite``. A line without ``null`` has none. ``lost`` names values that never came from their device.
     """
     data: dict[str, Any] = record.data
     data["global_step"] = record.step
@@ -47,13 +48,13 @@ def add_metrics(record: Metrics, hello: Hello, blob: bytearray) -> None:
     if record.stage is not None:
         data["stage"] = record.stage
     start = len(blob)
-    if hello.joined or hello.rank is not None:
-        _append(_marked(record, hello, data, None), blob, -1)
+    if hello.joined or hello.rank is not None or lost:
+        _append(_marked(record, hello, data, None, lost), blob, -1)
     else:
         _append(Event(record.time, "metrics", data), blob, -1)
     if blob.find(b"null", start) >= 0 and (nonfinite := _nonfinite(data)):
         del blob[start:]
-        _append(_marked(record, hello, data, nonfinite), blob, -1)
+        _append(_marked(record, hello, data, nonfinite, lost), blob, -1)
     blob += b"\n"
 
 
@@ -87,12 +88,19 @@ def add_image(record: Image, hello: Hello, blob: bytearray) -> None:
     blob += b"\n"
 
 
-def _marked(record: Metrics, hello: Hello, data: dict[str, Any], nonfinite: dict[str, str] | None) -> MarkedEvent:
+def _marked(
+    record: Metrics | Holed,
+    hello: Hello,
+    data: dict[str, Any],
+    nonfinite: dict[str, str] | None,
+    lost: list[str] | None,
+) -> MarkedEvent:
     return MarkedEvent(
         record.time,
         "metrics",
         data,
         nonfinite=nonfinite,
+        lost=lost or None,
         producer=hello.producer if hello.joined else None,
         rank=hello.rank,
     )

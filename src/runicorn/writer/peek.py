@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runicorn.writer import spool
-from runicorn.writer.records import Hello, Metrics, decode
+from runicorn.writer.records import Hello, Holed, Metrics, decode
 from runicorn.writer.segment import SegmentReader
 
 
@@ -26,7 +26,7 @@ def last_step(address: spool.Address) -> int | None:
             continue
         for payload in reversed(payloads):
             record = decode(payload)
-            if isinstance(record, Metrics):
+            if isinstance(record, (Metrics, Holed)):
                 return record.step
     return None
 

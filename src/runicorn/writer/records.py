@@ -22,6 +22,29 @@ class Metrics(msgspec.Struct, array_like=True, tag="m", gc=False):
     stage: str | None = None
 
 
+class Holed(msgspec.Struct, array_like=True, tag="g"):
+    """One ``log()`` with values that a device has not computed yet.
+
+    They are None in ``data``; those named in ``holes`` follow under ``number``, those in ``lost`` never do.
+    """
+
+    time: float
+    step: int
+    data: dict[str, Scalar]
+    stage: str | None
+    number: int
+    holes: list[str]
+    lost: list[str]
+
+
+class Landed(msgspec.Struct, array_like=True, tag="n"):
+    """The values for the holes of an earlier record of this process; one that is missing could not be had."""
+
+    number: int
+    step: int
+    values: dict[str, Scalar]
+
+
 class Hello(msgspec.Struct, array_like=True, tag="h"):
     """First record of each segment: who writes it.
 
@@ -206,7 +229,20 @@ Chore: TypeAlias = Environment | Code | Material | Outputs | LastLook
 """What takes the writer longer than a batch may: it is done beside the batches."""
 
 Record: TypeAlias = (
-    Metrics | Hello | Text | Summary | Config | Primary | Lost | End | Printed | Image | WatchOutputs | Chore
+    Metrics
+    | Holed
+    | Landed
+    | Hello
+    | Text
+    | Summary
+    | Config
+    | Primary
+    | Lost
+    | End
+    | Printed
+    | Image
+    | WatchOutputs
+    | Chore
 )
 
 CONSOLE_MODES = ("smart", "all", "none")

@@ -11,7 +11,7 @@ import msgspec
 
 from runicorn import rundir
 from runicorn.values import escape
-from runicorn.writer import scan
+from runicorn.writer import held, scan
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
 from runicorn.writer.crashpoints import crash_point
@@ -21,7 +21,9 @@ from runicorn.writer.records import (
     Chore,
     Config,
     End,
+    Holed,
     Image,
+    Landed,
     Lost,
     Material,
     Metrics,
@@ -133,6 +135,8 @@ class Store:
             last: nothing follows.
         """
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
+        if last:
+            names |= {self.names.events_of(rank) for rank in held.ranks(self.tally.held)}
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
@@ -161,6 +165,9 @@ class Store:
         for piece in pieces:
             blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
             self._build(piece, blobs, plan.sizes)
+        if plan.last:
+            for each in held.give_up(self.tally.held):
+                self._add_held([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
         for rank, lines in self.tally.trim_screens(last=plan.last):
             add_printed(lines, rank, blobs[self.names.logs])
         for name, blob in blobs.items():
@@ -194,16 +201,19 @@ class Store:
     def _build(self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally
         events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
-        owner = not hello.joined and not hello.rank
         tally.see_hello(hello)
-        highest = tally.last_step
         for payload in piece.payloads:
             try:
                 record = decode(payload)
             except msgspec.DecodeError:  # its checksum was right: another version of this package wrote it
                 tally.damaged_bytes += len(payload)
                 continue
-            if type(record) is not Metrics:
+            if type(record) is Metrics:
+                if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
+                    record.step = HIGHEST_STEP
+                if not tally.held or not held.is_in_the_way(tally.held, record, hello):
+                    self._add_metrics(record, hello, events)
+            else:
                 try:
                     self._apply(record, hello, (events, logs), lambda each: self._set_primary(each, blobs, sizes))
                 except GaveUpError:
@@ -211,19 +221,26 @@ class Store:
                 except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
                     kind = type(record).__name__
                     self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
-                continue
-            if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
-                record.step = HIGHEST_STEP
-            step = record.step
-            primary = tally.primary
-            if primary is not None and primary.name in record.data:
-                tally.see_value(record.data[primary.name], step)
-            if owner and (highest is None or step > highest):
-                highest = step
-            tally.records += 1
-            tally.last_time = record.time
-            add_metrics(record, hello, events)
-        tally.last_step = highest
+
+    def _add_metrics(
+        self, record: Metrics | Holed, hello: Hello, events: bytearray, lost: list[str] | None = None
+    ) -> None:
+        tally = self.tally
+        step = record.step
+        primary = tally.primary
+        if primary is not None and primary.name in record.data:
+            tally.see_value(record.data[primary.name], step)
+        if not hello.joined and not hello.rank and (tally.last_step is None or step > tally.last_step):
+            tally.last_step = step
+        tally.records += 1
+        tally.last_time = record.time
+        add_metrics(record, hello, events, lost)
+
+    def _add_held(self, released: list[held.Held], events: bytearray) -> None:
+        """Lines of records that have waited for values from a device."""
+        for each in released:
+            self.tally.lost_values += len(each.record.lost)
+            self._add_metrics(each.record, each.hello, events, each.record.lost)
 
     def _apply(
         self,
@@ -234,6 +251,12 @@ class Store:
     ) -> None:
         tally = self.tally
         events, logs = blobs
+        if isinstance(record, Holed):
+            self._add_held(held.enter(tally.held, record, hello), events)
+            return
+        if isinstance(record, Landed):
+            self._add_held(held.land(tally.held, record, hello), events)
+            return
         if isinstance(record, Printed):
             add_printed(tally.see_printed(record, hello), hello.rank, logs)
             return

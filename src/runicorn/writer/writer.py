@@ -224,6 +224,8 @@ class Writer:
             status["last_step"] = last_step
         if tally.lost_records:
             status["lost_records"] = tally.lost_records
+        if tally.lost_values:
+            status["lost_values"] = tally.lost_values
         if tally.damaged_bytes:
             status["damaged_bytes"] = tally.damaged_bytes
         if tally.troubles:
