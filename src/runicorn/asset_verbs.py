@@ -326,7 +326,6 @@ class AssetVerbs:
         raise NotImplementedError
 
 
-
 def _kind_of(error: Exception) -> str:
     """What kind of cause it is: its message without the names and numbers in it."""
     return re.sub(r"'[^']*'|\"[^\"]*\"|[\w.\-]*[/\\]\S*|[\d.,]+", "", str(error))

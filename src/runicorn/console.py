@@ -50,9 +50,7 @@ class Recorder:
         except UnicodeEncodeError:
             payload = encode(Printed(now, self._stream, self._mode, get_ident(), escape(text)))
         size = len(payload)
-        framed = (
-            pack_frame_header(size, adler32(payload)) + payload if size <= _ONE_PIECE_BYTES else frame(payload)
-        )
+        framed = pack_frame_header(size, adler32(payload)) + payload if size <= _ONE_PIECE_BYTES else frame(payload)
         try:
             self._queue.push(framed)
         except ValueError:

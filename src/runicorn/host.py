@@ -35,6 +35,18 @@ def python_text() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
+def peak_rss_bytes() -> int:
+    """The most memory that this process has had resident."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
 def ancestors() -> list[int]:
     """Process ids of the parent, its parent, and so on; a few of them."""
     found = [os.getppid()]

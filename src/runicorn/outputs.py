@@ -98,9 +98,7 @@ def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **num
     )
 
 
-def look(
-    scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: str = "", last: bool = False
-) -> Look:
+def look(scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: str = "", last: bool = False) -> Look:
     """Look once; notes in ``seen`` what was found.
 
     Args:

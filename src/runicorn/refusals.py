@@ -5,6 +5,7 @@ With ``RUNICORN_STRICT=1`` a refusal raises instead.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ class Refusals:
         self._run_id = run_id
         self._strict = strict
         self._seen: set[Hashable] = set()
+        self._refused = 0
+        self._refused_by = 0
 
     def refuse(self, kind: Hashable, error: Exception) -> None:
         """Warn with an error's message, once per kind.
@@ -29,9 +32,19 @@ class Refusals:
         Raises:
             Exception: the error itself, when strict.
         """
+        pid = os.getpid()
+        if pid != self._refused_by:  # what the parent has counted before a fork is the parent's
+            self._refused, self._refused_by = 0, pid
+        self._refused += 1
         if self._strict:
             raise error
         self.warn(kind, str(error))
+
+    def take_count(self) -> int:
+        """How many refusals there were in this process since the last time that this was asked."""
+        count = self._refused if self._refused_by == os.getpid() else 0
+        self._refused = 0
+        return count
 
     def warn(self, kind: Hashable, message: str) -> None:
         """Warn once per kind, and at most twenty times a run."""

@@ -94,7 +94,7 @@ class Session:
         deadline = _Deadline(timeout_s)
         while True:
             try:
-                self.queue.put_end(end)
+                self.queue.put_end(end, self.refusals.take_count())
             except SpoolFullError as error:
                 if deadline.left_s() <= 0:
                     self.refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
@@ -114,7 +114,7 @@ class Session:
         """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
         if self._is_rank and not self.queue.forked_here:
             with suppress(ClosedError, SpoolFullError):
-                self.queue.report_lost()
+                self.queue.report_lost(self.refusals.take_count())
                 self.queue.put(end)
 
     def put_blob(self, data: bytes | bytearray | memoryview) -> Blob:
@@ -140,7 +140,7 @@ class Session:
         """In a joined process: wait until what this process has logged is stored; it may go on logging."""
         deadline = _Deadline(timeout_s)
         with suppress(ClosedError, SpoolFullError):
-            self.queue.report_lost()
+            self.queue.report_lost(self.refusals.take_count())
         self.queue.seal()
         paths = self.queue.own_segments()
         watch = self._watch_for_now()

@@ -45,6 +45,7 @@ for directory in ("checkpoints", "imagenet"):
 for file in ("labels.csv", "imagenet/1.jpg", "checkpoints/last.pt"):
     pathlib.Path(file).write_text(file)
 image = np.zeros((8, 8, 3), np.uint8)
+loss = norm = np.float32(1)
 """
 CHECK = """
 run.finish()

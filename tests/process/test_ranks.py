@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import summary
 from zoo import events, status, wait_until, writer_pids
 
 RECORDS = 50
@@ -1037,8 +1038,7 @@ def test_the_last_call_wins(tmp_path, order):
     calls += [(rank, f"run.log({{'of_{rank}': 1.5}}, step={rank + 10})") for rank in range(3)]
     run_dir = said_in_order(tmp_path, calls)
     last = order[-1]
-    summary = json.loads((run_dir / "summary.json").read_text())
-    assert summary == {
+    assert summary(run_dir) == {
         **{f"rank{rank}": True for rank in range(3)},
         "who": last,
         "best_metric_name": f"of_{last}",
@@ -1093,8 +1093,8 @@ def test_the_best_is_that_of_all_ranks(tmp_path, asking):
         job.tell("stored")
         job.end_well()
     wait_ended(spool)
-    summary = json.loads((run_dir / "summary.json").read_text())
-    assert (summary["best_metric_value"], summary["best_metric_step"]) == (0.9, 3)
+    found = summary(run_dir)
+    assert (found["best_metric_value"], found["best_metric_step"]) == (0.9, 3)
 
 
 # --- nothing happens before init() ------------------------------------------------------------------------------------

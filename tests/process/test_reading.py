@@ -89,7 +89,7 @@ def test_run_is_read_by_its_names_while_it_is_live(storage, open_run):
     assert loaded.refresh() is True
     assert list(loaded["loss"].value) == [1.0, 2.0]
     assert (loaded.info.status, loaded.info.last_step) == ("finished", 2)
-    assert (loaded.summary, loaded.config) == ({"note": "n"}, {"args": {"lr": 0.1}})
+    assert (loaded.summary["note"], loaded.config) == ("n", {"args": {"lr": 0.1}})
     assert [line[11:] for line in loaded.text()] == ["hello"]
     assert loaded.refresh() is False
 

@@ -82,8 +82,10 @@ def meta(run: Run | Path | str) -> dict[str, Any]:
 
 
 def summary(run: Run | Path | str) -> dict[str, Any]:
-    """``summary.json``."""
-    return content(run, "summary.json")
+    """``summary.json``, without what tracking has cost."""
+    found = content(run, "summary.json")
+    found.pop("runicorn", None)
+    return found
 
 
 def best(run: Run | Path | str) -> tuple[Any, ...]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
 from runicorn import charlm
+from runicorn.commands import plain_plot
+from runicorn.commands.curves import Bounds
 
 if TYPE_CHECKING:
     import argparse
@@ -187,7 +189,9 @@ def report(run_dir: Path, session: Session) -> None:
     """Print where the run is, what is stored there, and what it took to log it."""
     print(f"\nRun ({_read_json(run_dir / 'status.json').get('status', 'unknown')}):\n  {run_dir}")
     print("\nFinal summary (summary.json):")
-    for name, value in _read_json(run_dir / "summary.json").items():
+    summary = _read_json(run_dir / "summary.json")
+    summary.pop("runicorn", None)  # what it has cost is told in seconds, below
+    for name, value in summary.items():
         print(f"  {name:24}{value:.4f}" if isinstance(value, float) else f"  {name:24}{value}")
     print(f"\nStored: {_count_lines(run_dir / 'events.jsonl'):,} records in events.jsonl")
     if session.log_ns:
@@ -206,25 +210,19 @@ def plot(train: Sequence[float], val: Sequence[tuple[int, float]]) -> str:
         train: the training loss of each step; at least one.
         val: step and loss of each evaluation.
     """
-    margin = "       |"
-    columns = PLOT_WIDTH - len(margin)
+    columns = PLOT_WIDTH - len(" 0.00 |") - 1
     bins: list[list[float]] = [[] for _ in range(columns)]
     for index, loss in enumerate(train):
         bins[index * columns // len(train)].append(loss)
-    marks = [(column, _mean(losses), ".") for column, losses in enumerate(bins) if losses]
-    marks += [((step - 1) * columns // len(train), loss, "o") for step, loss in val]
-    high = max(loss for _, loss, _ in marks)
-    low = min(loss for _, loss, _ in marks)
-
-    canvas = [[" "] * columns for _ in range(PLOT_HEIGHT)]
-    for column, loss, mark in marks:
-        depth = (high - loss) / ((high - low) or 1.0)
-        canvas[round(depth * (PLOT_HEIGHT - 1))][column] = mark
-    labels = [margin] * PLOT_HEIGHT
-    labels[0], labels[-1] = f"{high:6.2f} |", f"{low:6.2f} |"
-    lines = [f"{label}{''.join(row)}".rstrip() for label, row in zip(labels, canvas, strict=True)]
+    # In the middle of its column each: steps are fewer than columns, or more.
+    means = [(column + 0.5, _mean(losses)) for column, losses in enumerate(bins) if losses]
+    evaluated = [((step - 1) * columns // len(train) + 0.5, loss) for step, loss in val]
+    high, low = (bound(loss for _, loss in (*means, *evaluated)) for bound in (max, min))
+    bounds = Bounds(0.0, columns, low if low < high else high - 1.0, high)
+    rows = plain_plot.canvas([(".", means), ("o", evaluated)], bounds, columns, PLOT_HEIGHT)
+    lines = plain_plot.framed(rows, bounds, columns, "{:6.2f}".format)
     legend = f"step 1 to {len(train):,}    . train_loss (mean)    o val_loss"
-    return "\n".join([*lines, f"{margin[:-1]}+{'-' * columns}", f"        {legend}"])
+    return "\n".join([*lines, f"        {legend}"])
 
 
 def _give_up(message: str, code: int) -> int:

@@ -172,8 +172,12 @@ class Queue:
                 else:
                     new.seal()
 
-    def put_end(self, record: Any) -> None:
+    def put_end(self, record: Any, refused: int = 0) -> None:
         """Push the owner's last record, into a small segment of its own that no budget refuses, and close.
+
+        Args:
+            record: that one.
+            refused: as for ``report_lost()``.
 
         Raises:
             SpoolFullError: neither place takes even that.
@@ -181,20 +185,23 @@ class Queue:
         with self._rotation:
             if not self._open:
                 return
-            self.report_lost()
+            self.report_lost(refused)
             with suppress(ClosedError):  # a signal handler has ended the run before us
                 self._put_exempt(record)
             self.close()
 
-    def report_lost(self) -> None:
-        """Tell the writer how many records were refused, where it does not know yet; no budget refuses that.
+    def report_lost(self, refused: int = 0) -> None:
+        """Tell the writer how many records were not taken, where it does not know yet; no budget refuses that.
+
+        Args:
+            refused: how many values or calls of this process were refused for what they are.
 
         Raises:
             SpoolFullError: neither place takes even that.
         """
         with self._rotation:
-            if self.lost_records and self._open:
-                self._put_exempt(Lost(self.lost_records))
+            if (self.lost_records or refused) and self._open:
+                self._put_exempt(Lost(self.lost_records, refused))
                 self.lost_records = 0
 
     def close(self) -> None:

@@ -208,9 +208,13 @@ class LastLook(msgspec.Struct, array_like=True, tag="y"):
 
 
 class Lost(msgspec.Struct, array_like=True, tag="l"):
-    """Records of this process that were refused since the last such record: the spool's budgets were used up."""
+    """What of this process was not taken since the last such record.
+
+    ``records`` for which there was no room in the spool's budgets, and what was ``refused`` for what it is.
+    """
 
     records: int
+    refused: int = 0
 
 
 class End(msgspec.Struct, array_like=True, tag="e"):

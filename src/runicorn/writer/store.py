@@ -15,6 +15,7 @@ from runicorn.writer import held, scan
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
 from runicorn.writer.crashpoints import crash_point
+from runicorn.writer.effort import KEY
 from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
 from runicorn.writer.plan import Plan, PlanFile
 from runicorn.writer.records import (
@@ -283,6 +284,7 @@ class Store:
             return
         elif isinstance(record, Lost):
             tally.lost_records += record.records
+            tally.refused_values += record.refused
             return
         elif isinstance(record, End):
             tally.see_end(record, hello)
@@ -393,13 +395,15 @@ class Store:
         if self.tally.best() != self._written_best:
             self.write_summary()
 
-    def write_summary(self) -> None:
-        """Write ``summary.json``: what the user gave, and the best metric."""
+    def write_summary(self, effort: dict[str, Any] | None = None) -> None:
+        """Write ``summary.json``: what the user gave, the best metric, and at the end what it has cost."""
         best = self.tally.best()
         if best or self.tally.primary is not None:
             for name in ("best_metric_value", "best_metric_name", "best_metric_step", "best_metric_mode"):
                 self._summary.pop(name, None)
         self._summary.update(best)
+        if effort is not None:
+            self._summary[KEY] = effort
         if self._summary:
             self.insist(lambda: self.run_dir.replace(self.names.summary, self._summary))
         self._summary_changed = False

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runicorn.writer.effort import Effort
 from runicorn.writer.held import Room  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.records import CONSOLE_MODES, Blob, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
 from runicorn.writer.terminal import Screen
@@ -35,6 +36,8 @@ class Tally(msgspec.Struct):
         chores_so_far: how many there have been.
         watches: the outputs that are watched, by who has asked for it.
         spent: blobs of batches that are stored: they go as soon as the next plan is in place.
+        refused_values: values and calls that were refused for what they are.
+        effort: what it has cost.
         held: records with holes whose values are still on a device.
         lost_values: values of device scalars that were never stored.
         troubles: what is missing in the run's files, or came late, and why.
@@ -57,6 +60,8 @@ class Tally(msgspec.Struct):
     chores_so_far: int = 0
     watches: dict[str, WatchOutputs] = {}
     spent: list[Blob] = []
+    refused_values: int = 0
+    effort: Effort = msgspec.field(default_factory=Effort)
     held: Room = {}
     lost_values: int = 0
     troubles: list[dict[str, Any]] = []

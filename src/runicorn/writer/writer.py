@@ -10,11 +10,12 @@ from typing import Any
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, crashpoints, ending, faults, spool
+from runicorn.writer import adopt, crashpoints, effort, ending, faults, spool
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
+from runicorn.writer.effort import Meter
 from runicorn.writer.faults import FaultyRunDir
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.records import End
@@ -32,10 +33,12 @@ class Writer:
 
     Args:
         address: what the spool belongs to.
+        own_process: whether this process is the writer's own, and no training process.
     """
 
-    def __init__(self, address: spool.Address) -> None:
+    def __init__(self, address: spool.Address, *, own_process: bool) -> None:
         self._address = address
+        self._own_process = own_process
         self._settings = address.settings
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
@@ -70,14 +73,16 @@ class Writer:
             GaveUpError: storage has failed for too long with nobody left to wait; the spool stays.
         """
         self._store.recover()
+        meter = Meter(self._store.tally.effort, own_process=self._own_process)
         self._tell_database({"status": statuses.RUNNING})
         pause_s = self._settings.tick_s
         while True:
             self._control.beat()
+            meter.read(self._store.tally.effort, self._control.spooled_bytes)
             busy = self._store_what_is_there()
             end = self._end()
             if end is not None:
-                self._close(end)
+                self._close(end, meter)
                 return
             self._keep_durable()
             if self._side_work.go_on():
@@ -151,7 +156,7 @@ class Writer:
         limit_s = self._settings.finish_timeout_s
         return not self._is_owner_gone() or limit_s == 0 or failing_s < limit_s
 
-    def _close(self, end: End) -> None:
+    def _close(self, end: End, meter: Meter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
         self._control.close_run()
         # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
@@ -173,7 +178,8 @@ class Writer:
             self._control.beat()
         self._side_work.finish()
         self._store.store([], last=True)
-        self._store.write_summary()
+        meter.read(self._store.tally.effort, 0)
+        self._store.write_summary(effort.fields(self._store.tally))
         self._store.sync()
         crash_point("synced")
         if self._address.main or self._store.tally.owned:  # elsewhere the run may go on
@@ -313,7 +319,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         if ControlPage.open(os.path.join(spool_path, spool.CONTROL)).done or adopt.is_stillborn(address):
             spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
             return True
-        writer = Writer(address)
+        writer = Writer(address, own_process=handle_signals)
         if handle_signals:
             crashpoints.arm(crashpoints.WRITER, spool_path, lambda: address.owner_pid)
             signal.signal(signal.SIGTERM, writer.on_sigterm)

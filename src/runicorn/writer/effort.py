@@ -1,0 +1,58 @@
+"""What tracking a run has cost, from what the writer knows anyway: nothing is added to ``log()`` for it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runicorn.host import peak_rss_bytes
+
+if TYPE_CHECKING:
+    from runicorn.writer.tally import Tally
+
+KEY = "runicorn"
+"""Where it stands in ``summary.json``."""
+
+
+class Effort(msgspec.Struct):
+    """Carried with the tally, so that a writer that follows another one counts on.
+
+    Attributes:
+        cpu_s: CPU seconds of the writers of this session, threads included.
+        largest_backlog_bytes: the most room that the spool has taken, in whole segments.
+    """
+
+    cpu_s: float = 0.0
+    largest_backlog_bytes: int = 0
+
+
+class Meter:
+    """Measures this process for an ``Effort``; in a training process that stores by itself all of its threads count.
+
+    Args:
+        effort: as the writer before has left it.
+        own_process: this process does nothing else, so its start counts too.
+    """
+
+    def __init__(self, effort: Effort, *, own_process: bool) -> None:
+        self._before_s = effort.cpu_s - (0.0 if own_process else time.process_time())
+
+    def read(self, effort: Effort, spooled_bytes: int) -> None:
+        """Bring it up to date."""
+        effort.cpu_s = self._before_s + time.process_time()
+        effort.largest_backlog_bytes = max(effort.largest_backlog_bytes, spooled_bytes)
+
+
+def fields(tally: Tally) -> dict[str, Any]:
+    """The figures for ``summary.json``; those of this session where a run was resumed."""
+    return {
+        "records_stored": tally.records,
+        "values_refused": tally.refused_values,
+        "records_dropped": tally.lost_records,
+        "device_values_lost": tally.lost_values,
+        "largest_backlog_bytes": tally.effort.largest_backlog_bytes,
+        "writer_cpu_s": round(tally.effort.cpu_s, 3),
+        "writer_peak_rss_bytes": peak_rss_bytes(),
+    }
