@@ -17,6 +17,7 @@ from runicorn.values import (
     AS_THEY_ARE,
     HIGHEST_INT,
     LOWEST_INT,
+    are_plain,
     clean_metrics,
     escape,
     escape_surrogates,
@@ -106,7 +107,11 @@ class Run(AssetVerbs):
         elif data is None:
             data = {}
         # One pass of C over the names and one over the types: the usual call goes straight through.
-        if type(data) is not dict or not _are_known(data) or not _need_no_look(map(type, data.values())):
+        if not (
+            type(data) is dict
+            and _are_known(data)
+            and (_need_no_look(map(type, data.values())) or are_plain(list(data.values())))
+        ):
             on_device: dict[str, OnDevice] = {}
             data = clean_metrics(data, self._refusals, on_device)
             if "stage" in data:

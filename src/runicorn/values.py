@@ -29,10 +29,19 @@ _RESERVED = {
 }
 _MOST_NAMES = 100_000
 
-SCALARS = AS_THEY_ARE | {int}
-
 known_names: set[str] = set()
 """Names that have passed the gate before, of all runs of this process: one set lookup each from then on."""
+
+
+def are_plain(values: list[Any]) -> bool:
+    """Whether all values are stored as they are: floats and their like, and integers that fit into 64 bit."""
+    for value in values:
+        if type(value) is int:
+            if not LOWEST_INT <= value <= HIGHEST_INT:
+                return False
+        elif type(value) not in AS_THEY_ARE:
+            return False
+    return True
 
 
 def clean_metrics(data: Any, refusals: Refusals, on_device: dict[str, OnDevice] | None = None) -> dict[str, Scalar]:
@@ -43,10 +52,6 @@ def clean_metrics(data: Any, refusals: Refusals, on_device: dict[str, OnDevice] 
         refusals: where it is told.
         on_device: takes values that are not known yet, which are None in the result; None = they are waited for.
     """
-    if type(data) is dict and known_names.issuperset(data) and SCALARS.issuperset(map(type, data.values())):
-        numbers = [value for value in data.values() if type(value) is int]
-        if min(numbers) >= LOWEST_INT and max(numbers) <= HIGHEST_INT:
-            return data
     if type(data) is not dict:
         try:
             data = dict(data)
