@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from importlib import import_module
@@ -11,7 +12,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = ("demo", "recover")
+COMMANDS = (
+    "demo",
+    "ls",
+    "show",
+    "tail",
+    "plot",
+    "compare",
+    "export",
+    "alias",
+    "tag",
+    "rm",
+    "recover",
+    "doctor",
+)
+_NEWLINE = "\n"
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -22,9 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when it did what it says, 1 when it could not (there is no such run, nothing can be written), 2 when it was
         called wrongly, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # Only the module of the command that is named: the others would take longer to import than most commands to run.
+    options = parser(given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS).parse_args(given)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal of few characters lacks must not end us
     try:
-        status: int = options.run(options)
+        status: int = options.run_command(options)
         sys.stdout.flush()  # here, where a reader that is gone is known as that
     except BrokenPipeError:  # `runicorn ls | head`: nobody is left to be told, nor by the interpreter's own last flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,21 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(command: str, error: Exception, status: int) -> int:
+    from runicorn.commands.render import plain
+
     # str() of a KeyError is the repr of its text.
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    print(f"runicorn {command}: {text}", file=sys.stderr)
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    print(f"runicorn {command}: {plain(text, keep=_NEWLINE)}", file=sys.stderr)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of these commands; of all of them, what generators of shell completions ask for."""
     parser = argparse.ArgumentParser(prog="runicorn", description="Experiment tracking that never waits.")
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in names:
         module = import_module(f"runicorn.commands.{name}")
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        command = commands.add_parser(name, help=module.HELP, description=(module.__doc__ or "").replace("`", ""))
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(run_command=module.run)
     return parser
 
 

@@ -1,32 +1,57 @@
-"""``runicorn recover``: store what runs whose processes are gone have left in memory."""
+"""``runicorn recover``: store what runs whose processes are gone have left in memory, and end those that are lost."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from runicorn.commands import render
+from runicorn.commands.options import add_json
 from runicorn.settings import Settings
 
 if TYPE_CHECKING:
     import argparse
 
-HELP = "store what runs whose processes are gone have left in memory"
+HELP = "store what runs whose processes are gone have left in memory, and end those that are lost"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The storage alone."""
-    parser.add_argument("--storage", help="only runs of this storage root (default: all of this user and host)")
+    """Which storage."""
+    parser.add_argument(
+        "--storage",
+        help="only runs of this storage root (default: what all runs of this user and host have left in memory; lost "
+        "runs in the storage that init() would use)",
+    )
+    add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Recover, and say what became of each run."""
+    from runicorn.lost import end_lost
     from runicorn.writer.recover import recover
 
     root = os.path.abspath(os.path.expanduser(options.storage)) if options.storage else None
-    found = recover(Settings.from_environment(), root)
-    for each in found:
-        print(each.text())
-    if not found:
-        where = root or "any storage"
-        print(f"Nothing to recover: no run of {where} on this host has left records behind.")
-    return 0 if all(each.stored for each in found) else 1
+    settings = Settings.from_environment()
+    stored = recover(settings, root)
+    ended = end_lost(root, settings)
+    if options.json:
+        render.emit(
+            {
+                "stored": [each._asdict() for each in stored],
+                "ended": [{"id": info.id, "run_dir": info.run_dir, "status": info.status} for info in ended],
+            }
+        )
+    else:
+        for each in stored:
+            print(render.plain(each.text()))
+        for info in ended:
+            print(
+                render.plain(
+                    f"{info.id}: it said running, but its process is gone, and nothing of it waits in memory: its "
+                    f"status is {info.status} now"
+                )
+            )
+        if not stored and not ended:
+            where = render.plain(root) if root else "this user on this host"
+            print(f"Nothing to recover: no run of {where} has left records behind, and none is lost.")
+    return 0 if all(each.stored for each in stored) else 1

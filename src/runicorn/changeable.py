@@ -1,0 +1,104 @@
+"""The run that a command may change: where it seems to be, inside its storage, and open on no other host."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from runicorn import host, paths, reading, rundir, statuses
+from runicorn.reading.directories import run_places
+from runicorn.reading.info import RECYCLE, read_info
+from runicorn.reading.liveness import judged
+from runicorn.reading.plain_files import is_inside
+from runicorn.writer import adopt, spool
+
+if TYPE_CHECKING:
+    from runicorn.reading import RunInfo
+    from runicorn.settings import Settings
+
+_POINTER = rundir.spool_pointer("")
+
+
+def find(run: str, storage: str | None) -> RunInfo:
+    """The one run that is meant, for a command that changes it.
+
+    Args:
+        run: its id, the beginning of one, its alias, or its directory.
+        storage: the storage root; None = as ``init()`` finds it.
+
+    Raises:
+        LookupError: none is meant, or several are.
+        ValueError: a link is on the way to its directory.
+    """
+    info = reading.find(run, storage)
+    root = paths.storage_root(storage)
+    if info.storage != root and is_inside(root, info.run_dir):
+        # A directory that was named: what the storage calls it, which knows the layouts of earlier versions.
+        places = {os.path.realpath(place.run_dir): place for place in run_places(root)}
+        place = places.get(os.path.realpath(info.run_dir))
+        if place is not None:
+            info = judged(read_info(place.run_dir, root, place.path))
+    check_place(info.storage, info.run_dir)
+    return info
+
+
+def check_place(storage: str, directory: str) -> None:
+    """Make sure that a directory is below a storage, and that no link is on the way from there to it.
+
+    Raises:
+        ValueError: it is not, or there is one.
+    """
+    relative = os.path.relpath(directory, storage)
+    segments = relative.split(os.sep)
+    if segments[0] == os.pardir or os.path.isabs(relative):
+        raise ValueError(f"{directory} is not below the storage {storage}. Nothing was changed.")
+    at = storage
+    for segment in segments:
+        at = os.path.join(at, segment)
+        if os.path.islink(at):
+            raise ValueError(
+                f"{at} is a link, and commands that change a run follow none. Nothing was changed. Name the storage "
+                "that it leads to with --storage."
+            )
+
+
+def is_in_recycle_folder(info: RunInfo) -> bool:
+    """Whether a run has been deleted already."""
+    return RECYCLE in os.path.relpath(info.run_dir, info.storage).split(os.sep)[:-1]
+
+
+def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
+    """Make sure that no other host may have a run open.
+
+    Args:
+        info: of the run.
+        force: the user knows that none has.
+
+    Raises:
+        ValueError: one may have; nobody here can know whether it is still there.
+    """
+    if force:
+        return
+    others = sorted(name.removeprefix(_POINTER) for name in os.listdir(info.run_dir) if name.startswith(_POINTER))
+    others = [name for name in others if name != host.hostname()]
+    if info.status == statuses.RUNNING and info.hostname != host.hostname():
+        others.append(info.hostname or "that it does not name")
+    if others:
+        raise ValueError(
+            f"run {info.id} may be open on the host {others[-1]}, and nobody here can know. Nothing was changed. Do it "
+            "there, or add --force-other-host if it is gone."
+        )
+
+
+def spools_of(info: RunInfo, settings: Settings) -> list[str]:
+    """The spools of this host in which records of a run wait to be stored, whether anybody does it or not."""
+    found = []
+    address = adopt.find_spool(info.run_dir, host.hostname())
+    named = [address.spool] if address is not None else []
+    for path in {*spool.find(settings), *named}:
+        try:
+            if os.path.samefile(spool.read_address(path).run_dir, info.run_dir):
+                found.append(path)
+        except (OSError, ValueError):  # another user's, half made, or gone
+            continue
+    return sorted(found)

@@ -1,0 +1,126 @@
+"""Shared memory and the temp directory: what a run may use of them, and what runs have left there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from runicorn import locks
+from runicorn.checkup import probe
+from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
+from runicorn.commands import render
+from runicorn.settings import GIB, MIB
+from runicorn.writer import spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runicorn.settings import Settings
+
+_OVERFLOW = "-overflow"
+
+
+def look(settings: Settings) -> Iterator[Finding]:
+    """Both places, and the budgets that a run would get if it were opened now."""
+    memory, temp = spool.shm_dir(settings), spool.temp_dir()
+    if memory is None:
+        named = settings.shm_dir
+        yield Finding(
+            "shared_memory",
+            BROKEN if named else NOTE,
+            f"{named or '/dev/shm'} cannot be used: records wait in {temp}, which may be a disk",  # noqa: S108 - a name
+            "Set RUNICORN_SHM_DIR to a directory in memory that you may write." if named else None,
+            {"directory": None},
+        )
+    else:
+        yield _place("shared_memory", memory, settings.spool_max_bytes, GIB, 4)
+    yield _place("temp_directory", temp, settings.overflow_max_bytes, None, 10)
+
+
+def _place(name: str, directory: str, given_bytes: int, most_bytes: int | None, share: int) -> Finding:
+    try:
+        usage = shutil.disk_usage(directory)
+        probe.write_and_rename(directory)
+    except (OSError, probe.ProbeError) as error:
+        advice = "Make it writable, or set TMPDIR, or RUNICORN_SHM_DIR, to one that is."
+        return Finding(name, BROKEN, str(error), advice, {"directory": directory})
+    # As spool.create() has it.
+    budget = given_bytes or min(usage.free // share, most_bytes or usage.free)
+    details = {
+        "directory": directory,
+        "size_bytes": usage.total,
+        "free_bytes": usage.free,
+        "budget_bytes": budget,
+    }
+    text = (
+        f"{directory}: {render.size(usage.free)} of {render.size(usage.total)} are free, "
+        f"a run may have {render.size(budget)}"
+    )
+    if min(budget, usage.free) < MIB:
+        return Finding(name, BROKEN, f"{text}, which is too little", "Make room there (leftovers are listed).", details)
+    return Finding(name, OK, text, None, details)
+
+
+def leftovers(settings: Settings) -> Iterator[Finding]:
+    """The spools that there are: those of live runs, and those of dead processes."""
+    for path in spool.find(settings):
+        held = _held(path)
+        details: dict[str, Any] = {"spool": path, "size_bytes": _size_bytes(path) + _size_bytes(path + _OVERFLOW)}
+        try:
+            address = spool.read_address(path)
+        except (OSError, ValueError):
+            if os.path.isdir(path):
+                yield Finding(
+                    "leftover",
+                    OK if held else NOTE,
+                    f"{path} belongs to no run yet, or to none any more",
+                    None if held else "The next `runicorn recover` removes it, if it is old enough.",
+                    {**details, "live": held},
+                )
+            continue
+        details |= {"run": address.run_id, "run_dir": address.run_dir, "storage": address.storage, "live": held}
+        said = f"{render.size(details['size_bytes'])} of run {address.run_id} in {address.storage}: {path}"
+        if held:
+            yield Finding("leftover", OK, f"of a live run, {said}", None, details)
+        else:
+            yield Finding("leftover", BROKEN, f"of dead processes, {said}", "Store it: runicorn recover", details)
+    yield from _without_spool(settings)
+
+
+def _without_spool(settings: Settings) -> Iterator[Finding]:
+    """Second places whose spool has gone."""
+    temp = spool.temp_dir()
+    spools = {os.path.basename(path) for path in spool.find(settings)}
+    prefix = f"runicorn-{os.geteuid() if hasattr(os, 'geteuid') else 0}-"
+    with suppress(OSError):
+        for entry in sorted(os.scandir(temp), key=lambda entry: entry.name):
+            name = entry.name.removesuffix(_OVERFLOW)
+            if name == entry.name or not name.startswith(prefix) or name in spools:
+                continue
+            if entry.is_dir(follow_symlinks=False) and not _held(entry.path):
+                size_bytes = _size_bytes(entry.path)
+                yield Finding(
+                    "leftover",
+                    NOTE,
+                    f"{render.size(size_bytes)} in {entry.path}, whose spool is gone",
+                    "Remove it, if no run of yours is live that was started with another RUNICORN_SHM_DIR.",
+                    {"spool": entry.path, "size_bytes": size_bytes, "live": False},
+                )
+
+
+def _held(directory: str) -> bool:
+    with suppress(OSError):
+        names = [name for name in os.listdir(directory) if name.endswith(spool.LOCK_SUFFIX)]
+        return any(locks.is_held(os.path.join(directory, name)) for name in names)
+    return False
+
+
+def _size_bytes(directory: str) -> int:
+    total = 0
+    with suppress(OSError):
+        for entry in os.scandir(directory):
+            with suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total

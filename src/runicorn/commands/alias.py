@@ -1,0 +1,53 @@
+"""``runicorn alias``: give a run another alias, or show the one that it has."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from runicorn import changeable, labels
+from runicorn.commands import render
+from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.settings import Settings
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "give a run another alias, or show the one that it has"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, and what it shall be called."""
+    add_run(parser)
+    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without one, print what it is")
+    parser.add_argument("--clear", action="store_true", help="take the alias away")
+    add_storage(parser)
+    parser.add_argument("--force-other-host", action="store_true", help="also where another host may have it open")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Change the alias, or show it."""
+    if options.clear and options.alias is not None:
+        raise ValueError(f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them.")
+    info = changeable.find(options.run, options.storage)
+    if options.clear or options.alias is not None:
+        now = labels.set_alias(info, options.alias, Settings.from_environment(), force=options.force_other_host)
+    else:
+        now = labels.Labels(info.alias, info.tags)
+    if options.json:
+        render.emit({"run": info.id, "alias": now.alias, "tags": now.tags})
+    elif not (options.clear or options.alias is not None):
+        print(render.plain(now.alias or ""))
+    say_trouble("alias", now.trouble)
+    return 0
+
+
+def say_trouble(command: str, trouble: str | None) -> None:
+    """Tell that a viewer's database was left as it was."""
+    if trouble:
+        print(
+            f"runicorn {command}: done in the run's files; the row in runicorn.db was not changed: "
+            f"{render.plain(trouble)}. An open viewer may show the old state.",
+            file=sys.stderr,
+        )

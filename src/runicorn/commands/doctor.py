@@ -1,0 +1,40 @@
+"""``runicorn doctor``: look at what runs need here, and say what to do where something is broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runicorn import checkup
+from runicorn.commands import render
+from runicorn.commands.options import add_json, add_storage
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "look at what runs need here, and say what to do where something is broken"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The storage alone."""
+    add_storage(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print each finding as it comes; 1 where something is broken."""
+    findings = []
+    for finding in checkup.look(options.storage):
+        findings.append(finding)
+        if not options.json:
+            mark = "BROKEN" if finding.status == checkup.BROKEN else finding.status
+            print(f"{mark:6}  {finding.name:16}  {render.plain(finding.text)}", flush=True)
+            if finding.advice:
+                print(f"{'':26}{render.plain(finding.advice)}", flush=True)
+    is_well = all(finding.status != checkup.BROKEN for finding in findings)
+    if options.json:
+        render.emit({"ok": is_well, "findings": [_plain(finding) for finding in findings]})
+    return 0 if is_well else 1
+
+
+def _plain(finding: checkup.Finding) -> dict[str, object]:
+    return {**finding._asdict(), "details": dict(finding.details)}

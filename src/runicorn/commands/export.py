@@ -1,0 +1,84 @@
+"""``runicorn export``: write the numbers of runs for other programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from runicorn import exporting, reading
+from runicorn.commands import render
+from runicorn.commands.options import add_json, add_storage
+from runicorn.exporting.selection import Selection
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "write the numbers of runs as CSV, JSON lines, Parquet or for TensorBoard"
+
+_ENDINGS = {form: "" if form == exporting.TENSORBOARD else f".{form}" for form in exporting.FORMATS}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which runs, what of them, how, and where to."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="id, beginning of one, alias, or directory of a run")
+    parser.add_argument("--format", choices=exporting.FORMATS, help="default: by the ending of PATH")
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="file, or directory for tensorboard, to write; of several runs the directory for files named by id",
+    )
+    parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
+    parser.add_argument(
+        "--ranks", choices=("main", "all"), default="main", help="all: those of ranks and other hosts too"
+    )
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
+    rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    add_storage(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write each run, and say what became of it."""
+    form = options.format or _format_of(options.output)
+    selection = Selection(tuple(options.metrics), not options.lines, options.ranks)
+    loaded = [reading.load(run, options.storage) for run in options.runs]
+    targets = _targets(options.output, form, [run.info.id for run in loaded])
+    for each in loaded:  # before the first is written
+        selection.checked_names(each)
+    if len(loaded) > 1:
+        os.makedirs(options.output, exist_ok=True)
+    results = []
+    for each, target in zip(loaded, targets, strict=True):
+        done = exporting.export(each, selection, form, target, force=options.force)
+        results.append({"run": each.info.id, "format": form, **done._asdict()})
+        if not options.json:
+            unit = "points" if form == exporting.TENSORBOARD else "rows"
+            print(f"{render.plain(done.path)}: {done.rows:,} {unit} of {len(done.metrics):,} metrics")
+            for note in done.notes:
+                print(f"runicorn export: {render.plain(each.info.id)}: {render.plain(note)}", file=sys.stderr)
+    if options.json:
+        render.emit(results)
+    return 0
+
+
+def _format_of(path: str) -> str:
+    for form, ending in _ENDINGS.items():
+        if ending and path.lower().endswith(ending):
+            return form
+    raise ValueError(f"{path!r} does not say which format is meant. Add --format, one of {', '.join(_ENDINGS)}.")
+
+
+def _targets(output: str, form: str, ids: list[str]) -> list[str]:
+    """Where each run goes."""
+    twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
+    if twice:
+        raise ValueError(f"run {twice[0]} is meant more than once. Name each run once.")
+    is_folder = os.path.isdir(output) and form != exporting.TENSORBOARD
+    if len(ids) > 1 or is_folder:
+        return [os.path.join(output, f"{run_id}{_ENDINGS[form]}") for run_id in ids]
+    return [output]

@@ -1,0 +1,161 @@
+"""``runicorn ls``: the runs of a storage, newest first."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from runicorn import statuses
+from runicorn.commands import described, render
+from runicorn.commands.options import add_json, add_storage, age_s, count, positive_s, storage_of
+from runicorn.reading.info import LOST, STATUSES, RunInfo
+from runicorn.reading.listing import runs
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+HELP = "list the runs of a storage"
+
+_EVERY_S = 2.0
+_COLUMNS = ("status", "path", "id", "alias", "age", "duration", "steps", "best")
+_RIGHT = (4, 5, 6)
+_WHOLE = (0, 2, 4, 5, 6)
+_LINES_BESIDE = 6
+"""Of the screen: title, head of the table, remarks and the cursor's."""
+_CLEAR = "\x1b[H\x1b[2J"
+_LONGEST_ALIAS = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which runs, in which order, and how."""
+    add_storage(parser)
+    parser.add_argument("path", metavar="PATH", nargs="?", help="only a path and all below it, or a pattern ('cv/*')")
+    parser.add_argument(
+        "--status", action="append", choices=STATUSES, metavar="STATUS", help=f"may be repeated: {', '.join(STATUSES)}"
+    )
+    parser.add_argument("--alias", metavar="PATTERN", help="only runs of this alias, or pattern")
+    parser.add_argument("--newer", type=age_s, metavar="AGE", help="only runs younger than 90s, 15m, 3h, 2d, 1w")
+    parser.add_argument("--older", type=age_s, metavar="AGE", help="only runs older than that")
+    parser.add_argument("--sort", choices=tuple(_KEYS), default="age", help="default: age, the newest first")
+    parser.add_argument("--reverse", action="store_true", help="the other way round; runs without a value stay last")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N")
+    parser.add_argument("--recycled", action="store_true", help="also runs in the recycle folder")
+    parser.add_argument(
+        "--watch",
+        type=positive_s,
+        nargs="?",
+        const=_EVERY_S,
+        metavar="SECONDS",
+        help=f"list again and again until Ctrl-C, every {_EVERY_S:g} s unless said otherwise",
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List, once or until Ctrl-C."""
+    root = storage_of(options)
+    if options.watch is None:
+        _print_list(options, root, _found(options, root))
+        return 0
+    redraws = sys.stdout.isatty() and not options.json
+    while True:
+        found = _found(options, root)
+        if redraws:
+            print(f"{_CLEAR}{render.plain(root)}, every {options.watch:g} s. Ctrl-C ends.")
+        lines = shutil.get_terminal_size().lines - _LINES_BESIDE
+        _print_list(options, root, found, most=max(1, lines) if redraws else None)
+        sys.stdout.flush()
+        time.sleep(options.watch)
+
+
+def _found(options: argparse.Namespace, root: str) -> list[RunInfo]:
+    return runs(
+        root,
+        path=options.path,
+        status=options.status,
+        alias=options.alias,
+        newer_than_s=options.newer,
+        older_than_s=options.older,
+        recycled=options.recycled,
+    )
+
+
+def _print_list(options: argparse.Namespace, root: str, found: list[RunInfo], most: int | None = None) -> None:
+    shown = in_order(found, options.sort, reverse=options.reverse)
+    limits = [limit for limit in (options.limit, most) if limit is not None]
+    if limits:
+        shown = shown[: min(limits)]
+    if options.json:
+        render.emit([described.document(info) for info in shown])
+        return
+    if shown:
+        now = time.time()
+        render.table(_COLUMNS, (_row(info, now) for info in shown), right=_RIGHT, whole=_WHOLE)
+    _remark(options, root, found, shown)
+
+
+def _row(info: RunInfo, now: float) -> tuple[str, ...]:
+    return (
+        info.status,
+        described.path(info),
+        info.id,
+        render.shortened(info.alias or "", _LONGEST_ALIAS),
+        render.age(None if info.created_at is None else now - info.created_at),
+        render.duration(info.duration_s),
+        render.number(info.last_step),
+        described.best(info),
+    )
+
+
+def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
+    if not found:
+        asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
+        described.say(f"No runs in {render.plain(root)}{' that are like that' if asked else ''}.")
+    elif len(shown) < len(found):
+        described.say(f"{len(shown):,} of {len(found):,} runs.")
+    lost = sum(info.status == LOST for info in found)
+    if lost:
+        which = "1 run is lost: it says" if lost == 1 else f"{lost:,} runs are lost: they say"
+        described.say(
+            f"{which} {statuses.RUNNING}, and the processes are gone. "
+            f"This stores what is left of {'it' if lost == 1 else 'them'}:\n  {described.repair(root)}"
+        )
+
+
+def in_order(infos: list[RunInfo], by: str, *, reverse: bool) -> list[RunInfo]:
+    """Runs sorted by a column, in the order in which it is read most; those without a value come last either way."""
+    key = _KEYS[by]
+    keyed = [(key(info), info) for info in infos]
+    sortable = [(value, info) for value, info in keyed if value is not None]
+    sortable.sort(key=lambda pair: pair[0], reverse=reverse)
+    return [info for _, info in sortable] + [info for value, info in keyed if value is None]
+
+
+def _downwards(name: str) -> Callable[[RunInfo], float | None]:
+    def key(info: RunInfo) -> float | None:
+        value = getattr(info, name)
+        return None if value is None else -value
+
+    return key
+
+
+def _goodness(info: RunInfo) -> tuple[str, float | int] | None:
+    value = info.best_metric_value
+    if value is None or info.best_metric_name is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return info.best_metric_name, value if info.best_metric_mode == "min" else -value
+
+
+_KEYS: dict[str, Callable[[RunInfo], Any]] = {
+    "age": _downwards("created_at"),
+    "duration": _downwards("duration_s"),
+    "steps": _downwards("last_step"),
+    "best": _goodness,
+    "path": lambda info: info.path,
+    "status": lambda info: STATUSES.index(info.status),
+    "alias": lambda info: info.alias,
+}

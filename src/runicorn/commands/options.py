@@ -1,0 +1,81 @@
+"""Options that several commands have, and what they stand for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from runicorn import paths
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
+_UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """``--storage``, as ``init()`` has it."""
+    parser.add_argument(
+        "--storage", metavar="DIR", help="storage root (default: RUNICORN_DIR, your configuration, ./.runicorn)"
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """``--json``, of every command that prints data."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The one run that is meant."""
+    parser.add_argument("run", metavar="RUN", help="a run: its id, the beginning of one, its alias, or its directory")
+
+
+def storage_of(options: argparse.Namespace) -> str:
+    """The absolute storage root.
+
+    Raises:
+        LookupError: it is not there.
+    """
+    root = paths.storage_root(options.storage)
+    if not os.path.isdir(root):
+        raise LookupError(
+            f"No storage in {root}: there is no such directory. Name another with --storage DIR or RUNICORN_DIR."
+        )
+    return root
+
+
+def age_s(text: str) -> float:
+    """A length of time such as ``90s``, ``15m``, ``3h``, ``2d``, ``1w``, in seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    found = _AGE.fullmatch(text.strip().lower())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of time. Write for example 90s, 15m, 3h, 2d or 1w.")
+    return float(found[1]) * _UNIT_S[found[2]]
+
+
+def positive_s(text: str) -> float:
+    """A number of seconds above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0.")
+    return seconds
+
+
+def count(text: str) -> int:
+    """A whole number, 0 or above.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more.")
+    return int(text)

@@ -1,0 +1,166 @@
+"""``runicorn show``: all that is known of one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runicorn import rundir
+from runicorn.commands import described, flat, render
+from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
+from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.reading.info import LOST
+from runicorn.reading.loaded import LoadedRun, load
+
+if TYPE_CHECKING:
+    import argparse
+
+    from runicorn.reading import RunInfo
+
+HELP = "show all that is known of one run"
+
+_MOST_PROBLEMS, _MOST_NAMES = 10, 8
+_BEST = ("best_metric_name", "best_metric_value", "best_metric_step", "best_metric_mode")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run."""
+    add_run(parser)
+    add_storage(parser)
+    parser.add_argument(
+        "--figures",
+        action="store_true",
+        help=f"work out the figures of metrics even of a run with more than {render.size(MOST_BYTES)} of numbers",
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it."""
+    loaded = load(options.run, options.storage)
+    size_bytes = events_bytes(loaded)
+    wanted = options.figures or size_bytes <= MOST_BYTES
+    metrics = {name: figures_of(loaded, name) if wanted else None for name in loaded.metrics}
+    if options.json:
+        render.emit(_document(loaded, metrics))
+        return 0
+    render.fields(_head(loaded))
+    _print_metrics(metrics, size_bytes)
+    _print_settings("config", loaded.config)
+    _print_settings("summary", {name: value for name, value in loaded.summary.items() if name not in _BEST})
+    _print_assets(loaded.assets)
+    _print_problems(loaded)
+    if loaded.info.status == LOST:
+        described.say(f"\nIts processes are gone. This stores what is left of it:\n  {repair_of(loaded.info)}")
+    return 0
+
+
+def repair_of(info: RunInfo) -> str:
+    """The command that repairs a lost run."""
+    return described.repair(info.storage)
+
+
+def _document(loaded: LoadedRun, metrics: dict[str, Figures | None]) -> dict[str, Any]:
+    return {
+        "run": described.document(loaded.info),
+        "metrics": {name: each and msgspec.structs.asdict(each) for name, each in metrics.items()},
+        "ranks": loaded.ranks,
+        "producers": loaded.producers,
+        "images": len(loaded.images),
+        "config": loaded.config,
+        "summary": loaded.summary,
+        "assets": loaded.assets,
+        "environment": loaded.environment,
+        "problems": [problem._asdict() for problem in loaded.problems],
+        "problem_count": loaded.problem_count,
+    }
+
+
+def _head(loaded: LoadedRun) -> dict[str, str]:
+    info = loaded.info
+    best = described.best(info)
+    if best:
+        step = "" if info.best_metric_step is None else f" at step {info.best_metric_step}"
+        best = f"{best}{step} ({info.best_metric_mode})" if info.best_metric_mode else f"{best}{step}"
+    return {
+        "status": info.status,
+        "reason": info.exit_reason or "",
+        "path": described.path(info),
+        "id": info.id,
+        "alias": info.alias or "",
+        "tags": ", ".join(info.tags),
+        "directory": info.run_dir,
+        "process": "" if info.hostname is None else f"{info.pid} on {info.hostname}",
+        "created": described.at(info.created_at),
+        "started": described.at(info.started_at) if info.started_at != info.created_at else "",
+        "ended": described.at(info.ended_at),
+        "duration": render.duration(info.duration_s),
+        "resumed": f"{info.resumed} times" if info.resumed else "",
+        "steps": render.number(info.last_step),
+        "best": best,
+        "ranks": _some([str(rank) for rank in loaded.ranks]),
+        "producers": _some(loaded.producers),
+        "images": str(len(loaded.images) or ""),
+    }
+
+
+def _print_metrics(metrics: dict[str, Figures | None], size_bytes: int) -> None:
+    if not metrics:
+        return
+    print()
+    if any(each is None for each in metrics.values()):
+        print(f"metrics (of {render.size(size_bytes)}; --figures works out their figures)")
+        for name in metrics:
+            print(f"  {render.plain(name)}")
+        return
+    rows = []
+    for name, each in metrics.items():
+        assert each is not None
+        nonfinite = str(each.nonfinite or "")
+        values = (render.number(value) for value in (each.last, each.min, each.max))
+        rows.append((name, str(each.count), str(each.last_step), *values, nonfinite))
+    columns = ["metric", "count", "at step", "last", "min", "max", "not finite"]
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    render.table(columns, rows, right=range(1, len(columns)), whole=range(1, len(columns)))
+
+
+def _print_settings(title: str, content: dict[str, Any]) -> None:
+    if content:
+        print(f"\n{title}")
+        render.fields({name: flat.text(value) for name, value in flat.flat(content).items()}, indent=2)
+
+
+def _print_assets(assets: dict[str, Any]) -> None:
+    """One line for each kind of asset that there is."""
+    lines = {}
+    code = assets.get("code")
+    snapshot = code.get("snapshot") if isinstance(code, dict) else None
+    if isinstance(snapshot, dict):
+        lines["code"] = f"snapshot of {flat.text(snapshot.get('workspace_root'))}"
+    for kind in ("datasets", "pretrained", "outputs"):
+        entries = assets.get(kind)
+        if isinstance(entries, list) and entries:
+            names = [flat.text(entry.get("name")) for entry in entries if isinstance(entry, dict)]
+            lines[kind] = f"{len(entries)}: {_some(names)}"
+    if lines:
+        print("\nassets")
+        render.fields(lines, indent=2)
+
+
+def _print_problems(loaded: LoadedRun) -> None:
+    count = loaded.problem_count
+    if not count:
+        return
+    print(f"\nproblems: {count:,} things could not be read")
+    for problem in loaded.problems[:_MOST_PROBLEMS]:
+        where = f" at byte {problem.offset}" if problem.file.startswith(rundir.EVENTS.split(".")[0]) else ""
+        print(f"  {render.plain(problem.file)}{where}: {render.plain(problem.reason)}")
+    if count > _MOST_PROBLEMS:
+        print(f"  and {count - _MOST_PROBLEMS:,} more")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

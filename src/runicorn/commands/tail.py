@@ -1,0 +1,175 @@
+"""``runicorn tail``: the last lines of a run's text, and what comes, until the run has ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from runicorn import rundir, statuses
+from runicorn.commands import described, render
+from runicorn.commands.following import FollowedFile
+from runicorn.commands.options import add_run, add_storage, count
+from runicorn.reading import lenient
+from runicorn.reading.info import LOST, RunInfo
+from runicorn.reading.listing import find
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+HELP = "show the last lines of a run, and follow it"
+
+_LINES = 20
+_POLL_S = 0.2
+_MOST_AT_ONCE = 100
+"""Lines of numbers that a terminal is given at a time: of more, nobody reads the first."""
+_COLOURS = re.compile(r"\x1b\[[0-9;:]*[mK]")
+_MAIN = (rundir.LOGS, rundir.EVENTS)
+_PREFIX, _SUFFIX = rundir.LOGS.split(".")
+_EVENTS, _EVENTS_SUFFIX = rundir.EVENTS.split(".")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, and what of it."""
+    add_run(parser)
+    add_storage(parser)
+    parser.add_argument(
+        "-n", "--lines", type=count, default=_LINES, metavar="N", help=f"lines of text at first (default: {_LINES})"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument("--no-metrics", action="store_true", help="text alone")
+    parser.add_argument("--no-text", action="store_true", help="metrics alone")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show what is there; where it is followed, also what comes."""
+    info = find(options.run, options.storage)
+    shown = ShownFiles(info.run_dir, options.lines, text=not options.no_text, metrics=not options.no_metrics)
+    while True:
+        if options.follow:
+            info = find(info)  # before the files are read: a run that has ended gets no lines any more
+        any_new = shown.print_new()
+        if info.status != statuses.RUNNING and not any_new:
+            shown.print_rests()
+        sys.stdout.flush()
+        if not options.follow:
+            return 0
+        if info.status != statuses.RUNNING and not any_new:
+            described.say(_ending(info, shown.unread))
+            return 0
+        time.sleep(_POLL_S)
+
+
+class ShownFiles:
+    """The files of a run that are followed, and how far they were printed.
+
+    Args:
+        run_dir: the run's directory.
+        lines: of text, that come first, of each file.
+        text: print ``logs.txt`` and those of other hosts.
+        metrics: print the events files: of the main one its last line, then what comes in any of them.
+
+    Attributes:
+        unread: how many lines of numbers could not be read.
+    """
+
+    def __init__(self, run_dir: str, lines: int, *, text: bool, metrics: bool) -> None:
+        self.unread = 0
+        self._run_dir = run_dir
+        self._text, self._metrics = text, metrics
+        self._files: dict[str, FollowedFile] = {}
+        for name in self._names():
+            of_events = 1 if name == rundir.EVENTS else 0
+            self._files[name] = FollowedFile(run_dir, name, lines if _is_text(name) else of_events)
+
+    def print_new(self) -> bool:
+        """Print what is new in any of the files; whether there was anything."""
+        found = False
+        for name in self._names():
+            file = self._files.get(name)
+            if file is None:
+                file = self._files[name] = FollowedFile(self._run_dir, name, None)
+            for line in self._printable(file):
+                print(line)
+                found = True
+        return found
+
+    def print_rests(self) -> None:
+        """Print last lines without a newline, of a run that has ended."""
+        for file in self._files.values():
+            rest = file.rest()
+            for line in self._texts(file.name, rest) if rest else ():
+                print(line)
+
+    def _printable(self, file: FollowedFile) -> Iterator[str]:
+        lines = (text for line in file.new_lines() for text in self._texts(file.name, line))
+        if _is_text(file.name) or not sys.stdout.isatty():
+            yield from lines
+            return
+        kept: deque[str] = deque(maxlen=_MOST_AT_ONCE)
+        left_out = -_MOST_AT_ONCE
+        for line in lines:
+            kept.append(line)
+            left_out += 1
+        if left_out > 0:
+            yield f"... {left_out:,} lines of numbers that came too fast to be read are left out"
+        yield from kept
+
+    def _texts(self, name: str, line: bytes) -> Iterator[str]:
+        mark = _mark(name)
+        if _is_text(name):
+            text = _COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\r"))
+            yield mark + render.plain(text, keep="\t")
+            return
+        problems: list[tuple[int, str]] = []
+        for each in lenient.read(line, 0, [], problems):
+            yield mark + metrics_line(each)
+        self.unread += len(problems)
+
+    def _names(self) -> list[str]:
+        try:
+            # The main files first, as the reader has them.
+            names = sorted(os.listdir(self._run_dir), key=lambda name: (name not in _MAIN, name))
+        except OSError:
+            return []
+        text = [name for name in names if self._text and _is_text(name)]
+        return text + [name for name in names if self._metrics and _is_events(name)]
+
+
+def metrics_line(line: lenient.Line) -> str:
+    """The numbers of one ``log()``: ``step 12 loss=0.42 acc=0.8``."""
+    stage = f" ({render.plain(line.stage)})" if line.stage else ""
+    values = " ".join(f"{render.plain(name)}={render.number(value)}" for name, value in line.data.items())
+    return f"step {line.step}{stage} {values}"
+
+
+def _is_text(name: str) -> bool:
+    return name == rundir.LOGS or (name.startswith(f"{_PREFIX}.") and name.endswith(f".{_SUFFIX}"))
+
+
+def _is_events(name: str) -> bool:
+    return name == rundir.EVENTS or (name.startswith(f"{_EVENTS}.") and name.endswith(f".{_EVENTS_SUFFIX}"))
+
+
+def _mark(name: str) -> str:
+    """What tells the lines of a file from those of the main one: its rank, or its host."""
+    if name in _MAIN:
+        return ""
+    if rundir.is_events_of_rank(name):
+        return f"[rank {name.split('.')[1].removeprefix('rank')}] "
+    return f"[{render.plain(name.partition('.')[2].rpartition('.')[0])}] "
+
+
+def _ending(info: RunInfo, unread: int) -> str:
+    after = f" after {render.duration(info.duration_s)}" if info.duration_s is not None else ""
+    reason = f": {render.plain(info.exit_reason)}" if info.exit_reason else ""
+    text = f"The run has ended: {info.status}{after}{reason}."
+    if info.status == LOST:
+        text = f"The run is lost: its processes are gone. This stores what is left:\n  {described.repair(info.storage)}"
+    elif info.status not in statuses.FINAL:
+        text = "The run's status is not known, so it is not followed."
+    return f"{text}\n{unread:,} lines of numbers could not be read." if unread else text

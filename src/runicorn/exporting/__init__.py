@@ -1,0 +1,79 @@
+"""Runs written for other programs: CSV, JSON lines, Parquet, and event files of TensorBoard.
+
+What is written has its final name only once it is whole. A format is a module; three of them write a table of the
+reader into one file, and ``tensorboard`` writes a directory.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from runicorn.exporting import placing, tensorboard
+from runicorn.exporting.progress import Progress
+
+if TYPE_CHECKING:
+    from runicorn.exporting.selection import Selection
+    from runicorn.reading import LoadedRun
+
+TENSORBOARD = "tensorboard"
+_MODULES = {"csv": "csv_rows", "jsonl": "json_lines", "parquet": "parquet"}
+FORMATS = (*_MODULES, TENSORBOARD)
+
+
+class Exported(NamedTuple):
+    """What was written of a run.
+
+    Attributes:
+        path: of the file or the directory.
+        rows: how many rows of a table, or points of TensorBoard.
+        metrics: the names of the metrics.
+        notes: what is not in it as it was logged, in words.
+    """
+
+    path: str
+    rows: int
+    metrics: list[str]
+    notes: list[str]
+
+
+def export(run: LoadedRun, selection: Selection, form: str, target: str, *, force: bool = False) -> Exported:
+    """Write a run, whole or not at all.
+
+    Args:
+        run: read as far as it is now.
+        selection: what of it.
+        form: one of ``FORMATS``.
+        target: path of the file, or of the directory for TensorBoard.
+        force: replace what is there.
+
+    Raises:
+        FileExistsError: something is there.
+        ImportError: the library that the format needs is not installed.
+        KeyError: the run has no metric of a name.
+        OSError: it cannot be written; nothing is left behind.
+        ValueError: a metric has a name that the format needs for itself.
+    """
+    names = selection.checked_names(run)
+    placing.check(target, is_directory=form == TENSORBOARD, force=force)
+    if form == TENSORBOARD:
+        tensorboard.require()
+        with (
+            placing.new_directory(target, force=force, may_go=tensorboard.is_of_events) as directory,
+            Progress(os.path.basename(target), None) as progress,
+        ):
+            rows, names, notes = tensorboard.write(run, selection, directory, progress.advance)
+    else:
+        module = import_module(f"runicorn.exporting.{_MODULES[form]}")
+        module.require()
+        table = selection.table(run)
+        with placing.new_file(target, force=force) as file, Progress(os.path.basename(target), len(table)) as progress:
+            notes = module.write(table, file, progress.advance)
+        rows, names = len(table), [name for name in names if name in table.columns]
+    if selection.ranks == "main" and any(run.ranks):
+        notes.append("ranks above 0 have files of their own, which are not in it: --ranks all has them")
+    unread = run.problem_count
+    if unread:
+        notes.append(f"{unread:,} places of the run's files could not be read, and are not in it")
+    return Exported(target, rows, names, notes)

@@ -1,0 +1,145 @@
+"""Files and directories that have their names only once they are whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def check(target: str, *, is_directory: bool, force: bool) -> None:
+    """Find out early whether something could be put there.
+
+    Raises:
+        FileExistsError: something is there, and may not be replaced.
+        FileNotFoundError: the directory that it would be in is not there.
+        IsADirectoryError: a directory is in the place of a file.
+        NotADirectoryError: a file is in the place of a directory.
+    """
+    parent = os.path.dirname(os.path.abspath(target))
+    if not os.path.isdir(parent):
+        raise FileNotFoundError(f"{parent} is no directory. Nothing was written. Make it, and try again.")
+    if not os.path.lexists(target):
+        return
+    if os.path.isdir(target) and not os.path.islink(target):
+        if not is_directory:
+            raise IsADirectoryError(f"{target} is a directory. Nothing was written. Name a file.")
+    elif is_directory:
+        raise NotADirectoryError(f"{target} is a file. Nothing was written. Name a directory that is not there yet.")
+    if not force:
+        raise _there(target)
+
+
+@contextmanager
+def new_file(target: str, *, force: bool) -> Iterator[BinaryIO]:
+    """A file to be written, which has its name when the block ends well, and is gone when it does not.
+
+    Args:
+        target: its path.
+        force: replace a file that is there.
+
+    Raises:
+        FileExistsError: there is one, maybe only since the block began.
+        OSError: it cannot be written.
+    """
+    temporary = _temporary(target)
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if force:
+            os.replace(temporary, target)
+        else:
+            _name_exclusively(temporary, target)
+        _sync_directory(os.path.dirname(temporary))
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+
+
+@contextmanager
+def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool]) -> Iterator[str]:
+    """A directory to be filled, which has its name when the block ends well, and is gone when it does not.
+
+    Args:
+        target: its path.
+        force: replace a directory that is there.
+        may_go: whether that one may be replaced.
+
+    Raises:
+        FileExistsError: there is one, maybe only since the block began; or it may not be replaced.
+        OSError: it cannot be written.
+    """
+    if force and os.path.lexists(target) and not may_go(target):
+        raise FileExistsError(
+            f"{target} holds other things than event files of TensorBoard. It was left alone, and nothing was written. "
+            "Name another directory."
+        )
+    temporary = _temporary(target)
+    os.mkdir(temporary)
+    try:
+        yield temporary
+        _sync_tree(temporary)
+        before = _set_aside(target) if force else None
+        if os.path.lexists(target):
+            raise _there(target)
+        try:
+            os.rename(temporary, target)
+        except OSError:
+            if before is not None:
+                os.rename(before, target)
+            raise
+        _sync_directory(os.path.dirname(temporary))
+        if before is not None:
+            shutil.rmtree(before, ignore_errors=True)
+    finally:
+        if os.path.isdir(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _set_aside(target: str) -> str | None:
+    if not os.path.lexists(target):
+        return None
+    aside = _temporary(target, "old")
+    os.rename(target, aside)
+    return aside
+
+
+def _name_exclusively(temporary: str, target: str) -> None:
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise _there(target) from None
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise _there(target) from None
+        os.replace(temporary, target)
+
+
+def _there(target: str) -> FileExistsError:
+    return FileExistsError(f"{target} is there already. It was left alone. Name another, or add --force.")
+
+
+def _temporary(target: str, what: str = "new") -> str:
+    directory, name = os.path.split(os.path.abspath(target))
+    # Not longer than a name may be, whatever the target is called.
+    return os.path.join(directory, f".{name[:64]}.{os.getpid():x}.{os.urandom(4).hex()}.{what}")
+
+
+def _sync_tree(top: str) -> None:
+    for directory, _, _ in os.walk(top):
+        _sync_directory(directory)
+
+
+def _sync_directory(directory: str) -> None:
+    if os.open in os.supports_dir_fd:  # elsewhere a directory cannot be opened
+        fd = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,65 @@
+"""Runs that say ``running`` though nobody is left to end them, and nothing is left of them to store."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from runicorn import changeable, reading, rundir, statuses
+from runicorn.reading.info import LOST
+from runicorn.rundir import RunDir
+from runicorn.writer.ending import PROCESS_GONE
+
+if TYPE_CHECKING:
+    from runicorn.reading import RunInfo
+    from runicorn.settings import Settings
+
+
+def end_lost(storage: str | None, settings: Settings) -> list[RunInfo]:
+    """Have lost runs say ``failed``: those of 0.7.2, and those whose spool has gone with the host's memory.
+
+    A run that has a spool is not touched: what is in it is to be stored first. Nor is one of another host.
+
+    Args:
+        storage: the storage root; None = as ``init()`` finds it.
+        settings: where spools may be.
+
+    Returns:
+        The runs that were ended, as they are now.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    ended = []
+    for info in reading.runs(storage, status=LOST):
+        # Read anew: it may have been resumed, or stored, since the list was made.
+        with suppress(LookupError, ValueError):
+            info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
+            if info.status == LOST and not changeable.spools_of(info, settings):
+                _end(info)
+                ended.append(reading.find(info.run_dir))
+    return ended
+
+
+def _end(info: RunInfo) -> None:
+    files = RunDir(info.run_dir)
+    try:
+        try:
+            status: dict[str, Any] = files.read(rundir.STATUS)
+        except ValueError:  # no JSON: there is nothing in it to keep
+            status = {}
+        status.update(status=statuses.FAILED, ended_at=_last_sign_of_life(info), exit_reason=PROCESS_GONE)
+        files.replace(rundir.STATUS, status)
+    finally:
+        files.close()
+
+
+def _last_sign_of_life(info: RunInfo) -> float:
+    """When one of its files was written last; epoch seconds."""
+    found = [info.started_at or info.created_at or 0.0]
+    for name in os.listdir(info.run_dir):
+        if name.endswith((".jsonl", ".txt")) or name == rundir.SUMMARY:
+            with suppress(OSError):
+                found.append(os.stat(os.path.join(info.run_dir, name), follow_symlinks=False).st_mtime)
+    return max(found)
