@@ -101,6 +101,8 @@ print(json.dumps({{"s": read_s, "with_column_s": whole_s, "values": values}}))
 """
 
 LISTING = f"{_BEGIN}{_OURS}{_TIMED}values = len(reading.runs(path))\n{_END}"
+LS = "import sys; from runicorn.cli import main; sys.exit(main(['ls', '--storage', sys.argv[1]]))"
+"""As the command that the package installs does it."""
 
 FORMATS = """
 import json, os, sys
@@ -238,16 +240,22 @@ def long_run(root: str, records: int, rounds: int) -> dict[str, Any]:
 
 
 def listing(root: str, runs: int, rounds: int) -> dict[str, list[Any]]:
-    """``runs()`` of a storage, for the first time and then again."""
+    """``runs()`` of a storage, and ``runicorn ls`` as a whole process, for the first time and then again."""
     storage = os.path.join(root, "storage")
     for number in range(runs):
         make_files(os.path.join(storage, "runs", f"path{number % 50}", f"20261122_{number:06d}_0263c3"), number)
     time.sleep(2.1)  # what is younger is read again each time
-    found: dict[str, list[Any]] = {"first": [], "again": []}
+    found: dict[str, list[Any]] = {"first": [], "again": [], "ls_first": [], "ls_again": []}
     for _ in range(rounds):
         forget(root)
-        for told in found.values():
-            told.append(json.loads(tell(sys.executable, LISTING, storage, root=root)))
+        for key in ("first", "again"):
+            found[key].append(json.loads(tell(sys.executable, LISTING, storage, root=root)))
+        forget(root)
+        for key in ("ls_first", "ls_again"):
+            begun = time.perf_counter()
+            last = tell(sys.executable, LS, storage, root=root)
+            found[key].append({"s": time.perf_counter() - begun})
+            assert "20261122_" in last
     return found
 
 
@@ -365,11 +373,13 @@ def _row(name: str, told: list[Any], target_s: float | None, asked_bytes: int = 
 def _listing_table(figures: dict[str, Any]) -> harness.Table:
     listed = figures["listing"]
     return harness.Table(
-        title=f"runs() of {figures['runs']:,} runs",
+        title=f"runs() of {figures['runs']:,} runs, and `runicorn ls` as a whole process",
         columns=["", "median s", "min", "max", "target", "", "grown by, MiB", ""],
         rows=[
             _row("the first time", listed["first"], FIRST_LIST_TARGET_S),
             _row("after that", listed["again"], LIST_TARGET_S),
+            _row("runicorn ls, the first time", listed["ls_first"], FIRST_LIST_TARGET_S),
+            _row("runicorn ls, after that", listed["ls_again"], LIST_TARGET_S),
         ],
     )
 
