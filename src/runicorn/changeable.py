@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 _POINTER = rundir.spool_pointer("")
 
 
+class RefusedError(OSError):
+    """What a run is, or where it is, forbids the change; the message says why, and what became of it."""
+
+
 def find(run: str, storage: str | None) -> RunInfo:
     """The one run that is meant, for a command that changes it.
 
@@ -28,7 +32,7 @@ def find(run: str, storage: str | None) -> RunInfo:
 
     Raises:
         LookupError: none is meant, or several are.
-        ValueError: a link is on the way to its directory.
+        RefusedError: a link is on the way to its directory.
     """
     info = reading.find(run, storage)
     root = paths.storage_root(storage)
@@ -46,17 +50,17 @@ def check_place(storage: str, directory: str) -> None:
     """Make sure that a directory is below a storage, and that no link is on the way from there to it.
 
     Raises:
-        ValueError: it is not, or there is one.
+        RefusedError: it is not, or there is one.
     """
     relative = os.path.relpath(directory, storage)
     segments = relative.split(os.sep)
     if segments[0] == os.pardir or os.path.isabs(relative):
-        raise ValueError(f"{directory} is not below the storage {storage}. Nothing was changed.")
+        raise RefusedError(f"{directory} is not below the storage {storage}. Nothing was changed.")
     at = storage
     for segment in segments:
         at = os.path.join(at, segment)
         if os.path.islink(at):
-            raise ValueError(
+            raise RefusedError(
                 f"{at} is a link, and commands that change a run follow none. Nothing was changed. Name the storage "
                 "that it leads to with --storage."
             )
@@ -75,7 +79,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
         force: the user knows that none has.
 
     Raises:
-        ValueError: one may have; nobody here can know whether it is still there.
+        RefusedError: one may have; nobody here can know whether it is still there.
     """
     if force:
         return
@@ -84,7 +88,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
     if info.status == statuses.RUNNING and info.hostname != host.hostname():
         others.append(info.hostname or "that it does not name")
     if others:
-        raise ValueError(
+        raise RefusedError(
             f"run {info.id} may be open on the host {others[-1]}, and nobody here can know. Nothing was changed. Do it "
             "there, or add --force-other-host if it is gone."
         )

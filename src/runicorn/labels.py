@@ -46,7 +46,8 @@ def set_alias(info: RunInfo, alias: str | None, settings: Settings, *, force: bo
 
     Raises:
         OSError: it cannot be written; nothing was changed.
-        ValueError: the alias is blank, ``meta.json`` is damaged, or another host may have the run open.
+        RefusedError: ``meta.json`` is damaged, or another host may have the run open.
+        ValueError: the alias is blank.
     """
     given = None if alias is None else escape(alias).strip()
     if given == "":
@@ -73,7 +74,8 @@ def change_tags(
 
     Raises:
         OSError: it cannot be written; nothing was changed.
-        ValueError: a tag is blank or has a comma, ``meta.json`` is damaged, or another host may have the run open.
+        RefusedError: ``meta.json`` is damaged, or another host may have the run open.
+        ValueError: a tag is blank or has a comma.
     """
     wanted, unwanted = [_checked_tag(tag) for tag in add], {_checked_tag(tag) for tag in remove}
     both = sorted(unwanted.intersection(wanted))
@@ -97,7 +99,7 @@ def _relabel(
         try:
             meta = read_object(info.run_dir, rundir.META)
         except DamagedError as error:
-            raise ValueError(
+            raise changeable.RefusedError(
                 f"{rundir.META} in {info.run_dir} cannot be read ({error}), and would lose what is in it. Nothing was "
                 "changed. Repair it first."
             ) from error

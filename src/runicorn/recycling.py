@@ -45,12 +45,14 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
         force: also where another host may have the run open.
 
     Raises:
-        ValueError: it may not go; says why, and what to do.
+        RefusedError: it may not go; says why, and what to do.
     """
     if changeable.is_in_recycle_folder(info):
-        raise ValueError(f"run {info.id} is in the recycle folder already. Restore it with: rm --restore {info.id}")
+        raise changeable.RefusedError(
+            f"run {info.id} is in the recycle folder already. Restore it with: rm --restore {info.id}"
+        )
     if not _is_in_layout(info):
-        raise ValueError(
+        raise changeable.RefusedError(
             f"{info.run_dir} is not below the {paths.RUNS!r} of a storage, which has the recycle folder. It was left "
             "alone. Remove it by hand."
         )
@@ -58,11 +60,11 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
     spools = changeable.spools_of(info, settings)
     held = [path for path in spools if _is_held(path)]
     if held or (info.status == statuses.RUNNING and info.hostname == host.hostname()):
-        raise ValueError(
+        raise changeable.RefusedError(
             f"run {info.id} is live (process {info.pid}). It was left alone. End it, or wait until it has ended."
         )
     if spools:
-        raise ValueError(
+        raise changeable.RefusedError(
             f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. It was left alone. "
             "Store them first: runicorn recover"
         )
@@ -74,7 +76,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
     Raises:
         FileExistsError: a run of that id is there already.
         OSError: it cannot be moved by a rename.
-        ValueError: it may not go.
+        RefusedError: it may not go.
     """
     check_removable(info, settings, force=force)
     target = os.path.join(_recycle_folder(info.storage, make=True), info.id)
@@ -151,7 +153,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     Raises:
         FileExistsError: something is in its place.
         OSError: it cannot be moved by a rename.
-        ValueError: a link, or another run, is on the way there.
+        RefusedError: a link, or another run, is on the way there.
     """
     path = recycle_marker.path_to_restore(info.run_dir)
     target = paths.run_directory(info.storage, path, info.id)
@@ -160,7 +162,9 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     at = parent
     while at != info.storage:
         if place_of(at, "") is not None:
-            raise ValueError(f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first.")
+            raise changeable.RefusedError(
+                f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
+            )
         at = os.path.dirname(at)
     with spool.alone_with(target, settings):
         if os.path.lexists(target):
@@ -183,7 +187,7 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it is a link, or no directory.
+        RefusedError: it is a link, or no directory.
     """
     runs = os.path.join(storage, paths.RUNS)
     folder = os.path.join(runs, RECYCLE)
@@ -193,7 +197,7 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
             os.mkdir(folder)
     for directory in (runs, folder):
         if not stat.S_ISDIR(os.lstat(directory).st_mode):
-            raise ValueError(
+            raise changeable.RefusedError(
                 f"{directory} is a link or a file, by which a run would leave its storage. Nothing was moved."
             )
     return folder

@@ -52,3 +52,12 @@ def test_table_becomes_a_frame_of_another_library(run_dir, library):
     assert repr(found["f"]) == "[1.5, nan, None]"
     assert found["t"] == ["x", "5", None]
     assert found["b"] == [None, True, None]
+
+
+@pytest.mark.parametrize("library", ["polars", "arrow"])
+def test_integer_beyond_all_floats_is_text_in_a_frame(run_dir, library):
+    """Of a column in which a float cannot hold a value, the cells are text with all digits."""
+    write(run_dir, line(1, n=10**400), line(2, n=0.5))
+    frame = getattr(reading.load(run_dir), f"to_{library}")()
+    cells = frame["n"].to_list() if library == "polars" else frame["n"].to_pylist()
+    assert cells == [str(10**400), "0.5"]

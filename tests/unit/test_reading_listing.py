@@ -532,3 +532,21 @@ def test_import_of_runicorn_loads_no_reader(run_program):
     run_program(
         "import sys, runicorn\nrunicorn.init\nassert not any('runicorn.reading' in name for name in sys.modules)"
     )
+
+
+def test_recycle_folder_that_is_a_link_is_not_followed(storage, tmp_path):
+    """Runs in a recycle folder that leads out of the storage are another storage's."""
+    make(storage, "kept")
+    (tmp_path / "elsewhere").mkdir()
+    make(tmp_path / "elsewhere", "theirs")
+    (storage / "runs" / ".recycle").symlink_to(tmp_path / "elsewhere" / "runs")
+    assert ids(reading.runs(storage, recycled=True)) == ["kept"]
+
+
+def test_run_of_the_old_layout_keeps_its_path_when_it_is_read_again(storage):
+    """``find()`` of what ``runs()`` has found is the same run, also where its path is that of its place."""
+    run_dir = storage / "project" / "name" / "runs" / "20261122_205431_0263c3"
+    run_dir.mkdir(parents=True)
+    (run_dir / "status.json").write_text('{"status": "finished"}')
+    (found,) = reading.runs(storage)
+    assert (found.path, reading.find(found).path) == ("project/name", "project/name")

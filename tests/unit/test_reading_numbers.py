@@ -668,3 +668,13 @@ def test_json_files_are_read_as_they_are(run_dir):
     assert math.isnan(run.summary["x"])
     assert run.environment == {}
     assert [(each.file, each.offset) for each in run.problems] == [("environment.json", 0)]
+
+
+@pytest.mark.parametrize("name", ["rank", "file"])
+def test_metric_called_as_a_column_is_no_silent_gap(run_dir, name):
+    """A table of all ranks has columns of its own: a metric of that name is an error that says so, not left out."""
+    write(run_dir, line(1, a=1.0, **{name: 5}))
+    run = reading.load(run_dir)
+    with pytest.raises(ValueError, match=name):
+        run.table(ranks="all")
+    assert list(run.table(["a"], ranks="all")["a"]) == [1.0]

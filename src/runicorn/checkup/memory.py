@@ -11,7 +11,7 @@ from runicorn import locks
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
-from runicorn.settings import GIB, MIB
+from runicorn.settings import MIB
 from runicorn.writer import spool
 
 if TYPE_CHECKING:
@@ -35,19 +35,18 @@ def look(settings: Settings) -> Iterator[Finding]:
             {"directory": None},
         )
     else:
-        yield _place("shared_memory", memory, settings.spool_max_bytes, GIB, 4)
-    yield _place("temp_directory", temp, settings.overflow_max_bytes, None, 10)
+        yield _place("shared_memory", memory, settings, in_memory=True)
+    yield _place("temp_directory", temp, settings, in_memory=False)
 
 
-def _place(name: str, directory: str, given_bytes: int, most_bytes: int | None, share: int) -> Finding:
+def _place(name: str, directory: str, settings: Settings, *, in_memory: bool) -> Finding:
     try:
         usage = shutil.disk_usage(directory)
         probe.write_and_rename(directory)
     except (OSError, probe.ProbeError) as error:
         advice = "Make it writable, or set TMPDIR, or RUNICORN_SHM_DIR, to one that is."
         return Finding(name, BROKEN, str(error), advice, {"directory": directory})
-    # As spool.create() has it.
-    budget = given_bytes or min(usage.free // share, most_bytes or usage.free)
+    budget = spool.budget_bytes(directory, settings, in_memory=in_memory)
     details = {
         "directory": directory,
         "size_bytes": usage.total,

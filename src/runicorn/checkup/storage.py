@@ -104,6 +104,9 @@ def _writable(top: str) -> Finding:
             f"Name the storage that it leads to, the parent of {os.path.realpath(runs)}.",
             {"path": runs, "writable": False},
         )
+    if os.path.lexists(runs) and not os.path.isdir(runs):
+        details = {"path": runs, "writable": False}
+        return Finding("storage_writable", BROKEN, f"{runs} is no directory", "Remove it, or name another.", details)
     where = runs if os.path.isdir(runs) else top
     try:
         took_s = probe.write_and_rename(where)

@@ -35,8 +35,8 @@ def run_places(storage: str, *, recycled: bool = False) -> Iterator[Place]:
     top = os.path.join(storage, paths.RUNS)
     if not os.path.islink(top):
         yield from _below(top, "")
-    if recycled:
-        yield from _below(os.path.join(top, RECYCLE), "")
+        if recycled and not os.path.islink(os.path.join(top, RECYCLE)):
+            yield from _below(os.path.join(top, RECYCLE), "")
     for project in _directories(storage):
         if project in _NOT_PROJECTS or project.startswith("."):
             continue

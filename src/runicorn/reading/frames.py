@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ def _of_one_kind(values: Sequence[Any]) -> tuple[type | None, Sequence[Any]]:
     if len(kinds) <= 1 and not (kinds == {int} and not _fits(values)):
         return (kinds.pop() if kinds else None), values
     if kinds <= {int, float}:
-        return float, [None if value is None else float(value) for value in values]
+        with suppress(OverflowError):  # an integer of more than 308 digits
+            return float, [None if value is None else float(value) for value in values]
     return str, [value if value is None or type(value) is str else json.dumps(value) for value in values]
 
 

@@ -75,7 +75,7 @@ def find(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] 
         LookupError: none is meant, or several are; says which.
     """
     if isinstance(run, RunInfo):
-        return _in_directory(run.run_dir, run.storage)
+        return _in_directory(run.run_dir, run.storage, run.path)
     given = os.fspath(run)
     if not isinstance(run, str) or os.sep in given or (os.altsep and os.altsep in given):
         return _in_directory(os.path.abspath(os.path.expanduser(given)))
@@ -104,13 +104,13 @@ def find(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] 
     return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
 
 
-def _in_directory(directory: str, storage: str | None = None) -> RunInfo:
+def _in_directory(directory: str, storage: str | None = None, path: str | None = None) -> RunInfo:
     directory = os.path.normpath(directory)
     if place_of(directory, "") is None:
         what = "has neither meta.json nor status.json" if os.path.isdir(directory) else "is not there"
         raise LookupError(f"No run in {directory}: the directory {what}.")
-    root, path = _by_place(directory)
-    return judged(read_info(directory, storage or root, path))
+    root, path_by_place = _by_place(directory)
+    return judged(read_info(directory, storage or root, path_by_place if path is None else path))
 
 
 def _by_place(directory: str) -> tuple[str, str]:

@@ -108,7 +108,11 @@ def joined(columns: list[Column]) -> Table:
 
 
 def stacked(tables: list[tuple[int | None, str, Table]]) -> Table:
-    """Tables of several files one below the other, sorted by step; each with its rank and its file's name."""
+    """Tables of several files one below the other, sorted by step; each with its rank and its file's name.
+
+    Raises:
+        ValueError: a metric is called as one of these columns.
+    """
     names = list(dict.fromkeys(name for _, _, table in tables for name in table.columns))
     ordered = sorted(
         ((step, number, row) for number, (_, _, table) in enumerate(tables) for row, step in enumerate(table[STEP])),
@@ -120,6 +124,9 @@ def stacked(tables: list[tuple[int | None, str, Table]]) -> Table:
         RANK: [tables[number][0] for _, number, _ in ordered],
         FILE: [tables[number][1] for _, number, _ in ordered],
     }
+    for name in (RANK, FILE):
+        if name in names:
+            raise ValueError(f"a metric is called {name!r}, as a column of this table is: leave it out of the names.")
     for name in names:
         if name not in columns:
             of_table = [table.columns.get(name) for _, _, table in tables]

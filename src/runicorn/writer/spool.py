@@ -100,6 +100,20 @@ class Address(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
+def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
+    """What a run would get of a place if it were opened now: of shared memory, or of the temp directory.
+
+    Raises:
+        OSError: the place is not there.
+    """
+    given = settings.spool_max_bytes if in_memory else settings.overflow_max_bytes
+    return given or _default_budget_bytes(_free_bytes(base), in_memory=in_memory)
+
+
+def _default_budget_bytes(free_bytes: int, *, in_memory: bool) -> int:
+    return min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+
+
 def create(
     *,
     run_id: str,
@@ -126,7 +140,7 @@ def create(
         try:
             free = _free_bytes(base)
             in_memory = base != temp
-            budget = settings.spool_max_bytes or (min(GIB, free // 4) if in_memory else free // 10)
+            budget = settings.spool_max_bytes or _default_budget_bytes(free, in_memory=in_memory)
             if in_memory and min(budget, free) < _LEAST_BUDGET_BYTES:
                 continue
             name = f"runicorn-{_uid()}-{os.urandom(8).hex()}"
@@ -142,7 +156,7 @@ def create(
                 overflow=os.path.join(temp, f"{name}-overflow"),
                 settings=settings,
                 budget_bytes=budget,
-                overflow_bytes=settings.overflow_max_bytes or _free_bytes(temp) // 10,
+                overflow_bytes=settings.overflow_max_bytes or _default_budget_bytes(_free_bytes(temp), in_memory=False),
                 floor_bytes=min(GIB, free // 4),
                 main=main,
                 ranked=ranked,
@@ -267,8 +281,8 @@ def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
     while lock is None:
         if time.monotonic() > deadline:
             raise TimeoutError(
-                f"init(): another process has been opening the run in {run_dir} for {_ALONE_WITHIN_S:.0f} s. Nothing "
-                f"was changed. Look who holds {path}, and call init() again."
+                f"Another process of this host has been opening, or changing, the run in {run_dir} for "
+                f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Look who holds {path}, and try again."
             )
         time.sleep(_POLL_S)
         lock = _take_named(path)
