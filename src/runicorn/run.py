@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from runicorn import active, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
 from runicorn.asset_verbs import AssetVerbs
-from runicorn.devices import MOST_ON_THE_WAY
 from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
@@ -372,52 +371,31 @@ class Run(AssetVerbs):
         in_flight = self._in_flight
         if in_flight is None:
             in_flight = self._open_in_flight()
-        flight, lost = in_flight.depart(on_device, step)
-        if lost:
-            self._refuse_lost(lost)
-        data, stage = escape_surrogates(data), stage and escape(stage)
-        self._put(Holed(now, step, data, stage, flight.number, flight.names, lost), "log()")
-        in_flight.follow(flight)
+        in_flight.send(Holed(now, step, escape_surrogates(data), stage and escape(stage), 0, [], []), on_device)
         self._look_at = 0.0  # from now on every call looks whether something has arrived
 
     def _open_in_flight(self) -> InFlight:
         from runicorn.devices.in_flight import InFlight
 
-        made = InFlight(self._put_landed, wait=self._session.address.settings.device_wait)
+        settings = self._session.address.settings
+        made = InFlight(self._put_of_device, self._refusals, wait=settings.device_wait)
         # setdefault is atomic: of two threads one has made it.
         return vars(self).setdefault("_in_flight", made)  # type: ignore[no-any-return]
 
-    def _put_landed(self, landed: Landed) -> None:
+    def _put_of_device(self, record: Holed | Landed) -> None:
         try:
-            self._queue.put(landed)
-        except ClosedError:  # it was pushed before the look that found the end, or there is nobody to take it
-            return
+            self._queue.put(record)
+        except ClosedError:
+            if type(record) is Holed:  # its values are of no use any more either, and nobody has to be told twice
+                self._refuse_after_end("log()")
         except SpoolFullError as error:
             self._refuse_full(error)
 
     def _await_devices(self, timeout_s: float) -> None:
         """Before an end: what is on its way from a device is waited for, but not for ever."""
-        if self._in_flight is None:
-            return
-        limit_s = self._session.address.settings.device_finish_wait_s
-        try:
-            arrived = self._in_flight.land_all(min(limit_s, timeout_s or limit_s))
-        except KeyboardInterrupt:  # stops the waiting, as that for the writer
-            arrived = False
-        if not arrived:
-            self._refusals.warn(
-                "device",
-                f"finish(): values on a device had not been computed after {limit_s:g} s; null is stored for them. "
-                "If it was not stuck, raise RUNICORN_DEVICE_FINISH_WAIT_S.",
-            )
-
-    def _refuse_lost(self, names: list[str]) -> None:
-        self._refusals.warn(
-            "device",
-            f"log(): {names[0]!r} was not taken from its device, where {MOST_ON_THE_WAY:,} values are on their way "
-            "already (or it has failed): null was stored; status.json counts such values. Log less often, or set "
-            "RUNICORN_DEVICE_WAIT=1 to have log() wait.",
-        )
+        if self._in_flight is not None:
+            limit_s = self._session.address.settings.device_finish_wait_s
+            self._in_flight.land_all(min(limit_s, timeout_s or limit_s))
 
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""

@@ -10,13 +10,15 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from runicorn.devices import MOST_ON_THE_WAY
 from runicorn.writer.records import Landed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from runicorn.devices import Accelerator, OnDevice, Transfer
-    from runicorn.writer.records import Scalar
+    from runicorn.refusals import Refusals
+    from runicorn.writer.records import Holed, Scalar
 
 _FIRST_POLL_S = 0.0005
 _LONGEST_POLL_S = 0.01
@@ -51,18 +53,20 @@ class Flight(NamedTuple):
 
 
 class InFlight:
-    """What is on its way in this process, for one run.
+    """What is on its way in this process, for one run. What is pushed tells its own refusals.
 
     Locks: ``_landing`` is only ever tried, never waited for: who finds it taken (by another thread, or by the code
     that a signal handler has interrupted) leaves the work to its holder.
 
     Args:
-        push: takes the record of values that have arrived; what it raises is its own business.
+        push: takes records with holes, and those of values that have arrived; raises nothing.
+        refusals: where it is told that values are lost.
         wait: whether a call waits where too many values are on their way; else it goes without them.
     """
 
-    def __init__(self, push: Callable[[Landed], None], *, wait: bool) -> None:
+    def __init__(self, push: Callable[[Holed | Landed], None], refusals: Refusals, *, wait: bool) -> None:
         self._push = push
+        self._refusals = refusals
         self._wait = wait
         # Also unique among processes that had one pid after another.
         self._numbers = itertools.count(time.time_ns())
@@ -73,17 +77,32 @@ class InFlight:
         self._landing = threading.Lock()
         self._streams: dict[Hashable, deque[Flight]] = {}
 
-    def depart(self, on_device: dict[str, OnDevice], step: int) -> tuple[Flight, list[str]]:
-        """Queue the copies of a call's values; to be followed when the record with the holes has been pushed.
+    def send(self, record: Holed, on_device: dict[str, OnDevice]) -> None:
+        """Queue the copies of a call's values, push its record, and follow them.
 
         Args:
+            record: without its number, holes and losses.
             on_device: the values by name.
-            step: of the call.
-
-        Returns:
-            What will arrive, and the names of the values that will not, because too many are on their way.
         """
         self.land()
+        flight, record.lost = self._depart(on_device, record.step)
+        record.number, record.holes = flight.number, flight.names
+        if record.lost:
+            self._refusals.warn(
+                "device",
+                f"log(): {record.lost[0]!r} was not taken from its device, where {MOST_ON_THE_WAY:,} values are on "
+                "their way already (or it has failed): null was stored; status.json counts such values. Log less "
+                "often, or set RUNICORN_DEVICE_WAIT=1 to have log() wait.",
+            )
+        self._push(record)
+        # Not before the writer can know of the holes: another thread may look for what has arrived at any moment.
+        if flight.parts:
+            # One queue for each stream: one that stands still must not hold up the others. No queue is ever removed,
+            # so that no thread appends to one that another has just thrown away; there are as many as streams.
+            self._streams.setdefault(tuple(each.stream for _, each in flight.parts), deque()).append(flight)
+
+    def _depart(self, on_device: dict[str, OnDevice], step: int) -> tuple[Flight, list[str]]:
+        """What will arrive, and the names of the values that will not, because too many are on their way."""
         by_library: dict[Accelerator, list[str]] = {}
         for name, each in on_device.items():
             by_library.setdefault(each.accelerator, []).append(name)
@@ -96,14 +115,6 @@ class InFlight:
             else:
                 parts.append((names, transfer))
         return Flight(next(self._numbers), step, parts), lost
-
-    def follow(self, flight: Flight) -> None:
-        """Tell the writer of a call's values as soon as they have arrived: not before it knows of the holes."""
-        if not flight.parts:
-            return
-        # One queue for each stream: one that stands still must not hold up the others. No queue is ever removed, so
-        # that no thread appends to one that another has just thrown away; there are as many as the program's streams.
-        self._streams.setdefault(tuple(each.stream for _, each in flight.parts), deque()).append(flight)
 
     def land(self) -> bool:
         """Tell the writer of all that has arrived; whether something is still on its way."""
@@ -119,20 +130,25 @@ class InFlight:
                 self._landing.release()
         return any(self._streams.values())
 
-    def land_all(self, timeout_s: float) -> bool:
-        """Wait for all that is on its way; whether all has arrived.
+    def land_all(self, timeout_s: float) -> None:
+        """Wait for all that is on its way; Ctrl-C stops the waiting. What has not come then is given up.
 
         Args:
-            timeout_s: how long; polled, because a wait inside a library cannot be ended, not even by Ctrl-C.
+            timeout_s: how long; polled, because a wait inside a library cannot be ended.
         """
         give_up_s = time.monotonic() + timeout_s
         poll_s = _FIRST_POLL_S
-        while self.land():
-            if time.monotonic() >= give_up_s:
-                return False
-            time.sleep(poll_s)
-            poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
-        return True
+        with suppress(KeyboardInterrupt):
+            while self.land() and time.monotonic() < give_up_s:
+                time.sleep(poll_s)
+                poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
+        if any(self._streams.values()):
+            self._begin()
+            self._refusals.warn(
+                "device at the end",
+                f"finish(): values on a device had not been computed after {timeout_s:g} s; null is stored for them. "
+                "If it was not stuck, raise RUNICORN_DEVICE_FINISH_WAIT_S.",
+            )
 
     def _start(self, accelerator: Accelerator, values: list[object]) -> Transfer | None:
         while True:

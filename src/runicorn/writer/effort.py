@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 import msgspec
-
-from runicorn.host import peak_rss_bytes
-
-if TYPE_CHECKING:
-    from runicorn.writer.tally import Tally
 
 KEY = "runicorn"
 """Where it stands in ``summary.json``."""
@@ -43,16 +37,3 @@ class Meter:
         """Bring it up to date."""
         effort.cpu_s = self._before_s + time.process_time()
         effort.largest_backlog_bytes = max(effort.largest_backlog_bytes, spooled_bytes)
-
-
-def fields(tally: Tally) -> dict[str, Any]:
-    """The figures for ``summary.json``; those of this session where a run was resumed."""
-    return {
-        "records_stored": tally.records,
-        "values_refused": tally.refused_values,
-        "records_dropped": tally.lost_records,
-        "device_values_lost": tally.lost_values,
-        "largest_backlog_bytes": tally.effort.largest_backlog_bytes,
-        "writer_cpu_s": round(tally.effort.cpu_s, 3),
-        "writer_peak_rss_bytes": peak_rss_bytes(),
-    }

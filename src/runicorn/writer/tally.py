@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runicorn import host
 from runicorn.writer.effort import Effort
 from runicorn.writer.held import Room  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.records import CONSOLE_MODES, Blob, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
@@ -148,6 +149,18 @@ class Tally(msgspec.Struct):
     def set_primary(self, primary: Primary) -> None:
         """Begin anew with another metric, or with the same one and another mode."""
         self.primary, self.best_value, self.best_step = primary, None, None
+
+    def cost(self) -> dict[str, Any]:
+        """What tracking has cost, for ``summary.json``."""
+        return {
+            "records_stored": self.records,
+            "values_refused": self.refused_values,
+            "records_dropped": self.lost_records,
+            "device_values_lost": self.lost_values,
+            "largest_backlog_bytes": self.effort.largest_backlog_bytes,
+            "writer_cpu_s": round(self.effort.cpu_s, 3),
+            "writer_peak_rss_bytes": host.peak_rss_bytes(),
+        }
 
     def best(self) -> dict[str, Any]:
         """The fields for ``summary.json``; empty where there is no best."""

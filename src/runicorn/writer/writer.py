@@ -10,7 +10,7 @@ from typing import Any
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, crashpoints, effort, ending, faults, spool
+from runicorn.writer import adopt, crashpoints, ending, faults, spool
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -179,7 +179,7 @@ class Writer:
         self._side_work.finish()
         self._store.store([], last=True)
         meter.read(self._store.tally.effort, 0)
-        self._store.write_summary(effort.fields(self._store.tally))
+        self._store.write_summary(self._store.tally.cost())
         self._store.sync()
         crash_point("synced")
         if self._address.main or self._store.tally.owned:  # elsewhere the run may go on
