@@ -109,6 +109,11 @@ def warnings_in(caplog: Any) -> list[str]:
     ]
 
 
+def without_waiting(told: str) -> str:
+    """What was said on stderr, but for the line by which ``finish()`` tells, after a second, what it waits for."""
+    return "".join(line for line in told.splitlines(keepends=True) if not line.startswith("runicorn: waiting until"))
+
+
 def writers(spool: str) -> list[psutil.Process]:
     """The writer processes of a spool."""
     found = []
