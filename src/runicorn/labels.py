@@ -84,7 +84,8 @@ def change_tags(
 
     def change(meta: dict[str, Any], rows: viewer_database.Rows) -> None:
         before = meta.get("tags")
-        kept = [tag for tag in before if tag not in unwanted] if isinstance(before, list) else []
+        there = before if isinstance(before, list) else []
+        kept = [tag for tag in there if not (isinstance(tag, str) and tag in unwanted)]
         meta["tags"] = kept + [tag for tag in dict.fromkeys(wanted) if tag not in kept]
         rows.set_tags(info.id, [tag for tag in meta["tags"] if isinstance(tag, str)])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -172,7 +173,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
         os.makedirs(parent, exist_ok=True)
         with viewer_database.changing(info.storage) as rows:
             rows.set_place(info, target, info.path, None)
-            _rename(info.run_dir, target)
+            _rename_exclusively(info.run_dir, target)
         recycle_marker.remove(target)
     return Moved(target, rows.trouble)
 
@@ -208,6 +209,22 @@ def _is_held(path: str) -> bool:
         names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX)]
         return any(locks.is_held(os.path.join(path, name)) for name in names)
     return False
+
+
+def _rename_exclusively(source: str, target: str) -> None:
+    """A rename onto a directory that we have made ourselves: ``init()`` makes one of that name without the lock."""
+    try:
+        os.mkdir(target)
+    except FileExistsError:
+        raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.") from None
+    try:
+        if sys.platform == "win32":  # where no rename replaces a directory
+            os.rmdir(target)
+        _rename(source, target)
+    except BaseException:
+        with suppress(OSError):
+            os.rmdir(target)
+        raise
 
 
 def _rename(source: str, target: str) -> None:

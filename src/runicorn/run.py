@@ -130,7 +130,10 @@ class Run(AssetVerbs):
             step = self._count(step)
         try:
             payload = encode(Metrics(now, step, data, stage))
-        except UnicodeEncodeError:
+        except (UnicodeEncodeError, TypeError, OverflowError):
+            # A lone surrogate; or another thread has put something else into the dict since we looked at it.
+            data = clean_metrics(data, self._refusals)
+            data.pop("stage", None)
             payload = encode(Metrics(now, step, escape_surrogates(data), stage and escape(stage)))
         size = len(payload)
         frame = pack_frame_header(size, adler32(payload) if size <= _ONE_PIECE_BYTES else checksum(payload)) + payload

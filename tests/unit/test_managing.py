@@ -119,16 +119,16 @@ def test_alias_is_in_meta_and_in_the_row_and_the_rest_stays(storage, call, datab
 
 def test_tags_are_added_behind_and_removed(storage, call, database):
     """In both ways of writing it; one that is there already, or not there, is no error; a comma is."""
-    run_dir = make(storage, tags=["old", 5])
+    run_dir = make(storage, tags=["old", 5, ["a"]])
 
     assert call("tag", ID).out == "old\n"
     assert call("tag", ID, "+new", "--add", "dark side", "+old", "-absent").out == "old\nnew\ndark side\n"
-    assert meta_of(run_dir)["tags"] == ["old", 5, "new", "dark side"]
+    assert meta_of(run_dir)["tags"] == ["old", 5, ["a"], "new", "dark side"]
     assert json.loads(call("tag", ID, "-old", "--remove", "new", "--json").out)["tags"] == ["dark side"]
     assert database("SELECT experiment_id, tag FROM experiment_tags") == [(ID, "dark side")]
     for wrong in (["+a,b"], ["+a", "-a"], ["+ "]):
         call("tag", ID, *wrong, status=2)
-    assert meta_of(run_dir)["tags"] == [5, "dark side"]
+    assert meta_of(run_dir)["tags"] == [5, ["a"], "dark side"]
 
 
 def test_run_without_a_row_gets_no_tags_there(storage, call, database):

@@ -124,7 +124,10 @@ def test_damaged_json_file_is_named_and_the_rest_is_known(storage, name, content
     assert len(reading.runs(storage)) == 2
 
 
-@pytest.mark.parametrize("wrong", [{"status": 5}, {"status": "odd"}, {"started_at": "x"}, {"ended_at": [1]}, {}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"status": 5}, {"status": "odd"}, {"started_at": "x"}, {"ended_at": [1]}, {"ended_at": 10**400}, {}],
+)
 def test_fields_of_another_type_are_as_missing(storage, wrong):
     """What is not of a field's type is not there; a status that is none is unknown."""
     run_dir = make(storage, "a")

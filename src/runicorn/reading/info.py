@@ -192,4 +192,7 @@ def _value(value: Any) -> float | int | None:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if type(value) in {int, float} and math.isfinite(value) else None
+    try:
+        return float(value) if type(value) in {int, float} and math.isfinite(value) else None
+    except OverflowError:  # an integer beyond all floats
+        return None
