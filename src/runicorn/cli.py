@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         called wrongly, 130 after Ctrl-C.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
+    # A stream that was closed (`>&-`) is None, or refuses what is written: nobody wants to see it.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - as above
     # Only the module of the command that is named: the others would take longer to import than most commands to run.
     options = parser(given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS).parse_args(given)
     if isinstance(sys.stdout, io.TextIOWrapper):

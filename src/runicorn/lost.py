@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runicorn.settings import Settings
 
 
-def end_lost(storage: str | None, settings: Settings) -> list[RunInfo]:
+def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], list[str]]:
     """Have lost runs say ``failed``: those of 0.7.2, and those whose spool has gone with the host's memory.
 
     A run that has a spool is not touched: what is in it is to be stored first. Nor is one of another host.
@@ -27,20 +27,21 @@ def end_lost(storage: str | None, settings: Settings) -> list[RunInfo]:
         settings: where spools may be.
 
     Returns:
-        The runs that were ended, as they are now.
-
-    Raises:
-        OSError: a file cannot be written.
+        The runs that were ended, as they are now, and what kept others from it, in words.
     """
-    ended = []
+    ended: list[RunInfo] = []
+    problems: list[str] = []
     for info in reading.runs(storage, status=LOST):
         # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
-        with suppress(LookupError, ValueError, TimeoutError), spool.alone_with(info.run_dir, settings):
-            info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
-            if info.status == LOST and not changeable.spools_of(info, settings):
-                _end(info)
-                ended.append(reading.find(info.run_dir))
-    return ended
+        try:
+            with suppress(LookupError, ValueError), spool.alone_with(info.run_dir, settings):
+                info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
+                if info.status == LOST and not changeable.spools_of(info, settings):
+                    _end(info)
+                    ended.append(reading.find(info.run_dir))
+        except OSError as error:
+            problems.append(f"{info.id}: lost, and its status was not written: {error}")
+    return ended, problems
 
 
 def _end(info: RunInfo) -> None:

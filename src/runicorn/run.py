@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runicorn import active, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
 from runicorn.asset_verbs import AssetVerbs
+from runicorn.devices.in_flight import InFlight
 from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
@@ -23,7 +24,7 @@ from runicorn.values import (
     known_names,
     shown,
 )
-from runicorn.writer.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
+from runicorn.writer.records import Config, End, Holed, Landed, Metrics, Primary, Summary, Text, encode
 from runicorn.writer.segment import adler32, checksum, pack_frame_header
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runicorn.devices import OnDevice
-    from runicorn.devices.in_flight import InFlight
-    from runicorn.writer.records import Landed, Scalar
+    from runicorn.writer.records import Scalar
 
 
 _are_known = known_names.issuperset
@@ -368,6 +368,9 @@ class Run(AssetVerbs):
     ) -> None:
         """``log()`` of values that a device has not computed yet: the record goes now, they follow."""
         on_device.pop("stage", None)
+        if self.is_finished:
+            self._refuse_after_end("log()")
+            return
         step = self._count(step)
         if stage is not None:
             stage = clean_stage(stage, self._refusals)
@@ -378,14 +381,12 @@ class Run(AssetVerbs):
         self._look_at = 0.0  # from now on every call looks whether something has arrived
 
     def _open_in_flight(self) -> InFlight:
-        from runicorn.devices.in_flight import InFlight
-
         settings = self._session.address.settings
         made = InFlight(self._put_of_device, self._refusals, wait=settings.device_wait)
         # setdefault is atomic: of two threads one has made it.
         return vars(self).setdefault("_in_flight", made)  # type: ignore[no-any-return]
 
-    def _put_of_device(self, record: Holed | Landed) -> None:
+    def _put_of_device(self, record: Holed | Landed) -> bool:
         try:
             self._queue.put(record)
         except ClosedError:
@@ -393,12 +394,16 @@ class Run(AssetVerbs):
                 self._refuse_after_end("log()")
         except SpoolFullError as error:
             self._refuse_full(error)
+            if type(record) is Landed:  # its record is in: it is offered again
+                self._queue.lost_records -= 1
+                return False
+        return True
 
     def _await_devices(self, timeout_s: float) -> None:
         """Before an end: what is on its way from a device is waited for, but not for ever."""
         if self._in_flight is not None:
             limit_s = self._session.address.settings.device_finish_wait_s
-            self._in_flight.land_all(min(limit_s, timeout_s or limit_s))
+            self._in_flight.land_all(min(limit_s, timeout_s or limit_s), last=not self._session.joined)
 
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""

@@ -246,3 +246,44 @@ def test_traced_array_has_no_value(open_run, caplog):
     run.finish()
     assert logged(run) == [{"y": 1}]
     assert "'x'" in warnings_in(caplog)[0]
+
+
+def test_slot_of_a_failed_transfer_is_not_read(cuda, api, open_run):
+    """When the library cannot say whether a copy is done, what is in its slot is another value: null is stored."""
+    first = cuda.start([Tensor(torch.tensor(111.0))] * 4)
+    api.stream.has_passed = True
+    assert first.values() == [111.0] * 4
+
+    class Failed(Stream):
+        def query(self):
+            raise RuntimeError("CUDA error")
+
+    api.stream = Failed()
+    devices.register(Tensor, cuda)
+    run = open_run()
+    run.log({"x": Tensor(torch.tensor(222.0))})
+    run.log({"y": 1})
+    run.finish()
+    assert {"x": None} in logged(run)
+
+
+def test_nothing_is_asked_while_a_graph_is_captured(cuda, api):
+    """A query would end the capture: what is on its way is on its way until the capture has ended."""
+    transfer = cuda.start([Tensor(torch.tensor(1.0))])
+    api.stream.has_passed = api.is_capturing = True
+    assert not transfer.has_arrived()
+    api.is_capturing = False
+    assert transfer.has_arrived()
+
+
+def test_start_that_fails_gives_its_other_slots_back(cuda):
+    """A value that cannot be copied costs its own slot at most."""
+
+    class Broken(Tensor):
+        def detach(self):
+            raise RuntimeError("CUDA error")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            cuda.start([Broken(torch.tensor(1.0)), *[Tensor(torch.tensor(2.0))] * 2])
+    assert cuda.start([Tensor(torch.tensor(5.0))]).values() == [5.0]

@@ -10,10 +10,11 @@ import signal
 
 import pytest
 from support import logged, status, steps, wait_until, warnings_in
-from support.slow_device import SLOTS, SlowDevice
+from support.slow_device import SLOTS, SlowDevice, SlowTransfer
 from zoo import Trainer, counted, events, recover, recover_killed, wait_stored
 
 import runicorn as rn
+from runicorn.session import SpoolFullError
 from runicorn.writer import held
 from runicorn.writer.records import Hello, Holed, Landed, Metrics
 
@@ -306,3 +307,119 @@ def test_records_that_are_held_come_out_once_and_in_order():
             n = each.record.data["n"]
             assert each.record.data.get("x", -n) == (None if n in never else -n)
             assert each.record.lost == (["x"] if n in never else [])
+
+
+def test_handler_that_ends_the_run_takes_what_had_arrived(device, open_run, monkeypatch):
+    """finish() in a signal handler that has interrupted log() while it lands values loses none, and waits for none."""
+    run = open_run()
+    for n in range(3):
+        run.log({"x": device.scalar(float(n))})
+    device.arrived()
+    asked = SlowTransfer.has_arrived
+
+    def has_arrived(self):
+        monkeypatch.setattr(SlowTransfer, "has_arrived", asked)
+        signal.raise_signal(signal.SIGUSR1)
+        return asked(self)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: run.finish("interrupted"))
+    monkeypatch.setattr(SlowTransfer, "has_arrived", has_arrived)
+    try:
+        run.log({"y": 1})
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert [line["x"] for line in logged(run) if "x" in line] == [0.0, 1.0, 2.0]
+    assert (status(run)["status"], "lost_values" in status(run)) == ("interrupted", False)
+
+
+def test_exception_out_of_a_handler_loses_no_value(device, open_run, monkeypatch):
+    """Ctrl-C between two values that land leaves the second to be told by finish()."""
+    run = open_run()
+    for n in range(3):
+        run.log({"x": device.scalar(float(n))})
+    device.arrived()
+    calls = []
+    read = SlowTransfer.values
+
+    def values(self):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return read(self)
+
+    monkeypatch.setattr(SlowTransfer, "values", values)
+    with pytest.raises(KeyboardInterrupt):
+        run.log({"y": 1})
+    run.finish()
+    assert sorted(line["x"] for line in logged(run) if "x" in line) == [0.0, 1.0, 2.0]
+
+
+def test_quiet_run_does_not_keep_the_room_of_others(device, open_run):
+    """Values of another run of the process that have arrived make room, though nobody has called on that run."""
+    quiet, run = open_run(path="quiet"), open_run(path="busy")
+    for n in range(SLOTS):
+        quiet.log({"x": device.scalar(float(n))})
+    device.arrived()
+    run.log({"x": device.scalar(100.0)})
+    device.arrived()
+    run.finish()
+    quiet.finish()
+    assert logged(run) == [{"x": 100.0}]
+    assert sorted(line["x"] for line in logged(quiet)) == [*map(float, range(SLOTS))]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_values_that_were_given_up_leave_their_room_when_they_arrive(device, open_run):
+    """A run that ended with values on their way costs later runs nothing but until those have come."""
+    run = open_run(path="first")
+    for n in range(SLOTS):
+        run.log({"x": device.scalar(float(n))})
+    run.finish()
+    assert status(run)["lost_values"] == SLOTS
+    device.arrived()
+    second = open_run(path="second")
+    second.log({"x": device.scalar(1.5)})
+    device.arrived()
+    second.finish()
+    assert logged(second) == [{"x": 1.5}]
+
+
+def test_call_after_the_end_takes_nothing_from_the_device(device, open_run, caplog):
+    """After finish() a scalar is refused as any other, and nothing is queued for it."""
+    run = open_run()
+    run.finish()
+    run.log({"x": device.scalar(1.0)})
+    assert device.used == 0
+    assert "after the run had ended" in warnings_in(caplog)[0]
+
+
+def test_step_beyond_all_steps_keeps_its_value(device, open_run):
+    """A counter that has run past the highest step is stored at that step, with its value."""
+    run = open_run()
+    run.log({"a": 1}, step=2**63 - 1)
+    run.log({"x": device.scalar(5.0)})
+    device.arrived()
+    run.finish()
+    assert logged(run) == [{"a": 1}, {"x": 5.0}]
+
+
+def test_full_spool_takes_a_value_later(device, open_run, monkeypatch):
+    """A value that arrives while there is no room in the spool is offered again, and is counted as no lost record."""
+    run = open_run()
+    run.log({"x": device.scalar(0.5)})
+    device.arrived()
+    put, refused = run._queue.put, []
+
+    def full_once(record):
+        if type(record) is Landed and not refused:
+            refused.append(record)
+            run._queue.lost_records += 1
+            raise SpoolFullError
+        put(record)
+
+    monkeypatch.setattr(type(run._queue), "put", lambda _queue, record: full_once(record))
+    run.log({"y": 1})
+    assert refused
+    run.finish()
+    assert {"x": 0.5} in logged(run)
+    assert "lost_records" not in status(run)

@@ -71,6 +71,7 @@ class SlowTransfer:
         self.stream = stream
         self._device = device
         self._numbers = numbers
+        self._room = len(numbers)
         self._is_there = False
 
     def has_arrived(self) -> bool:
@@ -80,11 +81,12 @@ class SlowTransfer:
         return self._is_there
 
     def values(self) -> list[Any]:
-        """The numbers, once."""
+        """The numbers; their room is given back once."""
         if self._device.failing:
             raise DeviceError
         assert self._is_there
-        self._device.used -= len(self._numbers)
+        self._device.used -= self._room
+        self._room = 0
         return self._numbers
 
     def wait(self) -> None:

@@ -686,3 +686,14 @@ def test_narrow_terminal_keeps_what_is_copied(storage, terminal, monkeypatch):
 def test_short_texts(text, expected):
     """Ages, lengths of time, sizes and numbers in few characters."""
     assert text == expected
+
+
+def test_stream_that_is_closed_is_no_error(storage, monkeypatch):
+    """With `>&-` or `2>&-` there is no stream to print to; the exit status says what became of the command."""
+    make(storage, "a")
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    assert main(["ls", "--storage", str(storage)]) == 0
+    assert main(["show", "absent", "--storage", str(storage)]) == 1
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()

@@ -363,3 +363,13 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys, has_rich):
 def test_formats_of_the_command_are_those_of_the_package():
     """A format that is added to the one is there in the other."""
     assert exporting.FORMATS == ("csv", "jsonl", "parquet", "tensorboard")
+
+
+def test_a_run_is_no_place_for_other_files(storage, export):
+    """No target in a run's directory is taken, not even by force: its own records would be replaced."""
+    run_dir = make(storage, "a", lines())
+    before = (run_dir / "events.jsonl").read_bytes()
+    _, said = export("a", "--force", to=str(run_dir / "events.jsonl"), status=1)
+    assert "is a run" in said.err
+    assert (run_dir / "events.jsonl").read_bytes() == before
+    assert sorted(os.listdir(run_dir)) == ["events.jsonl", "meta.json", "status.json"]

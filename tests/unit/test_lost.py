@@ -11,6 +11,7 @@ import pytest
 
 import runicorn as rn
 from runicorn import cli, host
+from runicorn.rundir import RunDir
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_lost_run_is_ended_when_it_was_last_seen(make_run, dead_pid, storage, ca
     assert [info.status for info in rn.runs(storage)] == ["lost"]
     assert cli.main(["recover", "--storage", str(storage), "--json"]) == 0
     expected = {"id": run_dir.name, "run_dir": str(run_dir), "status": "failed"}
-    assert json.loads(capsys.readouterr().out) == {"stored": [], "ended": [expected]}
+    assert json.loads(capsys.readouterr().out) == {"stored": [], "ended": [expected], "problems": []}
     assert status_of(run_dir) == {
         "status": "failed",
         "started_at": 1000.0,
@@ -85,3 +86,20 @@ def test_link_out_of_the_storage_is_not_followed(make_run, dead_pid, storage, tm
     before = status_of(outside)
     assert cli.main(["recover", "--storage", str(storage)]) == 0
     assert status_of(outside) == before
+
+
+def test_run_that_cannot_be_written_keeps_no_other(make_run, dead_pid, storage, capsys, monkeypatch):
+    """What fails for one run is told, the others are ended, and the command says that it could not do all."""
+    runs = [make_run(f"20261123_10150{n}_abcdef", dead_pid) for n in range(3)]
+    replace = RunDir.replace
+
+    def replace_others(self, name, content):
+        if self.path == str(runs[1]):
+            raise PermissionError(13, "Permission denied", name)
+        replace(self, name, content)
+
+    monkeypatch.setattr(RunDir, "replace", replace_others)
+    assert cli.main(["recover", "--storage", str(storage)]) == 1
+    said = capsys.readouterr().out
+    assert f"{runs[1].name}: lost, and its status was not written" in said
+    assert [status_of(run_dir)["status"] for run_dir in runs] == ["failed", "running", "failed"]

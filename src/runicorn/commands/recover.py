@@ -33,12 +33,13 @@ def run(options: argparse.Namespace) -> int:
     root = os.path.abspath(os.path.expanduser(options.storage)) if options.storage else None
     settings = Settings.from_environment()
     stored = recover(settings, root)
-    ended = end_lost(root, settings)
+    ended, problems = end_lost(root, settings)
     if options.json:
         render.emit(
             {
                 "stored": [each._asdict() for each in stored],
                 "ended": [{"id": info.id, "run_dir": info.run_dir, "status": info.status} for info in ended],
+                "problems": problems,
             }
         )
     else:
@@ -51,7 +52,9 @@ def run(options: argparse.Namespace) -> int:
                     f"status is {info.status} now"
                 )
             )
-        if not stored and not ended:
+        for problem in problems:
+            print(render.plain(problem))
+        if not stored and not ended and not problems:
             where = render.plain(root) if root else "this user on this host"
             print(f"Nothing to recover: no run of {where} has left records behind, and none is lost.")
-    return 0 if all(each.stored for each in stored) else 1
+    return 0 if all(each.stored for each in stored) and not problems else 1

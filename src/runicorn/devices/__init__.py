@@ -32,7 +32,7 @@ class Transfer(Protocol):
         """Whether all of them are there; asks the device, and does not wait for it."""
 
     def values(self) -> list[Scalar]:
-        """The values, once they have arrived; only to be called once."""
+        """The values, once they have arrived; the same when it is called again."""
 
     def wait(self) -> None:
         """Wait until they have arrived."""

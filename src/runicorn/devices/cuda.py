@@ -8,6 +8,7 @@ tells when it is done.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.devices import MOST_ON_THE_WAY, OnDevice
@@ -63,23 +64,33 @@ class Cuda:
             return None
         if self._memory is None:
             self._open()
-        targets, streams = [], {}
-        for slot, value in zip(slots, values, strict=True):
-            stream = self._api.current_stream(value.device)
-            target = self._view(value)[slot * (_SLOT_BYTES // value.element_size())]
-            # detach() first: no graph is kept alive. A queued copy reads the tensor's memory when its turn has come, so
-            # the allocator must know, where that memory belongs to another stream.
-            source = value.detach()
-            target.copy_(source.reshape(()), non_blocking=True)
-            source.record_stream(stream)
-            targets.append(target)
-            streams[value.device] = stream
+        targets: list[Any] = []
+        streams: dict[Any, Any] = {}
+        try:
+            for slot, value in zip(slots, values, strict=True):
+                self._queue_copy(value, slot, targets, streams)
+        except Exception:
+            self._give_back(slots[len(targets) + 1 :])  # those before may be written at any time
+            raise
         return CudaTransfer(
-            tuple(stream.cuda_stream for stream in streams.values()),
+            # The default stream has one number on all devices.
+            tuple((str(device), stream.cuda_stream) for device, stream in streams.items()),
             [stream.record_event() for stream in streams.values()],
             targets,
-            lambda: self._free.extend(slots),
+            lambda: self._give_back(slots),
+            self._api,
         )
+
+    def _queue_copy(self, value: Any, slot: int, targets: list[Any], streams: dict[Any, Any]) -> None:
+        stream = self._api.current_stream(value.device)
+        target = self._view(value)[slot * (_SLOT_BYTES // value.element_size())]
+        # detach() first: no graph is kept alive. A queued copy reads the tensor's memory when its turn has come, so the
+        # allocator must know, where that memory belongs to another stream.
+        source = value.detach()
+        target.copy_(source.reshape(()), non_blocking=True)
+        source.record_stream(stream)
+        targets.append(target)
+        streams[value.device] = stream
 
     def _take(self, count: int) -> list[int] | None:
         slots: list[int] = []
@@ -90,6 +101,11 @@ class Cuda:
             self._free.extend(slots)
             return None
         return slots
+
+    def _give_back(self, slots: list[int]) -> None:
+        while slots:  # each once, whoever else does so at the same time
+            with suppress(IndexError):
+                self._free.append(slots.pop())
 
     def _open(self) -> None:
         torch = self._torch
@@ -115,21 +131,24 @@ class CudaTransfer:
         stream: the streams that they were queued on.
     """
 
-    def __init__(self, stream: Hashable, events: list[Any], targets: list[Any], give_back: Any) -> None:
+    def __init__(self, stream: Hashable, events: list[Any], targets: list[Any], give_back: Any, api: Any) -> None:
         self.stream = stream
         self._events = events
         self._targets = targets
         self._give_back = give_back
+        self._api = api
+        self._values: list[Scalar] = []
 
     def has_arrived(self) -> bool:
-        """Whether all events have passed."""
-        return all(event.query() for event in self._events)
+        """Whether all events have passed; while a graph is captured none is asked, which would end the capture."""
+        return not self._api.is_current_stream_capturing() and all(event.query() for event in self._events)
 
     def values(self) -> list[Scalar]:
         """The numbers; the slots are free again."""
-        values = [target.item() for target in self._targets]
+        # Kept: a signal handler may ask again in the middle of this, when the slots hold other values.
+        self._values = self._values or [target.item() for target in self._targets]
         self._give_back()
-        return values
+        return self._values
 
     def wait(self) -> None:
         """Wait for the events."""

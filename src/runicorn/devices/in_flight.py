@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _FIRST_POLL_S = 0.0005
 _LONGEST_POLL_S = 0.01
+_MOST_TRIES = 100
 
 
 class Flight(NamedTuple):
@@ -30,6 +32,8 @@ class Flight(NamedTuple):
     number: int
     step: int
     parts: list[tuple[list[str], Transfer]]
+    read: list[dict[str, Scalar]]
+    """Its values, once they were read: what they were in belongs to other values then."""
 
     @property
     def names(self) -> list[str]:
@@ -37,44 +41,79 @@ class Flight(NamedTuple):
         return [name for names, _ in self.parts for name in names]
 
     def has_arrived(self) -> bool:
-        """Whether all are there; a device that has failed keeps nobody waiting."""
-        try:
-            return all(transfer.has_arrived() for _, transfer in self.parts)
-        except Exception:  # noqa: BLE001 - whatever a library raises when its device has failed
-            return True
+        """Whether all are there; one whose device has failed will never be, and keeps nobody waiting."""
+        return all(_state(transfer) is not _ON_ITS_WAY for _, transfer in self.parts)
 
     def values(self) -> dict[str, Scalar]:
-        """By name; without those that the device has failed to give."""
+        """By name; without those that the device has failed to give: what is in their place now is not theirs."""
+        if self.read:
+            return self.read[0]
         found: dict[str, Scalar] = {}
         for names, transfer in self.parts:
-            with suppress(Exception):  # as above
+            if _state(transfer) is not _THERE:
+                _left_behind.append(transfer)
+                continue
+            with suppress(Exception):  # whatever a library raises when its device has failed
                 found.update(zip(names, transfer.values(), strict=True))
-        return found
+        self.read.append(found)
+        return self.read[0]  # not ours, where a signal handler has read them meanwhile
+
+
+_ON_ITS_WAY, _THERE, _FAILED = False, True, None
+
+_left_behind: deque[Transfer] = deque()
+"""Transfers that nobody waits for any more: what they hold is free when they have arrived, and not before."""
+
+_of_all_runs: weakref.WeakSet[InFlight] = weakref.WeakSet()
+
+
+def _state(transfer: Transfer) -> bool | None:
+    try:
+        return transfer.has_arrived()
+    except Exception:  # noqa: BLE001 - whatever a library raises when its device has failed
+        return _FAILED
+
+
+def _sweep() -> None:
+    """Free what others have left behind."""
+    for _ in range(len(_left_behind)):
+        try:
+            transfer = _left_behind.popleft()
+        except IndexError:  # another thread was faster
+            return
+        if _state(transfer) is _THERE:
+            with suppress(Exception):
+                transfer.values()
+        else:
+            _left_behind.append(transfer)
 
 
 class InFlight:
     """What is on its way in this process, for one run. What is pushed tells its own refusals.
 
-    Locks: ``_landing`` is only ever tried, never waited for: who finds it taken (by another thread, or by the code
-    that a signal handler has interrupted) leaves the work to its holder.
+    Locks: ``_landing`` is only ever tried, never waited for: who finds it taken by another thread leaves the work to
+    that one. It is re-entrant: a signal handler that ends the run takes what the code that it has interrupted was about
+    to take. Then a value may be told twice, which the writer knows by its number.
 
     Args:
-        push: takes records with holes, and those of values that have arrived; raises nothing.
+        push: takes records with holes, and those of values that have arrived; raises nothing, and says whether it has
+            taken them: values are offered again.
         refusals: where it is told that values are lost.
         wait: whether a call waits where too many values are on their way; else it goes without them.
     """
 
-    def __init__(self, push: Callable[[Holed | Landed], None], refusals: Refusals, *, wait: bool) -> None:
+    def __init__(self, push: Callable[[Holed | Landed], bool], refusals: Refusals, *, wait: bool) -> None:
         self._push = push
         self._refusals = refusals
         self._wait = wait
         # Also unique among processes that had one pid after another.
         self._numbers = itertools.count(time.time_ns())
         self._begin()
+        _of_all_runs.add(self)
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._landing = threading.Lock()
+        self._landing = threading.RLock()
         self._streams: dict[Hashable, deque[Flight]] = {}
 
     def send(self, record: Holed, on_device: dict[str, OnDevice]) -> None:
@@ -114,27 +153,34 @@ class InFlight:
                 lost += names
             else:
                 parts.append((names, transfer))
-        return Flight(next(self._numbers), step, parts), lost
+        return Flight(next(self._numbers), step, parts, []), lost
 
     def land(self) -> bool:
         """Tell the writer of all that has arrived; whether something is still on its way."""
         if os.getpid() != self._pid:  # forked: what the parent waits for is the parent's
             self._begin()
-        if self._landing.acquire(blocking=False):
+            _left_behind.clear()
+        landing = self._landing
+        if landing.acquire(blocking=False):
             try:
                 for queue in list(self._streams.values()):
-                    while queue and queue[0].has_arrived():
-                        flight = queue.popleft()
-                        self._push(Landed(flight.number, flight.step, flight.values()))
+                    while (flight := _first(queue)) is not None and flight.has_arrived():
+                        # It leaves the queue when it is told: an exception out of a signal handler loses nothing, and
+                        # who ends the run meanwhile waits for it.
+                        if not self._push(Landed(flight.number, flight.step, flight.values())):
+                            return True
+                        if _first(queue) is flight:
+                            queue.popleft()
             finally:
-                self._landing.release()
+                landing.release()
         return any(self._streams.values())
 
-    def land_all(self, timeout_s: float) -> None:
+    def land_all(self, timeout_s: float, *, last: bool) -> None:
         """Wait for all that is on its way; Ctrl-C stops the waiting. What has not come then is given up.
 
         Args:
             timeout_s: how long; polled, because a wait inside a library cannot be ended.
+            last: the run ends: nothing will be told any more. Else what comes later is told later.
         """
         give_up_s = time.monotonic() + timeout_s
         poll_s = _FIRST_POLL_S
@@ -143,7 +189,9 @@ class InFlight:
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
         if any(self._streams.values()):
-            self._begin()
+            if last:
+                streams, self._streams = self._streams, {}
+                _left_behind.extend(each for queue in streams.values() for flight in queue for _, each in flight.parts)
             self._refusals.warn(
                 "device at the end",
                 f"finish(): values on a device had not been computed after {timeout_s:g} s; null is stored for them. "
@@ -151,16 +199,37 @@ class InFlight:
             )
 
     def _start(self, accelerator: Accelerator, values: list[object]) -> Transfer | None:
+        tries = _MOST_TRIES if self._wait else 1
         while True:
             try:
                 transfer = accelerator.start(values)
             except Exception:  # noqa: BLE001 - whatever a library raises when its device has failed
                 return None
-            oldest = next((queue[0] for queue in list(self._streams.values()) if queue), None)
-            if transfer is not None or not self._wait or oldest is None:
+            if transfer is not None or not tries:
                 return transfer
-            for _, each in oldest.parts:
-                each.wait()
-            self.land()
-            if any(queue and queue[0] is oldest for queue in self._streams.values()):  # its holder has `_landing`
-                return None
+            # The room is the process's: what others have in it may have arrived long ago.
+            waiting = _in_flight()
+            if self._wait and waiting:
+                for _, each in min(waiting).parts:
+                    with suppress(Exception):  # as above
+                        each.wait()
+            _sweep()
+            for run in list(_of_all_runs):
+                run.land()
+            if self._wait and len(_in_flight()) < len(waiting):
+                continue
+            tries -= 1
+            if tries:
+                time.sleep(_FIRST_POLL_S)
+
+
+def _first(queue: deque[Flight]) -> Flight | None:
+    try:
+        return queue[0]
+    except IndexError:
+        return None
+
+
+def _in_flight() -> list[Flight]:
+    """What all runs of this process wait for."""
+    return [flight for run in list(_of_all_runs) for queue in list(run._streams.values()) for flight in list(queue)]  # noqa: SLF001 - our own class

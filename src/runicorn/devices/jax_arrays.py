@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from runicorn.devices import MOST_ON_THE_WAY, OnDevice
@@ -16,7 +17,8 @@ class JaxArrays:
     """Keeps arrays until they are computed; each holds its buffer on the device so long."""
 
     def __init__(self) -> None:
-        self._kept = 0
+        # One token each: append() and pop() are atomic, and several threads may log.
+        self._kept: deque[None] = deque()
 
     def number_or_hole(self, value: Any) -> Any:
         """The number of an array that is computed; an ``OnDevice`` for one that is not yet.
@@ -30,16 +32,17 @@ class JaxArrays:
 
     def start(self, values: Sequence[Any]) -> JaxTransfer | None:
         """Have the arrays copied to the host when they are computed; None where too many are kept already."""
-        if self._kept + len(values) > MOST_ON_THE_WAY:
+        if len(self._kept) + len(values) > MOST_ON_THE_WAY:
             return None
         for value in values:
             value.copy_to_host_async()
-        self._kept += len(values)
+        self._kept.extend([None] * len(values))
         return JaxTransfer(self, list(values))
 
     def forget(self, count: int) -> None:
         """Some have arrived."""
-        self._kept -= count
+        for _ in range(count):
+            self._kept.pop()
 
 
 class JaxTransfer:
@@ -54,10 +57,14 @@ class JaxTransfer:
     def __init__(self, keeper: JaxArrays, arrays: list[Any]) -> None:
         self._keeper = keeper
         self._arrays = arrays
+        self._kept = len(arrays)
 
     def has_arrived(self) -> bool:
-        """Whether all are computed."""
-        return all(array.is_ready() for array in self._arrays)
+        """Whether all are computed; of one that was donated there is nothing to wait for."""
+        try:
+            return all(array.is_ready() for array in self._arrays)
+        except RuntimeError:
+            return True
 
     def values(self) -> list[Scalar]:
         """The numbers.
@@ -65,7 +72,8 @@ class JaxTransfer:
         Raises:
             RuntimeError: an array was donated, so its memory belongs to another one now.
         """
-        self._keeper.forget(len(self._arrays))
+        kept, self._kept = self._kept, 0
+        self._keeper.forget(kept)
         return [array.item() for array in self._arrays]
 
     def wait(self) -> None:

@@ -7,6 +7,8 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from runicorn.reading.directories import place_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -19,10 +21,13 @@ def check(target: str, *, is_directory: bool, force: bool) -> None:
         FileNotFoundError: the directory that it would be in is not there.
         IsADirectoryError: a directory is in the place of a file.
         NotADirectoryError: a file is in the place of a directory.
+        PermissionError: it would be in a run's directory, among the files of that.
     """
     parent = os.path.dirname(os.path.abspath(target))
     if not os.path.isdir(parent):
         raise FileNotFoundError(f"{parent} is no directory. Nothing was written. Make it, and try again.")
+    if place_of(parent, "") is not None:
+        raise PermissionError(f"{parent} is a run, and no place for other files. Nothing was written. Name another.")
     if not os.path.lexists(target):
         return
     if os.path.isdir(target) and not os.path.islink(target):

@@ -10,6 +10,8 @@ import msgspec
 
 from runicorn.writer.records import Hello, Holed, Landed, Metrics
 
+_HIGHEST_STEP = 2**63 - 1
+
 
 class Held(msgspec.Struct, array_like=True):
     """One record that waits: for its values, or, where it has no hole, for those before it."""
@@ -31,7 +33,7 @@ Room = dict[str, dict[int, list[Held]]]
 
 def enter(room: Room, record: Holed, hello: Hello) -> list[Held]:
     """Take a record in; those that can be stored now are returned."""
-    record.step = min(record.step, 2**63 - 1)
+    record.step = min(record.step, _HIGHEST_STEP)
     room.setdefault(hello.producer, {}).setdefault(record.step, []).append(Held(hello, record))
     return _leave(room, hello.producer, record.step)
 
@@ -46,10 +48,11 @@ def is_in_the_way(room: Room, record: Metrics, hello: Hello) -> bool:
 
 def land(room: Room, landed: Landed, hello: Hello) -> list[Held]:
     """Fill the holes of a record; those that can be stored now are returned."""
-    for each in room.get(hello.producer, {}).get(landed.step, ()):
+    step = min(landed.step, _HIGHEST_STEP)
+    for each in room.get(hello.producer, {}).get(step, ()):
         if each.record.holes and each.record.number == landed.number:
             each.fill(landed.values)
-    return _leave(room, hello.producer, landed.step)
+    return _leave(room, hello.producer, step)
 
 
 def ranks(room: Room) -> set[int | None]:
@@ -59,10 +62,10 @@ def ranks(room: Room) -> set[int | None]:
 
 def give_up(room: Room) -> list[Held]:
     """The run ends: all that is held, in the order of the calls of each producer; what has not come is lost."""
-    found = sorted(
-        (each for steps in room.values() for line in steps.values() for each in line),
-        key=lambda each: (each.hello.producer, each.record.time),
-    )
+    lines = [line for steps in room.values() for line in steps.values()]
+    # A line is in the order of the calls, whatever the clock did between them.
+    lines.sort(key=lambda line: (line[0].hello.producer, line[0].record.time))
+    found = [each for line in lines for each in line]
     for each in found:
         each.fill({})
     room.clear()

@@ -92,10 +92,10 @@ class PlanFile:
                 framed = _slot_header.pack(len(payload), adler32(payload)) + payload
                 os.pwrite(fd, framed, (previous.sequence % 2) * slot_bytes)
             os.replace(temporary, self._path)
-        except OSError:
+        except OSError as error:
             os.close(fd)
             os.unlink(temporary)
-            raise
+            raise OSError(error.errno, error.strerror, temporary) from error
         os.close(self._fd)
         self._fd, self._slot_bytes = fd, slot_bytes
 

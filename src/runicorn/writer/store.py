@@ -445,7 +445,10 @@ class Store:
             left = left[taken:]
 
     def _report(self, error: OSError) -> None:
-        text = escape(f"{error.strerror or error} ({self.run_dir.path})")
+        # What fails in the run's directory is named relative to that; what fails in the spool, by its path.
+        named = error.filename
+        place = named if isinstance(named, str) and os.path.isabs(named) else self.run_dir.path
+        text = escape(f"{error.strerror or error} ({place})")
         self._record(text)
         self._control.put_message(text)
 

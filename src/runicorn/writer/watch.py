@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
 
 _MOST_FAILED_STARTS = 4
+_LONGEST_PATIENCE_S = 300.0
 
 
 class Watch:
@@ -35,8 +36,9 @@ class Watch:
         self._since_s = time.monotonic()
         self._troubles = control.troubles
         self._failed_starts = 0
+        self._trouble = ""
         self.in_process = False
-        """No writer process can be had: the records wait in the spool for ``finish()``."""
+        """No writer process could be had so far: the records wait in the spool for one, or for ``finish()``."""
 
     def start(self) -> None:
         """Start a writer and do not wait for it."""
@@ -47,25 +49,22 @@ class Watch:
         try:
             launch.launch(self._address.spool)
         except OSError as error:
-            self._failed_starts += 1
-            if self._failed_starts >= _MOST_FAILED_STARTS:
-                self._go_in_process(str(error))
+            self._trouble = str(error)
 
     def look(self) -> None:
         """Start another writer where the last one has died; pass on what it says about storing."""
         now = time.monotonic()
         beat = self._control.heartbeat
         if beat != self._beat:
-            self._beat, self._since_s, self._failed_starts = beat, now, 0
+            self._beat, self._since_s, self._failed_starts, self._trouble = beat, now, 0, ""
             self.in_process = False  # one has come up after all
-        elif now - self._since_s >= self._patience_s() and not self.in_process:
+        elif now - self._since_s >= self._patience_s():
             self._since_s = now
             if not self.is_writer_alive() and not self._control.done:
                 self._failed_starts += 1
                 if self._failed_starts > _MOST_FAILED_STARTS:
-                    self._go_in_process("every one that was started has died")
-                else:
-                    self.start()
+                    self._go_in_process(self._trouble or "every one that was started has died")
+                self.start()
         if self._control.troubles != self._troubles:
             self._troubles = self._control.troubles
             message = self._control.message
@@ -91,7 +90,7 @@ class Watch:
         self._writer.close()
 
     def _patience_s(self) -> float:
-        return self._address.settings.writer_restart_after_s * 2.0**self._failed_starts
+        return min(self._address.settings.writer_restart_after_s * 2.0**self._failed_starts, _LONGEST_PATIENCE_S)
 
     def _go_in_process(self, why: str) -> None:
         self.in_process = True
