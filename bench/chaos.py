@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-KILLS, QUICK_KILLS, JOBS = 1000, 8, 2
+KILLS, QUICK_KILLS, JOBS = 1000, 4, 2
 PROGRESS_EVERY = 50
 SETTLE_S = 25.0
 END_S = 40.0

@@ -48,7 +48,7 @@ NS_PER_MS = 1_000_000
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure all sizes of ours and of the queue in turn, then the joining."""
-    sizes, seconds, joined = ((1, 2), 0.3, 4) if arguments.quick else (PRODUCERS, SECONDS, JOINED)
+    sizes, seconds, joined = ((1, 2), 0.1, 2) if arguments.quick else (PRODUCERS, SECONDS, JOINED)
     flat_out = [
         {"producers": size, "ours": our_flat_out(size, seconds), "queue": queue_flat_out(size, seconds)}
         for size in sizes

@@ -1,12 +1,15 @@
-"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wrote into a directory.
+r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wrote into a directory.
 
 ::
 
     mkdir figures
     python bench/log_latency.py --json --parts > figures/log_latency.json
-    for name in throughput many_processes startup switched_off console images outputs read syscalls chaos soak; do
+    for name in throughput many_processes startup switched_off console images outputs read readers \
+            syscalls chaos soak; do
         python bench/$name.py --json > figures/$name.json
     done
+    python bench/peers --json > figures/peers.json
+    python bench/peers/plot.py figures/peers.json > bench/peers.svg
     python bench/report.py figures > bench/RESULTS.md
 """
 
@@ -19,10 +22,11 @@ import pathlib
 import harness
 
 ORDER = (
-    *("log_latency", "throughput", "many_processes", "startup", "switched_off"),
-    *("console", "images", "outputs", "read"),
+    *("log_latency", "peers", "throughput", "many_processes", "startup", "switched_off"),
+    *("console", "images", "outputs", "read", "readers"),
     *("syscalls", "chaos", "soak"),
 )
+PLOTS = {"peers": "![What a call costs, and what a SIGKILL leaves](peers.svg)"}
 
 HEADER = """# Results
 
@@ -42,12 +46,17 @@ def _rank(name: str, names: list[str]) -> int:
     return ORDER.index(name) if name in ORDER else len(ORDER) + names.index(name)
 
 
+def section(result: dict) -> str:
+    """A result, and the plot that was drawn of it."""
+    return "\n\n".join([harness.as_markdown(result), *filter(None, [PLOTS.get(result["benchmark"])])])
+
+
 def main() -> None:
     """Print the document."""
     parser = argparse.ArgumentParser(description="RESULTS.md from the benchmarks' JSON")
     parser.add_argument("directory", type=pathlib.Path, help="where the JSON files are")
     results = read_results(parser.parse_args().directory)
-    print("\n\n".join([HEADER, *map(harness.as_markdown, results)]))
+    print("\n\n".join([HEADER, *map(section, results)]))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Event, Timer
 
+from support import without_waiting
+
 from runicorn.cli import main
 from runicorn.locks import is_held
 from runicorn.writer.control import ControlPage
@@ -103,7 +105,7 @@ class Trainer:
         """How many log() calls have returned, also after the process's death."""
         return struct.unpack("<Q", self.counter.read_bytes())[0]
 
-    def wait_returned(self, count: int, timeout_s: float = 30) -> None:
+    def wait_returned(self, count: int, timeout_s: float = 60) -> None:
         with self.counter.open("rb") as file, mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as mapped:
             deadline = time.monotonic() + timeout_s
             while struct.unpack("<Q", mapped[:8])[0] < count:
@@ -111,7 +113,7 @@ class Trainer:
                 assert self.process.poll() is None, self.errors.read_text()
                 PAUSE.wait(0.0005)
 
-    def writer_pid(self, timeout_s: float = 20) -> int:
+    def writer_pid(self, timeout_s: float = 60) -> int:
         """The pid of the run's writer process, as soon as it serves the spool."""
         lock = str(self.spool / "writer.lock")
         wait_until(lambda: is_held(lock), timeout_s, "no writer is up")
@@ -133,7 +135,7 @@ class Trainer:
     def kill(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(number)
 
-    def end(self, timeout_s: float = 40) -> tuple[str, str]:
+    def end(self, timeout_s: float = 90) -> tuple[str, str]:
         """Wait for the script's end; what it printed since the last line that was read, and its errors."""
         self.process.stdin.close()
         # Not communicate(): it reads past what readline() has in its buffer.
@@ -145,9 +147,7 @@ class Trainer:
             self.process.wait()
         finally:
             killer.cancel()
-        # On a slow machine finish() says after a second what it waits for: that is no error.
-        lines = self.errors.read_text().splitlines(keepends=True)
-        return out, "".join(line for line in lines if not line.startswith("runicorn: waiting until"))
+        return out, without_waiting(self.errors.read_text())
 
     def close(self) -> None:
         if not self.process.stdout.closed:
@@ -155,7 +155,7 @@ class Trainer:
             self.end()
 
 
-def wait_until(condition, timeout_s: float = 20, what: str = "") -> None:
+def wait_until(condition, timeout_s: float = 60, what: str = "") -> None:
     """Poll a condition until it holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -175,7 +175,19 @@ def writer_pids(spool: Path) -> list[int]:
     return found
 
 
-def wait_stored(trainer: Trainer, timeout_s: float = 30) -> None:
+def wait_dead(pid: int) -> None:
+    """Wait until a process has ended: a zombie has let go of its locks, and whoever has to reap it may take seconds."""
+
+    def is_dead() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    wait_until(is_dead, 60, f"process {pid} lives on")
+
+
+def wait_stored(trainer: Trainer, timeout_s: float = 60) -> None:
     """Wait until the run's writer has ended the run and removed the spool."""
     wait_until(lambda: not trainer.spool.exists(), timeout_s, f"spool {trainer.spool} is still there")
     wait_until(lambda: not writer_pids(trainer.spool), timeout_s, "the writer lives on")

@@ -134,18 +134,9 @@ for device in devices:
 """
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        pytest.param(LAYOUTS, id="layouts"),
-        pytest.param(TYPES, id="types"),
-        pytest.param(REFUSALS, id="refusals"),
-        pytest.param(COPIES, id="copies"),
-    ],
-)
-def test_tensors(run_engine, body):
+def test_tensors(run_engine):
     """Tensors of every layout, type and device at hand are stored exactly or refused; later writes change nothing."""
-    run_engine("torch", TENSORS + body)
+    run_engine("torch", TENSORS + LAYOUTS + TYPES + REFUSALS + COPIES)
 
 
 PIXELS = """
@@ -233,16 +224,7 @@ else:
 """
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        pytest.param(PIXELS, id="pixels"),
-        pytest.param(SETTINGS, id="settings"),
-        pytest.param(UNCHANGED, id="unchanged"),
-        pytest.param(GROWN, id="grown"),
-        pytest.param(FIGURE_REFUSALS, id="refusals"),
-    ],
-)
-def test_figures(run_engine, body):
+def test_figures(run_engine):
     """Figures are what ``savefig()`` makes of them at their own dpi; canvas, size and later drawing stay theirs."""
-    run_engine("matplotlib", FIGURES + body)
+    bodies = (PIXELS, SETTINGS, UNCHANGED, GROWN, FIGURE_REFUSALS)
+    run_engine("matplotlib", FIGURES + "".join(f"{body}plt.close('all')\n" for body in bodies))

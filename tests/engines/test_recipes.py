@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import events, json_lines, status
 
+pytestmark = pytest.mark.timeout(240)
 RECIPES = Path(__file__).resolve().parents[2] / "docs" / "many-processes.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", RECIPES.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
@@ -64,7 +65,7 @@ def run_here(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     def run(*command):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
         assert "[run " not in done.stderr  # we have nothing to warn about
         return done.stdout

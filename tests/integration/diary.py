@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Cell = float | str | None
     Row = dict[str, Cell]
 
-STORE_TIMEOUT_S = 30
+STORE_TIMEOUT_S = 60
 
 
 @contextmanager

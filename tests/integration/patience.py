@@ -25,7 +25,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
-def settled(read: Callable[[], _Value], expected: _Value, timeout_s: float = 30) -> _Value:
+def settled(read: Callable[[], _Value], expected: _Value, timeout_s: float = 60) -> _Value:
     """Return what `read()` gives once it is `expected`, or what it gave last within `timeout_s`.
 
     To be compared with `expected` by the caller, so that a failure shows the difference.

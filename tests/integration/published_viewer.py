@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VERSION = "0.7.2"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
-REQUEST_TIMEOUT_S = 30
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
+REQUEST_TIMEOUT_S = 60
 
 _LISTENING = re.compile(r"Uvicorn running on http://127\.0\.0\.1:(\d+)")
 

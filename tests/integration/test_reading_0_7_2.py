@@ -59,7 +59,7 @@ def published(viewer_python, tmp_path, storage):
         started.append(process)
         told = json.loads(process.stdout.readline())
         if how != "wait":
-            process.communicate(timeout=50)
+            process.communicate(timeout=100)
         return told, process
 
     yield start

@@ -35,7 +35,7 @@ def test_usage_then_reading(tmp_path):
     for source in (PYTHON[0], PYTHON[2] + check):
         script = tmp_path / "script.py"
         script.write_text(source)
-        subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, check=True, timeout=50)
+        subprocess.run([sys.executable, str(script)], cwd=tmp_path, env=environment, check=True, timeout=100)
 
 
 PROJECT = """
@@ -74,7 +74,7 @@ def test_what_is_around_the_numbers(tmp_path, page, blocks, expected):
         env=environment,
         text=True,
         capture_output=True,
-        timeout=50,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr

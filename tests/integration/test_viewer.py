@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-LIST_TIMEOUT_S = 30
+LIST_TIMEOUT_S = 60
 SETTINGS_OF_THE_USER = ("RUNICORN_ON", "RUNICORN_STRICT", "RUNICORN_RANK_MODE", "MASTER_ADDR")
 LOG_LINE = re.compile(r"\d\d:\d\d:\d\d \| (.*)")
 COMPLAINT = re.compile(r"WARNING|ERROR|CRITICAL|Traceback")
@@ -267,6 +267,8 @@ def test_the_detail_page_shows_status_path_alias_and_times(scene: Scene) -> None
 def test_the_detail_page_shows_the_summary(scene: Scene) -> None:
     """Every summary field is on the page of the run, the best metric with its step and mode."""
     shown = scene.by_id(lambda diary: scene.viewer.get(f"/runs/{diary.id}")["summary"])
+    for summary in shown.values():
+        summary.pop("runicorn", None)  # what tracking a run that has ended has cost
 
     assert shown == scene.by_id(lambda diary: diary.final_summary)
     assert shown[scene.finished.id]["best_metric_step"] == 1000

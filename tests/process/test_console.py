@@ -124,7 +124,7 @@ def test_on_a_terminal(tmp_path):
         process = subprocess.Popen(
             [sys.executable, str(script)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
         )
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
         shown = os.read(ours, 4096)
     finally:
         os.close(ours)

@@ -18,7 +18,7 @@ from runicorn.cli import main
 from runicorn.commands import demo
 
 POLL_S = 0.02
-DEADLINE_S = 40
+DEADLINE_S = 100
 
 
 def demo_command(storage, seconds):

@@ -46,7 +46,7 @@ class Host(Job):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=100,
             check=False,
         )
         assert not done.stderr
@@ -315,7 +315,7 @@ def test_the_host_of_rank_0_goes_down(hosts):
 
 def test_the_writer_of_the_other_host_is_killed(tmp_path):
     """Ranks whose host's writer is killed get another one, though their run's owner is elsewhere."""
-    with Host(tmp_path, "alpha") as alpha, Host(tmp_path, "beta", RUNICORN_FINISH_TIMEOUT_S="20") as beta:
+    with Host(tmp_path, "alpha") as alpha, Host(tmp_path, "beta", RUNICORN_FINISH_TIMEOUT_S="80") as beta:
         for host, ranks in ranks_of(alpha, beta, size=4).items():
             host.start(LOG_UNTIL_TOLD, ranks)
         alpha.wait_for("logged-0", "logged-1")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,14 +189,16 @@ def test_no_room_in_the_spool(tmp_path):
         + """
 run = rn.init()
 opened(run)
-paths = [run.log_image("n", picture(i, 1024), step=i) for i in range(4)]
+with stopped_writer(run):  # nothing is taken out of the spool meanwhile
+    paths = [run.log_image("n", picture(i, 1024), step=i) for i in range(4)]
 run.log(i=1)
 run.finish()
 print(paths.count(""))
 """
     )
     limits = {"RUNICORN_SPOOL_MAX_BYTES": str(4 << 20), "RUNICORN_OVERFLOW_MAX_BYTES": str(1 << 20)}
-    trainer = Trainer(tmp_path, body, RUNICORN_TICK_S="0.5", RUNICORN_IDLE_TICK_S="0.5", **limits)
+    tests = str(Path(__file__).parents[1])
+    trainer = Trainer(tmp_path, f"sys.path.append({tests!r})\nfrom support import stopped_writer\n{body}", **limits)
     out, errors = trainer.end()
     refused = int(out)
     assert refused >= 1
@@ -216,7 +219,7 @@ opened(run)
 spare = os.path.join(run._session.address.spool, SPARE)
 for i, size in enumerate((400, 200, 300, 500, 160, 40, 400), start=1):
     run.log_image("n", picture(i, size), step=size)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while size > 100 and not os.path.exists(spare):
         assert time.monotonic() < deadline
         run.log(i=i)

@@ -165,7 +165,7 @@ run.log_dataset("forced", {str(data)!r}, save=True, max_archive_files=2, force_s
 def test_killed_while_it_archives(tmp_path, who):
     """A writer that is killed while it archives leaves only whole content under final names; another does it."""
     large = tmp_path / "large.bin"
-    large.write_bytes(os.urandom(1 << 20) * 100)
+    large.write_bytes(os.urandom(1 << 20) * 50)
     body = f"""
 run = rn.init()
 opened(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import summary
+from support import summary, without_waiting
 from zoo import events, status, wait_until, writer_pids
 
 RECORDS = 50
@@ -33,7 +33,7 @@ def tell(gate, text=""):
 
 def wait_for(*gates):
     """Go on when all these gates are open."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while not all((here / gate).exists() for gate in gates):
         assert time.monotonic() < deadline, f"{name}: no {gates}"
         threading.Event().wait(0.005)
@@ -221,7 +221,7 @@ class Job:
         """Open a gate."""
         (self.gates / gate).touch()
 
-    def wait_for(self, *gates, timeout_s=40):
+    def wait_for(self, *gates, timeout_s=90):
         """Wait until the processes have opened these gates."""
 
         def are_open():
@@ -231,10 +231,10 @@ class Job:
 
     def told(self):
         """What all processes have printed on stderr."""
-        return "".join(path.read_text() for path in sorted(self.gates.glob("stderr-*")))
+        return without_waiting("".join(path.read_text() for path in sorted(self.gates.glob("stderr-*"))))
 
     def stderr(self, name):
-        return (self.gates / f"stderr-{name}").read_text()
+        return without_waiting((self.gates / f"stderr-{name}").read_text())
 
     def run_of(self, name, gate=""):
         """Directory and spool of the run that a process has opened."""
@@ -249,7 +249,7 @@ class Job:
         """Wait for the end of processes, whether their parent has asked or not."""
         for name in names:
             process = self.process_of[str(name)]
-            wait_until(lambda process=process: is_dead(process), 40, f"{name} lives; {self.told()}")
+            wait_until(lambda process=process: is_dead(process), 90, f"{name} lives; {self.told()}")
 
     def end(self):
         """Wait for the end of all processes; their exit codes, by the order of their start."""
@@ -279,8 +279,8 @@ def runs_in(storage):
 
 def wait_ended(spool):
     """Wait until a writer has ended its part."""
-    wait_until(lambda: not spool.exists(), 30, f"{spool} is still there")
-    wait_until(lambda: not writer_pids(spool), 10, "the writer lives on")
+    wait_until(lambda: not spool.exists(), 60, f"{spool} is still there")
+    wait_until(lambda: not writer_pids(spool), 60, "the writer lives on")
 
 
 def file_of(rank):
@@ -764,7 +764,7 @@ def test_only_rank_0_ends_the_run(tmp_path):
 
 def test_the_writer_is_killed_where_there_is_no_rank_0(tmp_path):
     """Ranks whose writer is killed before rank 0 comes get another one: their finish() returns with all stored."""
-    with Job(tmp_path, RUNICORN_FINISH_TIMEOUT_S="20") as job:
+    with Job(tmp_path, RUNICORN_FINISH_TIMEOUT_S="80") as job:
         ranks = environments(torchrun, 3)
         del ranks[0]
         job.start(

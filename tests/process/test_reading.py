@@ -109,9 +109,9 @@ def test_image_of_a_run_is_listed_with_its_file(open_run):
 FLAT_OUT = """
 run = rn.init(path="flat/out")
 opened(run)
-log_flat_out(run, 150_000)
+log_flat_out(run, 60_000)
 sys.stdin.readline()
-log_flat_out(run, 150_000, first=150_001)
+log_flat_out(run, 60_000, first=60_001)
 run.finish()
 """
 
@@ -158,7 +158,7 @@ def test_every_reading_of_a_growing_run_is_a_prefix(tmp_path):
         assert reader.returncode == 0
         counts.append(int(out))
 
-    assert counts == [300_000] * 3
+    assert counts == [120_000] * 3
 
 
 def test_run_that_was_killed_is_lost_until_it_is_recovered(tmp_path):

@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, recover, status, wait_stored, wait_until
+from zoo import Trainer, assert_exactly_once, assert_valid, recover, status, wait_dead, wait_stored, wait_until
 
 import runicorn as rn
 from runicorn.settings import Settings
@@ -37,7 +37,7 @@ def orphan(tmp_path):
     trainer.kill()
     os.kill(writer, signal.SIGKILL)
     trainer.end()
-    wait_until(lambda: not os.path.exists(f"/proc/{writer}"))
+    wait_dead(writer)
     return trainer
 
 
@@ -92,7 +92,7 @@ def test_adopters_at_once(tmp_path, orphan):
     for adopter in adopters:
         adopter.stdin.write("\n")
         adopter.stdin.flush()
-    told = [adopter.communicate(timeout=50)[1] for adopter in adopters]
+    told = [adopter.communicate(timeout=100)[1] for adopter in adopters]
     assert [adopter.returncode for adopter in adopters] == [0] * 8, told
     wait_stored(orphan)
     assert_recovered(orphan)

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_valid, counted, events, status, wait_stored, wait_until
+from zoo import Trainer, assert_valid, counted, events, status, wait_dead, wait_stored, wait_until
 
 from runicorn.locks import is_held
 from runicorn.writer.control import ControlPage
@@ -90,7 +90,7 @@ def die(first: Trainer, how: str, stop_writer_at: int | None) -> None:
         first.kill(signal.SIGTERM)
     first.end()
     if how == "both":
-        wait_until(lambda: not os.path.exists(f"/proc/{writer}"))
+        wait_dead(writer)
 
 
 def resume(tmp_path, first: Trainer, **environment: str) -> tuple[Trainer, dict]:
@@ -168,8 +168,8 @@ def test_after_a_death(tmp_path, how):
 def test_after_a_death_in_the_middle_of_a_batch(tmp_path, moment):
     """Where both died while a batch was being written, the resumed run has it once, and goes on behind it."""
     dice = random.Random(f"{SEED}-{moment}")
-    counts = [dice.randrange(2, 9) for _ in range(3)]
-    print(f"seed {SEED}, counts {counts}")
+    count = dice.randrange(2, 9)
+    print(f"seed {SEED}, count {count}")
     first_body = "run = rn.init(run_id='phoenix')\nopened(run)\nlog_flat_out(run, 6000)\nrun.finish()\n"
     second_body = f"""
 run = rn.init(run_id='phoenix')
@@ -179,22 +179,19 @@ with open(run.run_dir / "events.jsonl", "rb") as file:
 log_flat_out(run, {MORE}, first=run.global_step + 1)
 run.finish()
 """
-    for count in counts:
-        place = tmp_path / str(count)
-        place.mkdir(exist_ok=True)
-        crash = {"RUNICORN_CRASH_AT": f"{moment}:{count}:both", "RUNICORN_BATCH_BYTES": "16384"}
-        first = Trainer(place, first_body.replace("phoenix", f"phoenix-{len(list(place.iterdir()))}"), **QUICK, **crash)
-        first.end()
-        assert first.process.returncode == -signal.SIGKILL, "there were fewer batches than that"
-        second = Trainer(place, second_body.replace("phoenix", first.run_dir.name), **QUICK)
-        lines, step = map(int, second.read_line().split())
-        _, errors = second.end()
-        assert second.process.returncode == 0, errors
-        assert lines == step
-        assert lines in {first.returned, first.returned + 1}
-        assert not first.spool.exists()
-        assert counted(first.run_dir) == list(range(1, lines + MORE + 1))
-        assert_valid(first.run_dir)
+    crash = {"RUNICORN_CRASH_AT": f"{moment}:{count}:both", "RUNICORN_BATCH_BYTES": "16384"}
+    first = Trainer(tmp_path, first_body, **QUICK, **crash)
+    first.end()
+    assert first.process.returncode == -signal.SIGKILL, "there were fewer batches than that"
+    second = Trainer(tmp_path, second_body, **QUICK)
+    lines, step = map(int, second.read_line().split())
+    _, errors = second.end()
+    assert second.process.returncode == 0, errors
+    assert lines == step
+    assert lines in {first.returned, first.returned + 1}
+    assert not first.spool.exists()
+    assert counted(first.run_dir) == list(range(1, lines + MORE + 1))
+    assert_valid(first.run_dir)
 
 
 def test_after_a_host_that_went(tmp_path):
@@ -243,7 +240,7 @@ def die_on_a_full_disk(tmp_path, switch, who: str) -> Trainer:
     first.end()
     if who == "both":
         os.kill(writer, signal.SIGKILL)
-        wait_until(lambda: not os.path.exists(f"/proc/{writer}"))
+        wait_dead(writer)
     return first
 
 
@@ -287,7 +284,7 @@ def test_a_disk_that_stays_full(tmp_path):
     limits = {"RUNICORN_FINISH_TIMEOUT_S": "1", "RUNICORN_STORAGE_FAULT": str(switch)}
     blocked = Trainer(tmp_path, body, expect_line=False, **QUICK, **limits)
     try:
-        out, errors = blocked.end(timeout_s=15)
+        out, errors = blocked.end()
         assert blocked.process.returncode == 0, f"init() did not come back: {errors}"
         assert str(first.spool) in out
         assert {path.name: path.read_bytes() for path in first.run_dir.iterdir() if path.is_file()} == before
@@ -317,8 +314,8 @@ signal.pause()
 
 
 def test_death_after_death(tmp_path):
-    """Six sessions, each of which resumes the one before and is killed: one sequence of steps, one best metric."""
-    sessions, more = 6, 300
+    """Four sessions, each of which resumes the one before and is killed: one sequence of steps, one best metric."""
+    sessions, more = 4, 300
     dice = random.Random(SEED)
     print(f"seed {SEED}")
     killed = [dice.choice(["trainer", "both"]) for _ in range(sessions)]
@@ -358,7 +355,7 @@ def test_processes_that_wait_for_the_same_earlier_session(tmp_path):
     sys.stdin.readline()
     run.finish()
     """
-    limits = {"RUNICORN_STORAGE_FAULT": str(switch), "RUNICORN_FINISH_TIMEOUT_S": "15", **QUICK}
+    limits = {"RUNICORN_STORAGE_FAULT": str(switch), "RUNICORN_FINISH_TIMEOUT_S": "80", **QUICK}
     others = [
         Trainer(tmp_path, f"NUMBER = {n}\n{textwrap.dedent(body)}", expect_line=False, **limits) for n in range(4)
     ]
@@ -383,7 +380,7 @@ def test_processes_that_wait_for_the_same_earlier_session(tmp_path):
 
 def test_processes_that_resume_at_once(tmp_path):
     """Of six processes that resume one run at the same moment one owns it, the others join: every record is there."""
-    rounds, processes = 6, 6
+    rounds, processes = 3, 6
     trainer = Trainer(
         tmp_path,
         f"""
@@ -430,7 +427,7 @@ def test_processes_that_resume_at_once(tmp_path):
         """,
         expect_line=False,
         PYTHONWARNINGS="ignore",
-        RUNICORN_FINISH_TIMEOUT_S="10",
+        RUNICORN_FINISH_TIMEOUT_S="80",
     )
     out, errors = trainer.end()
     assert trainer.process.returncode == 0, errors

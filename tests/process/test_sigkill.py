@@ -6,12 +6,12 @@ import signal
 from contextlib import suppress
 
 import pytest
-from zoo import Trainer, assert_exactly_once, status, wait_stored, wait_until
+from zoo import Trainer, assert_exactly_once, status, wait_dead, wait_stored, wait_until
 
 from runicorn.cli import main
 
 RECORDS = 10_000
-MOMENTS = 4 * int(os.environ.get("CHAOS_TRIALS", "5"))
+MOMENTS = 4 * int(os.environ.get("CHAOS_TRIALS", "1"))
 
 FLAT_OUT = f"""
 run = rn.init()
@@ -85,7 +85,7 @@ def test_both(tmp_path, moment, capsys):
     trainer.kill()
     os.kill(writer, signal.SIGKILL)
     trainer.end()
-    wait_until(lambda: not os.path.exists(f"/proc/{writer}"))
+    wait_dead(writer)
     assert main(["recover", "--storage", str(tmp_path / "storage")]) == 0
     assert trainer.run_dir.name in capsys.readouterr().out
     assert not trainer.spool.exists()

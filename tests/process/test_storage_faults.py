@@ -129,7 +129,7 @@ def test_trouble_is_told_once(tmp_path):
     opened(run)
     log_flat_out(run, 100)
     sys.stdin.readline()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     i = 100
     while "storage" not in run._refusals._seen and time.monotonic() < deadline:
         i += 1
@@ -268,7 +268,7 @@ if can_mount:
             "m = mmap.mmap(fd, 16 << 20)\n"
             "for at in range(0, 16 << 20, 4096): m[at] = 1\n"
         )
-        subprocess.run(["python3", "-c", neighbour, str(memory)], check=True, timeout=30)
+        subprocess.run(["python3", "-c", neighbour, str(memory)], check=True, timeout=100)
         switch.unlink()
         trainer.go_on()
         _, errors = trainer.end()
@@ -481,7 +481,7 @@ def test_clock_set_back(tmp_path):
     sys.stdin.readline()
     module.time = lambda: time.time() - 3600
     old = run._session.control.writer_pid
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     i = 100
     while run._session.control.writer_pid == old and time.monotonic() < deadline:
         i += 1
@@ -596,6 +596,7 @@ def test_a_joined_process_finishes_when_the_spool_has_lost_its_name(tmp_path):
     assert trainer.read_line() == "7"
     trainer.end()
     assert trainer.process.returncode == 0
+    wait_until(lambda: status(trainer.run_dir)["status"] == "finished", what="a writer that was slow has ended the run")
     assert_exactly_once_beside(trainer, 1)
 
 

@@ -24,7 +24,7 @@ PAUSE_S = 0.01
 WRITER = "runicorn.writer.main"
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0, what: str = "") -> None:
+def wait_until(condition: Callable[[], Any], timeout_s: float = 60.0, what: str = "") -> None:
     """Return once `condition` holds; fail where it does not come to hold in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -84,7 +84,7 @@ print(*sorted(name for name in set(sys.modules) - before if not name.startswith(
         capture_output=True,
         encoding="utf-8",
         check=True,
-        timeout=30,
+        timeout=100,
     ).stdout.split()
     assert [name for name in loaded if name.startswith(("runicorn", "msgspec", "psutil"))] == ["runicorn"]
 

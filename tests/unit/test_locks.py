@@ -50,7 +50,7 @@ class Process:
     def end(self) -> int:
         """Let it go on to its end."""
         self.popen.stdin.close()
-        return self.popen.wait(20)
+        return self.popen.wait(100)
 
 
 @pytest.fixture

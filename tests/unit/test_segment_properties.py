@@ -493,7 +493,7 @@ def test_a_reader_beside_a_process_that_appends(tmp_path):
         process.stdin.write(b"\n")
         process.stdin.flush()
         count = 0
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while not reader.sealed:
             assert time.monotonic() < deadline, f"{count} of {APPENDED}"
             least = returned()
@@ -514,7 +514,7 @@ def test_a_reader_beside_a_process_that_is_killed(tmp_path):
             process.stdin.write(b"\n")
             process.stdin.flush()
             moment = dice.randrange(1, APPENDED - 200)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 90
             while returned() < moment:
                 assert time.monotonic() < deadline
             os.kill(process.pid, signal.SIGKILL)

@@ -176,10 +176,12 @@ def test_it_validates_nothing(tmp_path):
     assert run.is_finished
 
 
-def test_it_starts_nothing_and_writes_nothing(none, storage, tmp_path, monkeypatch, caplog, capfd):
+def test_it_starts_nothing_and_writes_nothing(none, storage, tmp_path, tmp_path_factory, monkeypatch, caplog, capfd):
     """No file, process, thread or warning comes of it, from ``init()`` to after ``finish()``."""
     monkeypatch.chdir(tmp_path)
-    before = (os.listdir(os.environ["RUNICORN_SHM_DIR"]), threading.active_count(), children())
+    memory = tmp_path_factory.mktemp("memory")  # in that of the others a spool of an earlier test may be going
+    monkeypatch.setenv("RUNICORN_SHM_DIR", str(memory))
+    before = (os.listdir(memory), threading.active_count(), children())
     with none as run:
         run.log({"loss": 1}, step=1, stage="a", acc=2)
         run.log_text("text")
@@ -189,7 +191,7 @@ def test_it_starts_nothing_and_writes_nothing(none, storage, tmp_path, monkeypat
         handler.close()
     run.finish()
     run.log(late=1)
-    assert (os.listdir(os.environ["RUNICORN_SHM_DIR"]), threading.active_count(), children()) == before
+    assert (os.listdir(memory), threading.active_count(), children()) == before
     assert not storage.exists()
     assert list(tmp_path.iterdir()) == []
     assert caplog.records == []

@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from collections import Counter
 
 import msgspec
@@ -782,11 +781,10 @@ def test_whatever_is_written_nothing_breaks(number):
 
 
 def took(mode, chunks):
-    """Feed chunks, with a plan's trim now and then; the lines, the largest state, and the CPU seconds."""
+    """Feed chunks, with a plan's trim now and then; the lines, and the largest state."""
     screen = Screen(mode)
     found = []
     largest = 0
-    begun = time.process_time()
     for number, chunk in enumerate(chunks):
         found += feed(screen, chunk)
         if number % 1000 == 999:
@@ -795,7 +793,7 @@ def took(mode, chunks):
     found += texts(screen.trim())
     largest = max(largest, size(screen))
     found += texts(screen.flush())
-    return found, largest, time.process_time() - begun
+    return found, largest
 
 
 MEBI = 1024 * 1024
@@ -837,10 +835,9 @@ FLOODS = {
 @pytest.mark.parametrize("name", FLOODS)
 @pytest.mark.parametrize("mode", MODES)
 def test_time_and_state_are_bounded_whatever_is_fed(name, mode):
-    """Hostile or huge writes take linear time, and leave a state that a plan can carry."""
-    _, largest, seconds = took(mode, FLOODS[name])
+    """Hostile or huge writes leave a state that a plan can carry; what takes quadratic time exceeds a test's limit."""
+    _, largest = took(mode, FLOODS[name])
     assert largest < 8 * MOST_PENDING_CHARACTERS
-    assert seconds < 10  # a tenth of that, where nothing else runs; what is quadratic takes minutes
 
 
 def test_a_line_that_a_trim_has_cut_is_all_there_and_ends_once():
