@@ -54,6 +54,7 @@ def compare(program: str, rounds: int, arguments: list[str], *packages: str, qui
     if not quick:
         interpreters[THEIRS] = interpreter(*packages)
     told: dict[str, list[Any]] = {name: [] for name in interpreters}
+    without_ours = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
     for _ in range(rounds):
         for name, python in interpreters.items():
             with harness.storage() as root, tempfile.TemporaryDirectory() as work:
@@ -63,6 +64,7 @@ def compare(program: str, rounds: int, arguments: list[str], *packages: str, qui
                     capture_output=True,
                     text=True,
                     cwd=work,
+                    env=without_ours if name == THEIRS else None,
                     timeout=_TIMEOUT_S,
                 )
             told[name].append(json.loads(done.stdout.splitlines()[-1]))

@@ -4,7 +4,7 @@ r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wro
 
     mkdir figures
     python bench/log_latency.py --json --parts > figures/log_latency.json
-    for name in throughput many_processes startup switched_off console images outputs read readers \
+    for name in throughput many_processes startup switched_off gpu_scalars console images outputs read readers \
             syscalls chaos soak; do
         python bench/$name.py --json > figures/$name.json
     done
@@ -23,7 +23,7 @@ import harness
 
 ORDER = (
     *("log_latency", "peers", "throughput", "many_processes", "startup", "switched_off"),
-    *("console", "images", "outputs", "read", "readers"),
+    *("gpu_scalars", "console", "images", "outputs", "read", "readers"),
     *("syscalls", "chaos", "soak"),
 )
 PLOTS = {"peers": "![What a call costs, and what a SIGKILL leaves](peers.svg)"}
