@@ -4,10 +4,11 @@ r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wro
 
     mkdir figures
     python bench/log_latency.py --json --parts > figures/log_latency.json
-    for name in throughput many_processes startup switched_off gpu_scalars console images outputs read readers \
+    for name in throughput many_processes startup switched_off gpu_scalars console images outputs readers \
             syscalls chaos soak; do
         python bench/$name.py --json > figures/$name.json
     done
+    python bench/read.py --peers --json > figures/read.json
     python bench/peers --json > figures/peers.json
     python bench/peers/plot.py figures/peers.json > bench/peers.svg
     python bench/report.py figures > bench/RESULTS.md
