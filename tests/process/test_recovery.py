@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, recover, status, wait_dead, wait_stored, wait_until
+from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_dead, wait_stored, wait_until
 
 import runicorn as rn
 from runicorn.settings import Settings
@@ -159,3 +159,33 @@ def test_a_spool_that_nobody_knew_of(tmp_path):
         run.log(i=2)
     assert status(run.run_dir)["status"] == "finished"
     assert status(run.run_dir)["last_step"] == 2
+
+
+GOODBYE_BEHIND_A_BACKLOG = """
+run = rn.init()
+opened(run)
+sys.stdin.readline()
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        run.log({"child": 1})
+        os._exit(0)
+    os.waitpid(child, 0)
+log_flat_out(run, 40_000)
+run.finish()
+os._exit(0)
+"""
+
+
+def test_goodbye_behind_a_backlog_is_read(tmp_path):
+    """A run whose finish() was not waited for has ended as that said, though its owner left more than its share."""
+    trainer = Trainer(
+        tmp_path, GOODBYE_BEHIND_A_BACKLOG, RUNICORN_WRITER_RESTART_AFTER_S="600", RUNICORN_FINISH_TIMEOUT_S="0.01"
+    )
+    os.kill(trainer.writer_pid(), signal.SIGKILL)
+    trainer.go_on()
+    trainer.end()
+    recover(tmp_path)
+    wait_stored(trainer)
+    assert counted(trainer.run_dir) == [*range(1, 40_001)]
+    assert status(trainer.run_dir)["status"] == "finished"

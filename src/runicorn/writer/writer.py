@@ -79,7 +79,7 @@ class Writer:
         while True:
             self._control.beat()
             meter.read(self._store.tally.effort, self._control.spooled_bytes)
-            busy = self._store_what_is_there()
+            busy = self._store_what_is_there() >= max(1, self._settings.batch_bytes // 2)
             end = self._end()
             if end is not None:
                 self._close(end, meter)
@@ -98,16 +98,13 @@ class Writer:
         self.terminated = True
         self._synced_at = 0.0
 
-    def _store_what_is_there(self, *, probe: bool = False) -> bool:
-        """Store one batch; True = there was so much that there is more."""
+    def _store_what_is_there(self, *, probe: bool = False) -> int:
+        """Store one batch; how many bytes it was. A full one leaves some, and so may one in which shares were full."""
         pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
         if pieces or self._tail.finished() or self._store.owes_a_plan:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
-        return sum(map(len, (piece.payloads for piece in pieces))) > 0 and self._is_behind(pieces)
-
-    def _is_behind(self, pieces: list[Any]) -> bool:
-        return sum(sum(map(len, piece.payloads)) for piece in pieces) >= self._settings.batch_bytes // 2
+        return sum(sum(map(len, piece.payloads)) for piece in pieces)
 
     def _end(self) -> End | None:
         """How the run has ended; None while it goes on."""
@@ -124,7 +121,8 @@ class Writer:
         resumed = self._control.closed[0] and end is None
         if others and not resumed:
             return None
-        # Between our last read and a producer's death it may have pushed: read once more, after the probe.
+        # Between our last read and a producer's death it may have pushed, an end among it: read, after the probe, until
+        # there is nothing more.
         if self._store_what_is_there(probe=True) or (self._tail.living() and not resumed):
             return None
         tally = self._store.tally
