@@ -4,37 +4,12 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 
 import pytest
-from support import wait_until
+from support import started_command, wait_until
 from zoo import Trainer, wait_stored, writer_pids
 
 from runicorn.cli import main
-
-
-@contextmanager
-def started(*arguments):
-    """The command in a process that does not outlive the block."""
-    # A test run in the background of a shell ignores SIGINT, and what it starts would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runicorn", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 def lines_of(run, name):
@@ -49,7 +24,7 @@ def test_tail_follows_a_live_run_to_its_end(open_run, storage):
     run.log(loss=1.0)
     wait_until(lambda: all(lines_of(run, name) for name in ("events.jsonl", "logs.txt")))
 
-    with started("tail", "-f", "live", "--storage", storage) as process:
+    with started_command("tail", "-f", "live", "--storage", storage) as process:
         lines = [process.stdout.readline() for _ in range(2)]
         for step in range(2, 5):
             run.log({"loss": 1 / step, "acc": step / 10})
@@ -78,7 +53,7 @@ def test_ctrl_c_ends_what_goes_on_quietly(open_run, storage, arguments):
     run.log(loss=1.0)
     wait_until(lambda: lines_of(run, "events.jsonl"))
 
-    with started(*arguments, "--storage", storage) as process:
+    with started_command(*arguments, "--storage", storage) as process:
         first = process.stdout.readline()
         if arguments[0] == "ls":
             process.stdout.readline()
@@ -96,7 +71,7 @@ def test_pipe_whose_reader_has_gone_is_no_error(storage):
     (run_dir / "status.json").write_text('{"status": "finished"}')
     (run_dir / "summary.json").write_text(json.dumps({str(number): "x" * 100 for number in range(10_000)}))
 
-    with started("show", "one", "--json", "--storage", storage) as process:
+    with started_command("show", "one", "--json", "--storage", storage) as process:
         assert process.stdout.readline() == "{\n"
         process.stdout.close()
         err = process.stderr.read()

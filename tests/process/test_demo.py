@@ -6,11 +6,10 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager
 
 import pytest
+from support import started_command
 
 import runicorn as rn
 from runicorn import charlm
@@ -26,30 +25,10 @@ def demo_command(storage, seconds):
     return main(["demo", "--storage", str(storage), "--seconds", str(seconds)])
 
 
-@contextmanager
 def started(storage, *, seconds):
     """Run the demo in a process of its own, which does not outlive the block."""
-    command = [sys.executable, "-m", "runicorn", "demo", "--seed", "3"]
-    command += ["--storage", str(storage), "--seconds", str(seconds)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RUNICORN_")}
-    # A test run in the background of a shell ignores SIGINT, and what it starts would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
+    return started_command("demo", "--seed", 3, "--storage", storage, "--seconds", seconds, env=environment)
 
 
 def wait_for_records(process, storage, count):

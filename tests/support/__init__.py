@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,3 +156,26 @@ def command_line(process: psutil.Process) -> list[str]:
 
 def _not_json(token: str) -> Any:
     raise AssertionError(f"{token} is not JSON")
+
+
+@contextmanager
+def started_command(*arguments: object, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The ``runicorn`` command in a process of its own, which does not outlive the block."""
+    # A test run in the background of a shell ignores SIGINT, and what it starts would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runicorn", *map(str, arguments)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
