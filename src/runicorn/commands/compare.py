@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HELP = "show what differs between runs"
 
 _MISSING = object()
-_LEFT_OUT = ("best_metric_name", "best_metric_value", "best_metric_step", "best_metric_mode", "runicorn")
+_LEFT_OUT = (*described.BEST_FIELDS, "runicorn")
 """Of the summary: what is told with the metrics, and what tracking has cost, which is never the same."""
 _LONGEST_NAME, _LONGEST_TEXT = 60, 200
 _FIGURES = ("last", "min", "max")

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from runicorn.reading import RunInfo
 
 
+BEST_FIELDS = ("best_metric_name", "best_metric_value", "best_metric_step", "best_metric_mode")
+"""Of ``summary.json``: what commands tell with the metrics, and not as the user's conclusions."""
+
+
 def document(info: RunInfo) -> dict[str, Any]:
     """All that is known of a run, by the names of ``RunInfo``."""
     return msgspec.structs.asdict(info)

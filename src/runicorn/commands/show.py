@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 HELP = "show all that is known of one run"
 
 _MOST_PROBLEMS, _MOST_NAMES = 10, 8
-_BEST = ("best_metric_name", "best_metric_value", "best_metric_step", "best_metric_mode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     render.fields(_head(loaded))
     _print_metrics(metrics, size_bytes)
     _print_settings("config", loaded.config)
-    _print_settings("summary", {name: value for name, value in loaded.summary.items() if name not in _BEST})
+    conclusions = {name: value for name, value in loaded.summary.items() if name not in described.BEST_FIELDS}
+    _print_settings("summary", conclusions)
     _print_assets(loaded.assets)
     _print_problems(loaded)
     if loaded.info.status == LOST:
