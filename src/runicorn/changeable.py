@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from runicorn import host, paths, reading, rundir, statuses
 from runicorn.reading.directories import run_places
 from runicorn.reading.info import RECYCLE, read_info
-from runicorn.reading.liveness import judged
+from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import is_inside
 from runicorn.writer import adopt, spool
 
@@ -84,8 +84,8 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
     if force:
         return
     others = sorted(name.removeprefix(_POINTER) for name in os.listdir(info.run_dir) if name.startswith(_POINTER))
-    others = [name for name in others if name != host.hostname()]
-    if info.status == statuses.RUNNING and info.hostname != host.hostname():
+    others = [name for name in others if name != host.label_of(host.hostname())]
+    if info.status == statuses.RUNNING and not is_of_this_host(info):
         others.append(info.hostname or "that it does not name")
     if others:
         raise RefusedError(
@@ -97,7 +97,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
 def spools_of(info: RunInfo, settings: Settings) -> list[str]:
     """The spools of this host in which records of a run wait to be stored, whether anybody does it or not."""
     found = []
-    address = adopt.find_spool(info.run_dir, host.hostname())
+    address = adopt.find_spool(info.run_dir, host.label_of(host.hostname()))
     named = [address.spool] if address is not None else []
     for path in {*spool.find(settings), *named}:
         try:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runicorn import exits, joining, locks, paths, rundir, statuses
-from runicorn.host import hostname
+from runicorn.host import hostname, machine
 from runicorn.refusals import Refusals
 from runicorn.rundir import RunDir
 from runicorn.writer import scan, spool
@@ -141,7 +141,7 @@ class Job:
 
     def _own_meta(self) -> None:
         """The viewer takes the pid in ``meta.json`` for the run's: that must be rank 0's, not the first comer's."""
-        ours = {"pid": os.getpid(), "hostname": hostname()}
+        ours = {"pid": os.getpid(), "hostname": hostname(), "machine": self._machine()}
         files = RunDir(self.run_dir, sole=False)
         try:
             meta = files.read(rundir.META)
@@ -149,6 +149,9 @@ class Job:
                 files.replace(rundir.META, {**meta, **ours})
         finally:
             files.close()
+
+    def _machine(self) -> str:
+        return machine(spool.usual_place(self.settings)).text()
 
     def _say_running(self, *, as_owner: bool) -> None:
         """The run goes on when its owner comes, or when its job is started anew: the status is running again.
@@ -169,6 +172,7 @@ class Job:
                 "time": time.time(),
                 "hostname": hostname(),
                 "pid": os.getpid(),
+                "machine": self._machine(),
                 "attempt": self.place.attempt,
             }
             files.replace(rundir.META, {**meta, "resumed": [*resumed, entry]})

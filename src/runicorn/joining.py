@@ -6,13 +6,14 @@ import errno
 import os
 import sys
 import time
+import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runicorn import locks, rundir, statuses
-from runicorn.host import hostname
+from runicorn.host import hostname, is_other, label_of, machine
 from runicorn.refusals import Refusals
 from runicorn.rendezvous import publish
 from runicorn.rundir import RunDir
@@ -44,7 +45,7 @@ def join_anywhere(address: spool.Address, rank: int | None) -> Session:
     On another host without the rank, for the rank's file has a writer already.
     """
     try:
-        if address.host == hostname():
+        if address.host == label_here(address.run_dir, address.settings):
             return join(address, rank)
         if read_status(address.run_dir).get("status") == statuses.RUNNING:
             return _join_on_this_host(address)
@@ -53,11 +54,45 @@ def join_anywhere(address: spool.Address, rank: int | None) -> Session:
     return Session.ended(address, _refusals(address))
 
 
+def label_here(run_dir: str, settings: Settings) -> str:
+    """This host's label in the file names of a run.
+
+    That is its name, unless another machine of the same name, or a container with other shared memory, has opened the
+    run before: no file may have two writers.
+    """
+    plain = label_of(hostname())
+    memory = spool.usual_place(settings)
+    here = machine(memory)
+    own = f"{plain}-{zlib.crc32(f'{here.boot}/{here.memory}/{here.machine_id}'.encode()):08x}"
+    for label in (plain, own):
+        if adopt.find_spool(run_dir, label) is not None:
+            return label
+    return own if is_other(_machine_of(run_dir), memory) else plain
+
+
+def _machine_of(run_dir: str) -> str | None:
+    files = RunDir(run_dir)
+    try:
+        meta = files.read(rundir.META)
+    except ValueError:
+        return None
+    finally:
+        files.close()
+    stored = last_session(meta).get("machine")
+    return stored if isinstance(stored, str) and meta.get("hostname") == hostname() else None
+
+
+def last_session(meta: dict[str, Any]) -> dict[str, Any]:
+    """What ``meta.json`` says of the process that has opened the run last: the newest entry that names a machine."""
+    entries = [meta, *(entry for entry in meta.get("resumed") or [] if isinstance(entry, dict))]
+    return entries[-1]
+
+
 def owned_by(pids: list[int], nth: int, *, path: str, storage: str, settings: Settings) -> spool.Address | None:
     """The n-th run of a path that one of these processes of this host, the nearest first, has opened and not ended."""
     spools = [
         address
-        for address in adopt.spools_in(storage, hostname(), settings)
+        for address in adopt.spools_in(storage, settings)
         if address.path == path and locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK))
     ]
     spools.sort(key=lambda address: address.opened_at)
@@ -122,7 +157,9 @@ def spool_here(
         TimeoutError: an earlier session's spool could not be stored.
         OSError: none can be made.
     """
-    host = hostname()
+    host = label_here(run_dir, settings)
+    if host != label_of(hostname()):  # the other machine writes the common files
+        main = False
     pointer = os.path.join(run_dir, rundir.spool_pointer(host))
     while True:
         address = adopt.find_spool(run_dir, host)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn import active, exits, joining, paths, ranks, rendezvous, rundir, statuses
-from runicorn.host import ancestors, hostname, platform_text, python_text
+from runicorn.host import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
 from runicorn.run import Run
@@ -35,7 +35,7 @@ class Opening:
         self.alias = alias
         self.workspace_root = workspace_root
         self.settings = settings
-        self.host = hostname()
+        self.host = label_of(hostname())
 
     def of_this_process(self) -> Run:
         """The run that this process shares with others, by what its environment says; else a new one."""
@@ -123,11 +123,14 @@ class Opening:
         active.opened(run)
         return run
 
-    def _write_first_files(self, run_dir: str, run_id: str, now: float, *, sole: bool = True) -> None:
+    def _write_first_files(
+        self, run_dir: str, run_id: str, now: float, *, sole: bool = True, opened_by: dict[str, Any] | None = None
+    ) -> None:
         files = RunDir(run_dir, sole=sole)
         try:
             os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
-            files.replace(rundir.META, self._meta(run_id, now), sync=False)
+            here = {"machine": machine(spool.usual_place(self.settings)).text()} if opened_by is None else opened_by
+            files.replace(rundir.META, {**self._meta(run_id, now), **here}, sync=False)
             files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
             # Last: a run with a status is whole.
             files.replace(rundir.STATUS, {"status": statuses.RUNNING, "started_at": now}, sync=False)
@@ -144,7 +147,7 @@ class Opening:
             address, lock = self._make_spool(run_id, run_dir, now)
             crash_point("spool")
             self._point_to(address)
-            self._write_first_files(run_dir, run_id, now)
+            self._write_first_files(run_dir, run_id, now, opened_by=_opened_by(address))
             return self._open(address, lock, self.alias, global_step=0)
         except BaseException as error:
             if lock is not None:
@@ -187,7 +190,7 @@ class Opening:
     def _resume(self, run_id: str, run_dir: str) -> Run | None:
         """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
         self._check_host(run_id, run_dir)
-        for earlier in adopt.spools_of(run_id, self.storage, self.host, self.settings):
+        for earlier in adopt.spools_of(run_dir, self.settings):
             if adopt.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self.settings)
@@ -198,12 +201,17 @@ class Opening:
 
     def _check_host(self, run_id: str, run_dir: str) -> None:
         """Raise where the run may live on another host."""
-        meta = _read_meta(run_dir)
-        last = (meta.get("resumed") or [meta])[-1]
-        host = last.get("hostname") or last.get("host")
-        if joining.read_status(run_dir).get("status") == statuses.RUNNING and host not in {None, self.host}:
+        if joining.read_status(run_dir).get("status") != statuses.RUNNING:
+            return
+        last = joining.last_session(_read_meta(run_dir))
+        host, pid = last.get("hostname") or last.get("host"), last.get("pid")
+        word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(self.host)))
+        memory = os.path.dirname(word) if word else spool.usual_place(self.settings)
+        if host == hostname() and may_live(last.get("machine"), pid, memory):
+            host = f"{host} (another machine, or a container with a /dev/shm of its own)"
+        if host not in {None, hostname()}:
             raise RuntimeError(
-                f"init(): run {run_id} is open on host {host} (pid {last.get('pid')}), and nobody here can know "
+                f"init(): run {run_id} is open on host {host} (pid {pid}), and nobody here can know "
                 f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
                 f"{rundir.STATUS} to failed and call init() again; else use another run_id."
             )
@@ -221,10 +229,9 @@ class Opening:
             joining.point_to(os.path.join(run_dir, rundir.spool_pointer(self.host)), address, lock)
             try:
                 os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
-                entry = {"time": now, "hostname": self.host, "pid": os.getpid()}
-                resumed = [*(meta.get("resumed") or []), entry]
-                fresh = self._meta(run_id, now)
-                kept = {**fresh, **meta, "hostname": self.host, "pid": os.getpid(), "resumed": resumed}
+                opened_by = _opened_by(address)
+                resumed = [*(meta.get("resumed") or []), {"time": now, **opened_by}]
+                kept = {**self._meta(run_id, now), **meta, **opened_by, "id": run_id, "resumed": resumed}
                 files.replace(rundir.META, kept)
                 running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
                 files.replace(rundir.STATUS, {**running, "last_step": last_step})
@@ -260,7 +267,7 @@ class Opening:
             "created_at": now,
             "python": python_text(),
             "platform": platform_text(),
-            "hostname": self.host,
+            "hostname": hostname(),
             "pid": os.getpid(),
             "storage_dir": self.storage,
             "workspace_root": self.workspace_root,
@@ -285,6 +292,16 @@ def _join(address: spool.Address, alias: str | None, workspace_root: str, rank: 
     run = Run(session, alias=alias, workspace_root=workspace_root, global_step=joining.step_so_far(session))
     active.opened(run)
     return run
+
+
+def _opened_by(address: spool.Address) -> dict[str, Any]:
+    """What ``meta.json`` says of the process that opens the run by this spool."""
+    return {
+        "hostname": hostname(),
+        "pid": address.owner_pid,
+        "machine": address.machine,
+        "session": address.session,
+    }
 
 
 def _read_meta(run_dir: str) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from runicorn import changeable, host, locks, paths, reading, recycle_marker, statuses, viewer_database
+from runicorn import changeable, locks, paths, reading, recycle_marker, statuses, viewer_database
 from runicorn.reading.directories import place_of
 from runicorn.reading.info import RECYCLE, read_info
+from runicorn.reading.liveness import is_of_this_host
 from runicorn.writer import spool
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
     changeable.check_not_elsewhere(info, force=force)
     spools = changeable.spools_of(info, settings)
     held = [path for path in spools if _is_held(path)]
-    if held or (info.status == statuses.RUNNING and info.hostname == host.hostname()):
+    if held or (info.status == statuses.RUNNING and is_of_this_host(info)):
         raise changeable.RefusedError(
             f"run {info.id} is live (process {info.pid}). It was left alone. End it, or wait until it has ended."
         )

@@ -41,10 +41,17 @@ class Names(msgspec.Struct, frozen=True):
     assets: str
     events: str
     outputs_state: str
+    late: bool = False
 
     @classmethod
-    def of(cls, host: str, *, main: bool) -> Names:
-        """The names on a host."""
+    def of(cls, host: str, *, main: bool, late: bool = False) -> Names:
+        """The names on a host.
+
+        Args:
+            host: its label.
+            main: whether they are the run's common files.
+            late: whether a newer session has the files of the ranks.
+        """
         if main:
             return cls(host, LOGS, SUMMARY, ASSETS, EVENTS, OUTPUTS_STATE)
         return cls(
@@ -54,11 +61,12 @@ class Names(msgspec.Struct, frozen=True):
             f"assets.{host}.json",
             f"events.{host}.jsonl",
             f".outputs_state.{host}.json",
+            late,
         )
 
     def events_of(self, rank: int | None) -> str:
-        """The events file of a rank; rank 0 and processes without a rank share the plain one."""
-        return events_of_rank(rank) if rank else self.events
+        """The events file of a rank; rank 0 and processes without a rank share the plain one, late ones all do."""
+        return events_of_rank(rank) if rank and not self.late else self.events
 
 
 def events_of_rank(rank: int) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from runicorn import host, locks, rundir, statuses
 from runicorn.reading.info import LOST, RunInfo, read_info, with_duration_so_far
 from runicorn.reading.plain_files import DamagedError, open_inside
+from runicorn.settings import Settings
 from runicorn.writer import spool
 
 _LONGEST_WORD = 4096
@@ -24,13 +25,22 @@ def judged(info: RunInfo) -> RunInfo:
     """
     if info.status != statuses.RUNNING:
         return info
-    if info.hostname != host.hostname() or has_somebody(info):
+    if info.hostname != host.hostname() or has_somebody(info) or not is_of_this_host(info):
         return with_duration_so_far(info)
     # Its writer may have ended the run, and removed all that we looked for, since its status was read.
     again = read_info(info.run_dir, info.storage, info.path)
     if again.status != statuses.RUNNING:
         return again
     return msgspec.structs.replace(again, status=LOST)
+
+
+def is_of_this_host(info: RunInfo) -> bool:
+    """Whether this host can know if a process has the run open: not if another one of its name may have."""
+    if info.hostname != host.hostname():
+        return False
+    word = _spool_word(info.run_dir)
+    memory = os.path.dirname(word) if word else spool.usual_place(Settings.from_environment())
+    return not host.may_live(info.machine, info.pid, memory)
 
 
 def has_somebody(info: RunInfo) -> bool:
@@ -53,7 +63,7 @@ def has_somebody(info: RunInfo) -> bool:
 
 def _spool_word(run_dir: str) -> str | None:
     try:
-        with open_inside(run_dir, rundir.spool_pointer(host.hostname())) as file:
+        with open_inside(run_dir, rundir.spool_pointer(host.label_of(host.hostname()))) as file:
             return os.fsdecode(file.read(_LONGEST_WORD))
     except FileNotFoundError:
         return None

@@ -21,29 +21,41 @@ _RELAUNCH_S = 1.5
 
 
 def find_spool(run_dir: str, host: str) -> spool.Address | None:
-    """The spool that a run has on this host, by the word left in its directory; None where there is none."""
+    """The spool that a run has on this host, read from its pointer file; None if there is none.
+
+    A pointer file is believed only in the directory that the spool was made for: ``cp -r`` copies it too.
+
+    Args:
+        run_dir: the run directory.
+        host: the host's label in file names.
+    """
     try:
         path = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
-        return spool.read_address(path) if path else None
+        address = spool.read_address(path) if path else None
     except (OSError, ValueError):
         return None
+    return address if address is not None and address.is_of(run_dir) else None
 
 
-def spools_of(run_id: str, storage: str, host: str, settings: Settings) -> list[spool.Address]:
-    """Every spool that a run has on a host, whether the word in its directory names it or not."""
-    return [address for address in spools_in(storage, host, settings) if address.run_id == run_id]
+def spools_of(run_dir: str, settings: Settings) -> list[spool.Address]:
+    """Every spool that a run has on this host, whether its pointer file names it or not."""
+    here = spool.directory_id(run_dir)
+    return [each for each in _readable_spools(settings) if each.run_dir == run_dir or each.run_dir_id == here]
 
 
-def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address]:
-    """Every spool of a storage on a host."""
+def spools_in(storage: str, settings: Settings) -> list[spool.Address]:
+    """Every spool of a storage on this host, by whatever name the storage was reached."""
+    return [address for address in _readable_spools(settings) if address.is_in(storage)]
+
+
+def _readable_spools(settings: Settings) -> list[spool.Address]:
     found = []
     for path in spool.find(settings):
         try:
             address = spool.read_address(path)
         except (OSError, ValueError):  # half made, gone, or not ours
             continue
-        if (address.storage, address.host) == (storage, host):
-            found.append(address)
+        found.append(address)
     return found
 
 
@@ -63,7 +75,7 @@ def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
                 continue  # by a producer: its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
             continue
-        if storage is None or address.storage == storage:
+        if storage is None or address.is_in(storage):
             found.append(address)
     return found
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import rundir
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt
+from runicorn.writer import adopt, superseded
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
@@ -24,13 +24,15 @@ class Recovered(NamedTuple):
     stored: bool
     events: int
     status: str
+    late: bool = False
 
     def text(self) -> str:
         """One line for a person."""
         if not self.stored:
             why = self.status or "another process is at it, or storing fails"
             return f"{self.run_id}: not stored: {why}. The records stay in {self.spool}"
-        return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}; its status is {self.status}"
+        beside = ", in files beside those of the session that has resumed the run since" if self.late else ""
+        return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}{beside}; its status is {self.status}"
 
 
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
@@ -49,12 +51,13 @@ def _store(address: Address) -> Recovered:
     before = _lines(address)
     serve(address.spool, handle_signals=False)
     stored = not os.path.isdir(address.spool)  # by us, or by another writer while we looked
-    status = ""
+    status, late = "", False
     if stored and os.path.isdir(address.run_dir):
         files = RunDir(address.run_dir)
         status = str(files.read(rundir.STATUS).get("status"))
+        late = superseded.is_superseded(address, files.read(rundir.META))
         files.close()
-    return Recovered(address.run_id, address.run_dir, address.spool, stored, _lines(address) - before, status)
+    return Recovered(address.run_id, address.run_dir, address.spool, stored, _lines(address) - before, status, late)
 
 
 def _lines(address: Address) -> int:

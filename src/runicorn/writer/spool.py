@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runicorn import rundir
+from runicorn.host import machine
 from runicorn.locks import Lock, held_here
 from runicorn.settings import GIB, KIB, MIB, Settings
 from runicorn.writer.control import ControlPage
@@ -80,6 +81,9 @@ class Address(msgspec.Struct, frozen=True):
         main: whether this host's writer owns the run's common files; others write files of their own beside them.
         ranked: whether processes come and go as ranks of a job, so that the owner need not be there yet.
         attempt: which start of the job's ranks it belongs to.
+        run_dir_id: device and inode of the run directory: a copy of it is not the run. Zeros if they are not known.
+        storage_id: likewise of the storage root, which may be reached by several names.
+        machine: where the owner runs, as ``Machine.text()``.
     """
 
     run_id: str
@@ -98,6 +102,31 @@ class Address(msgspec.Struct, frozen=True):
     main: bool = True
     ranked: bool = False
     attempt: int = 0
+    run_dir_id: tuple[int, int] = (0, 0)
+    storage_id: tuple[int, int] = (0, 0)
+    machine: str = ""
+
+    @property
+    def session(self) -> str:
+        """What tells this session of the run from those before and after it."""
+        return os.path.basename(self.spool).rpartition("-")[2]
+
+    def is_of(self, run_dir: str) -> bool:
+        """Whether the spool belongs to the run in this directory, by whatever name it is reached."""
+        return self.run_dir_id in {(0, 0), directory_id(run_dir)}
+
+    def is_in(self, storage: str) -> bool:
+        """Whether its run is in a storage, by whatever name that is reached."""
+        return self.storage == storage or (self.storage_id != (0, 0) and self.storage_id == directory_id(storage))
+
+
+def directory_id(path: str) -> tuple[int, int]:
+    """Device and inode of a directory; zeros if it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
 
 
 def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
@@ -161,6 +190,9 @@ def create(
                 main=main,
                 ranked=ranked,
                 attempt=attempt,
+                run_dir_id=directory_id(run_dir),
+                storage_id=directory_id(storage),
+                machine=machine(base).text(),
             )
             lock = _fill(address)
         except OSError as failure:
@@ -358,6 +390,11 @@ def remove(directory: str) -> None:
         # A process that has looked before the run was closed may make one more segment meanwhile.
         with suppress(OSError):
             os.rmdir(directory)
+
+
+def usual_place(settings: Settings) -> str:
+    """The directory that a spool opened now would be in."""
+    return shm_dir(settings) or temp_dir()
 
 
 def shm_dir(settings: Settings) -> str | None:

@@ -121,6 +121,9 @@ class Store:
         self._sequence = plan.sequence
         pieces, gone_bytes = self.insist(lambda: self._tail.restore(plan.segments))
         self.tally.damaged_bytes += gone_bytes
+        if self.names.late:
+            self._write(plan, pieces, lambda name, blob, _: self._rest_beside_earlier(name, blob, plan.sizes))
+            return
         self._write(plan, pieces, self._rest_by_length if not gone_bytes else self._rest_by_line)
 
     @property
@@ -188,16 +191,30 @@ class Store:
 
     def _rest_by_line(self, name: str, blob: bytearray, size_before: int) -> memoryview:
         """Where a part of the batch is gone, lengths say nothing: what is there already is known by its lines."""
+        there = self._lines_of(name, size_before)
+        self.insist(lambda: self.run_dir.end_torn_line(name))
+        return _without(blob, there)
+
+    def _rest_beside_earlier(self, name: str, blob: bytearray, sizes: dict[str, int]) -> memoryview:
+        """The lines of a late batch that neither our own file has, nor one that an earlier writer has written into.
+
+        Those have gone on by a newer session's lines, so that their lengths say nothing.
+        """
+        kind = os.path.splitext(name)[1]
+        there = Counter[bytes]()
+        for each in {name, *(planned for planned in sizes if planned.endswith(kind))}:
+            there += self._lines_of(each, sizes.get(each, 0))
+        self.insist(lambda: self.run_dir.end_torn_line(name))
+        return _without(blob, there)
+
+    def _lines_of(self, name: str, start_bytes: int) -> Counter[bytes]:
         fd = self.insist(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
-            return memoryview(blob)
+            return Counter()
         try:
-            there = Counter(scan.lines_of(fd, os.fstat(fd).st_size, size_before))
+            return Counter(scan.lines_of(fd, os.fstat(fd).st_size, start_bytes))
         finally:
             os.close(fd)
-        self.insist(lambda: self.run_dir.end_torn_line(name))
-        rest = Counter(bytes(blob).split(b"\n")[:-1]) - there
-        return memoryview(b"".join(line + b"\n" for line in rest.elements()))
 
     def _build(self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally
@@ -469,3 +486,14 @@ class Store:
             if isinstance(value, (int, float)) and isinstance(step, int):
                 self.tally.see_value(value, step)
         self._written_best = self.tally.best()
+
+
+def _without(blob: bytearray, there: Counter[bytes]) -> memoryview:
+    """The lines of a blob that are not there already, in their order."""
+    left = []
+    for line in bytes(blob).split(b"\n")[:-1]:
+        if there[line]:
+            there[line] -= 1
+        else:
+            left.append(line + b"\n")
+    return memoryview(b"".join(left))

@@ -10,7 +10,7 @@ from typing import Any
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, crashpoints, ending, faults, spool
+from runicorn.writer import adopt, crashpoints, ending, faults, spool, superseded
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -49,10 +49,11 @@ class Writer:
         self._tail = Tail(address, self._control)
         self._plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
         self._run_dir = self._open_run_dir()
+        self._superseded = superseded.is_superseded(address, self._read_meta())
         self._store = Store(
             address.run_id,
             self._run_dir,
-            rundir.Names.of(address.host, main=address.main),
+            superseded.names(address) if self._superseded else rundir.Names.of(address.host, main=address.main),
             self._plan_file,
             self._tail,
             self._control,
@@ -180,7 +181,7 @@ class Writer:
         self._store.write_summary(self._store.tally.cost())
         self._store.sync()
         crash_point("synced")
-        if self._address.main or self._store.tally.owned:  # elsewhere the run may go on
+        if (self._address.main or self._store.tally.owned) and not self._superseded:  # elsewhere the run may go on
             final = self._final_status(end)
             self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
             self._tell_database(final)
@@ -249,7 +250,7 @@ class Writer:
                 self._tell_database({"status": statuses.RUNNING})
 
     def _tell_database(self, status: dict[str, Any]) -> None:
-        if not self._address.main or not self._database.exists():
+        if not self._address.main or self._superseded or not self._database.exists():
             return
         meta = self._read(rundir.META)
         fields = ("path", "alias", "created_at", "pid", "python", "platform", "hostname", "workspace_root")
@@ -264,6 +265,13 @@ class Writer:
             },
             self._store.assets.content,
         )
+
+    def _read_meta(self) -> dict[str, Any]:
+        """``meta.json`` before there is a store: what cannot be read now tells nothing."""
+        try:
+            return self._run_dir.read(rundir.META)
+        except (OSError, ValueError):
+            return {}
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
