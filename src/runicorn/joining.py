@@ -71,15 +71,19 @@ def label_here(run_dir: str, settings: Settings) -> str:
 
 
 def _machine_of(run_dir: str) -> str | None:
-    files = RunDir(run_dir)
-    try:
-        meta = files.read(rundir.META)
-    except ValueError:
-        return None
-    finally:
-        files.close()
+    meta = _read_meta(run_dir)
     stored = last_session(meta).get("machine")
     return stored if isinstance(stored, str) and meta.get("hostname") == hostname() else None
+
+
+def _read_meta(run_dir: str) -> dict[str, Any]:
+    files = RunDir(run_dir)
+    try:
+        return files.read(rundir.META)
+    except ValueError:
+        return {}
+    finally:
+        files.close()
 
 
 def last_session(meta: dict[str, Any]) -> dict[str, Any]:
@@ -181,6 +185,7 @@ def spool_here(
                 main=main,
                 ranked=True,
                 attempt=attempt,
+                joined_session=str(last_session(_read_meta(run_dir)).get("session") or ""),
             )
             point_to(pointer, fresh, lock)
             with suppress(OSError):  # those who log will look for a writer, and start one

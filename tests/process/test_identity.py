@@ -116,7 +116,7 @@ def test_a_run_of_a_namesake_is_left_alone(storage, tmp_path, monkeypatch, start
 
 
 def test_what_a_superseded_session_has_left_is_stored_beside_the_newer_one(crashed, storage, run_program, monkeypatch):
-    """A host that comes back after its run was resumed and finished elsewhere doubles no record and changes no status."""
+    """A host that comes back after its run was resumed and finished elsewhere doubles nothing and changes no status."""
     monkeypatch.setenv("RUNICORN_HOSTNAME", "other")
     elsewhere = storage.parent / "memory-of-other"
     elsewhere.mkdir()

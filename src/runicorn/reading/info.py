@@ -36,7 +36,6 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         ended_at: epoch seconds; None while it runs.
         duration_s: from start to end, or to now while it runs; None where one of them is not known.
         hostname: of the process that opened it last.
-        machine: where that process ran, for this package alone; None if it has not said.
         pid: of that process.
         best_metric_name: the primary metric.
         best_metric_value: its best value.
@@ -62,7 +61,6 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: float | None
     duration_s: float | None
     hostname: str | None
-    machine: str | None
     pid: int | None
     best_metric_name: str | None
     best_metric_value: float | int | None
@@ -105,7 +103,6 @@ def read_info(run_dir: str, storage: str, folder_path: str) -> RunInfo:
         ended_at=ended_at,
         duration_s=None if started_at is None or ended_at is None else max(0.0, ended_at - started_at),
         hostname=_text(meta.get("hostname")),
-        machine=_text(meta.get("machine")),
         pid=_int(meta.get("pid")),
         best_metric_name=_text(summary.get("best_metric_name")),
         best_metric_value=_value(summary.get("best_metric_value")),

@@ -10,7 +10,7 @@ import msgspec
 
 from runicorn import host, locks, rundir, statuses
 from runicorn.reading.info import LOST, RunInfo, read_info, with_duration_so_far
-from runicorn.reading.plain_files import DamagedError, open_inside
+from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
 from runicorn.writer import spool
 
@@ -40,7 +40,11 @@ def is_of_this_host(info: RunInfo) -> bool:
         return False
     word = _spool_word(info.run_dir)
     memory = os.path.dirname(word) if word else spool.usual_place(Settings.from_environment())
-    return not host.may_live(info.machine, info.pid, memory)
+    try:
+        machine = read_object(info.run_dir, rundir.META).get("machine")
+    except (OSError, DamagedError):
+        machine = None
+    return not host.may_live(machine if isinstance(machine, str) else None, info.pid, memory)
 
 
 def has_somebody(info: RunInfo) -> bool:

@@ -84,6 +84,7 @@ class Address(msgspec.Struct, frozen=True):
         run_dir_id: device and inode of the run directory: a copy of it is not the run. Zeros if they are not known.
         storage_id: likewise of the storage root, which may be reached by several names.
         machine: where the owner runs, as ``Machine.text()``.
+        joined_session: the session that was the run's newest when a spool was made to join it; empty for the owner's.
     """
 
     run_id: str
@@ -105,6 +106,7 @@ class Address(msgspec.Struct, frozen=True):
     run_dir_id: tuple[int, int] = (0, 0)
     storage_id: tuple[int, int] = (0, 0)
     machine: str = ""
+    joined_session: str = ""
 
     @property
     def session(self) -> str:
@@ -155,6 +157,7 @@ def create(
     main: bool = True,
     ranked: bool = False,
     attempt: int = 0,
+    joined_session: str = "",
 ) -> tuple[Address, Lock]:
     """Make a spool for a run, in shared memory or else in the temp directory, and take its owner lock.
 
@@ -193,6 +196,7 @@ def create(
                 run_dir_id=directory_id(run_dir),
                 storage_id=directory_id(storage),
                 machine=machine(base).text(),
+                joined_session=joined_session,
             )
             lock = _fill(address)
         except OSError as failure:

@@ -28,7 +28,7 @@ def is_superseded(address: Address, meta: dict[str, Any]) -> bool:
     resumed = [entry for entry in meta.get("resumed") or [] if isinstance(entry, dict)]
     newest = (resumed or [meta])[-1]
     if newest.get("session") is not None:
-        return bool(newest["session"] != address.session)
+        return newest["session"] not in {address.session, address.joined_session}
     attempts = [entry["attempt"] for entry in resumed if isinstance(entry.get("attempt"), int)]
     return address.ranked and max(attempts, default=0) > address.attempt
 
