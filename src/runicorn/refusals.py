@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,11 +56,28 @@ class Refusals:
         _say(f"{message}{last} [run {self._run_id}]")
 
 
+    def broken(self, call: str, error: Exception) -> None:
+        """Tell of an exception inside this package that must not get out of a call.
+
+        Raises:
+            Exception: the error itself, when strict.
+        """
+        if self._strict:
+            raise error
+        with suppress(Exception):  # str() of an exception of the program's own may raise
+            self.warn(
+                ("broken", call, type(error)),
+                f"{call} failed inside runicorn: {type(error).__name__}: {error}. What this call had to store may be "
+                "missing; later calls are stored. Please report it with this line.",
+            )
+
+
 def _say(text: str) -> None:
+    """Through logging, or to stderr; a handler of the program's own may raise whatever it likes."""
     try:
         import logging  # not before it is needed: 5 ms
-    except (OSError, ImportError):  # out of descriptors, or the interpreter is ending: that may be what there is to say
-        if sys.stderr is not None:
+
+        logging.getLogger(LOGGER).warning("%s", text)
+    except Exception:  # noqa: BLE001 - out of descriptors, the interpreter is ending, a handler of the program's
+        with suppress(Exception):
             sys.stderr.write(f"{text}\n")
-        return
-    logging.getLogger(LOGGER).warning("%s", text)

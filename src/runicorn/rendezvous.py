@@ -65,7 +65,7 @@ def _meeting_point(storage: str, path: str, job: str, nth: int) -> str:
 def publish(path: str, text: str) -> bool:
     """Make a file with its content at once; False where it exists already, which it then keeps."""
     temporary = f"{path}.{os.getpid():x}.{os.urandom(4).hex()}"
-    with open(temporary, "x", encoding="utf-8") as file:
+    with open(temporary, "x", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     try:
         os.link(temporary, path)
@@ -85,7 +85,7 @@ def _withdraw_empty(path: str) -> None:
         os.rename(path, aside)
     except FileNotFoundError:
         return
-    with open(aside, encoding="utf-8") as file:
+    with open(aside, encoding="utf-8", errors="surrogateescape") as file:
         text = file.read()
     os.unlink(aside)
     if text:
@@ -94,7 +94,7 @@ def _withdraw_empty(path: str) -> None:
 
 def _write_exclusively(path: str, text: str) -> bool:
     try:
-        with open(path, "x", encoding="utf-8") as file:
+        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
     except FileExistsError:
         return False
@@ -106,7 +106,7 @@ def read(path: str) -> str | None:
     deadline = time.monotonic() + _BEING_WRITTEN_S
     while True:
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8", errors="surrogateescape") as file:
                 text = file.read()
         except FileNotFoundError:
             return None

@@ -333,15 +333,18 @@ class Run(AssetVerbs):
     # --- off the hot path ---------------------------------------------------------------------------------
 
     def _put(self, record: Any, call: str) -> bool:
-        now = time()
-        if not self._looked_at <= now < self._look_at:
-            self._look(now)
+        """Push a record off the hot path; whether it was taken. No exception but one of the program's gets out."""
         try:
+            now = time()
+            if not self._looked_at <= now < self._look_at:
+                self._look(now)
             self._queue.put(record)
         except ClosedError:
             self._refuse_after_end(call)
         except SpoolFullError as error:
             self._refuse_full(error)
+        except Exception as error:  # noqa: BLE001 - the boundary: tracking never harms training
+            self._refusals.broken(call, error)
         else:
             return True
         return False
@@ -418,7 +421,10 @@ class Run(AssetVerbs):
         else:
             self._looked_at = now
             self._look_at = now + self._session.address.settings.look_interval_s
-        self._session.look()
+        try:
+            self._session.look()
+        except Exception as error:  # noqa: BLE001 - the boundary: the record is pushed before or after this
+            self._refusals.broken("the check of the writer", error)
 
     def _refuse_field(self, key_path: str, value: Any) -> None:
         self._refusals.refuse(

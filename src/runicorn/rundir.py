@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from runicorn.values import escape
+
 META = "meta.json"
 STATUS = "status.json"
 SUMMARY = "summary.json"
@@ -192,7 +194,7 @@ class RunDir:
     def replace(self, name: str, content: dict[str, Any], *, sync: bool = True) -> None:
         """Replace a JSON file: write beside it, fsync, rename."""
         self._kept[name] = content
-        self._put(name, msgspec.json.format(msgspec.json.encode(content), indent=2), sync=sync)
+        self._put(name, msgspec.json.format(_json(content), indent=2), sync=sync)
 
     def write_media(self, path: str, content: bytes) -> None:
         """Write a file below the directory, by its relative path: whole and durable, or not at all.
@@ -314,6 +316,24 @@ class RunDir:
 
     def _name(self, name: str) -> str:
         return name if self._fd is not None else os.path.join(self.path, name)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    """As JSON; names of files that are not UTF-8 are escaped in it."""
+    try:
+        return msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_escaped(content))
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, dict):
+        return {_escaped(name): _escaped(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_escaped(each) for each in value]
+    return value
 
 
 def _read_at(fd: int, size: int, offset: int) -> bytes:

@@ -15,6 +15,9 @@ import os
 import signal
 import sys
 
+import msgspec
+
+import runicorn
 from runicorn.writer import spool
 
 _BOOT = "import sys; sys.path.extend(sys.argv[2:]); from runicorn.writer.main import main; main(sys.argv[1])"
@@ -83,14 +86,25 @@ def _launch_on_windows(spool_path: str, directories: list[str]) -> None:
 
 def _import_directories() -> list[str]:
     """Where this process finds us and what we import there, in that order."""
-    from importlib.util import find_spec
-
     found: list[str] = []
-    for name in ("runicorn", "msgspec", "psutil", "PIL"):  # Pillow where it is: it encodes images
-        spec = find_spec(name)
-        origin = spec.origin if spec is not None else None
+    # Pillow, if it is there: it encodes images.
+    for origin in (runicorn.__file__, msgspec.__file__, _origin("psutil"), _origin("PIL")):
         if origin:
             directory = os.path.dirname(os.path.dirname(os.path.abspath(origin)))
             if directory not in found:
                 found.append(directory)
     return found
+
+
+def _origin(name: str) -> str | None:
+    """Where a package would be imported from; None if it cannot be found.
+
+    By the path and not by ``sys.modules``, in which a test, a notebook or a lazy importer may have put a stub.
+    """
+    from importlib.machinery import PathFinder
+
+    try:
+        spec = PathFinder.find_spec(name)
+    except Exception:  # noqa: BLE001 - whatever an entry of sys.path, or a hook for one, does
+        return None
+    return spec.origin if spec is not None else None

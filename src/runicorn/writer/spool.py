@@ -57,6 +57,8 @@ _REMOVE_TRIES = 3
 _OPENING_SUFFIX = ".opening"
 _ALONE_WITHIN_S, _POLL_S = 30.0, 0.002
 
+_USUAL_TEMP_DIRS = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - a random 0700 directory is made in it
+
 _LEAST_BUDGET_BYTES = MIB
 """Shared memory that offers less than this is not worth starting in: a container's default is 64 MiB."""
 
@@ -131,6 +133,10 @@ def directory_id(path: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+_PATHS = ("run_dir", "storage", "spool", "overflow")
+_NO_TEXT = "bytes:"  # an absolute path does not begin like that
+
+
 def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
     """What a run would get of a place if it were opened now: of shared memory, or of the temp directory.
 
@@ -143,6 +149,14 @@ def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
 
 def _default_budget_bytes(free_bytes: int, *, in_memory: bool) -> int:
     return min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+
+
+def _overflow_bytes(temp: str, settings: Settings) -> int:
+    """Budget of the second place; none if it cannot be had, which is no reason to refuse a run."""
+    try:
+        return budget_bytes(temp, settings, in_memory=False)
+    except OSError:
+        return 0
 
 
 def create(
@@ -188,7 +202,7 @@ def create(
                 overflow=os.path.join(temp, f"{name}-overflow"),
                 settings=settings,
                 budget_bytes=budget,
-                overflow_bytes=settings.overflow_max_bytes or _default_budget_bytes(_free_bytes(temp), in_memory=False),
+                overflow_bytes=_overflow_bytes(temp, settings),
                 floor_bytes=min(GIB, free // 4),
                 main=main,
                 ranked=ranked,
@@ -219,7 +233,7 @@ def _fill(address: Address) -> Lock:
         for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
             _write(os.path.join(address.spool, empty), b"")
         # Last: a spool with an address is whole.
-        _write(os.path.join(address.spool, ADDRESS), msgspec.json.encode(address))
+        _write(os.path.join(address.spool, ADDRESS), _encoded(address))
     except OSError:
         if lock is not None:
             lock.release()
@@ -237,7 +251,24 @@ def read_address(spool: str) -> Address:
     """
     check_private(spool)
     with open(os.path.join(spool, ADDRESS), "rb") as file:
-        return msgspec.json.decode(file.read(), type=Address)
+        return _decoded(file.read())
+
+
+def _encoded(address: Address) -> bytes:
+    """As JSON, which holds no name that is not UTF-8: such paths are stored as hexadecimal digits of their bytes."""
+    try:
+        return msgspec.json.encode(address)
+    except UnicodeEncodeError:
+        paths = {name: _NO_TEXT + os.fsencode(getattr(address, name)).hex() for name in _PATHS}
+        return msgspec.json.encode(msgspec.structs.replace(address, **paths))
+
+
+def _decoded(content: bytes) -> Address:
+    address = msgspec.json.decode(content, type=Address)
+    if not address.spool.startswith(_NO_TEXT):
+        return address
+    paths = {name: os.fsdecode(bytes.fromhex(getattr(address, name).removeprefix(_NO_TEXT))) for name in _PATHS}
+    return msgspec.structs.replace(address, **paths)
 
 
 def check_private(directory: str) -> None:
@@ -408,12 +439,19 @@ def shm_dir(settings: Settings) -> str | None:
 
 
 def temp_dir() -> str:
-    """The temp directory, without importing ``tempfile`` (4 ms) where its rule is simple."""
+    """The temp directory by the rule of ``tempfile``, without importing that (4 ms).
+
+    A ``TMPDIR`` that is gone, as a scheduler leaves it behind, is passed over; the last choice is given unasked.
+    """
     if sys.platform == "win32":
         import tempfile
 
         return tempfile.gettempdir()
-    return os.path.abspath(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as above
+    named = (os.environ.get(variable) for variable in ("TMPDIR", "TEMP", "TMP"))
+    for directory in (*filter(None, named), *_USUAL_TEMP_DIRS):
+        if os.path.isdir(directory) and os.access(directory, os.W_OK | os.X_OK):
+            return os.path.abspath(directory)
+    return _USUAL_TEMP_DIRS[0]
 
 
 def _free_bytes(directory: str) -> int:

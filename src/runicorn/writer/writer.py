@@ -200,7 +200,7 @@ class Writer:
             fd = self._run_dir.open_for_reading(name)
             if fd is None:
                 return
-            with os.fdopen(fd, encoding="utf-8") as file:
+            with os.fdopen(fd, encoding="utf-8", errors="surrogateescape") as file:
                 ours = file.read() == self._address.spool
             if ours:
                 self._run_dir.remove(name)
