@@ -57,7 +57,16 @@ class NoOpRun:
     def set_primary_metric(self, metric_name: str, mode: str = "max") -> None:
         """Do nothing."""
 
-    def log_config(self, *, args: Any = None, extra: Mapping[str, Any] | None = None, config_files: Any = None) -> None:
+    def log_config(
+        self,
+        given: Mapping[str, Any] | None = None,
+        /,
+        *,
+        args: Any = None,
+        extra: Any = None,
+        config_files: Any = None,
+        merge: bool = False,
+    ) -> None:
         """Do nothing."""
 
     def log_image(

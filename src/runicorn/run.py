@@ -11,7 +11,7 @@ from runicorn import active, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.devices.in_flight import InFlight
-from runicorn.jsonable import LEFT_OUT, config_dict, jsonable
+from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
     AS_THEY_ARE,
@@ -173,18 +173,25 @@ class Run(AssetVerbs):
         """
         if update is None:
             return
+        from collections.abc import Mapping
+
         try:
-            items = dict(update)
+            # Another mapping is read field by field: one that raises is refused, and the rest stored.
+            items = update if isinstance(update, Mapping) and not isinstance(update, dict) else dict(update)
         except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             self._refusals.refuse(
                 ("summary", type(update)),
                 TypeError(
-                    f"summary(): update is a {type(update).__name__}. Write a dict, for example "
+                    f"summary(): update is of type {type(update).__name__}. Write a dict, for example "
                     'summary({"final_acc": 0.9}). Nothing was stored.'
                 ),
             )
             return
-        cleaned = jsonable(items, self._refuse_field)
+        try:
+            cleaned = jsonable(items, self._refuse_field)
+        except RecursionError:  # called at the bottom of a deep recursion of the program's own
+            self._refuse_field("", update)
+            return
         if cleaned is not LEFT_OUT and cleaned:
             self._put(Summary(time(), cleaned), "summary()")
 
@@ -212,32 +219,51 @@ class Run(AssetVerbs):
 
     def log_config(
         self,
+        given: Mapping[str, Any] | None = None,
+        /,
         *,
         args: Any = None,
-        extra: Mapping[str, Any] | None = None,
+        extra: Any = None,
         config_files: Any = None,
+        merge: bool = False,
     ) -> None:
         """Record the run's configuration in ``assets.json``.
 
         Args:
-            args: a dict, or an object with attributes such as an ``argparse.Namespace``; replaces what was there.
-            extra: a dict; replaces what was there.
-            config_files: paths of configuration files; their content is not stored.
+            given: taken as ``extra``; write ``extra=``.
+            args: a mapping, or an object with fields: ``argparse.Namespace``, a dataclass, pydantic, attrs, omegaconf,
+                ml_collections, absl flags, a module or class of settings.
+            extra: as ``args``, a second place.
+            config_files: a path or a list of paths of configuration files; their content is not stored.
+            merge: False = each argument replaces what was logged as that before. True = it is added field by field,
+                nested mappings too, and files are added to the files; over all processes and sessions of the run.
+
+        What JSON cannot hold becomes text: arrays by their shape, functions by their names. Values of more than
+        20,000 characters or elements are cut, and say so. Secrets are masked.
 
         Raises:
-            TypeError: an argument is of another type.
+            TypeError: an argument is none of these; never for what is in a configuration.
         """
+        from runicorn import configs
+
+        if given is not None:
+            if extra is not None:
+                raise TypeError("log_config(): a configuration was given twice. Write it as extra= alone.")
+            extra = given
+            self._refusals.warn(
+                "log_config positional",
+                "log_config(): the configuration was stored as extra. Write log_config(extra=...), or args=... for "
+                "command-line arguments.",
+            )
         update: dict[str, Any] = {}
         if args is not None:
-            update["args"] = config_dict("args", args, self._refuse_field)
+            update["args"] = configs.config_dict("args", args)
         if extra is not None:
-            update["extra"] = config_dict("extra", extra, self._refuse_field)
+            update["extra"] = configs.config_dict("extra", extra)
         if config_files is not None:
-            if isinstance(config_files, (str, os.PathLike)):
-                config_files = [config_files]
-            update["config_files"] = [escape(os.fsdecode(os.fspath(file))) for file in config_files]
+            update["config_files"] = configs.config_files(config_files)
         if update:
-            self._put(Config(time(), update), "log_config()")
+            self._put(Config(time(), update, bool(merge)), "log_config()")
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
         """A ``logging.Handler`` that writes into ``logs.txt``.
@@ -430,8 +456,8 @@ class Run(AssetVerbs):
         self._refusals.refuse(
             ("field", key_path),
             TypeError(
-                f"summary(): the value at {key_path!r} is a {type(value).__name__}, which JSON cannot hold. "
-                "Convert it first; the other fields were stored."
+                f"summary(): the value at {key_path!r} of type {type(value).__name__} was not stored: JSON cannot hold "
+                "it, or it contains itself. Convert it first; the other fields were stored."
             ),
         )
 

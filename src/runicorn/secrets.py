@@ -7,7 +7,11 @@ common tokens. A password in a place that does not say so passes.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runicorn.secret_names import is_secret, strength
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,8 +80,16 @@ _TOKEN = re.compile(
     r"|pypi-[\w\-]{40,1000}"
     r"|AIza[\w\-]{35}"
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"
+    r"|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,255}"
+    r"|(?:xapp|nvapi|xai)-[\w\-]{16,255}"
+    r"|(?:gsk|r8|dop_v1)_[A-Za-z0-9]{20,255}"
+    r"|SG\.[\w\-]{16,64}\.[\w\-]{16,64}"
+    r"|ya29\.[\w\-]{20,1000}"
+    r"|\d{8,10}:AA[\w\-]{33}(?![\w\-])"
     r"|eyJ[\w\-]{8,4000}\.[\w\-]{8,8000}(?:\.[\w\-]{0,4000})?"
     r")"
+    r"|(?<=hooks\.slack\.com/services/)[\w/\-]{10,200}"
+    r"|(?<=/api/webhooks/)[\w/\-]{20,300}"
 )
 _BEARER = re.compile(r"\b(bearer|basic)( {1,4})[\w.~+/\-]{12,4000}={0,2}", re.IGNORECASE)
 # A line of a configuration, or of code: a name that says what it holds, and a text; a bare word only with a digit,
@@ -93,12 +105,21 @@ _PRIVATE_KEY = re.compile(
     r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----).*?(-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
 )
 
-_SECRET_NAME = re.compile(
-    r"SECRET|PASSWORD|PASSWD|PASSPHRASE|APIKEY|CREDENTIAL|PRIVATE|AUTH(?!ORS?(?:_|$))"
-    r"|(?:API|ACCESS|SIGNING|ENCRYPTION|ACCOUNT)_?KEY"
+_QUOTED_PAIR = re.compile(
+    r"(?P<head>(?P<quote>\\{0,7}[\"'])(?P<name>[\w.\-]{1,80})(?P=quote)\s{0,8}:\s{0,8})"
+    r"(?:(?P<open>\\{0,7}[\"'])(?P<text>(?:(?!(?P=open))(?:\\.|[^\\\n])){1,4000})(?P<close>(?P=open)|\Z)"
+    r"|(?P<bare>[^\s,;{}\[\]\"'\\]{1,1000}))"
 )
-_TOKEN_NAME = re.compile(r"TOKEN(?!I[SZ])")
-_NUMBER = re.compile(r"[\d_]{1,12}(?:\.\d{0,6})?(?:e[+\-]?\d{1,3})?", re.IGNORECASE)
+_BARE_PAIR = re.compile(
+    r"(?P<head>(?<![\w.\-])(?P<name>[A-Za-z_][\w.\-]{0,80})[\"']?(?P<sign>\s{0,8}[:=]\s{0,8})"
+    r"(?:(?:bearer|basic|token|digest|apikey) {1,4})?)"
+    r"(?:(?P<open>[\"'])(?P<text>[^\"'\n]{1,4000})(?P<close>(?P=open))"
+    r"|(?P<bare>[^\s,;&{}()\[\]\"'<>]{1,1000})(?=[\s,;&)\]}\"'<>]|\Z))",
+    re.IGNORECASE,
+)
+_USERS = frozenset({"-u", "--user", "--proxy-user"})
+_USER = re.compile(r"([^\s:/@]{1,100}:)(?!\d+$)[^\s/]{1,200}")
+_LONGEST_JSON = 100_000
 _OPTION = re.compile(r"-{0,2}[A-Za-z_+~][\w.\-/]{0,200}")
 
 
@@ -131,43 +152,104 @@ def _without_credentials(match: re.Match[str]) -> str:
 def mask_text(text: str) -> str:
     """The text with credentials in addresses, tokens of a known shape and private keys masked."""
     masked = _PRIVATE_KEY.sub(rf"\g<1>{MASK}\g<2>", mask_url(text))
-    masked = _ASSIGNMENT.sub(rf"\g<1>{MASK}", masked)
+    masked = _QUOTED_PAIR.sub(_without_value, _ASSIGNMENT.sub(rf"\g<1>{MASK}", masked))
     return _BEARER.sub(rf"\g<1>\g<2>{MASK}", _TOKEN.sub(MASK, masked))
+
+
+def _without_value(match: re.Match[str]) -> str:
+    given = match["text"] or match["bare"]
+    if not is_secret(match["name"], given) or given.startswith(f"{MASK}"):
+        return match[0]
+    quote = match["open"] or ""
+    return f"{match['head']}{quote}{MASK}{match['close'] or ''}"
+
+
+def _without_bare_value(match: re.Match[str]) -> str:
+    # Behind a weak name in the middle of a text stands as often a word: sorted(rows, key=len).
+    bare = match["bare"]
+    if bare and strength(match["name"]) == "weak" and not any(sign.isdigit() for sign in bare):
+        return match[0]
+    return _without_value(match)
+
+
+def mask_value(text: str) -> str:
+    """A text that is a value (of an argument, a variable, a configuration) as it may be stored.
+
+    Masked is what ``mask_text`` masks, and values under names that say so: in JSON, in lines of YAML, behind
+    ``name=`` and ``name:``.
+    """
+    if _is_harmless(text):
+        return text
+    masked = _BARE_PAIR.sub(_without_bare_value, mask_text(text))
+    if masked[:1] in {"{", "["} and len(masked) <= _LONGEST_JSON:
+        return _mask_json(masked)
+    return masked
+
+
+def _is_harmless(text: str) -> bool:
+    """Most values are short words or numbers: no pair, no address, and too short for a token."""
+    return len(text) < 14 and "=" not in text and ":" not in text
+
+
+def _mask_json(text: str) -> str:
+    """JSON text without what stands deeper than one pair shows, such as a list of keys."""
+    try:
+        content = msgspec.json.decode(text)
+        masked = mask_tree(content)
+        return text if masked == content else msgspec.json.encode(masked).decode()
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+        return text
+
+
+def mask_tree(value: Any, name: str = "", *, inherited: bool = False) -> Any:
+    """Plain dicts and lists without the secrets in them.
+
+    Args:
+        value: what JSON can hold.
+        name: the name that it stands under.
+        inherited: whether a name above it says that all of it is secret.
+    """
+    if isinstance(value, dict):
+        inside = inherited or strength(name) == "strong"
+        return {key: mask_tree(each, key, inherited=inside) for key, each in value.items()}
+    if isinstance(value, list):
+        inside = inherited or bool(strength(name))
+        return [mask_tree(each, name, inherited=inside) for each in value]
+    if isinstance(value, str):
+        return MASK if (inherited and value) or is_secret(name, value) else mask_value(value)
+    return MASK if is_secret(name, value) else value
 
 
 def mask_variable(name: str, value: str) -> str:
     """The value of an environment variable as it may be stored: masked whole where its name says so."""
-    return MASK if _is_secret(name, value) else mask_text(value)
+    return MASK if is_secret(name, value) else mask_value(value)
 
 
 def mask_arguments(argv: Iterable[str]) -> list[str]:
     """A command line as it may be stored, argument by argument.
 
-    Masked are the value of an option whose name says so (``--api-key x``, ``--token=x``, ``logger.api_key=x``), and
-    everywhere what ``mask_text`` masks.
+    Masked are the value of an option whose name says so (``--api-key x``, ``--token=x``, ``logger.api_key=x``), all
+    values of one in the plural (``--api-keys x y``), the password of ``--user name:password``, and everywhere what
+    ``mask_value`` masks.
     """
     masked: list[str] = []
-    expected = ""
+    option = ""
     for argument in argv:
-        if expected and not argument.startswith("--") and _is_secret(expected, argument):
+        if option and not argument.startswith("--") and is_secret(option, argument):
             masked.append(MASK)
-            expected = ""
+            option = option if option.endswith("s") else ""
             continue
+        if option in _USERS:
+            argument = _USER.sub(rf"\g<1>{MASK}", argument)  # noqa: PLW2901 - what is left of it is looked at below
         name, equals, value = argument.partition("=")
-        expected = ""
+        option = ""
         if not _OPTION.fullmatch(name):
-            masked.append(mask_text(argument))
+            masked.append(mask_value(argument))
         elif equals:
+            if name in _USERS:
+                value = _USER.sub(rf"\g<1>{MASK}", value)
             masked.append(f"{name}={mask_variable(name, value)}")
         else:
-            expected = name if name.startswith("-") else ""
-            masked.append(mask_text(argument))
+            option = name if name.startswith("-") else ""
+            masked.append(mask_value(argument))
     return masked
-
-
-def _is_secret(name: str, value: str) -> bool:
-    plain = name.lstrip("-").upper().replace("-", "_")
-    if _SECRET_NAME.search(plain):
-        return bool(value)
-    # A language model has a --max-tokens, which is no secret.
-    return bool(value and _TOKEN_NAME.search(plain) and not _NUMBER.fullmatch(value))

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn import rundir
+from runicorn.writer.configuration import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from runicorn.writer.records import Config
 
 _SAME = {
     "datasets": ("name", "context", "uri", "sha256", "file_count", "total_size_bytes", "size_bytes", "mtime"),
@@ -39,6 +42,7 @@ class Assets:
         self._run_id = run_id
         self._read = read
         self._content: dict[str, Any] | None = None
+        self._configuration: Configuration | None = None
         self._known: dict[str, set[bytes]] = {}
         self.changed = False
 
@@ -49,9 +53,11 @@ class Assets:
             self._content = {**rundir.EMPTY_ASSETS, **self._read()}
         return self._content
 
-    def update_config(self, update: dict[str, Any]) -> None:
-        """Replace top-level keys of the configuration."""
-        self._dict("config").update({**update, "fingerprint": self._run_id})
+    def update_config(self, record: Config, producer: str) -> None:
+        """Replace top-level keys of the configuration, or add to them."""
+        if self._configuration is None:
+            self._configuration = Configuration(self._dict("config"))
+        self.content["config"] = {**self._configuration.enter(record, producer), "fingerprint": self._run_id}
         self.changed = True
 
     def set_code(self, snapshot: dict[str, Any]) -> None:

@@ -72,10 +72,11 @@ class Summary(msgspec.Struct, array_like=True, tag="s"):
 
 
 class Config(msgspec.Struct, array_like=True, tag="c"):
-    """One ``log_config()``: top-level keys of ``config`` in ``assets.json`` to replace."""
+    """One ``log_config()``: top-level keys of ``config`` in ``assets.json`` to replace, or to add to if ``merge``."""
 
     time: float
     update: dict[str, Any]
+    merge: bool = False
 
 
 class Primary(msgspec.Struct, array_like=True, tag="p"):

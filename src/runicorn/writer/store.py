@@ -287,7 +287,7 @@ class Store:
             self._summary.update(self._newer("summary", record.update, record.time, hello))
             self._summary_changed = True
         elif isinstance(record, Config):
-            self.assets.update_config(self._newer("config", record.update, record.time, hello))
+            self.assets.update_config(record, hello.producer)
         elif isinstance(record, WatchOutputs):
             tally.set_watch(record, hello)
             return
