@@ -7,7 +7,7 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn import active, exits, paths, rundir, statuses
+from runicorn import active, exit_status, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.devices.in_flight import InFlight
@@ -273,14 +273,8 @@ class Run(AssetVerbs):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._ending:  # the block has ended the run itself: that status stays
-            return
-        if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
-            self._finish(statuses.FINISHED, None)
-        elif isinstance(error, KeyboardInterrupt):
-            self._finish(statuses.INTERRUPTED, "KeyboardInterrupt")
-        else:
-            self._finish(statuses.FAILED, exits.describe(error))
+        if not self._ending:  # if the block has ended the run itself, that status stays
+            self._finish(*exit_status.of_exception(error))
 
     # --- what can be asked ------------------------------------------------------------------------------
 
@@ -485,7 +479,7 @@ class Run(AssetVerbs):
         if stored:
             active.ended(self)
             if not active.open_runs():
-                exits.unmark_sigterm()
+                exits.unwatch()
         return stored
 
     def _end_at_exit(self, end: End) -> None:
