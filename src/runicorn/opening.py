@@ -31,8 +31,11 @@ def init(
 ) -> Run | NoOpRun:
     """Open a run: make a new one, resume one that has ended, or join one that is live on this host.
 
+    The id of a run that this process has open gives that same run once more.
+
     Args:
-        path: hierarchical path such as ``"cv/resnet50/baseline"``; None = ``"default"``, ``"/"`` = the root.
+        path: hierarchical path such as ``"cv/resnet50/baseline"``; None = ``"default"``, ``"/"`` = the root. It must
+            not lead into the directory of a run. A run that lies under another path stays there, which is warned about.
         storage: storage root; None = ``RUNICORN_DIR``, the user's configuration, or ``./.runicorn``.
         run_id: id of a run to resume or join, or of the new one; None = a new id.
         alias: short label.
@@ -77,10 +80,17 @@ def init(
     )
     if run_id is not None:
         paths.check_run_id(run_id)
+    paths.check_place(opening.storage, opening.path, run_id)
     # Before anything is made: a workspace that is too large is an error here.
     files = capturing.list_code(opening, force=force_snapshot) if snapshot_code else None
     adopt.adopt_orphans(settings, opening.storage)
-    run = opening.named(run_id) if run_id is not None else opening.of_this_process()
+    run = _named(opening, run_id) if run_id is not None else opening.of_this_process()
+    if path is not None and run.path != opening.path:
+        run._refusals.warn(  # noqa: SLF001 - ours
+            "path",
+            f"init(): run {run.id} lies under the path {run.path!r}, and goes on there, not under {opening.path!r}. "
+            "Use another run_id for a run of its own.",
+        )
     if files is not None:
         capturing.hand_over_code(run, files)
     if capture_env:
@@ -92,12 +102,22 @@ def init(
     return run
 
 
+def _named(opening: Opening, run_id: str) -> Run:
+    with active.naming(run_id):
+        run = active.named(run_id, opening.storage)
+        if run is None:
+            return opening.named(run_id)
+        active.opened(run)
+        return run
+
+
 def rejoin(address: spool.Address, rank: int | None, alias: str | None, workspace_root: str, global_step: int) -> Run:
     """What a pickled run unpickles to: the handle by which this process has joined the run, or joins it now.
 
-    Where the run has ended, it is a handle that refuses everything, as any other one of that run.
+    In the process that owns the run it is the run itself. Where the run has ended, it is a handle that refuses
+    everything, as any other one of that run.
     """
-    run = active.joined(address, rank)
+    run = active.owned(address) or active.joined(address, rank)
     if run is None:
         session = joining.join_anywhere(address, rank)
         run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)
