@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from runicorn import active, capturing, joining, paths, switch
@@ -14,6 +15,9 @@ from runicorn.writer.records import CONSOLE_MODES
 
 if TYPE_CHECKING:
     from runicorn.writer import spool
+
+_DESCRIPTORS = 8
+"""What it takes to open a run and log into it; most of them for a moment only."""
 
 
 def init(
@@ -53,7 +57,7 @@ def init(
 
     Raises:
         TypeError, ValueError: an argument is wrong, or the workspace is too large; nothing was made.
-        OSError: the storage cannot be written; nothing is left behind.
+        OSError: the storage cannot be written, or too few descriptors are left; nothing is left behind.
         RuntimeError: the run is open on another host, so nobody here can know whether it lives.
     """
     if not switch.is_enabled():
@@ -83,6 +87,7 @@ def init(
     paths.check_place(opening.storage, opening.path, run_id)
     # Before anything is made: a workspace that is too large is an error here.
     files = capturing.list_code(opening, force=force_snapshot) if snapshot_code else None
+    _check_descriptors()
     adopt.adopt_orphans(settings, opening.storage)
     run = _named(opening, run_id) if run_id is not None else opening.of_this_process()
     if path is not None and run.path != opening.path:
@@ -100,6 +105,27 @@ def init(
 
         console.start(run, tqdm_mode)
     return run
+
+
+def _check_descriptors() -> None:
+    """At the limit of descriptors nothing is begun: a run that could not take its first record would be no use.
+
+    Raises:
+        OSError: there are not enough.
+    """
+    taken: list[int] = []
+    try:
+        while len(taken) < _DESCRIPTORS:
+            taken += os.pipe()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"init(): {error.strerror}: a run needs {_DESCRIPTORS} descriptors. Nothing was made. Close files, or "
+            "raise the limit (ulimit -n).",
+        ) from error
+    finally:
+        for fd in taken:
+            os.close(fd)
 
 
 def _named(opening: Opening, run_id: str) -> Run:

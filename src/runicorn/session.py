@@ -245,7 +245,7 @@ class Session:
         self.let_go()
 
     def let_go(self) -> None:
-        """Give back every descriptor, once the run has ended: the handle may be kept for as long as the program likes."""
+        """Give back every descriptor, once the run has ended: the program may keep the handle for long."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None

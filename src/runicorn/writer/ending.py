@@ -48,7 +48,7 @@ def _by(exit_code: int) -> tuple[str, str | None]:
     return ("interrupted", name) if name else ("failed", f"killed by signal {-exit_code}")
 
 
-_INTERRUPTIONS = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
+_INTERRUPTIONS: dict[int, str] = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 
 
 def without_owner(tally: Tally, *, now: float) -> End:

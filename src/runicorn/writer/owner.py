@@ -1,4 +1,4 @@
-"""How the owner's process has ended, as the operating system tells it: by a pidfd, which no other process can take over.
+"""How the owner's process has ended, as the operating system tells it: by a pidfd, which stands for no other process.
 
 The owner hands one of itself to the writer that it starts; a later writer opens one of the process that holds the
 owner's lock. From Linux 6.15 on a pidfd gives the exit code also after the process was reaped; before that it is
