@@ -112,7 +112,7 @@ class _Witness:
 
     def __del__(self) -> None:
         with suppress(ValueError):  # no Python code is on the stack
-            sys._getframe(1)
+            sys._getframe(1)  # noqa: SLF001 - documented
             self._noted.caught = True
 
 

@@ -1,4 +1,4 @@
-"""The directory of a run that is none: made in the temp directory when it is asked for, removed at exit if it is empty."""
+"""The directory of a run that is none: made in the temp directory when it is asked for, removed at exit if empty."""
 
 from __future__ import annotations
 
