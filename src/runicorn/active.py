@@ -41,13 +41,13 @@ def opened(run: Run) -> None:
     _in_context.set((*others, run))
 
 
-def named(run_id: str, storage: str) -> Run | None:
+def named(run_id: str, storage: str, host: str) -> Run | None:
     """The run of that id, if this process itself has opened it, and it is not ended or being ended."""
     for run in reversed(_open):
         session = run._session  # noqa: SLF001 - ours, not the public's
         if run.id == run_id and not session.queue.forked_here and not run.is_finished:
-            there = os.path.realpath(session.address.storage)
-            if there == os.path.realpath(storage):
+            there = (session.address.host, os.path.realpath(session.address.storage))
+            if there == (host, os.path.realpath(storage)):
                 return run
     return None
 

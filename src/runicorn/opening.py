@@ -130,7 +130,7 @@ def _check_descriptors() -> None:
 
 def _named(opening: Opening, run_id: str) -> Run:
     with active.naming(run_id):
-        run = active.named(run_id, opening.storage)
+        run = active.named(run_id, opening.storage, opening.host)
         if run is None:
             return opening.named(run_id)
         active.opened(run)

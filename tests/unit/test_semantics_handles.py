@@ -1,4 +1,4 @@
-"""Whose handle a run is: the same id again, copies, the active run, labels, what a handle costs, where a run may lie."""
+"""Whose handle a run is: the same id again, copies, the active run, labels, what it costs, where a run may lie."""
 
 from __future__ import annotations
 
@@ -478,7 +478,7 @@ def test_failed_takes_its_reason_from_the_exception_that_is_handled(open_run, wo
     """Called in an ``except`` block, ``failed`` has the exception for its reason."""
     run = open_run()
     try:
-        raise error
+        raise error  # noqa: TRY301 - to be handled while it ends
     except BaseException:  # noqa: BLE001 - one of the five
         run.finish(word)
     assert status(run).get("exit_reason") == stored
