@@ -8,7 +8,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
-_PREFIX = "runicorn-disabled-"
+_PREFIX = "runicorn_disabled_"
 
 _made: list[tuple[int, str]] = []
 """Of this process, with its pid: a forked child leaves its parent's alone."""

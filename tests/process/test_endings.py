@@ -152,15 +152,23 @@ def is_permitted():
 
 if is_permitted():  # a container's own process 1, where it cannot be had, is not played by another one
 
-    def test_process_1_ends(tmp_path):
+    @pytest.mark.parametrize(
+        ("end", "code", "expected"),
+        [
+            ("pass", 0, FINISHED),
+            ("sys.exit(3)", 3, ("failed", "exit code 3")),
+            ("raise SystemExit(3)", 3, ("finished", "exit code unknown")),
+        ],
+    )
+    def test_process_1_ends(tmp_path, end, code, expected):
         """Where the kernel ends the writer with the script, the script's end waits until everything is stored."""
-        trainer = Trainer(tmp_path, "assert os.getpid() == 1\n" + LOG, prefix=NAMESPACE)
+        trainer = Trainer(tmp_path, "assert os.getpid() == 1\n" + LOG + end + "\n", prefix=NAMESPACE)
         _, errors = trainer.end()
-        assert (trainer.process.returncode, errors) == (0, "")
+        assert (trainer.process.returncode, errors) == (code, "")
         assert not trainer.spool.exists()
         assert_exactly_once(trainer)
         found = status(trainer.run_dir)
-        assert (found["status"], found.get("exit_reason")) == FINISHED
+        assert (found["status"], found.get("exit_reason")) == expected
 
     @pytest.mark.parametrize("how", ["SIGKILL", "os._exit"])
     def test_process_1_dies(tmp_path, how):
