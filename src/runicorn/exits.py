@@ -12,10 +12,12 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
-from runicorn import statuses
+from runicorn import exit_status, statuses
 from runicorn.active import open_runs
 from runicorn.writer import spool
 from runicorn.writer.records import End
@@ -23,28 +25,58 @@ from runicorn.writer.records import End
 _registered_pid: int | None = None
 _exception_before: Any = None
 
+_LAST = -1000  # of all finalizers of multiprocessing
+
 _mark_fd = -1
 _mark_path = ""
 _marked_pid = 0
 
 
 def watch_exit() -> None:
-    """Have open runs ended when this interpreter ends; once per process."""
+    """Have open runs ended when this interpreter ends, and note how it does; at each ``init()``."""
     global _registered_pid, _exception_before  # noqa: PLW0603 - one hook per process
+    exit_status.watch()
     if _registered_pid == os.getpid():
         return
     _registered_pid = os.getpid()
     _exception_before = getattr(sys, "last_value", None)
     atexit.register(_end_open_runs)
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing import util
+
+        # Such a process may end by os._exit(), past atexit. Last: the others may log.
+        util.Finalize(None, _end_runs_of_child, exitpriority=_LAST)
+
+
+def unwatch() -> None:
+    """No run is open any more: nothing that ends this process says anything about one."""
+    unmark_sigterm()
+    exit_status.unwatch()
+
+
+def _end_runs_of_child() -> None:
+    """In a process of multiprocessing whose target has returned or raised; called while what it raised is handled."""
+    error = sys.exc_info()[1]
+    with suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what comes next: its threads may log
+    ending = exit_status.of_system_exit(error) if isinstance(error, SystemExit) else exit_status.of_exception(error)
+    _end_runs(*ending)
 
 
 def _end_open_runs() -> None:
     if os.getpid() != _registered_pid:  # a forked child runs its parent's hooks as well
         return
     _wait_for_children()
-    status, reason = _how_it_ended()
+    _end_runs(*_how_it_ended())
+
+
+def _end_runs(status: str, reason: str | None) -> None:
+    # With process 1 of a container the kernel takes the writer: then nobody is left to ask for the exit code.
+    provisional = os.getpid() != 1 and not _is_interactive()
     for run in open_runs():
-        run._end_at_exit(End(time.time(), status, reason, lingering=True))  # noqa: SLF001 - ours, not the public's
+        end = End(time.time(), status, reason, lingering=True, provisional=provisional)
+        run._end_at_exit(end)  # noqa: SLF001 - ours, not the public's
 
 
 def _wait_for_children() -> None:
@@ -60,21 +92,20 @@ def _wait_for_children() -> None:
         return
 
 
-def _how_it_ended() -> tuple[str, str]:
+def _how_it_ended() -> tuple[str, str | None]:
+    if _is_interactive():
+        return statuses.FINISHED, None
+    ending = exit_status.of_interpreter()
+    if ending is not None:
+        return ending
     error = getattr(sys, "last_value", None)
-    interactive = hasattr(sys, "ps1") or bool(sys.flags.interactive)
-    if error is None or error is _exception_before or interactive:
-        return statuses.FINISHED, "finish() was not called"
-    if isinstance(error, KeyboardInterrupt):
-        return statuses.INTERRUPTED, "KeyboardInterrupt"
-    return statuses.FAILED, describe(error)
+    if error is not None and error is not _exception_before:
+        return exit_status.of_exception(error)
+    return statuses.FINISHED, exit_status.UNKNOWN_CODE
 
 
-def describe(error: BaseException) -> str:
-    """Exception type and message, in one line."""
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    return f"{name}: {text[:500]}" if text else name
+def _is_interactive() -> bool:
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive)
 
 
 def mark_sigterm(spool_path: str) -> None:

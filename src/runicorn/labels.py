@@ -6,6 +6,8 @@ job, so neither loses what the other has written; the writer process only reads 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import changeable, reading, rundir, viewer_database
@@ -15,7 +17,7 @@ from runicorn.values import escape
 from runicorn.writer import spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from runicorn.reading import RunInfo
     from runicorn.settings import Settings
@@ -92,28 +94,101 @@ def change_tags(
     return _relabel(info, change, settings, force=force)
 
 
+def checked(tags: Any, notes: Any, group: Any, parent: Any, run_id: str) -> dict[str, Any]:
+    """The labels that are given, as they are stored.
+
+    Args:
+        tags: of the run; None = as they are. So for the others.
+        notes: free text.
+        group: what the run belongs to.
+        parent: id of the run that has started it.
+        run_id: its own.
+
+    Raises:
+        TypeError, ValueError: one is no label.
+    """
+    found: dict[str, Any] = {}
+    for name, text in (("notes", notes), ("group", group), ("parent", parent)):
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise TypeError(f"set_labels(): {name}={text!r} is of type {type(text).__name__}. Write a string.")
+        found[name] = escape(text)
+    if found.get("parent") == run_id:
+        raise ValueError(f"set_labels(): parent={run_id!r} is the run itself. Nothing was changed.")
+    if tags is not None:
+        if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
+            raise TypeError(f'set_labels(): tags={tags!r} is no list. Write a list of strings, such as ["baseline"].')
+        tags = list(tags)
+        for tag in tags:
+            if not isinstance(tag, str):
+                raise TypeError(f"set_labels(): the tag {tag!r} is of type {type(tag).__name__}. Write a string.")
+        found["tags"] = list(dict.fromkeys(map(_checked_tag, tags)))
+    return found
+
+
+def merge(run_dir: str, storage: str, settings: Settings, labels: dict[str, Any], own_tags: Iterable[str]) -> None:
+    """Merge labels into ``meta.json`` of a run that is open; what others change meanwhile is kept.
+
+    Args:
+        run_dir: the run's directory.
+        storage: the storage root.
+        settings: where shared memory is.
+        labels: from ``checked()``.
+        own_tags: those that were set before by the same caller: they go if they are not set again.
+
+    Raises:
+        OSError: it cannot be written, or is damaged; nothing was changed.
+    """
+
+    def change(meta: dict[str, Any], rows: viewer_database.Rows) -> None:
+        others = _tags(meta)
+        meta.update(labels)
+        if "tags" in labels:
+            kept = [tag for tag in others if tag not in own_tags or tag in labels["tags"]]
+            meta["tags"] = list(dict.fromkeys([*kept, *labels["tags"]]))
+            rows.set_tags(os.path.basename(run_dir), meta["tags"])
+
+    if labels:
+        with spool.alone_with(run_dir, settings):
+            _change_meta(run_dir, storage, change)
+
+
+def _tags(meta: dict[str, Any]) -> list[str]:
+    tags = meta.get("tags")
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+
+
 def _relabel(
     info: RunInfo, change: Callable[[dict[str, Any], viewer_database.Rows], None], settings: Settings, *, force: bool
 ) -> Labels:
     with spool.alone_with(info.run_dir, settings):
         changeable.check_not_elsewhere(reading.find(info), force=force)
-        try:
-            meta = read_object(info.run_dir, rundir.META)
-        except DamagedError as error:
-            raise changeable.RefusedError(
-                f"{rundir.META} in {info.run_dir} cannot be read ({error}), and would lose what is in it. Nothing was "
-                "changed. Repair it first."
-            ) from error
-        with viewer_database.changing(info.storage) as rows:
-            change(meta, rows)
-            files = RunDir(info.run_dir, sole=False)
-            try:
-                files.replace(rundir.META, meta)
-                files.sync()
-            finally:
-                files.close()
+        trouble = _change_meta(info.run_dir, info.storage, change)
     now = reading.find(info)
-    return Labels(now.alias, now.tags, rows.trouble)
+    return Labels(now.alias, now.tags, trouble)
+
+
+def _change_meta(
+    run_dir: str, storage: str, change: Callable[[dict[str, Any], viewer_database.Rows], None]
+) -> str | None:
+    """Read ``meta.json``, change it, write it; by one process at a time. Why the viewer's row was not changed."""
+    try:
+        meta = read_object(run_dir, rundir.META)
+    except DamagedError as error:
+        raise changeable.RefusedError(
+            f"{rundir.META} in {run_dir} cannot be read ({error}), and would lose what is in it. Nothing was "
+            "changed. Repair it first."
+        ) from error
+    with viewer_database.changing(storage) as rows:
+        change(meta, rows)
+        files = RunDir(run_dir, sole=False)
+        try:
+            files.replace(rundir.META, meta)
+            files.sync()
+        finally:
+            files.close()
+    return rows.trouble
 
 
 def _checked_tag(tag: str) -> str:

@@ -19,6 +19,7 @@ On Windows the same is had from ``msvcrt.locking``; that half has not been run.
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import threading
 import time
@@ -51,6 +52,8 @@ else:
     def _unlock(fd: int) -> None:
         fcntl.lockf(fd, fcntl.LOCK_UN)
 
+
+_flock = struct.Struct("hhqqi")  # struct flock of Linux
 
 _LOOK_S, _LOOKS_WAITED_OUT = 0.0002, 1000
 
@@ -145,6 +148,17 @@ class Probe:
                 return True
             _unlock(self._fd)
             return False
+
+    def holder_pid(self) -> int:
+        """Process id of the holder, as this process sees it; 0 if there is none, it is us, or it cannot be known."""
+        if self._fd < 0 or sys.platform != "linux":
+            return 0
+        asked = _flock.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        try:
+            kind, _, _, _, pid = _flock.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
+        except OSError:
+            return 0
+        return 0 if kind == fcntl.F_UNLCK else max(0, int(pid))
 
     def close(self) -> None:
         """Give the descriptor back."""

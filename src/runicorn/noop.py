@@ -1,6 +1,7 @@
 """``NoOpRun``: what ``init()`` returns while tracking is switched off.
 
-It has every public attribute and method of ``Run``, validates nothing, starts nothing, writes nothing.
+It has every public attribute and method of ``Run``, validates nothing, starts nothing, writes nothing. Its directories
+are there for what the program writes into them by itself.
 """
 
 from __future__ import annotations
@@ -14,22 +15,52 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from runicorn.run import Run
+
 
 class NoOpRun:
-    """A run that is none. ``id`` is ``"disabled"``, directories are None."""
+    """A run that is none. ``id`` is ``"disabled"``.
+
+    Its directories lie in the temp directory and are made when one is asked for. At exit they are removed if they are
+    empty; else one line on stderr says where they are.
+    """
 
     id = "disabled"
     global_step = 0
-    run_dir: Path | None = None
-    media_dir: Path | None = None
-    storage_root: Path | None = None
-    runs_dir: Path | None = None
+    _root: str | None = None
 
     def __init__(self, path: Any = None, alias: Any = None, workspace_root: Any = None) -> None:
         self.path = "default" if path is None else path
         self.alias = alias
         self.is_finished = False
         self._workspace_root = workspace_root
+
+    @property
+    def storage_root(self) -> Path:
+        """A directory in the temp directory."""
+        from pathlib import Path
+
+        if self._root is None:
+            from runicorn import scratch
+
+            # setdefault is atomic: all threads are told one.
+            return Path(vars(self).setdefault("_root", scratch.make("runs", self.id, "media")))
+        return Path(self._root)
+
+    @property
+    def runs_dir(self) -> Path:
+        """``runs`` in it."""
+        return self.storage_root / "runs"
+
+    @property
+    def run_dir(self) -> Path:
+        """A directory that can be written to."""
+        return self.runs_dir / self.id
+
+    @property
+    def media_dir(self) -> Path:
+        """``media`` in it."""
+        return self.run_dir / "media"
 
     @property
     def workspace_root(self) -> Path:
@@ -146,7 +177,20 @@ class NoOpRun:
 
         return logging.NullHandler(level)
 
-    def finish(self, status: str = "finished") -> None:
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Do nothing; nothing is left to be stored."""
+        return True
+
+    def set_labels(
+        self,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        group: str | None = None,
+        parent: str | Run | None = None,
+    ) -> None:
+        """Do nothing."""
+
+    def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """Only become finished."""
         self.is_finished = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from runicorn import active, capturing, joining, paths, switch
@@ -14,6 +15,9 @@ from runicorn.writer.records import CONSOLE_MODES
 
 if TYPE_CHECKING:
     from runicorn.writer import spool
+
+_DESCRIPTORS = 8
+"""What it takes to open a run and log into it; most of them for a moment only."""
 
 
 def init(
@@ -31,8 +35,11 @@ def init(
 ) -> Run | NoOpRun:
     """Open a run: make a new one, resume one that has ended, or join one that is live on this host.
 
+    The id of a run that this process has open gives that same run once more.
+
     Args:
-        path: hierarchical path such as ``"cv/resnet50/baseline"``; None = ``"default"``, ``"/"`` = the root.
+        path: hierarchical path such as ``"cv/resnet50/baseline"``; None = ``"default"``, ``"/"`` = the root. It must
+            not lead into the directory of a run. A run that lies under another path stays there, which is warned about.
         storage: storage root; None = ``RUNICORN_DIR``, the user's configuration, or ``./.runicorn``.
         run_id: id of a run to resume or join, or of the new one; None = a new id.
         alias: short label.
@@ -50,7 +57,7 @@ def init(
 
     Raises:
         TypeError, ValueError: an argument is wrong, or the workspace is too large; nothing was made.
-        OSError: the storage cannot be written; nothing is left behind.
+        OSError: the storage cannot be written, or too few descriptors are left; nothing is left behind.
         RuntimeError: the run is open on another host, so nobody here can know whether it lives.
     """
     if not switch.is_enabled():
@@ -77,10 +84,18 @@ def init(
     )
     if run_id is not None:
         paths.check_run_id(run_id)
+    paths.check_place(opening.storage, opening.path, run_id)
     # Before anything is made: a workspace that is too large is an error here.
     files = capturing.list_code(opening, force=force_snapshot) if snapshot_code else None
+    _check_descriptors()
     adopt.adopt_orphans(settings, opening.storage)
-    run = opening.named(run_id) if run_id is not None else opening.of_this_process()
+    run = _named(opening, run_id) if run_id is not None else opening.of_this_process()
+    if path is not None and run.path != opening.path:
+        run._refusals.warn(  # noqa: SLF001 - ours
+            "path",
+            f"init(): run {run.id} lies under the path {run.path!r}, and goes on there, not under {opening.path!r}. "
+            "Use another run_id for a run of its own.",
+        )
     if files is not None:
         capturing.hand_over_code(run, files)
     if capture_env:
@@ -92,12 +107,43 @@ def init(
     return run
 
 
+def _check_descriptors() -> None:
+    """At the limit of descriptors nothing is begun: a run that could not take its first record would be no use.
+
+    Raises:
+        OSError: there are not enough.
+    """
+    taken: list[int] = []
+    try:
+        while len(taken) < _DESCRIPTORS:
+            taken += os.pipe()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"init(): {error.strerror}: a run needs {_DESCRIPTORS} descriptors. Nothing was made. Close files, or "
+            "raise the limit (ulimit -n).",
+        ) from error
+    finally:
+        for fd in taken:
+            os.close(fd)
+
+
+def _named(opening: Opening, run_id: str) -> Run:
+    with active.naming(run_id):
+        run = active.named(run_id, opening.storage, opening.host)
+        if run is None:
+            return opening.named(run_id)
+        active.opened(run)
+        return run
+
+
 def rejoin(address: spool.Address, rank: int | None, alias: str | None, workspace_root: str, global_step: int) -> Run:
     """What a pickled run unpickles to: the handle by which this process has joined the run, or joins it now.
 
-    Where the run has ended, it is a handle that refuses everything, as any other one of that run.
+    In the process that owns the run it is the run itself. Where the run has ended, it is a handle that refuses
+    everything, as any other one of that run.
     """
-    run = active.joined(address, rank)
+    run = active.owned(address) or active.joined(address, rank)
     if run is None:
         session = joining.join_anywhere(address, rank)
         run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)

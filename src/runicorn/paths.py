@@ -113,10 +113,40 @@ def run_directories(top: str) -> Iterator[str]:
     for name, path, is_directory in listed:
         if not is_directory or name == ".recycle":
             continue
-        if any(os.path.exists(os.path.join(path, file)) for file in ("meta.json", "status.json")):
+        if is_run_directory(path):
             yield path
         else:
             yield from run_directories(path)
+
+
+def check_place(storage: str, path: str, run_id: str | None) -> None:
+    """Make sure that a run at a path would not lie in another run, nor have others in its own directory.
+
+    Raises:
+        ValueError: it would.
+    """
+    at = os.path.join(storage, RUNS)
+    for segment in filter(None, path.split("/")):
+        at = os.path.join(at, segment)
+        if is_run_directory(at):
+            raise ValueError(
+                f"init(): path={path!r} leads into the directory of run {segment}, {at}, where no run would be found. "
+                "Nothing was made. Write another path."
+            )
+    if run_id is None:
+        return
+    directory = run_directory(storage, path, run_id)
+    below = None if is_run_directory(directory) else next(run_directories(directory), None)
+    if below is not None:
+        raise ValueError(
+            f"init(): run_id={run_id!r} at path={path!r} would make {directory} the directory of a run, and there are "
+            f"runs below it, such as {below}, that would not be found any more. Nothing was made. Write another run_id."
+        )
+
+
+def is_run_directory(directory: str) -> bool:
+    """Whether a directory is that of a run: it holds ``meta.json`` or ``status.json``."""
+    return any(os.path.exists(os.path.join(directory, file)) for file in ("meta.json", "status.json"))
 
 
 def make_directories(run_dir: str) -> list[str]:

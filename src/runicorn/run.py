@@ -7,7 +7,7 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn import active, exits, paths, rundir, statuses
+from runicorn import active, exit_status, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, merged
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.devices.in_flight import InFlight
@@ -29,7 +29,7 @@ from runicorn.writer.segment import adler32, checksum, pack_frame_header
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -57,6 +57,7 @@ class Run(AssetVerbs):
     """
 
     _in_flight: InFlight | None = None
+    _own_tags: Sequence[str] = ()
 
     def __init__(
         self,
@@ -276,19 +277,92 @@ class Run(AssetVerbs):
 
         return RunHandler(self, level, fmt)
 
-    def finish(self, status: str = "finished") -> None:
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until what this process has logged is on disk, readable and durable; the run goes on.
+
+        Archives of code, datasets and outputs, and the best metric in ``summary.json``, may come later.
+
+        Args:
+            timeout_s: how long to wait; 0 = for ever; None = as long as ``finish()`` would.
+
+        Returns:
+            Whether it is on disk; of a run that has ended, whether that was stored.
+        """
+        if self.is_finished:
+            return self._session.control.done
+        timeout_s = self._session.address.settings.finish_timeout_s if timeout_s is None else timeout_s
+        self._await_devices(timeout_s, last=False)
+        if not self._session.flush(timeout_s):
+            return False
+        try:
+            rundir.sync_files(self._session.address.run_dir)
+        except OSError:  # moved, or the storage is failing
+            return False
+        return True
+
+    def set_labels(
+        self,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        group: str | None = None,
+        parent: str | Run | None = None,
+    ) -> None:
+        """Write labels into ``meta.json``; what is not given stays as it is.
+
+        Args:
+            tags: take the place of those that this handle has set before; tags of others stay.
+            notes: free text.
+            group: what the run belongs to, such as a sweep.
+            parent: the run, or id of the run, that has started this one.
+
+        Trouble in storing warns.
+
+        Raises:
+            TypeError, ValueError: one of them is no label; nothing was changed.
+        """
+        from runicorn import labels
+
+        wanted = labels.checked(tags, notes, group, getattr(parent, "id", parent), self.id)
+        if self.is_finished:
+            self._refuse_after_end("set_labels()")
+            return
+        address = self._session.address
+        try:
+            labels.merge(address.run_dir, address.storage, address.settings, wanted, self._own_tags)
+        except (OSError, ValueError) as error:
+            self._refusals.warn("labels", f"set_labels(): {rundir.META} was not changed: {error}")
+            return
+        self._own_tags = wanted.get("tags", self._own_tags)
+
+    def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """End the run: returns when everything that was logged before, by any process, is on disk.
 
         Args:
             status: ``finished``, ``failed`` or ``interrupted``, or a word for one of them.
+            reason: why, for ``exit_reason``; None = for ``failed`` the exception that is being handled, if there is
+                one, else what the word says, such as ``pruned``.
 
         Waits ``RUNICORN_FINISH_TIMEOUT_S`` (600) seconds at most, then warns what is left while the writer goes on;
         Ctrl-C stops the waiting. In a process that has joined it stores that process's records, and ends nothing.
+        Afterwards the handle costs no descriptor, and can still be asked.
 
         Raises:
-            TypeError, ValueError: not a final status; the run stays open.
+            TypeError, ValueError: not a final status, or the reason is no string; the run stays open.
         """
-        self._finish(statuses.normalise_status(status), None)
+        stored = statuses.normalise_status(status)
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(
+                f"finish(): reason={reason!r} is a {type(reason).__name__}. Write a string. The run is still open."
+            )
+        self._finish(stored, self._reason(stored, status) if reason is None else escape(reason))
+
+    def _reason(self, stored: str, word: str) -> str | None:
+        error = sys.exc_info()[1]
+        if error is not None and (stored, type(error)) == (statuses.INTERRUPTED, KeyboardInterrupt):
+            return "KeyboardInterrupt"
+        if error is not None and stored == statuses.FAILED:
+            return exit_status.describe(error)
+        return statuses.reason_of(word)
 
     def __enter__(self) -> Run:
         return self
@@ -299,14 +373,8 @@ class Run(AssetVerbs):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._ending:  # the block has ended the run itself: that status stays
-            return
-        if error is None or (isinstance(error, SystemExit) and error.code in {None, 0}):
-            self._finish(statuses.FINISHED, None)
-        elif isinstance(error, KeyboardInterrupt):
-            self._finish(statuses.INTERRUPTED, "KeyboardInterrupt")
-        else:
-            self._finish(statuses.FAILED, exits.describe(error))
+        if not self._ending:  # if the block has ended the run itself, that status stays
+            self._finish(*exit_status.of_exception(error))
 
     # --- what can be asked ------------------------------------------------------------------------------
 
@@ -428,11 +496,11 @@ class Run(AssetVerbs):
                 return False
         return True
 
-    def _await_devices(self, timeout_s: float) -> None:
+    def _await_devices(self, timeout_s: float, *, last: bool = True) -> None:
         """Before an end: what is on its way from a device is waited for, but not for ever."""
         if self._in_flight is not None:
             limit_s = self._session.address.settings.device_finish_wait_s
-            self._in_flight.land_all(min(limit_s, timeout_s or limit_s), last=not self._session.joined)
+            self._in_flight.land_all(min(limit_s, timeout_s or limit_s), last=last and not self._session.joined)
 
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""
@@ -461,7 +529,13 @@ class Run(AssetVerbs):
             ),
         )
 
+    def _let_go_of_ended_run(self) -> None:
+        """In a process that has joined: give the descriptors back once the owner has ended the run."""
+        if self._session.joined and self._session.control.done:
+            self._session.let_go()
+
     def _refuse_after_end(self, call: str) -> None:
+        self._let_go_of_ended_run()
         self._refusals.warn(
             "after the end",
             f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "
@@ -488,6 +562,7 @@ class Run(AssetVerbs):
         self._await_devices(timeout_s)
         if self._session.joined:
             self._tell_what_is_left(stored=self._session.flush(timeout_s))
+            self._let_go_of_ended_run()
             return
         # setdefault is atomic: of two threads, or a thread and a signal handler in it, one sets the status.
         first = self._ending.setdefault("status", (status, reason))
@@ -517,7 +592,7 @@ class Run(AssetVerbs):
         if stored:
             active.ended(self)
             if not active.open_runs():
-                exits.unmark_sigterm()
+                exits.unwatch()
         return stored
 
     def _end_at_exit(self, end: End) -> None:

@@ -87,6 +87,24 @@ def spool_pointer(host: str) -> str:
     return f".spool-{host}"
 
 
+def sync_files(run_dir: str) -> None:
+    """Make the files of a run durable that another process has written.
+
+    Raises:
+        OSError: one cannot be.
+    """
+    names = [entry.name for entry in os.scandir(run_dir) if entry.is_file(follow_symlinks=False)]
+    for path in (*(os.path.join(run_dir, name) for name in names), run_dir):
+        try:
+            fd = os.open(path, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        except FileNotFoundError:  # replaced meanwhile, or gone with the session
+            continue
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
 class RunDir:
     """An open run directory.
 

@@ -78,8 +78,9 @@ class Session:
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
-        if self._watch is not None and not self.queue.forked_here:
-            self._watch.look()
+        watch = self._watch
+        if watch is not None and not self.queue.forked_here:
+            watch.look()
 
     def end(self, end: End, timeout_s: float) -> bool:
         """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
@@ -92,23 +93,33 @@ class Session:
             Whether everything is stored and the writer is gone.
         """
         deadline = _Deadline(timeout_s)
-        while True:
-            try:
-                self.queue.put_end(end, self.refusals.take_count())
-            except SpoolFullError as error:
-                if deadline.left_s() <= 0:
-                    self.refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
-                    return False
-                self.look()
-                time.sleep(_LONGEST_POLL_S)
-            else:
-                break
+        if not self._put_end(end, deadline):
+            return False
         if not end.lingering:
             self.control.close_run()
         stored = self._wait(deadline, lingering=end.lingering)
         if stored:
             self._release()
         return stored
+
+    def _put_end(self, end: End, deadline: _Deadline) -> bool:
+        """Push the run's end; wait while the spool does not take it, and say so."""
+        progress = _Progress(self.control, deadline)
+        try:
+            while True:
+                try:
+                    self.queue.put_end(end, self.refusals.take_count())
+                except SpoolFullError as error:
+                    if deadline.left_s() <= 0:
+                        self.refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
+                        return False
+                    self.look()
+                    progress.show(f"; the spool does not take the run's end: {error}")
+                    time.sleep(_LONGEST_POLL_S)
+                else:
+                    return True
+        finally:
+            progress.clear()
 
     def say_goodbye(self, end: End) -> None:
         """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
@@ -137,15 +148,22 @@ class Session:
         Blobs(self.address, self.control).remove(left)
 
     def flush(self, timeout_s: float) -> bool:
-        """In a joined process: wait until what this process has logged is stored; it may go on logging."""
+        """Wait until what this process has logged is stored; it may go on logging.
+
+        Args:
+            timeout_s: how long to wait; 0 = for ever.
+
+        Returns:
+            Whether it is.
+        """
         deadline = _Deadline(timeout_s)
         with suppress(ClosedError, SpoolFullError):
             self.queue.report_lost(self.refusals.take_count())
         self.queue.seal()
         paths = self.queue.own_segments()
-        watch = self._watch_for_now()
+        watch = self._watch or self._watch_for_now()
         try:
-            while any(os.path.lexists(path) for path in paths) and not self.control.done:
+            while not self._are_stored(paths) and not self.control.done:
                 if deadline.left_s() <= 0:
                     return False
                 if watch is not None:
@@ -154,9 +172,14 @@ class Session:
                         return False
                 time.sleep(_LONGEST_POLL_S)
         finally:
-            if watch is not None:
+            if watch is not None and watch is not self._watch:
                 watch.close()
         return True
+
+    @staticmethod
+    def _are_stored(paths: list[str]) -> bool:
+        """Whether segments, which were sealed, are in the run's files."""
+        return not any(map(os.path.lexists, paths))
 
     def discard(self) -> None:
         """Be no producer any more, and no owner: nothing was logged by this session."""
@@ -180,7 +203,8 @@ class Session:
             while not self._is_stored(own_paths):
                 if deadline.left_s() <= 0:
                     return False
-                if self._watch is not None and self._watch.in_process:
+                watch = self._watch
+                if watch is not None and watch.in_process:
                     self._digest()
                 else:
                     self.look()
@@ -193,9 +217,10 @@ class Session:
 
     def _is_stored(self, own_paths: list[str]) -> bool:
         if self.control.done:
-            return self._watch is None or not self._watch.is_writer_alive()
+            watch = self._watch  # another thread that ends the run takes it away
+            return watch is None or not watch.is_writer_alive()
         # Where joined processes outlive the owner the run goes on without it.
-        return bool(own_paths and self.control.others) and not any(map(os.path.lexists, own_paths))
+        return bool(own_paths and self.control.others) and self._are_stored(own_paths)
 
     def _digest(self) -> None:
         from runicorn.writer.writer import serve
@@ -217,6 +242,15 @@ class Session:
         self._release_locks()
         if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
             spool.dissolve(self.address)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Give back every descriptor, once the run has ended: the program may keep the handle for long."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        self.control = ControlPage.of_ended_run()
+        self.queue.let_go(self.control)
 
 
 class _Deadline:
@@ -236,7 +270,7 @@ class _Progress:
         self._next_s = time.monotonic() + _SILENT_S
         self._shown = False
 
-    def show(self) -> None:
+    def show(self, trouble: str = "") -> None:
         now = time.monotonic()
         if now < self._next_s:
             return
@@ -249,7 +283,7 @@ class _Progress:
         task = f"; {doing}" if (doing := self._control.task) else ""
         text = (
             f"runicorn: waiting until everything is stored{limit}: {self._control.stored_records:,} records are, "
-            f"up to {self._control.spooled_bytes / 1e6:.1f} MB are not{task} "
+            f"up to {self._control.spooled_bytes / 1e6:.1f} MB are not{task}{trouble} "
             "(Ctrl-C stops the waiting, not the storing)"
         )
         self._write(f"\r\x1b[K{text}" if terminal else f"{text}\n")

@@ -8,9 +8,13 @@ FINAL = (FINISHED, FAILED, INTERRUPTED)
 
 _MEANINGS = {
     FINISHED: ("finished", "completed", "success", "done"),
-    FAILED: ("failed", "error", "crashed"),
-    INTERRUPTED: ("interrupted", "killed", "cancelled", "canceled", "aborted", "stopped", "timeout"),
+    FAILED: ("failed", "error", "crashed", "oom"),
+    INTERRUPTED: (
+        *("interrupted", "killed", "cancelled", "canceled", "aborted", "stopped"),
+        *("timeout", "pruned", "preempted", "terminated"),
+    ),
 }
+_REASONS = frozenset({"oom", "pruned", "preempted", "terminated", "timeout"})
 _STATUS_OF = {word: status for status, words in _MEANINGS.items() for word in words}
 
 
@@ -33,3 +37,9 @@ def normalise_status(status: str) -> str:
             f"finish(): status={status!r} is not a final status. Write one of {valid}. The run is still open."
         )
     return found
+
+
+def reason_of(word: str) -> str | None:
+    """What a word for a status says beside the status, such as ``pruned``; None if it says no more."""
+    clean = word.strip().lower()
+    return clean if clean in _REASONS else None

@@ -8,12 +8,22 @@ import psutil
 import pytest
 from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_stored, wait_until
 
-LOG = "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
+IMPORTS = "import asyncio, bdb, signal\nfrom sys import exit as taken_before\n"
+LOG = IMPORTS + "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
 LATE_THREAD = """
 import threading
 threading.Thread(target=lambda: (threading.main_thread().join(), run.log({"i": 301}))).start()
 """
-FINISHED_UNSAID = ("finished", "finish() was not called")
+IN_A_THREAD = "import threading\nthreading.Thread(target=sys.exit, args=(3,)).start()\n"
+PARSE_ARGUMENTS = "import argparse\nargparse.ArgumentParser().parse_args(['--unknown'])\n"
+IN_ASYNCIO = """
+async def main():
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+ABORTED_LATER = "import atexit\natexit.register(os._exit, 6)\nrun.log({'i': 301})\nsys.exit(5)\n"
+FINISHED = ("finished", None)
 
 
 @pytest.mark.parametrize(
@@ -27,20 +37,43 @@ FINISHED_UNSAID = ("finished", "finish() was not called")
         ("with run: sys.exit(3)", ("failed", "SystemExit: 3")),
         ("with run: raise KeyboardInterrupt", ("interrupted", "KeyboardInterrupt")),
         ("with run: run.finish('interrupted')", ("interrupted", None)),
-        ("pass", FINISHED_UNSAID),
-        ("sys.exit(3)", FINISHED_UNSAID),
+        ("pass", FINISHED),
+        ("sys.exit()", FINISHED),
+        ("sys.exit(3)", ("failed", "exit code 3")),
+        ("sys.exit(256)", FINISHED),
+        ("sys.exit('no data')", ("failed", "exit code 1: no data")),
+        ("raise SystemExit(3)", ("failed", "exit code 3")),
+        ("raise SystemExit(0)", FINISHED),
+        ("exit(4)", ("failed", "exit code 4")),
+        ("exit()", FINISHED),
+        ("taken_before(5)", ("failed", "exit code 5")),
+        ("try: sys.exit(1)\nexcept SystemExit: pass", FINISHED),
+        ("try: sys.exit(1)\nexcept SystemExit: raise SystemExit(0)", FINISHED),
+        ("try: sys.exit(1)\nexcept SystemExit as error: kept = error", FINISHED),
+        ("try: 1 / 0\nexcept Exception: sys.exit(1)", ("failed", "ZeroDivisionError: division by zero (exit code 1)")),
+        ("try: raise KeyboardInterrupt\nexcept KeyboardInterrupt: sys.exit(130)", ("interrupted", "KeyboardInterrupt")),
+        ("try: 1 / 0\nexcept Exception: sys.exit(0)", FINISHED),
+        (IN_A_THREAD, FINISHED),
+        (PARSE_ARGUMENTS, ("failed", "exit code 2")),
+        (IN_ASYNCIO, ("interrupted", "KeyboardInterrupt")),
+        ("with run: raise asyncio.CancelledError", ("interrupted", "CancelledError")),
+        ("with run: raise bdb.BdbQuit", ("interrupted", "BdbQuit")),
+        (ABORTED_LATER, ("failed", "exit code 6")),
+        ("signal.signal(15, lambda *_: sys.exit(143)); os.kill(os.getpid(), 15)", ("failed", "exit code 143")),
         ("raise ValueError('boom')", ("failed", "ValueError: boom")),
         ("raise KeyboardInterrupt", ("interrupted", "KeyboardInterrupt")),
-        ("os._exit(0)", ("failed", "process gone")),
-        ("os.abort()", ("failed", "process gone")),
-        ("import ctypes; ctypes.string_at(0)", ("failed", "process gone")),
+        ("os._exit(0)", FINISHED),
+        ("os._exit(3)", ("failed", "exit code 3")),
+        ("os.abort()", ("failed", "killed by signal 6")),
+        ("import ctypes; ctypes.string_at(0)", ("failed", "killed by signal 11")),
         ("raise MemoryError", ("failed", "MemoryError")),
         ("os.kill(os.getpid(), 15)", ("interrupted", "SIGTERM")),
-        ("os.kill(os.getpid(), 1)", ("failed", "process gone")),
+        ("os.kill(os.getpid(), 1)", ("failed", "killed by signal 1")),
+        ("os.kill(os.getpid(), 9)", ("failed", "killed by signal 9")),
         ("os.kill(os.getpid(), 2)", ("interrupted", "KeyboardInterrupt")),
         (
             LATE_THREAD,
-            FINISHED_UNSAID,
+            FINISHED,
         ),
     ],
 )
@@ -67,7 +100,7 @@ def test_sigterm_of_a_worker_is_no_mark(tmp_path):
     trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore")
     trainer.end()
     wait_stored(trainer)
-    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+    assert status(trainer.run_dir)["status"] == "finished"
 
 
 def test_own_sigterm_handler(tmp_path):
@@ -119,15 +152,23 @@ def is_permitted():
 
 if is_permitted():  # a container's own process 1, where it cannot be had, is not played by another one
 
-    def test_process_1_ends(tmp_path):
+    @pytest.mark.parametrize(
+        ("end", "code", "expected"),
+        [
+            ("pass", 0, FINISHED),
+            ("sys.exit(3)", 3, ("failed", "exit code 3")),
+            ("raise SystemExit(3)", 3, ("finished", "exit code unknown")),
+        ],
+    )
+    def test_process_1_ends(tmp_path, end, code, expected):
         """Where the kernel ends the writer with the script, the script's end waits until everything is stored."""
-        trainer = Trainer(tmp_path, "assert os.getpid() == 1\n" + LOG, prefix=NAMESPACE)
+        trainer = Trainer(tmp_path, "assert os.getpid() == 1\n" + LOG + end + "\n", prefix=NAMESPACE)
         _, errors = trainer.end()
-        assert (trainer.process.returncode, errors) == (0, "")
+        assert (trainer.process.returncode, errors) == (code, "")
         assert not trainer.spool.exists()
         assert_exactly_once(trainer)
         found = status(trainer.run_dir)
-        assert (found["status"], found["exit_reason"]) == FINISHED_UNSAID
+        assert (found["status"], found.get("exit_reason")) == expected
 
     @pytest.mark.parametrize("how", ["SIGKILL", "os._exit"])
     def test_process_1_dies(tmp_path, how):

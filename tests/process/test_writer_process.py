@@ -266,7 +266,7 @@ def test_frozen_program_without_finish(tmp_path):
     trainer = Trainer(tmp_path, "sys.frozen = True\n" + LOG)
     trainer.end()
     assert_exactly_once(trainer)
-    assert status(trainer.run_dir)["exit_reason"] == "finish() was not called"
+    assert status(trainer.run_dir)["status"] == "finished"
 
 
 def test_no_shell(tmp_path):

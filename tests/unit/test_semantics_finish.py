@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import bdb
 import os
 import pickle
 import pty
@@ -66,7 +68,6 @@ def test_without_a_status_a_run_is_finished(open_run):
         ("canceled", "interrupted"),
         ("aborted", "interrupted"),
         ("stopped", "interrupted"),
-        ("timeout", "interrupted"),
         (" Success\n", "finished"),
         ("FAILED", "failed"),
     ],
@@ -120,6 +121,14 @@ class OwnError(Exception):
     """An exception of the program's."""
 
 
+class Exit(RuntimeError):  # noqa: N818 - its name there
+    """As that of click and typer."""
+
+    def __init__(self, code):
+        super().__init__()
+        self.exit_code = code
+
+
 @pytest.mark.parametrize(
     ("error", "stored", "reason"),
     [
@@ -131,7 +140,12 @@ class OwnError(Exception):
         (SystemExit(), "finished", None),
         (SystemExit(3), "failed", "SystemExit: 3"),
         (SystemExit("message"), "failed", "SystemExit: message"),
-        (GeneratorExit(), "failed", "GeneratorExit"),
+        (GeneratorExit(), "finished", None),
+        (StopIteration(), "finished", None),
+        (asyncio.CancelledError(), "interrupted", "CancelledError"),
+        (bdb.BdbQuit(), "interrupted", "BdbQuit"),
+        (Exit(0), "finished", None),
+        (Exit(3), "failed", "exit code 3"),
     ],
     ids=repr,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from support import (
     stopped_writer,
     text_of,
     wait_until,
-    warnings_in,
 )
 
 import runicorn
@@ -245,25 +245,6 @@ def test_init_with_its_id_joins_a_run(open_run, run_program):
     assert meta(run)["pid"] == os.getpid()
 
 
-def test_the_owner_may_join_its_own_run(open_run):
-    """A second handle in the owner's process is a joined one, and takes nothing from the first."""
-    run = open_run()
-    run.log(a=1)
-    joined = open_run(run_id=run.id)
-    joined.log(a=2, step=2)
-    joined.finish()
-    assert not run.is_finished
-    assert status(run)["status"] == "running"
-    run.log(a=3, step=3)
-    third = open_run(run_id=run.id)  # it still lives for everybody
-    third.log(a=4, step=4)
-    third.finish()
-    assert "resumed" not in meta(run)
-    run.finish()
-    assert sorted(steps(run)) == [1, 2, 3, 4]
-    assert status(run)["status"] == "finished"
-
-
 def test_a_joined_auto_step_continues_from_what_is_stored(open_run, run_program):
     """Who joins when five steps are stored goes on with the sixth."""
     run = open_run()
@@ -372,13 +353,11 @@ run.finish()
     assert len(logged(the_run(storage))) == 3
 
 
-def test_a_wrong_status_raises_in_a_joined_process_as_well(open_run):
+def test_a_wrong_status_raises_in_a_joined_process_as_well(open_run, run_program):
     """``finish()`` checks its argument wherever it is called."""
     run = open_run()
-    joined = open_run(run_id=run.id)
-    with pytest.raises(ValueError, match="bogus"):
-        joined.finish("bogus")
-    assert not joined.is_finished
+    source = JOINED + "try:\n    run.finish('bogus')\nexcept ValueError:\n    print(run.is_finished)\n"
+    assert run_program(source, run.id).stdout == "False\n"
 
 
 @pytest.mark.parametrize(
@@ -438,17 +417,31 @@ run.finish()
     assert len(logged(the_run(storage))) == 3
 
 
-def test_the_owner_ends_the_run_for_all(open_run, caplog):
-    """What a joined handle logs after the owner's ``finish()`` is refused with one warning."""
+THE_END_FOR_ALL = (
+    JOINED
+    + """
+run.log(child=1)
+run.flush()
+print("joined", flush=True)
+sys.stdin.readline()
+assert run.is_finished
+for _ in range(3):
+    run.log(child=2)
+run.finish()
+print(os.listdir("/proc/self/fd") == before)
+"""
+).replace("import sys", "import os, sys\nbefore = os.listdir('/proc/self/fd')")
+
+
+def test_the_owner_ends_the_run_for_all(open_run, start_program):
+    """What a joined handle logs after the owner's ``finish()`` is refused with one warning; then it costs nothing."""
     run = open_run()
-    joined = open_run(run_id=run.id)
-    joined.log(child=1)
+    joined = start_program(THE_END_FOR_ALL, run.id, stdin=subprocess.PIPE)
+    assert joined.stdout.readline() == "joined\n"
     run.finish("failed")
-    assert joined.is_finished
-    for _ in range(3):
-        joined.log(child=2)
-    assert len(warnings_in(caplog)) == 1
-    joined.finish()
+    out, errors = joined.communicate("\n", timeout=60)
+    assert (out, joined.returncode) == ("True\n", 0), errors
+    assert len(errors.splitlines()) == 1
     assert logged(run) == [{"child": 1}]
     assert status(run)["status"] == "failed"
     assert runicorn.get_active_run() is None

@@ -146,7 +146,6 @@ def shape(method):
 def test_it_tells_what_it_is(none):
     """Id, path, alias and directories of a run that is none."""
     assert (none.id, none.path, none.alias) == ("disabled", "cv/a", "mine")
-    assert none.run_dir is None
     assert none.is_finished is False
     assert "cv/a" in repr(none)
     assert not isinstance(none, Run)
@@ -227,7 +226,84 @@ with rn.init(path="cv/a", storage=sys.argv[1]) as run:
     for step in range(3):
         run.log({"acc": step}, step=step)
     run.summary({"a": 1})
-print(run.id, run.run_dir)
+print(run.id)
 """)
-    assert (ended.stdout, ended.stderr) == ("disabled None\n", "")
+    assert (ended.stdout, ended.stderr) == ("disabled\n", "")
     assert not Path(storage).exists()
+
+
+# --- its directories --------------------------------------------------------------------------------------------
+
+DIRECTORIES = """
+import copy, multiprocessing, os, pickle, sys, tempfile
+import runicorn as rn
+
+def work(run):
+    own = rn.init()
+    print(run.run_dir.is_dir(), own.run_dir.is_dir(), own.run_dir == run.run_dir, flush=True)
+
+if __name__ == "__main__":
+    first, second, unasked = rn.init(), rn.init(), rn.init()
+    assert first.run_dir.is_dir() and first.run_dir == first.run_dir != second.run_dir
+    assert pickle.loads(pickle.dumps(first)).run_dir == copy.deepcopy(first).run_dir == first.run_dir
+    assert first.run_dir.is_relative_to(tempfile.gettempdir())
+    assert first.run_dir.is_relative_to(first.runs_dir) and first.runs_dir.is_relative_to(first.storage_root)
+    assert first.media_dir.is_dir() and first.media_dir.is_relative_to(first.run_dir)
+    for method in ("fork", "spawn"):
+        process = multiprocessing.get_context(method).Process(target=work, args=(first,))
+        process.start()
+        process.join()
+    pid = os.fork()
+    if pid == 0:
+        second.run_dir, unasked.run_dir
+        sys.exit()
+    os.waitpid(pid, 0)
+    assert first.run_dir.is_dir() and second.run_dir.is_dir()
+    KEPT
+"""
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A temp directory of one's own, for programs that run switched off."""
+    monkeypatch.setenv("RUNICORN_ON", "0")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary"
+
+
+def ours_in(directory):
+    """What we have made there; multiprocessing has names of its own."""
+    return sorted(each.name for each in directory.iterdir() if each.name.startswith("runicorn"))
+
+
+def test_its_directories_can_be_written_to_and_go_at_exit(run_program, temporary):
+    """They are made when asked for, shared with workers that are sent the run, and removed by who has made them."""
+    ended = run_program(DIRECTORIES.replace("KEPT", ""))
+    assert ended.stdout == "True True False\n" * 2
+    assert ended.stderr == ""
+    assert ours_in(temporary) == []
+
+
+def test_what_was_written_into_its_directory_stays(run_program, temporary):
+    """If something is in it at exit, one line on stderr says where, and the others are removed."""
+    ended = run_program(DIRECTORIES.replace("KEPT", "(first.run_dir / 'model.pt').write_text('weights')"))
+    (line,) = ended.stderr.splitlines()
+    (kept,) = ours_in(temporary)
+    assert str(temporary / kept) in line
+    assert [each.name for each in temporary.rglob("*.pt")] == ["model.pt"]
+
+
+def test_its_directories_without_a_temp_directory(run_program, temporary):
+    """If TMPDIR has gone, before the start or since, another place is found."""
+    temporary.rmdir()
+    source = "import runicorn as rn\nrun = rn.init()\nprint(run.run_dir.is_dir())\n"
+    assert run_program(source).stdout == "True\n"
+    gone = "import os, tempfile\ntempfile.tempdir = os.environ['TMPDIR']\n"
+    assert run_program(gone + source).stdout == "True\n"
+
+
+def test_a_run_that_is_none_and_is_not_asked_makes_nothing(run_program, temporary):
+    """Without a question for its directory there is none."""
+    run_program("import runicorn as rn\nwith rn.init() as run:\n    run.log(a=1)\n    run.flush()\n")
+    assert ours_in(temporary) == []

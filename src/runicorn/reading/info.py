@@ -44,6 +44,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
         last_step: the highest step of the owner, or that of the last line of ``events.jsonl``.
         summary: ``summary.json``.
         tags: those of ``meta.json``.
+        notes: free text of the user.
+        group: what the run belongs to, such as a sweep.
+        parent: id of the run that has started it.
         resumed: how often it was resumed.
         damaged: names of its JSON files that are there and could not be read.
     """
@@ -69,6 +72,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     last_step: int | None
     summary: dict[str, Any]
     tags: list[str]
+    notes: str | None
+    group: str | None
+    parent: str | None
     resumed: int
     damaged: list[str]
 
@@ -111,6 +117,9 @@ def read_info(run_dir: str, storage: str, folder_path: str) -> RunInfo:
         last_step=_last_step(run_dir, status, _normal(stored)),
         summary=summary,
         tags=[tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else [],
+        notes=_text(meta.get("notes")),
+        group=_text(meta.get("group")),
+        parent=_text(meta.get("parent")),
         resumed=len(resumed) if isinstance(resumed, list) else 0,
         damaged=damaged,
     )

@@ -52,6 +52,9 @@ _i64 = struct.Struct("<q")
 _u32 = struct.Struct("<I")
 
 
+_of_ended_runs: ControlPage | None = None
+
+
 class ControlPage:
     """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
 
@@ -80,11 +83,14 @@ class ControlPage:
 
     @classmethod
     def of_ended_run(cls) -> ControlPage:
-        """A page for a handle of a run whose spool is gone: closed, done, and nobody else's."""
-        page = cls(mmap.mmap(-1, SIZE_BYTES))
-        page.close_run()
-        page.set_done()
-        return page
+        """The page for all handles of runs whose spool is gone: closed, done, and without a descriptor."""
+        global _of_ended_runs  # noqa: PLW0603 - made when it is first needed
+        if _of_ended_runs is None:
+            page = cls(mmap.mmap(-1, SIZE_BYTES))
+            page.close_run()
+            page.set_done()
+            _of_ended_runs = page
+        return _of_ended_runs
 
     @staticmethod
     def create(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 from runicorn.writer.records import End
@@ -13,17 +14,41 @@ if TYPE_CHECKING:
 PROCESS_GONE = "process gone"
 
 
-def without_goodbye(*, now: float, sigterm_mark: str, writer_got_sigterm: bool) -> End:
+def without_goodbye(*, now: float, sigterm_mark: str, writer_got_sigterm: bool, exit_code: int | None) -> End:
     """The end of a run whose owner is gone and has not said why.
 
     Args:
         now: wall clock, epoch seconds.
         sigterm_mark: path of the file where a SIGTERM that ended the owner has left its mark.
         writer_got_sigterm: the writer was sent SIGTERM before: a scheduler ends the job, us included.
+        exit_code: of the owner, or minus the number of the signal that killed it; None = nobody can tell.
     """
     if writer_got_sigterm or _is_marked(sigterm_mark):
         return End(now, "interrupted", "SIGTERM")
-    return End(now, "failed", PROCESS_GONE)
+    return End(now, "failed", PROCESS_GONE) if exit_code is None else End(now, *_by(exit_code))
+
+
+def corrected(end: End, exit_code: int | None) -> End:
+    """What ``atexit`` has told, with what the process's exit code says about it; the more telling reason is kept."""
+    if not end.provisional or exit_code is None:
+        return end
+    status, reason = _by(exit_code)
+    if end.status == status or (end.status == "interrupted" and exit_code):
+        reason = end.reason if exit_code else None
+        status = end.status
+    return End(end.time, status, reason)
+
+
+def _by(exit_code: int) -> tuple[str, str | None]:
+    if exit_code == 0:
+        return "finished", None
+    if exit_code > 0:
+        return "failed", f"exit code {exit_code}"
+    name = _INTERRUPTIONS.get(-exit_code)
+    return ("interrupted", name) if name else ("failed", f"killed by signal {-exit_code}")
+
+
+_INTERRUPTIONS: dict[int, str] = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 
 
 def without_owner(tally: Tally, *, now: float) -> End:

@@ -18,9 +18,10 @@ import sys
 import msgspec
 
 import runicorn
-from runicorn.writer import spool
+from runicorn.locks import held_here
+from runicorn.writer import owner, spool
 
-_BOOT = "import sys; sys.path.extend(sys.argv[2:]); from runicorn.writer.main import main; main(sys.argv[1])"
+_BOOT = "import sys; sys.path.extend(sys.argv[3:]); from runicorn.writer.main import main; main(*sys.argv[1:3])"
 _SHELL = "/bin/sh"
 _SCRIPT = '"$@" </dev/null &'
 _FORKING_BOOT = "import os\nif os.fork(): os._exit(0)\n" + _BOOT
@@ -45,25 +46,35 @@ def launch(spool_path: str) -> None:
     if sys.platform == "win32":
         _launch_on_windows(spool_path, directories)
         return
+    # By the owner itself: it may have ended before a writer could ask for it.
+    own = owner.open_own() if held_here(os.path.join(spool_path, spool.OWNER_LOCK)) is not None else -1
+    handed = owner.HANDED if own >= 0 else owner.NOT_HANDED
     interpreter = [sys.executable, "-I", "-S", "-c"]
     if os.access(_SHELL, os.X_OK):
-        arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, *directories]
+        arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, handed, *directories]
     else:
-        arguments = [*interpreter, _FORKING_BOOT, spool_path, *directories]
+        arguments = [*interpreter, _FORKING_BOOT, spool_path, handed, *directories]
     log = os.path.join(spool_path, spool.WRITER_LOG)
-    pid = os.posix_spawn(
-        arguments[0],
-        arguments,
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsid=True,
-        # Held back until the writer has its handler: a SIGTERM to everybody must not kill one that is starting.
-        setsigmask=[signal.SIGTERM],
-    )
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    if own >= 0:
+        actions.append((os.POSIX_SPAWN_DUP2, own, owner.HANDED_FD))
+    try:
+        pid = os.posix_spawn(
+            arguments[0],
+            arguments,
+            os.environ,
+            file_actions=actions,
+            setsid=True,
+            # Held back until the writer has its handler: a SIGTERM to everybody must not kill one that is starting.
+            setsigmask=[signal.SIGTERM],
+        )
+    finally:
+        if own >= 0:
+            os.close(own)
     try:
         os.waitpid(pid, 0)
     except ChildProcessError:  # the program's own os.wait() loop was faster, or it ignores SIGCHLD
@@ -75,7 +86,7 @@ def _launch_on_windows(spool_path: str, directories: list[str]) -> None:
 
     with open(os.path.join(spool_path, spool.WRITER_LOG), "ab") as log:
         subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, spool_path, *directories],
+            [sys.executable, "-I", "-S", "-c", _BOOT, spool_path, owner.NOT_HANDED, *directories],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

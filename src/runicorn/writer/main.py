@@ -7,10 +7,17 @@ import signal
 import sys
 from contextlib import suppress
 
+from runicorn.writer import owner
 
-def main(spool_path: str) -> None:
-    """Run as the detached writer of a spool; called by the boot code of ``launch``."""
-    _let_go()
+
+def main(spool_path: str, handed: str) -> None:
+    """Run as the detached writer of a spool; called by the boot code of ``launch``.
+
+    Args:
+        spool_path: the spool.
+        handed: ``owner.HANDED`` if there is a pidfd of the owner at ``owner.HANDED_FD``.
+    """
+    _let_go(owner.HANDED_FD + (handed == owner.HANDED))
     from runicorn.writer.writer import serve
 
     serve(spool_path, handle_signals=True)
@@ -19,9 +26,10 @@ def main(spool_path: str) -> None:
     os._exit(0)
 
 
-def _let_go() -> None:
-    """Keep nothing of the process that started us: descriptors, signals, working directory."""
-    os.closerange(3, 4096)
+def _let_go(first_fd: int) -> None:
+    """Keep nothing of the process that started us: descriptors from this one on, signals, working directory."""
+    os.closerange(first_fd, 4096)
+    owner.handed[:] = range(owner.HANDED_FD, first_fd)
     for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTOU", "SIGPIPE"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -241,6 +241,19 @@ class Queue:
             self._lock.release()
             self._lock = None
 
+    def let_go(self, control: ControlPage) -> None:
+        """Give back the mappings, each of which has a descriptor; after the run's end.
+
+        They go when the last thread that is in the middle of a push has gone on.
+
+        Args:
+            control: the page to look at from now on: that of an ended run.
+        """
+        self.close()
+        self.release()
+        self._segment = None
+        self.control, self.closed = control, control.closed
+
     def forked(self) -> None:
         """Become a producer of its own, in a child that ``fork()`` has just made."""
         rank = self._hello.rank

@@ -221,13 +221,15 @@ class Lost(msgspec.Struct, array_like=True, tag="l"):
 class End(msgspec.Struct, array_like=True, tag="e"):
     """The owner's last record: how the run ended, wall clock in epoch seconds.
 
-    ``lingering``: the interpreter ended without ``finish()``; processes that joined may log on.
+    ``lingering``: the interpreter ended without ``finish()``; processes that joined may log on. ``provisional``: its
+    exit code, which is not known before it has ended, says more.
     """
 
     time: float
     status: str
     reason: str | None = None
     lingering: bool = False
+    provisional: bool = False
 
 
 Chore: TypeAlias = Environment | Code | Material | Outputs | LastLook

@@ -17,6 +17,7 @@ from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.effort import Meter
 from runicorn.writer.faults import FaultyRunDir
+from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.records import End
 from runicorn.writer.side_work import SideWork
@@ -26,6 +27,10 @@ from runicorn.writer.tail import Tail
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
 _LOCK_TRIES = 25
+_LOCK_TO_END_S = 2.0
+"""How long a process that ends may take from giving up its locks to its end; one that has become another program never
+ends."""
+_EXIT_CODE_WAIT_S = 30.0
 
 
 class Writer:
@@ -43,9 +48,11 @@ class Writer:
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
         self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
+        self._owner_process = OwnerProcess()
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not self._owner.is_held()
+        self._told: tuple[End, dict[str, Any]] | None = None
         self._tail = Tail(address, self._control)
         self._plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
         self._run_dir = self._open_run_dir()
@@ -135,6 +142,7 @@ class Writer:
             now=self._time_of_death(),
             sigterm_mark=os.path.join(self._address.spool, spool.SIGTERM_MARK),
             writer_got_sigterm=self.terminated,
+            exit_code=self._owner_process.exit_code(_LOCK_TO_END_S),
         )
 
     def _time_of_death(self) -> float:
@@ -148,6 +156,8 @@ class Writer:
         if (not self._owner_gone or self._address.ranked) and now - self._owner_probed_at >= OWNER_PROBE_S:
             self._owner_probed_at = now
             self._owner_gone = not self._owner.is_held()
+            if not self._owner_gone:
+                self._owner_process.follow(self._owner.holder_pid())
         return self._owner_gone
 
     def _is_waited_for(self, failing_s: float) -> bool:
@@ -182,7 +192,9 @@ class Writer:
         self._store.sync()
         crash_point("synced")
         if (self._address.main or self._store.tally.owned) and not self._superseded:  # elsewhere the run may go on
+            end = ending.corrected(end, self._owner_process.exit_code(0))
             final = self._final_status(end)
+            self._told = end, final
             self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
             self._tell_database(final)
         crash_point("status")
@@ -206,6 +218,31 @@ class Writer:
                 self._run_dir.remove(name)
         except OSError as error:
             print(f"{name} was not removed: {error}", flush=True)  # noqa: T201 - to writer.log
+
+    def correct_status(self) -> None:
+        """After the lock: wait for the owner's end, and say what its exit code says, if ``atexit`` could not know it.
+
+        The run may have been resumed or changed meanwhile: then it is left as it is.
+        """
+        if self._told is None or not self._told[0].provisional:
+            return
+        end, before = self._told
+        truth = ending.corrected(end, self._owner_process.exit_code(_EXIT_CODE_WAIT_S))
+        if (truth.status, truth.reason) == (end.status, end.reason):
+            return
+        final = {name: value for name, value in before.items() if name != "exit_reason"} | {"status": truth.status}
+        if truth.reason:
+            final["exit_reason"] = truth.reason
+        try:
+            with spool.alone_with(self._address.run_dir, self._settings):
+                pointer = rundir.spool_pointer(self._address.host)
+                if self._run_dir.has(pointer) or self._run_dir.read(rundir.STATUS) != before:
+                    return
+                self._run_dir.replace(rundir.STATUS, final)
+        except (OSError, ValueError) as error:
+            print(f"{rundir.STATUS} was not corrected: {error}", flush=True)  # noqa: T201 - to writer.log
+            return
+        self._tell_database(final)
 
     def settle(self) -> None:
         """After everything, and after the lock: let the row in the database be written, if it can."""
@@ -302,6 +339,7 @@ class Writer:
         self._run_dir.close()
         self._plan_file.close()
         self._owner.close()
+        self._owner_process.close()
         self._control.close()
 
 
@@ -339,9 +377,11 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     except GaveUpError as error:
         print(f"gave up storing: {error}; the records stay in {spool_path}", flush=True)  # noqa: T201 - to writer.log
     finally:
-        if writer is not None:
-            writer.close()
         lock.release()
+        if writer is not None:
+            if handle_signals:
+                writer.correct_status()
+            writer.close()
     if writer is not None and handle_signals:  # a training process has better things to do
         writer.settle()
     return True

@@ -1,0 +1,62 @@
+"""The directory of a run that is none: made in the temp directory when it is asked for, removed at exit if empty."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import tempfile
+from contextlib import suppress
+
+_PREFIX = "runicorn_disabled_"
+
+_made: list[tuple[int, str]] = []
+"""Of this process, with its pid: a forked child leaves its parent's alone."""
+
+
+def make(*parts: str) -> str:
+    """Make a directory with one below it.
+
+    Args:
+        *parts: names of the directories below it, each in the one before.
+
+    Returns:
+        Its path.
+
+    Raises:
+        OSError: no temp directory can be written.
+    """
+    root = _make_root()
+    if all(pid != os.getpid() for pid, _ in _made):
+        atexit.register(_remove_empty)
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.parent_process() is not None:  # it may end past atexit
+            from multiprocessing import util
+
+            util.Finalize(None, _remove_empty, exitpriority=0)
+    _made.append((os.getpid(), root))
+    os.makedirs(os.path.join(root, *parts), exist_ok=True)
+    return root
+
+
+def _make_root() -> str:
+    try:
+        return tempfile.mkdtemp(prefix=_PREFIX)
+    except FileNotFoundError:  # it was there when Python has looked for it
+        return tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp" if os.path.isdir("/tmp") else os.getcwd())  # noqa: S108 - random
+
+
+def _remove_empty() -> None:
+    kept = []
+    for pid, root in _made:
+        if pid != os.getpid():
+            continue
+        for directory, _, _ in os.walk(root, topdown=False):
+            with suppress(OSError):  # something is in it, or it has gone
+                os.rmdir(directory)
+        if os.path.isdir(root):
+            kept.append(root)
+    _made.clear()
+    if kept and sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"runicorn: tracking was off; what was written into run.run_dir is in {', '.join(kept)}\n")

@@ -1,0 +1,103 @@
+"""How the owner's process has ended, as the operating system tells it: by a pidfd, which stands for no other process.
+
+The owner hands one of itself to the writer that it starts; a later writer opens one of the process that holds the
+owner's lock. From Linux 6.15 on a pidfd gives the exit code also after the process was reaped; before that it is
+read from ``/proc``, as long as the parent has not reaped the process. Elsewhere nothing is known.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from contextlib import suppress
+
+HANDED_FD = 3
+"""Where a writer that its run's owner has started finds the owner's pidfd."""
+
+HANDED, NOT_HANDED = "owner", "-"
+
+_INFO = struct.Struct("<QQ11Ii")  # struct pidfd_info up to exit_code
+_ASK_EXIT = 1 << 3  # PIDFD_INFO_EXIT
+_GET_INFO = (3 << 30) | (_INFO.size << 16) | (0xFF << 8) | 11  # PIDFD_GET_INFO: _IOWR(0xFF, 11, struct pidfd_info)
+_ENDED_STATES = ("Z", "X")
+
+handed: list[int] = []
+"""The pidfd that this writer process was started with, until it is taken."""
+
+
+class OwnerProcess:
+    """The owner's process; unknown until ``follow()`` has found it."""
+
+    def __init__(self) -> None:
+        self._fd = handed.pop() if handed else -1
+        self._status: int | None = None
+
+    def follow(self, pid: int) -> None:
+        """Follow a process, if none is followed yet.
+
+        Args:
+            pid: of the process that holds the owner's lock at this moment; 0 = it cannot be known.
+        """
+        if self._fd < 0 < pid and pid != os.getpid() and hasattr(os, "pidfd_open"):
+            with suppress(OSError):  # gone meanwhile, or no descriptor is left
+                self._fd = os.pidfd_open(pid)
+
+    def exit_code(self, wait_s: float) -> int | None:
+        """Exit code of the process, or minus the number of the signal that killed it; None if nobody can tell.
+
+        Args:
+            wait_s: how long to wait for its end.
+        """
+        if self._status is None and self._fd >= 0 and self._has_ended(wait_s):
+            with suppress(OSError, ValueError, IndexError):
+                self._status = _status_by_pidfd(self._fd)
+                if self._status is None:
+                    self._status = _status_by_proc(self._fd)
+        return None if self._status is None else os.waitstatus_to_exitcode(self._status & 0xFF7F)
+
+    def _has_ended(self, wait_s: float) -> bool:
+        import select
+
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _status_by_pidfd(fd: int) -> int | None:
+    """The status that ``wait()`` would give; None if the kernel is too old, or has not noted it."""
+    import fcntl
+
+    asked = bytearray(_INFO.size)
+    struct.pack_into("<Q", asked, 0, _ASK_EXIT)
+    try:
+        fcntl.ioctl(fd, _GET_INFO, asked)
+    except OSError:
+        return None
+    told = _INFO.unpack(asked)
+    return int(told[-1]) if told[0] & _ASK_EXIT else None
+
+
+def _status_by_proc(fd: int) -> int | None:
+    """The same of a process that was not reaped yet."""
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+        pids = [line.split()[1] for line in file if line.startswith("Pid:")]
+    with open(f"/proc/{int(pids[0])}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[-1]) if fields[0] in _ENDED_STATES else None
+
+
+def open_own() -> int:
+    """A pidfd of this process, to hand to the writer; -1 if there is none to be had."""
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return -1
+    try:
+        return os.pidfd_open(os.getpid())
+    except OSError:
+        return -1
