@@ -173,6 +173,45 @@ run.finish()
         assert mine == [f"thread {n} line {i}" for i in range(300)]
 
 
+def test_a_block_that_a_thread_repaints(tmp_path):
+    """Bars of rich, repainted by its own thread: a line is stored before the run ends, each bar once, as it ended."""
+    body = """
+from rich.console import Console
+from rich.progress import Progress
+console = Console(force_terminal=True, width=60)
+for epoch in range(2):
+    with Progress(console=console) as progress:
+        bars = [progress.add_task(name, total=2) for name in "AB"]
+        for _ in range(2):
+            for bar in bars:
+                progress.update(bar, advance=1)
+            painted = threading.Event()
+            progress.live.refresh, refresh = lambda: (refresh(), painted.set()), progress.live.refresh
+            assert painted.wait(60)
+            progress.live.refresh = refresh
+    print("epoch", epoch, "done")
+print("waits", file=sys.stderr)
+sys.stdin.readline()
+run.finish()
+"""
+    start = "import threading\nrun = rn.init(capture_console=True)\nprint(run.run_dir, run._session.address.spool)\n"
+    trainer = Trainer(tmp_path, start + body, PYTHONUNBUFFERED="1")
+    bars = [f"{name} {'━' * 40} 100% 0:00:00" for name in "AB"]
+    expected = [*bars, "epoch 0 done", *bars, "epoch 1 done"]
+
+    def stored():
+        log = trainer.run_dir / "logs.txt"
+        lines = console_lines(trainer.run_dir) if log.exists() and log.read_bytes().endswith(b"\n") else []
+        return [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines][1:]
+
+    wait_until(lambda: "waits" in stored())
+    before = stored()
+    trainer.go_on()
+    trainer.end()
+    assert before == [*expected, "waits"]
+    assert stored() == before
+
+
 NESTED = """
 real = sys.stdout
 first = rn.init(capture_console=True, path="first")
