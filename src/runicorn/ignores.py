@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _BOM = "\xef\xbb\xbf"
 
 
@@ -88,12 +90,27 @@ def as_bytes_text(name: str) -> str:
     return name if name.isascii() else os.fsencode(name).decode("latin-1")
 
 
-def read(path: str, start: int) -> Ignores | None:
-    """The rules of an ignore file; None where it is not there, cannot be read, is a symlink, or says nothing."""
+def content(path: str, *, follow: bool) -> str | None:
+    """The bytes of a regular file as Latin-1; None where it is not there, cannot be read, or is something else."""
     try:
-        with open(os.open(path, os.O_RDONLY | _NO_FOLLOW), "rb") as file:
-            text = file.read().decode("latin-1")
+        fd = os.open(path, _READ | (0 if follow else _NO_FOLLOW))
+    except (OSError, ValueError):  # the second for a name that no system takes
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        with open(fd, "rb", closefd=False) as file:
+            return file.read().decode("latin-1")
     except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def read(path: str, start: int, *, follow: bool = False) -> Ignores | None:
+    """The rules of an ignore file; None where it says nothing. git follows a symlink to one outside the tree only."""
+    text = content(path, follow=follow)
+    if not text:
         return None
     return Ignores((line.removesuffix("\r") for line in text.removeprefix(_BOM).split("\n")), start) or None
 

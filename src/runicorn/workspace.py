@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import ignores, secrets
+from runicorn import git_ignores, ignores, secrets
 from runicorn.settings import KIB, MIB
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ def list_files(
 ) -> Listing:
     """List the files of a workspace that belong into a snapshot.
 
-    Left out are: what the ``.gitignore`` files exclude, of the workspace and of the repository around it, and that
-    repository's ``info/exclude``; what ``.rnignore`` files exclude, which win over those; caches, virtual environments
+    Left out are: what the ``.gitignore`` files exclude, of the workspace and of the repository around it, that
+    repository's ``info/exclude``, and the user's ignore file; within a repository in the workspace its own rules count
+    and not those around it; what ``.rnignore`` files exclude, which win over those; caches, virtual environments
     and what belongs to version control; secrets, unless a line of an ``.rnignore`` names them (``!.env``); symlinks
     and whatever is neither file nor directory. A file that git tracks although it is ignored is left out as well.
 
@@ -131,6 +132,8 @@ class _Lister:
             at = left.pop()
             if at.relative and os.path.lexists(os.path.join(at.path, "pyvenv.cfg")):
                 continue
+            if at.relative and git_ignores.git_directory(at.path) is not None:
+                at = at._replace(git=git_ignores.outside_the_tree(at.path, len(at.full)))
             git = ignores.read(os.path.join(at.path, ".gitignore"), len(at.full))
             own = ignores.read(os.path.join(at.path, self._ignore_file), len(at.full))
             at = at._replace(git=(git, *at.git) if git else at.git, own=(own, *at.own) if own else at.own)
@@ -197,21 +200,22 @@ def _identities(paths: Iterable[str]) -> Iterator[tuple[int, int]]:
 
 def _of_repository_around(root: str) -> tuple[str, tuple[Ignores, ...]]:
     """The root's path in its repository, with ``/`` at the end, and what holds there for all of it, deepest first."""
-    at = os.path.realpath(root)
+    root = at = os.path.realpath(root)
     names: list[str] = []
-    while not os.path.lexists(os.path.join(at, ".git")):
+    while git_ignores.git_directory(at) is None:
         parent, name = os.path.split(at)
         if parent == at:
-            return "", ()
+            return "", git_ignores.outside_the_tree(root, 0)
         names.insert(0, ignores.as_bytes_text(name))
         at = parent
-    found = [ignores.read(os.path.join(at, ".git", "info", "exclude"), 0)]
+    found = [*reversed(git_ignores.outside_the_tree(at, 0))]
     prefix = ""
     for name in names:
-        found.append(ignores.read(os.path.join(at, ".gitignore"), len(prefix)))
+        rules = ignores.read(os.path.join(at, ".gitignore"), len(prefix))
+        found += [rules] if rules else []
         at = os.path.join(at, os.fsdecode(name.encode("latin-1")))
         prefix += f"{name}/"
-    return prefix, tuple(rules for rules in reversed(found) if rules)
+    return prefix, tuple(reversed(found))
 
 
 def _first(levels: tuple[Ignores, ...], path: str, name: str, *, directory: bool) -> Rule | None:

@@ -173,6 +173,45 @@ run.finish()
         assert mine == [f"thread {n} line {i}" for i in range(300)]
 
 
+def test_a_block_that_a_thread_repaints(tmp_path):
+    """Bars of rich, repainted by its own thread: a line is stored before the run ends, each bar once, as it ended."""
+    body = """
+from rich.console import Console
+from rich.progress import Progress
+console = Console(force_terminal=True, width=60)
+for epoch in range(2):
+    with Progress(console=console) as progress:
+        bars = [progress.add_task(name, total=2) for name in "AB"]
+        for _ in range(2):
+            for bar in bars:
+                progress.update(bar, advance=1)
+            painted = threading.Event()
+            progress.live.refresh, refresh = lambda: (refresh(), painted.set()), progress.live.refresh
+            assert painted.wait(60)
+            progress.live.refresh = refresh
+    print("epoch", epoch, "done")
+print("waits", file=sys.stderr)
+sys.stdin.readline()
+run.finish()
+"""
+    start = "import threading\nrun = rn.init(capture_console=True)\nprint(run.run_dir, run._session.address.spool)\n"
+    trainer = Trainer(tmp_path, start + body, PYTHONUNBUFFERED="1")
+    bars = [f"{name} {'━' * 40} 100% 0:00:00" for name in "AB"]
+    expected = [*bars, "epoch 0 done", *bars, "epoch 1 done"]
+
+    def stored():
+        log = trainer.run_dir / "logs.txt"
+        lines = console_lines(trainer.run_dir) if log.exists() and log.read_bytes().endswith(b"\n") else []
+        return [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines][1:]
+
+    wait_until(lambda: "waits" in stored())
+    before = stored()
+    trainer.go_on()
+    trainer.end()
+    assert before == [*expected, "waits"]
+    assert stored() == before
+
+
 NESTED = """
 real = sys.stdout
 first = rn.init(capture_console=True, path="first")
@@ -224,6 +263,169 @@ assert aside.getvalue() == "aside\\n"
     assert errors == ""
     assert out == "back\nTHROUGH THE TEE\nAFTER THE END\n"
     assert lines == ["back", "THROUGH THE TEE"]
+
+
+def test_a_patched_write(tmp_path):
+    """A function assigned as write of the stream is called, by writelines() too, until the old one is put back."""
+    body = """
+def patch(name):
+    write = sys.stdout.write
+    def tee(text):
+        seen.append(name + text)
+        return write(text)
+    sys.stdout.write = tee
+    assert sys.stdout.write == tee
+    return lambda: setattr(sys.stdout, "write", write)
+seen = []
+first = patch("1 ")
+print("one", end="\\n\\n")
+second = patch("2 ")
+sys.stdout.writelines(["two\\n"])
+second()
+print("three", end="")
+first()
+print("four")
+real = sys.__stdout__
+run.finish()
+assert sys.stdout is real
+print("five")
+assert seen == ["1 one", "1 \\n\\n", "2 two\\n", "1 two\\n", "1 three", "1 "], seen
+"""
+    out, errors, lines, _ = captured(tmp_path, body)
+    assert errors == ""
+    assert out == "one\n\ntwo\nthreefour\nfive\n"
+    assert lines == ["one", "", "two", "threefour"]
+
+
+def test_a_patch_that_outlives_the_capture_or_is_older(tmp_path):
+    """Patches are called as long as they are there, whichever of them and the capture is taken away first."""
+    body = """
+run.finish()
+seen = []
+def patch():
+    write = sys.stdout.write
+    def tee(text):
+        seen.append(text)
+        return write(text)
+    sys.stdout.write = tee
+    return lambda: setattr(sys.stdout, "write", write)
+older = patch()
+run = rn.init(capture_console=True)
+print("a")
+later = patch()
+print("b")
+assert seen == ["a", "\\n", "b", "b", "\\n", "\\n"], seen
+run.finish()
+print("c")
+assert seen[6:] == ["c", "c", "\\n", "\\n"], seen
+later()
+assert sys.stdout is sys.__stdout__
+print("d")
+run = rn.init(capture_console=True)
+older()
+print("e")
+assert seen[10:] == ["d", "\\n"], seen
+run.finish()
+assert sys.stdout is sys.__stdout__
+print("f")
+assert seen[12:] == [], seen
+sys.stderr.write(f"{run.run_dir}\\n")
+"""
+    out, errors, lines, _ = captured(tmp_path, body)
+    assert out == "a\nb\nc\nd\ne\nf\n"
+    assert console_lines(type(tmp_path)(errors.strip())) == ["e"]
+    assert lines == []
+
+
+def test_a_patch_that_goes_past_the_capture(tmp_path):
+    """Of a patch that calls what write was before init(), or the other stream's, each text is recorded, once."""
+    body = """
+run.finish()
+write = sys.stdout.write
+run = rn.init(capture_console=True)
+sys.stdout.write = lambda text: write(text)
+print("a")
+sys.stdout.write = sys.stderr.write
+print("b")
+del sys.stdout.write
+print("c")
+run.finish()
+assert sys.stdout is sys.__stdout__
+print(run.run_dir)
+"""
+    out, errors, _, _ = captured(tmp_path, body)
+    *printed, where = out.splitlines()
+    assert (printed, errors) == (["a", "c"], "b\n")
+    assert console_lines(type(tmp_path)(where)) == ["a", "b", "c"]
+
+
+def test_what_tools_of_tests_and_notebooks_do_to_streams(tmp_path):
+    """mock.patch, a patched flush and isatty, wrappers of wrappers, the buffer and the original stream stay as ever."""
+    body = """
+import contextlib, io, unittest.mock
+with unittest.mock.patch.object(sys.stdout, "write", wraps=sys.stdout.write) as write:
+    print("mocked")
+    assert sys.stdout.write.call_args_list == [unittest.mock.call("mocked"), unittest.mock.call("\\n")]
+flushed = []
+flush = sys.stdout.flush
+sys.stdout.flush = lambda: flushed.append(1) or flush()
+sys.stdout.isatty = lambda: "patched"
+print("flushed", flush=True)
+assert (flushed, sys.stdout.isatty(), sys.__stdout__.isatty()) == ([1], "patched", "patched")
+sys.stdout.flush = flush
+del sys.stdout.isatty
+assert sys.stdout.isatty() is False
+class Wrapper:
+    def __init__(self, stream): self.stream = stream
+    def __getattr__(self, name): return getattr(self.stream, name)
+    def write(self, text): return self.stream.write(text)
+ours = sys.stdout
+sys.stdout = Wrapper(Wrapper(sys.stdout))
+again = rn.init(run_id=run.id, capture_console=True)
+print("wrapped")
+sys.stdout = ours
+with contextlib.redirect_stdout(sys.stderr):
+    print("to the other")
+with contextlib.redirect_stdout(io.StringIO()):
+    print("nowhere")
+sys.stdout.flush()
+sys.stdout.buffer.write(b"bytes\\n")
+sys.stdout.buffer.flush()
+print("original", file=sys.__stdout__)
+run.finish()
+assert sys.stdout is sys.__stdout__
+"""
+    out, errors, lines, _ = captured(tmp_path, body)
+    assert errors == "to the other\n"
+    assert out == "mocked\nflushed\nwrapped\nbytes\noriginal\n"
+    assert lines == ["mocked", "flushed", "wrapped", "to the other"]
+
+
+def test_a_redirection_that_begins_before_the_capture(tmp_path):
+    """A stream that stood there for a while only is captured for that while; what ends later ends well."""
+    body = """
+import contextlib, io
+run.finish()
+with contextlib.redirect_stdout(io.StringIO()) as aside:
+    run = rn.init(capture_console=True)
+    print("aside")
+print("back")
+later = contextlib.redirect_stdout(io.StringIO())
+other = rn.init(capture_console=True)
+with later:
+    run.finish()
+    other.finish()
+print("at the end")
+third = rn.init(capture_console=True)
+print("third")
+third.finish()
+assert aside.getvalue() == "aside\\n" and sys.stdout is sys.__stdout__
+sys.stderr.write(f"{run.run_dir} {third.run_dir}\\n")
+"""
+    out, errors, _, _ = captured(tmp_path, body)
+    assert out == "back\nat the end\nthird\n"
+    first, third = (console_lines(type(tmp_path)(each)) for each in errors.split())
+    assert (first, third) == (["aside"], ["third"])
 
 
 def test_a_logging_handler_that_kept_the_stream(tmp_path):

@@ -444,6 +444,112 @@ def test_two_threads_may_end_their_chunks_with_returns():
     )
 
 
+# rich 15.0.0: Live without a renderable, so that the first block is painted by the thread that refreshes
+RICH_LIVE_LATER = [RICH_LIVE[0], (ERR, 9, RICH_LIVE[1]), *RICH_LIVE[2:]]
+# rich 15.0.0: console.status(), with lines that come one by one
+RICH_STATUS_LINES = [
+    "\x1b[?25l",
+    "line 0\n⠋ working",
+    (ERR, 2, "\r\x1b[2Kline 1\n⠋ working"),
+    (ERR, 9, "\r\x1b[2K⠙ working"),
+    "\r\x1b[2Kline 2\n⠙ working",
+    (ERR, 2, "\r\x1b[2Kline 3\n⠙ working"),
+    "\r\x1b[2K⠙ working\n\x1b[?25h\r\x1b[1A\x1b[2K",
+    "done\n",
+]
+
+
+def is_painting(chunk):
+    return "\x1b[2K" in chunk and "?25h" not in chunk
+
+
+@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("name", ["rich", "rich, transient", "rich live", "rich status"])
+@pytest.mark.parametrize("mode", MODES)
+def test_whoever_paints_goes_on_with_the_painting(name, mode, number):
+    """Threads take turns with the repaints of one block, and others print between them: the lines are the same."""
+    print(f"CHAOS_SEED={SEED}, number {number}")
+    source = random.Random(f"{SEED} painters {number}")
+    chunks, *expected = LIBRARIES[name]
+    mixed = []
+    printed = []
+    for chunk in chunks:
+        mixed.append((ERR, source.choice([1, 8, 9]) if is_painting(chunk) else 1, chunk))
+        if source.random() < 0.5:
+            printed.append(f"line {len(printed)}")
+            stream = source.choice([OUT, ERR])
+            mixed += [(stream, 5, printed[-1]), (stream, 5, "\n")]
+    found = play(mode, *mixed, carried=True)
+    assert [line for line in found if line not in printed] == expected[MODES.index(mode)]
+    assert [line for line in found if line in printed] == printed
+
+
+def test_a_print_beside_another_threads_painting_is_a_line_at_once():
+    """The thread that has begun a block prints while another one repaints it: its line is whole, and does not wait."""
+    screen = Screen("smart")
+    feed(screen, *RICH_PROGRESS[:3], (ERR, 9, RICH_PROGRESS[3]), (ERR, 9, RICH_PROGRESS[4]))
+    assert feed(screen, "epoch", " ", "1", "\n") == ["epoch 1"]
+    assert feed(screen, (ERR, 9, RICH_PROGRESS[6]), *RICH_PROGRESS[7:]) == [ONE[2], TWO[1], "done"]
+
+
+def test_a_bar_that_a_thread_paints_in_pieces_is_one_bar_among_prints():
+    """A spinner that a thread paints with the cursor hidden, and that another one wipes for a line, or prints over."""
+    screen = Screen("smart")
+    spin = [(ERR, 2, piece) for piece in ("\r", "| spin", "\x1b[K")]
+    found = feed(screen, "\x1b[?25l", *spin, *spin, "\r", "\x1b[K", "wiped\n", *spin, *spin)
+    found += feed(screen, *spin, "printed", "\n", *spin)
+    assert found == ["wiped", "printed"]
+    assert feed(screen, "\r", "\x1b[K", "\x1b[?25h", "end", "\n") == ["end"]
+    assert screen == Screen("smart")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_first_block_may_be_painted_by_another_thread(mode):
+    """A block of several rows is a painting also without a control character in it."""
+    assert play(mode, *RICH_LIVE_LATER) == LIBRARIES["rich live"][1 + MODES.index(mode)]
+    rows = [(ERR, 9, "one row"), (ERR, 9, "\r\x1b[2Kone row, later")]
+    states = {"smart": ["last"], "all": ["one row", "one row, later", "last"], "none": []}[mode]
+    assert play(mode, "\x1b[?25l", *rows, "\r\x1b[2Klast\n\x1b[?25h", "done\n") == [*states, "done"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_line_above_a_block_of_one_row_is_taken_for_a_bar(mode):
+    """Lines that take the row of a block, which goes on below them, are lines in every mode."""
+    found = play(mode, *RICH_STATUS_LINES)
+    assert [line for line in found if "working" not in line] == ["line 0", "line 1", "line 2", "line 3", "done"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_thread_may_have_a_bar_of_its_own(mode):
+    """Newlines with which a thread goes down to its first bar are no empty line, nor is its bar above that."""
+    chunks = []
+    for n in range(3):
+        chunks += [(ERR, 1, f"\router {n}"), (ERR, 2, "\n"), (ERR, 2, f"\rinner {n}"), (ERR, 2, "\x1b[A")]
+    states = {"smart": ["outer 2", "inner 2"], "none": []}
+    states["all"] = [line for n in range(3) for line in (f"outer {n}", f"inner {n}")]
+    assert sorted(play(mode, *chunks)) == sorted(states[mode])
+
+
+def test_empty_lines_beside_a_bar_are_kept_and_bounded():
+    """A thread that prints nothing but newlines beside another one's bar has an empty line for each."""
+    screen = Screen("smart")
+    found = feed(screen, "\r50%", *[(ERR, 2, "\n")] * 1000)
+    assert size(screen) < 1000
+    found += texts(screen.flush())
+    assert sorted(found) == [""] * 1000 + ["50%"]
+
+
+@pytest.mark.parametrize("stream", [OUT, ERR])
+def test_a_line_in_the_middle_of_a_painting_does_not_end_it(stream):
+    """While a thread is at its lower bar another one prints, on either stream: the upper bar is not doubled."""
+    upper = ["\router 1", "\n", "\rinner 1", "\x1b[A"]
+    screen = Screen("smart")
+    assert feed(screen, *upper[:3], (stream, 2, "line\n"), upper[3], "\router 2") == ["line"]
+    assert texts(screen.flush()) == ["outer 2", "inner 1"]
+    assert feed(screen, *upper[:3]) == []
+    assert texts(screen.feed(stream, "much later\n", 9.0, 2)) == ["outer 1", "much later"]
+
+
 # --- finality and order ---------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,19 @@ TREES = 60
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git says what its rules mean")
 
 
+@pytest.fixture(autouse=True)
+def git_of_nobody(monkeypatch, tmp_path_factory):
+    """No configuration but that of an empty home directory, for git and for the listing."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    (home / ".gitconfig").write_text('[user]\nname = A\nemail = a@b\n[protocol "file"]\nallow = always\n')
+    return home
+
+
 def make(root, files):
     for path, content in files.items():
         at = root / path
@@ -34,15 +48,17 @@ def paths(root, **options):
 
 
 def git(root, *arguments):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "HOME": str(root)}
-    environment |= {"XDG_CONFIG_HOME": str(root)}
-    return subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, env=environment).stdout
+    return subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True).stdout
 
 
 def as_git_says(root):
+    """What git lists, and of a repository in the tree, which it lists as such, what it lists there."""
     listed = git(root, "ls-files", "-z", "--others", "--cached", "--exclude-standard")
-    return sorted({name.decode() for name in listed.split(b"\0") if name})
+    found = []
+    for name in {name.decode() for name in listed.split(b"\0") if name}:
+        at = root / name
+        found += [f"{name.rstrip('/')}/{path}" for path in as_git_says(at)] if at.is_dir() else [name]
+    return sorted(found)
 
 
 WORDS = ("a", "b", "ab", "abc", "data", "x.d", "é", "#c", "!d", "o p", "[q]", "z-1")
@@ -102,6 +118,55 @@ def a_tree(draw, at, depth=0):
         lines = [a_line(draw) for _ in range(draw.randrange(1, 7))]
         bom = b"\xef\xbb\xbf" if draw.random() < 0.1 else b""
         (at / ".gitignore").write_bytes(bom + "\n".join(lines).encode() + draw.choice([b"", b"\n"]))
+
+
+def some_lines(draw):
+    return "".join(f"{a_line(draw)}\n" for _ in range(draw.randrange(1, 4)))
+
+
+def a_repository(draw, at, elsewhere):
+    """Make a repository of a directory, in one of the forms that they have, or something that only looks like one."""
+    kind = draw.choice(["plain", "plain", "file", "worktree", "broken", "empty"])
+    if kind == "broken":
+        (at / ".git").write_text(f"gitdir: {elsewhere}/nowhere\n")
+    elif kind == "empty":
+        (at / ".git").mkdir()
+    elif kind == "worktree":
+        other = elsewhere / f"main{len(list(elsewhere.iterdir()))}"
+        git(elsewhere, "init", "-q", other)
+        git(other, "commit", "-q", "--allow-empty", "-m", "x")
+        git(other, "worktree", "add", "-q", "--detach", elsewhere / f"{other.name}-tree")
+        shutil.move(elsewhere / f"{other.name}-tree/.git", at / ".git")
+        (other / ".git/info/exclude").write_text(some_lines(draw))
+    else:
+        options = [f"--separate-git-dir={elsewhere}/{len(list(elsewhere.iterdir()))}"] if kind == "file" else []
+        git(at, "init", "-q", *options)
+        directory = Path(os.fsdecode(git(at, "rev-parse", "--absolute-git-dir").strip()))
+        (directory / "info/exclude").write_text(some_lines(draw))
+        if draw.random() < 0.2:
+            (directory / "own").write_text(some_lines(draw))
+            git(at, "config", "core.excludesFile", directory / "own")
+    if kind not in {"broken", "empty"} and draw.random() < 0.5:
+        git(at, "commit", "-q", "--allow-empty", "-m", "x")
+
+
+@needs_git
+@pytest.mark.parametrize("number", range(TREES // 2))
+def test_repositories_in_repositories_mean_what_git_says_they_mean(tmp_path, git_of_nobody, number):
+    """Each has its own rules and the user's, whatever form it has; where git sees none, the rules around it hold."""
+    print(f"CHAOS_SEED={SEED}")
+    draw = random.Random(f"{SEED}-nested-{number}")
+    root, elsewhere = tmp_path / "tree", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    a_tree(draw, root)
+    git(root, "init", "-q")
+    for at in sorted(each for each in root.rglob("*") if each.is_dir() and ".git" not in each.parts)[::-1]:
+        if draw.random() < 0.3:
+            a_repository(draw, at, elsewhere)
+    if draw.random() < 0.7:
+        make(git_of_nobody, {".config/git/ignore": some_lines(draw)})
+
+    assert paths(root) == as_git_says(root)
 
 
 @needs_git
@@ -170,6 +235,69 @@ def test_a_workspace_within_a_repository_has_the_rules_around_it(tmp_path):
     make(tmp_path, {".git/info/exclude": "private\n"})
 
     assert paths(tmp_path / "é/sub") == ["a", "keep.log"]
+
+
+@needs_git
+@pytest.mark.parametrize(
+    "where",
+    ["HOME", "XDG_CONFIG_HOME", "configured", "configured, from home", "in the repository", "included", "by variables"],
+)
+def test_the_ignore_file_of_the_user_counts(tmp_path, git_of_nobody, monkeypatch, where):
+    """Wherever git finds it, also through a link; the rules of the tree win over it."""
+    home = git_of_nobody
+    at = home / {"HOME": ".config/git/ignore", "XDG_CONFIG_HOME": "settings/git/ignore"}.get(where, "mine")
+    make(tmp_path, {"real": "*.private\n*.log\n", "w/.gitignore": "!keep.log\n", "w/sub/x.private": ""})
+    make(tmp_path, {"w/keep.log": "", "w/x.log": "", "w/a.py": ""})
+    at.parent.mkdir(parents=True, exist_ok=True)
+    at.symlink_to(tmp_path / "real")
+    git(tmp_path / "w", "init", "-q")
+    if where == "XDG_CONFIG_HOME":
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "settings"))
+    elif where == "by variables":
+        for name, value in {"COUNT": "1", "KEY_0": "core.excludesFile", "VALUE_0": str(at)}.items():
+            monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    elif where == "in the repository":
+        git(tmp_path / "w", "config", "core.excludesFile", at)
+    elif where != "HOME":
+        named = "~/mine" if where == "configured, from home" else str(at)
+        make(home, {"more": f"[core]\nexcludesFile = {named}\n"})
+        git(home, "config", "--global", "include.path", home / "more")
+
+    assert paths(tmp_path / "w") == as_git_says(tmp_path / "w") == [".gitignore", "a.py", "keep.log"]
+
+
+def test_the_ignore_file_of_the_user_counts_without_git(tmp_path, git_of_nobody, monkeypatch):
+    """Without a repository, and without git, that of the place where git looks if it is told of no other."""
+    make(git_of_nobody, {".config/git/ignore": "*.private\n"})
+    make(tmp_path, {"a.py": "", "b.private": ""})
+
+    assert paths(tmp_path) == ["a.py"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert paths(tmp_path) == ["a.py"]
+    monkeypatch.delenv("HOME")
+    assert paths(tmp_path) == ["a.py", "b.private"]
+
+
+@needs_git
+def test_a_submodule_has_its_own_rules(tmp_path):
+    """What git tracks in it is listed, though the repository around it excludes such names."""
+    make(tmp_path / "lib", {"cfg.json": "", "b.py": "", "x.log": "", ".gitignore": "*.log\n"})
+    git(tmp_path, "init", "-q", "lib")
+    git(tmp_path / "lib", "add", ".")
+    git(tmp_path / "lib", "commit", "-q", "-m", "x")
+    make(tmp_path / "top", {".gitignore": "*.json\n", "a.json": ""})
+    git(tmp_path, "init", "-q", "top")
+    git(tmp_path / "top", "submodule", "--quiet", "add", tmp_path / "lib", "sub/lib")
+    make(tmp_path / "top/sub/lib", {"new.json": "", "new.log": "", "deep/new.json": ""})
+    make(tmp_path / "top/.git/modules/sub/lib/info", {"exclude": "/new.json\n"})
+
+    listed = paths(tmp_path / "top")
+
+    assert listed == as_git_says(tmp_path / "top")
+    own = [".gitignore", "b.py", "cfg.json", "deep/new.json"]
+    assert listed == [".gitignore", ".gitmodules", *(f"sub/lib/{path}" for path in own)]
+    assert paths(tmp_path / "top/sub/lib") == own
+    assert paths(tmp_path / "top/sub/lib/deep") == ["new.json"]
 
 
 def test_ignore_files_work_without_a_repository(tmp_path):
@@ -309,13 +437,33 @@ def test_symlinks_and_special_files_are_left_out(tmp_path):
     assert paths(root) == ["a", "b/c"]
 
 
-def test_a_fifo_or_a_symlink_is_no_ignore_file(tmp_path):
-    """Neither is waited for nor followed."""
-    make(tmp_path, {"a": "", "w/a": "", "rules": "a\n"})
+def test_a_fifo_a_symlink_or_a_directory_is_no_ignore_file(tmp_path, git_of_nobody):
+    """None is waited for or followed, nor is a FIFO that somebody holds open, and no descriptor stays open."""
+    make(tmp_path, {"a": "", "w/a": "", "rules": "a\n", "w/sub/.gitignore/x": "", "w/.git/HEAD": ""})
     (tmp_path / "w/.gitignore").symlink_to(tmp_path / "rules")
-    os.mkfifo(tmp_path / "w/.rnignore")
+    (git_of_nobody / ".config/git").mkdir(parents=True)
+    for fifo in (tmp_path / "w/.rnignore", git_of_nobody / ".config/git/ignore", tmp_path / "w/sub/.git"):
+        os.mkfifo(fifo)
+    before = os.listdir("/dev/fd")
 
-    assert paths(tmp_path / "w") == ["a"]
+    fd = os.open(tmp_path / "w/.rnignore", os.O_RDWR)
+    try:
+        assert paths(tmp_path / "w") == ["a", "sub/.gitignore/x"]
+    finally:
+        os.close(fd)
+
+    assert os.listdir("/dev/fd") == before
+
+
+def test_a_socket_and_a_file_that_cannot_be_read_hold_nothing_up(readable_root):
+    """The one is left out; the other one is listed, for the archive says what is missing in it."""
+    make(readable_root, {"a": "", "closed.json": "{}", ".gitignore": "a\n"})
+    readable_root.chmod(0o755)
+    for name in ("closed.json", ".gitignore"):
+        (readable_root / name).chmod(0)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(readable_root / "socket.json"))
+        assert as_nobody(lambda: paths(readable_root)) == [".gitignore", "a", "closed.json"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")

@@ -24,6 +24,8 @@ _MOST_COLUMNS = 4096
 _MOST_THREADS = 1024
 _MOST_PAINTERS = 16
 _LONGEST_ESCAPE = 256
+_PAINTED_WITHIN_S = 1.0
+"""A painting of several writes is complete in less, however busy the machine is."""
 
 _SGR = r"\x1b\[[0-9;:]*m"
 _COLOUR = re.compile(_SGR)
@@ -140,13 +142,14 @@ class Stream(msgspec.Struct, omit_defaults=True):
         at: the row of the cursor.
         column: its column.
         pen: colours that were written where nothing stands yet.
-        escapes: the beginnings of escape sequences that the last chunk of a thread has cut.
+        escapes: what waits for the next chunk of a thread: the beginning of an escape sequence that was cut, or
+            newlines beside a bar.
         returned: the last thing written was a carriage return.
         cut: the thread with whose carriage return a chunk has ended: a newline may follow.
         returns: carriage returns in this row since the cursor came to it.
         hidden: the cursor is, so a block is being repainted: every row is held.
         ghosts: in mode ``all``, the last states of rows that were released: a bar is drawn again below a message.
-        painters: threads that have moved the cursor while rows were pending.
+        painters: threads that have moved the cursor while rows were pending, the last one at the end.
         asides: threads that print while another one's row is pending, each with what it has printed.
     """
 
@@ -179,7 +182,10 @@ class Stream(msgspec.Struct, omit_defaults=True):
             body = body[:-1]
         plain = _CONTROL.search(_COLOUR.sub("", body) if "\x1b" in body else body) is None
         found: Lines = []
-        if thread in self.asides or (plain and self._is_anothers(thread, body)):
+        if plain and not escape and self._may_go_down(thread, body):
+            self._hold(thread, body)
+            return found
+        if self._is_beside(thread, body, plain=plain):
             self._feed_aside(text, time_s, thread, mode, found)
             return found
         if body:
@@ -192,21 +198,26 @@ class Stream(msgspec.Struct, omit_defaults=True):
                 self._feed_tokens(body, time_s, thread, mode, found)
         if escape:
             self._take_cut("", time_s, thread, mode, found)
-            self.escapes[thread] = escape
-            if len(self.escapes) > _MOST_THREADS:
-                del self.escapes[next(iter(self.escapes))]
+            self._hold(thread, escape)
         if cut:
             if self.cut != thread:
                 self._take_cut("", time_s, thread, mode, found)
             self.cut = thread
+            if self.hidden:
+                self._paints(thread)
         self._tidy(mode, found)
         return found
 
-    def settle(self, mode: str) -> Lines:
-        """Release the rows above the cursor: a line of the other stream is to come after them."""
+    def settle(self, mode: str, time_s: float, thread: int) -> Lines:
+        """Release the rows above the cursor: a line of this thread is to come after them.
+
+        Another thread that has just painted the row of the cursor will go up again: then all stays.
+        """
         found: Lines = []
         if self.at and not self.hidden:
-            self._release(self.at, mode, found)
+            row = self.rows[self.at]
+            if thread == row.thread or row.is_fresh or time_s > row.time_s + _PAINTED_WITHIN_S:
+                self._release(self.at, mode, found)
         return found
 
     def flush(self, mode: str) -> Lines:
@@ -219,6 +230,8 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self._release(len(self.rows), mode, found)
         for aside in self.asides.values():
             found += aside.flush(mode)
+        for held in self.escapes.values():
+            found += [(0.0, "")] * held.count("\n")
         return found
 
     def trim(self, mode: str) -> Lines:
@@ -296,35 +309,60 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self.at = 0
         return found + self._spill(mode) if len(last) > MOST_PENDING_CHARACTERS else found
 
-    def _is_anothers(self, thread: int, text: str) -> bool:
+    def _hold(self, thread: int, text: str) -> None:
+        self.escapes[thread] = text
+        if len(self.escapes) > _MOST_THREADS:
+            del self.escapes[next(iter(self.escapes))]
+
+    def _is_beside(self, thread: int, text: str, *, plain: bool) -> bool:
+        """Whether a chunk belongs to a line of its thread that is beside the screen."""
+        if self.hidden:  # the screen is a painting: whoever moves the cursor goes on with it
+            if not self.rows and "\n" in text and not text.endswith("\n"):  # so does who paints the first block
+                self._paints(thread)
+            return plain and (thread in self.asides or (bool(text) and thread != self.painters[-1]))
+        return thread in self.asides or (plain and self._is_anothers(thread) and not self._goes_down(thread, text))
+
+    def _is_anothers(self, thread: int) -> bool:
         """Whether plain text would come to another thread's row."""
-        if self.hidden:
-            return thread not in self.painters
-        if not self.rows or self.rows[self.at].thread == thread:
-            return False
+        return bool(self.rows) and self.rows[self.at].thread != thread
+
+    def _goes_down(self, thread: int, text: str) -> bool:
+        """Whether newlines lead a painter to the next bar."""
         row = self.rows[self.at]
-        is_bars = row.is_fresh or not row.is_ordinary
-        return not (is_bars and thread in self.painters and not text.strip("\n"))  # who goes down to the next bar
+        return (row.is_fresh or not row.is_ordinary) and thread in self.painters and not text.strip("\n")
+
+    def _may_go_down(self, thread: int, text: str) -> bool:
+        """Whether newlines are an empty line, or lead to a thread's first bar: its next chunk will tell."""
+        if self.hidden or thread in self.asides or text.strip("\n") or not self._is_anothers(thread):
+            return False
+        if len(text) > MOST_ROWS:
+            return False
+        return not self.rows[self.at].is_ordinary and thread not in self.painters
 
     def _feed_aside(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         aside = self.asides.pop(thread, None) or Stream()
         lines = aside.feed(text, time_s, thread, mode)
-        lines += aside.settle(mode)
+        lines += aside.settle(mode, time_s, thread)
         aside._tidy(mode, lines)  # noqa: SLF001 - one of ours
         if aside.rows or aside.escapes or aside.hidden or aside.cut is not None:
             self.asides[thread] = aside
             if len(self.asides) > _MOST_THREADS:
                 lines += self.asides.pop(next(iter(self.asides))).flush(mode)
         if lines:
-            found += self.settle(mode) + lines
+            found += self.settle(mode, time_s, thread) + lines
 
     def _make_room(self, time_s: float, thread: int) -> None:
         """A bar comes: where another thread's line is unfinished, that goes on by itself."""
-        if thread not in self.painters:
-            self.painters = [*self.painters, thread][-_MOST_PAINTERS:]
+        painters = self.painters
+        self._paints(thread)
         if not self.rows:
+            if self.hidden and thread in self.asides:  # it paints over its own line
+                line = self.asides.pop(thread)
+                self.rows, self.at, self.column, self.pen = line.rows, line.at, line.column, line.pen
             return
         row = self.rows[self.at]
+        if self.hidden and row.thread in painters:  # that is no line, it is a row of the painting
+            return
         if row.thread == thread or not row.is_ordinary or row.is_fresh or row.thread in self.asides:
             return
         cut = row.thread if self.cut == row.thread else None
@@ -332,6 +370,10 @@ class Stream(msgspec.Struct, omit_defaults=True):
         self.rows[self.at] = Row(time_s, thread)
         self.column, self.pen, self.returned = 0, "", False
         self.cut = None if cut is not None else self.cut
+
+    def _paints(self, thread: int) -> None:
+        if self.painters[-1:] != [thread]:
+            self.painters = [*(each for each in self.painters if each != thread), thread][-_MOST_PAINTERS:]
 
     def _take_cut(self, text: str, time_s: float, thread: int, mode: str, found: Lines) -> None:
         """A chunk has ended with a carriage return: now it is known what follows."""
@@ -376,7 +418,9 @@ class Stream(msgspec.Struct, omit_defaults=True):
                 if row.progress or (self.hidden and index < self.at):
                     self._note(row, found, known)
         was_hidden = self.hidden
-        top: Row | None = None
+        top: Row | None = None  # of the painting: a painter that does not go up has painted one row
+        if was_hidden and self.rows and self.rows[self.at].painted and text.startswith("\r"):
+            top = self.rows[self.at]
         written: dict[int, Row] = {}  # by id(), and with the row, so that no other one gets that
         colours = ""
         for token in _TOKEN.finditer(text):
@@ -413,7 +457,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         if self.hidden:
             self._mark_painted(written)
         elif was_hidden:
-            found += self.settle(mode)
+            found += self.settle(mode, time_s, thread)
 
     def _mark_painted(self, written: dict[int, Row]) -> None:
         """Which rows a block consists of: those that were written in one go, down to the cursor."""
@@ -544,7 +588,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         row = self._row(time_s, thread)
         if self.returned:
             return
-        if self.returns and self.at and not self.hidden and not row.is_blank:
+        if self.returns and self.at and not row.is_blank:
             self._release(self.at, mode, found)  # those of bars that have ended: nobody goes up to them
         self._rewrite(mode, found, note=True).thread = thread
         self.column = 0
@@ -679,7 +723,7 @@ class Screen(msgspec.Struct):
         """
         this, other = (self.out, self.err) if stream == 1 else (self.err, self.out)
         lines = this.feed(text, time_s, thread, self.mode)
-        return other.settle(self.mode) + lines if lines and other.at else lines
+        return other.settle(self.mode, time_s, thread) + lines if lines and other.at else lines
 
     def flush(self) -> Lines:
         """The end: everything that is pending becomes lines."""
