@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal

@@ -31,7 +31,7 @@ _TOLD_APART = frozenset(
 )
 """Last words that say something about a secret, and do not hold it."""
 _NO = frozenset({"no", "without", "skip", "enable", "disable", "has", "is", "require", "requires", "allow"})
-_OTHER_KEY_WORDS = frozenset({"monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "hotkey", "pubkey", "subkey"})
+_OTHER_KEY_WORDS = frozenset("monkey turkey donkey hockey jockey whiskey hotkey turnkey pubkey subkey".split())  # noqa: SIM905
 _OTHER_PASS_WORDS = frozenset(
     "bypass lowpass highpass bandpass allpass compass overpass surpass trespass underpass multipass onepass".split()  # noqa: SIM905
 )

@@ -111,11 +111,15 @@ _QUOTED_PAIR = re.compile(
     r"|(?P<bare>[^\s,;{}\[\]\"'\\]{1,1000}))"
 )
 _BARE_PAIR = re.compile(
-    r"(?P<head>(?<![\w.\-])(?P<name>[A-Za-z_][\w.\-]{0,80})[\"']?(?P<sign>\s{0,8}[:=]\s{0,8})"
+    r"(?P<head>(?<![\w.])(?P<name>[A-Za-z_][\w.\-]{0,80})[\"']?(?P<sign>\s{0,8}[:=]\s{0,8})"
     r"(?:(?:bearer|basic|token|digest|apikey) {1,4})?)"
     r"(?:(?P<open>[\"'])(?P<text>[^\"'\n]{1,4000})(?P<close>(?P=open))"
     r"|(?P<bare>[^\s,;&{}()\[\]\"'<>]{1,1000})(?=[\s,;&)\]}\"'<>]|\Z))",
     re.IGNORECASE,
+)
+_OPTION_PAIR = re.compile(
+    r"(?P<head>(?<!\S)--?(?P<name>[A-Za-z][\w.\-]{1,80})\s{1,8})"
+    r"(?:(?P<open>[\"'])(?P<text>[^\"'\n]{1,4000})(?P<close>(?P=open))|(?P<bare>(?!-|[\"'])\S{1,1000}))"
 )
 _USERS = frozenset({"-u", "--user", "--proxy-user"})
 _USER = re.compile(r"([^\s:/@]{1,100}:)(?!\d+$)[^\s/]{1,200}")
@@ -176,11 +180,11 @@ def mask_value(text: str) -> str:
     """A text that is a value (of an argument, a variable, a configuration) as it may be stored.
 
     Masked is what ``mask_text`` masks, and values under names that say so: in JSON, in lines of YAML, behind
-    ``name=`` and ``name:``.
+    ``name=``, ``name:`` and ``--name``.
     """
     if _is_harmless(text):
         return text
-    masked = _BARE_PAIR.sub(_without_bare_value, mask_text(text))
+    masked = _OPTION_PAIR.sub(_without_value, _BARE_PAIR.sub(_without_bare_value, mask_text(text)))
     if masked[:1] in {"{", "["} and len(masked) <= _LONGEST_JSON:
         return _mask_json(masked)
     return masked
@@ -188,7 +192,7 @@ def mask_value(text: str) -> str:
 
 def _is_harmless(text: str) -> bool:
     """Most values are short words or numbers: no pair, no address, and too short for a token."""
-    return len(text) < 14 and "=" not in text and ":" not in text
+    return len(text) < 14 and "=" not in text and ":" not in text and "--" not in text
 
 
 def _mask_json(text: str) -> str:

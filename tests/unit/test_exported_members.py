@@ -164,7 +164,13 @@ def test_an_open_run_has_these_attributes(open_run):
         ("Run.get_logging_handler", [("level", ARGUMENT, 20), ("fmt", ARGUMENT, None)]),
         (
             "Run.log_config",
-            [("args", KEYWORD, None), ("extra", KEYWORD, None), ("config_files", KEYWORD, None)],
+            [
+                ("given", inspect.Parameter.POSITIONAL_ONLY, None),
+                ("args", KEYWORD, None),
+                ("extra", KEYWORD, None),
+                ("config_files", KEYWORD, None),
+                ("merge", KEYWORD, False),
+            ],
         ),
         (
             "Run.log_image",
