@@ -19,7 +19,8 @@ from support import wait_until
 
 import runicorn
 from runicorn import environment
-from runicorn.writer import survey
+from runicorn.writer import command_output, survey
+from runicorn.writer import git as writer_git
 
 CONTRACT = [
     "python_version", "platform", "platform_details", "pip_packages", "conda_packages", "conda_env", "git_info",
@@ -379,12 +380,164 @@ def test_no_repository_is_null(root):
 
 
 def test_no_git_is_null(root, monkeypatch, tmp_path):
-    """Nor is that an error; no nvidia-smi is none either."""
+    """That is an error if there is a repository; no nvidia-smi is none."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     found = surveyed(root)
 
     assert (found["git_info"], found["gpu_info"], "errors" in found) == (None, None, False)
+    (root / ".git").mkdir()
+    assert "no git is installed" in why_null(root)
+
+
+def why_null(root):
+    """The only reason told of git."""
+    found = surveyed(root)
+    assert found["git_info"] is None
+    (told,) = [error for error in found["errors"] if error.startswith("git_info: ")]
+    return told
+
+
+@needs_git
+def test_a_repository_of_another_owner_is_told(repository, monkeypatch, tmp_path):
+    """In git's words, with the command that helps; what the user has configured by variables counts."""
+    git_command = shutil.which("git")
+    a_command(monkeypatch, tmp_path, "git", f'GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {git_command} "$@"')
+
+    told = why_null(repository)
+
+    assert "dubious ownership" in told or "owned by someone else" in told
+    assert f"git config --global --add safe.directory {repository}" in told
+    for name, value in {"COUNT": "1", "KEY_0": "safe.directory", "VALUE_0": str(repository)}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert git_info(repository)["branch"] == "main"
+
+
+@needs_git
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives files away")
+def test_a_repository_that_was_given_away_is_told(repository):
+    """As it is in a container."""
+    for at, directories, files in os.walk(repository):
+        for name in (".", *directories, *files):
+            os.chown(os.path.join(at, name), 65534, 65534)
+
+    assert f"safe.directory {repository}" in why_null(repository)
+
+
+@needs_git
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("a file that points nowhere", "not a git repository"),
+        ("an empty directory", "not a git repository"),
+        ("a HEAD of garbage", "not a git repository"),
+        ("a bare repository", "without a work tree"),
+        ("the git directory itself", "without a work tree"),
+        ("a configuration of garbage", "bad config line"),
+        ("a work tree that has gone", "nowhere"),
+        ("a root that has gone", "No such file"),
+    ],
+)
+def test_a_repository_that_git_cannot_read_is_told(repository, what, reason):
+    """With git's reason, whatever is broken in it."""
+    root = at = repository
+    if what == "a file that points nowhere":
+        shutil.rmtree(root / ".git")
+        (root / ".git").write_text("gitdir: /nowhere/at/all\n")
+    elif what == "an empty directory":
+        shutil.rmtree(root / ".git")
+        (root / ".git").mkdir()
+    elif what == "a HEAD of garbage":
+        (root / ".git/HEAD").write_bytes(b"\0garbage")
+    elif what == "a bare repository":
+        at = root.parent / "bare.git"
+        git(root, "clone", "-q", "--bare", ".", at)
+    elif what == "the git directory itself":
+        at = root / ".git"
+    elif what == "a configuration of garbage":
+        (root / ".git/config").write_text("[core\n")
+    elif what == "a work tree that has gone":
+        git(root, "config", "core.worktree", "/nowhere/at/all")
+    else:
+        at = root / "gone"
+
+    assert reason in why_null(at)
+
+
+@needs_git
+@pytest.mark.parametrize(
+    ("broken", "nulls", "question"),
+    [
+        ("index", {"changed_files_count", "has_changes", "diff"}, "git status"),
+        ("objects", {"commit", "last_commit_message", "last_commit_author", "diff"}, "git log"),
+    ],
+)
+def test_each_null_of_a_broken_repository_has_a_reason(repository, broken, nulls, question):
+    """What git can still tell is there."""
+    at = repository / ".git" / broken
+    if broken == "index":
+        at.write_bytes(b"garbage")
+    else:
+        shutil.rmtree(at)
+        at.mkdir()
+
+    found = surveyed(repository)
+
+    told = found["git_info"]
+    assert nulls <= {name for name, value in told.items() if value is None}
+    assert told["branch"] == "main"
+    assert any(question in error for error in found["errors"])
+
+
+@needs_git
+def test_a_shallow_clone_and_a_worktree_are_as_any_other(repository, tmp_path):
+    """All of what is asked for is there."""
+    git(repository, "commit", "-q", "--allow-empty", "-m", "second")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
+    git(repository, "worktree", "add", "-q", "-b", "side", tmp_path / "side")
+
+    assert git_info(tmp_path / "shallow")["last_commit_message"] == "second"
+    assert git_info(tmp_path / "side")["branch"] == "side"
+
+
+@needs_git
+def test_a_filter_that_cannot_be_switched_off_is_not_run(repository, tmp_path):
+    """A driver with a = in its name is none that an option can name: the changes are null, and that is told."""
+    marker = tmp_path / "ran"
+    (repository / ".gitattributes").write_text("* filter=a=b\n")
+    with (repository / ".git/config").open("a") as file:
+        file.write(f'[filter "a=b"]\n\tclean = "touch {marker}; cat"\n')
+    (repository / "a.py").write_text("a = 5\n")
+
+    found = surveyed(repository)
+
+    assert not marker.exists()
+    assert found["git_info"]["changed_files_count"] is None
+    assert "would run a program" in found["errors"][0]
+
+
+@needs_git
+def test_nothing_that_a_submodule_configures_is_run(repository, tmp_path):
+    """Of it only the commits are compared."""
+    marker = tmp_path / "ran"
+    git(tmp_path, "clone", "-q", repository, "lib")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", tmp_path / "lib", "lib")
+    git(repository, "commit", "-q", "-m", "lib")
+    lib = repository / "lib"
+    (lib / "a.py").write_text("a = 2\n")
+    git(lib, "commit", "-q", "-a", "-m", "x")
+    (lib / "a.py").write_text("a = 3\n")
+    (lib / ".gitattributes").write_text("* diff=evil filter=evil\n")
+    for setting in ("diff.external", "diff.evil.textconv", "filter.evil.clean", "core.fsmonitor"):
+        git(lib, "config", setting, f"touch {marker}; cat")
+    for setting, value in {"diff.submodule": "diff", "status.submoduleSummary": "true"}.items():
+        git(repository, "config", setting, value)
+    marker.unlink(missing_ok=True)
+
+    found = git_info(repository)
+
+    assert not marker.exists()
+    assert "+Subproject commit" in found["diff"]
 
 
 @needs_git
@@ -444,8 +597,8 @@ def test_looking_leaves_the_repository_as_it_is(repository):
 @pytest.fixture
 def patient(monkeypatch):
     """A machine that is busy has its time."""
-    monkeypatch.setattr(survey, "CALL_S", 50.0)
-    monkeypatch.setattr(survey, "GIT_S", 50.0)
+    monkeypatch.setattr(command_output, "CALL_S", 50.0)
+    monkeypatch.setattr(writer_git, "GIT_S", 50.0)
 
 
 @needs_git
@@ -460,7 +613,7 @@ def test_a_diff_of_50_mb_is_cut_and_never_held(repository):
     found = git_info(repository)
 
     assert found["diff_truncated"] is True
-    assert 200_000 < len(found["diff"]) <= survey.DIFF_BYTES
+    assert 200_000 < len(found["diff"]) <= writer_git.DIFF_BYTES
     assert found["diff"].endswith("\n")
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
@@ -469,7 +622,7 @@ def test_a_command_that_does_not_stop_talking_is_stopped():
     """What it says beyond the limit is not read."""
     forever = [sys.executable, "-c", "while True: print('.' * 99)"]
 
-    said = survey._output(forever, time.monotonic() + 20, 250_000)
+    said = command_output.output(forever, time.monotonic() + 20, 250_000)
 
     assert (len(said.data), said.truncated, said.status) == (250_000, True, None)
 
@@ -491,8 +644,8 @@ def test_one_file_of_50_mb_does_not_hide_the_others(repository):
 
 def test_a_git_that_hangs_is_stopped_with_everything_that_it_started(root, monkeypatch, tmp_path):
     """Its process group is killed in time; the rest of the survey is there."""
-    monkeypatch.setattr(survey, "CALL_S", 0.3)
-    monkeypatch.setattr(survey, "GIT_S", 0.8)
+    monkeypatch.setattr(command_output, "CALL_S", 0.3)
+    monkeypatch.setattr(writer_git, "GIT_S", 0.8)
     pids = tmp_path / "pids"
     a_command(monkeypatch, tmp_path, "git", f"sleep 300 & echo $! >> {pids}; echo $$ >> {pids}; sleep 300")
 
@@ -515,8 +668,8 @@ def lives(pid):
 
 def test_all_calls_of_git_together_have_a_time(root, monkeypatch, tmp_path):
     """One that answers the first question and then hangs does not take five times its limit."""
-    monkeypatch.setattr(survey, "CALL_S", 0.4)
-    monkeypatch.setattr(survey, "GIT_S", 0.6)
+    monkeypatch.setattr(command_output, "CALL_S", 0.4)
+    monkeypatch.setattr(writer_git, "GIT_S", 0.6)
     a_command(monkeypatch, tmp_path, "git", 'case "$*" in *rev-parse*) echo true;; *) exec sleep 300;; esac')
 
     found = surveyed(root)
@@ -530,7 +683,7 @@ def test_a_process_that_keeps_the_pipe_open_is_not_waited_for(root, monkeypatch,
     """One that has left the process group holds the output open, and costs a call's time at most."""
     if shutil.which("setsid") is None:
         pytest.skip("there is no setsid")
-    monkeypatch.setattr(survey, "CALL_S", 0.5)
+    monkeypatch.setattr(command_output, "CALL_S", 0.5)
     pids = tmp_path / "pids"
     a_command(
         monkeypatch, tmp_path, "nvidia-smi", f"setsid sh -c 'echo $$ > {pids}; exec sleep 300' & sleep 0.2; echo x"
@@ -573,7 +726,7 @@ def test_a_driver_that_does_not_answer_is_told(root, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("part", "function"),
     [
-        ("pip_packages", "_packages"), ("conda_packages", "_conda_packages"), ("git_info", "_git_info"),
+        ("pip_packages", "_packages"), ("conda_packages", "_conda_packages"), ("git_info", "info"),
         ("gpu_info", "_gpus"), ("cpu", "_cpu"), ("memory_bytes", "_memory_bytes"), ("disk", "_disk"),
     ],
 )  # fmt: skip
@@ -583,7 +736,7 @@ def test_a_part_that_fails_leaves_the_others(root, monkeypatch, part, function):
     def fail(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(survey, function, fail)
+    monkeypatch.setattr(writer_git if part == "git_info" else survey, function, fail)
 
     found = surveyed(root)
 
