@@ -166,7 +166,9 @@ def _has_main_returned() -> bool:
     """Whether that frame has come to its end; a frame that was left by an exception stays where it was raised."""
     if _main_frame is None:
         return False
-    import opcode
-
+    try:
+        import opcode
+    except (OSError, ImportError):  # out of descriptors
+        return False
     at = _main_frame.f_lasti
     return at >= 0 and opcode.opname[_main_frame.f_code.co_code[at]].startswith("RETURN_")

@@ -46,6 +46,7 @@ FINISHED = ("finished", None)
         ("raise SystemExit(0)", FINISHED),
         ("exit(4)", ("failed", "exit code 4")),
         ("exit()", FINISHED),
+        ("sys.ps1 = '>>> '\nraise ValueError('typed')", FINISHED),
         ("taken_before(5)", ("failed", "exit code 5")),
         ("try: sys.exit(1)\nexcept SystemExit: pass", FINISHED),
         ("try: sys.exit(1)\nexcept SystemExit: raise SystemExit(0)", FINISHED),

@@ -55,13 +55,15 @@ def launch(spool_path: str) -> None:
     else:
         arguments = [*interpreter, _FORKING_BOOT, spool_path, handed, *directories]
     log = os.path.join(spool_path, spool.WRITER_LOG)
-    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+    # First: in a program that has closed its own it may have the number of one of the three below.
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
+    if own >= 0:
+        actions.append((os.POSIX_SPAWN_DUP2, own, owner.HANDED_FD))
+    actions += [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    if own >= 0:
-        actions.append((os.POSIX_SPAWN_DUP2, own, owner.HANDED_FD))
     try:
         pid = os.posix_spawn(
             arguments[0],

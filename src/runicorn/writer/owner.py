@@ -50,10 +50,10 @@ class OwnerProcess:
             wait_s: how long to wait for its end.
         """
         if self._status is None and self._fd >= 0 and self._has_ended(wait_s):
-            with suppress(OSError, ValueError, IndexError):
-                self._status = _status_by_pidfd(self._fd)
+            # By the pidfd once it is reaped, by /proc before; which may be between the first two questions.
+            for ask in (_status_by_pidfd, _status_by_proc, _status_by_pidfd):
                 if self._status is None:
-                    self._status = _status_by_proc(self._fd)
+                    self._status = ask(self._fd)
         return None if self._status is None else os.waitstatus_to_exitcode(self._status & 0xFF7F)
 
     def _has_ended(self, wait_s: float) -> bool:
@@ -86,11 +86,14 @@ def _status_by_pidfd(fd: int) -> int | None:
 
 def _status_by_proc(fd: int) -> int | None:
     """The same of a process that was not reaped yet."""
-    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
-        pids = [line.split()[1] for line in file if line.startswith("Pid:")]
-    with open(f"/proc/{int(pids[0])}/stat", encoding="utf-8", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return int(fields[-1]) if fields[0] in _ENDED_STATES else None
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as file:
+            pids = [line.split()[1] for line in file if line.startswith("Pid:")]
+        with open(f"/proc/{int(pids[0])}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return int(fields[-1]) if fields[0] in _ENDED_STATES else None
+    except (OSError, ValueError, IndexError):  # reaped
+        return None
 
 
 def open_own() -> int:
