@@ -152,8 +152,10 @@ def test_an_open_run_has_these_attributes(open_run):
             "Run.log",
             [
                 ("data", ARGUMENT, None),
+                ("more", inspect.Parameter.VAR_POSITIONAL, EMPTY),
                 ("step", KEYWORD, None),
                 ("stage", KEYWORD, None),
+                ("wall_time", KEYWORD, None),
                 ("kwargs", REST, EMPTY),
             ],
         ),
