@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runicorn.opening import init
     from runicorn.reading import load, runs
     from runicorn.run import Run
+    from runicorn.slugs import slug
     from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
 
     __version__: str
@@ -37,6 +38,7 @@ __all__ = [
     "reset_enabled",
     "runs",
     "set_enabled",
+    "slug",
 ]
 
 _HOME_OF = {
@@ -50,6 +52,7 @@ _HOME_OF = {
     "reset_enabled": "switch",
     "runs": "reading",
     "set_enabled": "switch",
+    "slug": "slugs",
 }
 
 

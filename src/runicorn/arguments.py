@@ -15,6 +15,8 @@ def merged(data: Any, more: dict[str, Any], refusals: Refusals) -> dict[Any, Any
     """``data`` that is not a plain dict, and keyword metrics, which win."""
     if data is None:
         return more
+    if not more and type(data) is dict:
+        return data
     try:
         return {**dict(data), **more}
     except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
@@ -23,9 +25,10 @@ def merged(data: Any, more: dict[str, Any], refusals: Refusals) -> dict[Any, Any
 
 def clean_stage(stage: Any, refusals: Refusals) -> str | None:
     """A stage as text; None, and a refusal, for what is neither text nor a whole number."""
-    if isinstance(stage, str):
+    kind = type(stage)  # isinstance() would ask the value itself what it is
+    if issubclass(kind, str):
         return str.__str__(stage)
-    number = _integral(stage) if not isinstance(stage, (bool, float)) else None
+    number = _integral(stage) if not issubclass(kind, (bool, float)) else None
     if number is not None:
         return str(number)
     refusals.refuse(
@@ -37,6 +40,9 @@ def clean_stage(stage: Any, refusals: Refusals) -> str | None:
     )
     return None
 
+
+_LATEST_S = 1e11
+"""The year 5138; larger numbers are milliseconds or nanoseconds."""
 
 _STEP_OF_LOG = "log()", "The metrics of the call were stored at the next step."
 
@@ -56,12 +62,51 @@ def clean_step(step: Any, refusals: Refusals, told: tuple[str, str] = _STEP_OF_L
     return None
 
 
+def step_by_position(more: tuple[Any, ...], step: Any, refusals: Refusals) -> Any:
+    """The step of ``log(data, 3)``; an argument by its name wins, and whatever stands behind is refused."""
+    if len(more) > 1 or step is not None:
+        refusals.refuse(
+            "positional arguments",
+            TypeError(
+                f"log() takes the metrics and at most the step by position, and was given {1 + len(more)} positional "
+                f"arguments{'' if step is None else ' beside step='}. Write log(data, step=..., stage=...). "
+                "What was one too many was left out; the metrics of the call were stored."
+            ),
+        )
+    else:
+        refusals.warn(
+            "positional step",
+            f"log(): the second argument {shown(more[0])} was taken as the step. Write log(data, step=...).",
+        )
+    return more[0] if step is None else step
+
+
+def clean_wall_time(wall_time: Any, refusals: Refusals) -> float | None:
+    """A time in seconds since 1970; None, and a refusal, for what can be none."""
+    try:
+        kind = type(wall_time)
+        if not issubclass(kind, (bool, str, bytes)):
+            seconds = float(wall_time)
+            if 0 <= seconds < _LATEST_S:
+                return seconds
+    except Exception:  # noqa: BLE001, S110 - whatever a value's own methods raise
+        pass
+    refusals.refuse(
+        ("wall_time", type(wall_time)),
+        ValueError(
+            f"log(): wall_time={shown(wall_time)} is no number of seconds since 1970. Write for example time.time(), "
+            "or a datetime's timestamp(). The metrics of the call were stored with the time of the call."
+        ),
+    )
+    return None
+
+
 def _integral(step: Any) -> int | None:
     """The whole number that a step is; None where it is none."""
     try:
         return operator.index(step)
     except Exception:  # noqa: BLE001 - whatever a value's own methods raise
-        if isinstance(step, (str, bytes)):
+        if issubclass(type(step), (str, bytes)):
             return None
     try:
         number = float(step)

@@ -256,7 +256,8 @@ class Opening:
 
     def _point_to(self, address: spool.Address) -> None:
         """Leave word in the run directory where the spool is, for other processes of this host."""
-        with open(os.path.join(address.run_dir, rundir.spool_pointer(self.host)), "w", encoding="utf-8", errors="surrogateescape") as file:
+        pointer = os.path.join(address.run_dir, rundir.spool_pointer(self.host))
+        with open(pointer, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(address.spool)
 
     def _meta(self, run_id: str, now: float) -> dict[str, Any]:

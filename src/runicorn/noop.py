@@ -71,10 +71,12 @@ class NoOpRun:
 
     def log(
         self,
+        /,
         data: Mapping[str, Any] | None = None,
-        *,
+        *more: Any,
         step: int | None = None,
         stage: str | None = None,
+        wall_time: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Do nothing."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from runicorn import active, capturing, joining, paths, switch
 from runicorn.making import Opening
@@ -14,12 +15,33 @@ from runicorn.writer import adopt
 from runicorn.writer.records import CONSOLE_MODES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runicorn.writer import spool
 
 _DESCRIPTORS = 8
 """What it takes to open a run and log into it; most of them for a moment only."""
 
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
+
+def _explains_keywords(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Have an unknown keyword told with what to write instead; the signature stays what it is."""
+    known = frozenset(function.__annotations__)
+
+    @functools.wraps(function)
+    def explained(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        if not known.issuperset(kwargs):
+            from runicorn import foreign_keywords
+
+            raise foreign_keywords.error([name for name in kwargs if name not in known], known - {"return"})
+        return function(*args, **kwargs)
+
+    return explained
+
+
+@_explains_keywords
 def init(
     path: str | None = None,
     storage: str | None = None,
@@ -56,7 +78,7 @@ def init(
         The run; a ``NoOpRun`` while tracking is switched off.
 
     Raises:
-        TypeError, ValueError: an argument is wrong, or the workspace is too large; nothing was made.
+        TypeError, ValueError: an argument is wrong or unknown, or the workspace is too large; nothing was made.
         OSError: the storage cannot be written, or too few descriptors are left; nothing is left behind.
         RuntimeError: the run is open on another host, so nobody here can know whether it lives.
     """

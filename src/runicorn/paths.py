@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "default"
 RUNS = "runs"
 _LONGEST_PATH = 200
-_PATH = re.compile(r"[A-Za-z0-9_\-/]+")
-_RUN_ID = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]{0,127}")
+_SEGMENT = re.compile(r"[A-Za-z0-9_\-=+,@](?:[A-Za-z0-9_\-.=+,@ ]*[A-Za-z0-9_\-=+,@])?")
+_RUN_ID = re.compile(r"[A-Za-z0-9_\-=][A-Za-z0-9_.\-=]{0,127}")
 
 
 def normalise_path(path: str | None) -> str:
@@ -23,7 +23,8 @@ def normalise_path(path: str | None) -> str:
 
     Raises:
         TypeError: not a string.
-        ValueError: a character outside letters, digits, ``_``, ``-`` and ``/``, or more than 200 of them.
+        ValueError: more than 200 characters, one outside ASCII letters, digits, blanks, ``_-.=+,@`` and ``/``, or a
+            segment that begins with a dot or a blank or ends with one.
     """
     if path is None:
         return DEFAULT_PATH
@@ -35,14 +36,22 @@ def normalise_path(path: str | None) -> str:
     if slashed in {"", "/"}:
         return ""
     normal = re.sub("/+", "/", slashed).strip("/")
-    if not _PATH.fullmatch(normal):
+    if not all(map(_SEGMENT.fullmatch, normal.split("/"))):
         raise ValueError(
-            f"init(): path={path!r} is not a run path. It may hold letters, digits, '_', '-' and '/' between "
-            "segments; write for example 'cv/resnet50/baseline', or '/' for the root."
+            f"init(): path={path!r} is not a run path. Between '/' it may hold ASCII letters, digits, '_-.=+,@' and "
+            "blanks; no part begins with a dot or a blank, or ends with one. Nothing was made. Write for example "
+            f"{_nearest(normal)!r}, or '/' for the root; runicorn.slug(text) makes such a part of any text."
         )
     if len(normal) > _LONGEST_PATH:
         raise ValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
     return normal
+
+
+def _nearest(path: str) -> str:
+    from runicorn.slugs import slug
+
+    segments = [slug(each) for each in path.split("/") if each.strip(". ")]
+    return "/".join(segments)[:_LONGEST_PATH].rstrip("/. ") or "cv/resnet50/baseline"
 
 
 def check_run_id(run_id: str) -> str:
@@ -57,7 +66,7 @@ def check_run_id(run_id: str) -> str:
         raise TypeError(f"init(): run_id={run_id!r} is a {kind}. Write a string, or None for a new id.")
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(
-            f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-' and '.', and "
+            f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-', '=' and '.', and "
             "does not start with a dot. Leave it out to get a new one."
         )
     return run_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import sys
 from contextlib import suppress
@@ -236,5 +237,5 @@ def _rename(source: str, target: str) -> None:
             raise
         raise OSError(
             f"{source} and {os.path.dirname(target)} are on two file systems, and runs are moved by a rename alone. "
-            f"Nothing was moved. Move it by hand: mv {source} {target}"
+            f"Nothing was moved. Move it by hand: {shlex.join(['mv', source, target])}"
         ) from error

@@ -7,7 +7,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn import active, exit_status, exits, paths, rundir, statuses
-from runicorn.arguments import clean_stage, clean_step, merged
+from runicorn.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.devices.in_flight import InFlight
 from runicorn.jsonable import LEFT_OUT, jsonable
@@ -83,31 +83,39 @@ class Run(AssetVerbs):
 
     def log(
         self,
+        /,
         data: Mapping[str, Any] | None = None,
-        *,
+        *more: Any,
         step: int | None = None,
         stage: str | None = None,
+        wall_time: float | None = None,
         **kwargs: Any,
     ) -> None:
         """Record metrics at a step; costs one encode and one memory copy.
 
         Args:
             data: numbers (or bools, strings, None) by name; anything that carries one number will do, a numpy
-                scalar or a tensor of one element included.
+                scalar or a tensor of one element included. Nested dicts are flattened: ``{"train": {"loss": 1}}``
+                is ``train/loss``. Metrics called ``time``, ``step`` or ``global_step`` get a ``_`` behind their name.
+            *more: ``log(data, 3)`` is ``log(data, step=3)``, with a warning.
             step: the step; None = one more than the last. An explicit one becomes the counter.
             stage: a label such as ``"epoch_1"``.
+            wall_time: when it was, in seconds since 1970; None = now.
             **kwargs: more metrics; they win over ``data``.
 
-        A value or step that cannot be stored is refused with a warning; the rest of the call is stored.
+        A value or step that cannot be stored is refused with a warning; the rest of the call is stored. Where nothing
+        is left to store, the step is counted and no line is written.
         """
+        if more or wall_time is not None:
+            self._log_otherwise(data, more, step, stage, wall_time, kwargs)
+            return
         now = time()
         if kwargs:
             data = {**data, **kwargs} if type(data) is dict else merged(data, kwargs, self._refusals)
-        elif data is None:
-            data = {}
         # One pass of C over the names and one over the types: the usual call goes straight through.
         if not (
             type(data) is dict
+            and data
             and _are_known(data)
             and (_need_no_look(map(type, data.values())) or are_plain(list(data.values())))
         ):
@@ -118,6 +126,9 @@ class Run(AssetVerbs):
                 stage = in_data if stage is None else stage  # type: ignore[assignment]
             if on_device:
                 self._log_with_holes(now, data, on_device, step, stage)
+                return
+            if not data:
+                self._log_nothing(step)
                 return
         if stage is not None and type(stage) is not str:
             stage = clean_stage(stage, self._refusals)
@@ -134,6 +145,8 @@ class Run(AssetVerbs):
             # A lone surrogate; or another thread has put something else into the dict since we looked at it.
             data = clean_metrics(data, self._refusals)
             data.pop("stage", None)
+            if not data:
+                return
             payload = encode(Metrics(now, step, escape_surrogates(data), stage and escape(stage)))
         size = len(payload)
         frame = pack_frame_header(size, adler32(payload) if size <= _ONE_PIECE_BYTES else checksum(payload)) + payload
@@ -459,11 +472,44 @@ class Run(AssetVerbs):
         self.global_step = counted = self.global_step + 1 if cleaned is None else cleaned
         return counted
 
+    def _log_otherwise(
+        self, data: Any, more: tuple[Any, ...], step: Any, stage: Any, wall_time: Any, kwargs: dict[str, Any]
+    ) -> None:
+        """``log()`` with a step by position, or at another time than now."""
+        if more:
+            step = step_by_position(more, step, self._refusals)
+        when = None if wall_time is None else clean_wall_time(wall_time, self._refusals)
+        if when is None:
+            self.log(data, step=step, stage=stage, **kwargs)
+            return
+        on_device: dict[str, OnDevice] = {}
+        cleaned = clean_metrics(merged(data, kwargs, self._refusals), self._refusals, on_device)
+        in_data = cleaned.pop("stage", None)
+        stage = in_data if stage is None else stage
+        if on_device:
+            self._log_with_holes(when, cleaned, on_device, step, stage)
+        elif not cleaned:
+            self._log_nothing(step)
+        else:
+            stage = None if stage is None else clean_stage(stage, self._refusals)
+            record = Metrics(when, self._count(step), escape_surrogates(cleaned), stage and escape(stage))
+            self._put(record, "log()")
+
+    def _log_nothing(self, step: Any) -> None:
+        """``log()`` with nothing to store: the step counts."""
+        if self.is_finished:
+            self._refuse_after_end("log()")
+        else:
+            self._count(step)
+
     def _log_with_holes(
         self, now: float, data: dict[str, Scalar], on_device: dict[str, OnDevice], step: Any, stage: Any
     ) -> None:
         """``log()`` of values that a device has not computed yet: the record goes now, they follow."""
         on_device.pop("stage", None)
+        if not data:
+            self._log_nothing(step)
+            return
         if self.is_finished:
             self._refuse_after_end("log()")
             return

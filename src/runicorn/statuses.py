@@ -1,4 +1,4 @@
-"""Final statuses: the four that are stored, and the words that people use for them."""
+"""Final statuses: the four that are stored, and the words that people and other libraries use for them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "r
 FINAL = (FINISHED, FAILED, INTERRUPTED)
 
 _MEANINGS = {
-    FINISHED: ("finished", "completed", "success", "done"),
-    FAILED: ("failed", "error", "crashed", "oom"),
-    INTERRUPTED: (
-        *("interrupted", "killed", "cancelled", "canceled", "aborted", "stopped"),
-        *("timeout", "pruned", "preempted", "terminated"),
-    ),
+    FINISHED: ("finished", "completed", "success", "done", "complete", "succeeded", "ok"),
+    FAILED: ("failed", "error", "crashed", "failure", "errored"),
+    INTERRUPTED: ("interrupted", "killed", "cancelled", "canceled", "aborted", "stopped", "timeout"),
 }
-_REASONS = frozenset({"oom", "pruned", "preempted", "terminated", "timeout"})
-_STATUS_OF = {word: status for status, words in _MEANINGS.items() for word in words}
+# These say more than the status does: they are kept as the reason. Of Optuna, Ray, MLflow, SLURM, Kubernetes.
+_REASONS = {
+    FAILED: ("oom", "oom_killed", "oomkilled", "out_of_memory", "node_fail", "diverged"),
+    INTERRUPTED: ("pruned", "preempted", "preempting", "terminated", "timeout", "timed_out", "evicted"),
+}
+_REASON_WORDS = {word for words in _REASONS.values() for word in words}
+_STATUS_OF = {
+    word: status for meanings in (_MEANINGS, _REASONS) for status, words in meanings.items() for word in words
+}
 
 
 def normalise_status(status: str) -> str:
-    """The stored status that a word stands for; case and surrounding blanks do not matter.
+    """The stored status that a word stands for; case, surrounding blanks, and ``-`` or a blank for ``_`` do not matter.
 
     Raises:
         TypeError: not a string.
@@ -27,10 +31,10 @@ def normalise_status(status: str) -> str:
     """
     if not isinstance(status, str):
         raise TypeError(
-            f"finish(): status={status!r} is a {type(status).__name__}. Write a string, for example "
+            f"finish(): status={status!r} is of type {type(status).__name__}. Write a string, for example "
             'finish("failed"). The run is still open.'
         )
-    found = _STATUS_OF.get(status.strip().lower())
+    found = _STATUS_OF.get(_word(status))
     if found is None:
         valid = ", ".join(f'"{word}"' for word in _STATUS_OF)
         raise ValueError(
@@ -39,7 +43,11 @@ def normalise_status(status: str) -> str:
     return found
 
 
-def reason_of(word: str) -> str | None:
-    """What a word for a status says beside the status, such as ``pruned``; None if it says no more."""
-    clean = word.strip().lower()
-    return clean if clean in _REASONS else None
+def reason_of(status: str) -> str | None:
+    """The reason that a word gives beside its status, such as ``"pruned"``; None if it says no more than the status."""
+    word = _word(status)
+    return word if word in _REASON_WORDS else None
+
+
+def _word(status: str) -> str:
+    return "_".join(str.__str__(status).lower().replace("-", " ").split())

@@ -46,6 +46,7 @@ def test_the_package_exports_these_names():
         "reset_enabled",
         "runs",
         "set_enabled",
+        "slug",
     ]
 
 
@@ -152,8 +153,10 @@ def test_an_open_run_has_these_attributes(open_run):
             "Run.log",
             [
                 ("data", ARGUMENT, None),
+                ("more", inspect.Parameter.VAR_POSITIONAL, EMPTY),
                 ("step", KEYWORD, None),
                 ("stage", KEYWORD, None),
+                ("wall_time", KEYWORD, None),
                 ("kwargs", REST, EMPTY),
             ],
         ),

@@ -152,16 +152,86 @@ def test_data_that_is_no_mapping_raises_when_strict(open_run):
         run.log(5)
 
 
-def test_a_call_with_nothing_is_allowed_and_advances_the_step(open_run, caplog):
-    """``log()``, ``log({})`` and ``log(None)`` each store a line and count."""
+def test_a_call_with_nothing_advances_the_step_and_writes_no_line(open_run, caplog):
+    """``log()``, ``log({})`` and ``log(None)`` count, a step that is given is the counter, and no line is written."""
     run = open_run()
     run.log()
     run.log({})
     run.log(None)
+    run.log(a=1)
+    run.log({}, step=9)
+    run.log(stage="alone")
+    run.log(wall_time=5)
+    run.log(a=2)
     run.finish()
-    assert [set(line["data"]) for line in events(run)] == [{"global_step", "time"}] * 3
-    assert steps(run) == [1, 2, 3]
+    assert logged(run) == [{"a": 1}, {"a": 2}]
+    assert steps(run) == [4, 12]
     assert warnings_in(caplog) == []
+
+
+def test_a_call_whose_every_value_was_refused_writes_no_line(open_run, caplog):
+    """What is left of such a call is no record."""
+    run = open_run()
+    run.log({"bad": [1, 2]})
+    run.log(bad=object())
+    run.log({"outer": {"bad": [1, 2]}, "empty": {}})
+    run.log({5: 1}, wall_time=7)
+    run.log(5)
+    run.finish()
+    assert events(run) == []
+    assert len(warnings_in(caplog)) == 4
+
+
+def test_a_call_with_nothing_after_the_end_is_refused(open_run, caplog):
+    """After ``finish()`` it warns as every other call, and counts nothing."""
+    run = open_run()
+    run.finish()
+    run.log()
+    assert "after" in warnings_in(caplog)[0]
+    assert run.global_step == 0
+
+
+def test_the_second_positional_argument_is_the_step(open_run, caplog):
+    """``log(data, 3)`` is ``log(data, step=3)``, told once."""
+    run = open_run()
+    run.log({"a": 1}, 3)
+    run.log({"a": 2}, 7)
+    run.log({"a": 3}, np.int64(8), stage="s")
+    run.log({"a": 4}, None)
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert "step=" in message
+    assert steps(run) == [3, 7, 8, 9]
+    assert events(run)[2]["data"]["stage"] == "s"
+
+
+def test_more_positional_arguments_are_refused_and_the_metrics_stored(open_run, caplog):
+    """What is one too many is left out with one warning, a step by name wins, and nothing is raised."""
+    run = open_run()
+    run.log({"a": 1}, 3, "train")
+    run.log({"a": 2}, 4, step=5)
+    run.log({"a": 3}, "x", 1, 2)
+    run.finish()
+    first, second = warnings_in(caplog)
+    assert "step=" in first
+    assert "'x'" in second
+    assert steps(run) == [3, 5, 6]
+
+
+@pytest.mark.usefixtures("strict")
+def test_more_positional_arguments_raise_when_strict(open_run):
+    """The same raises ``TypeError`` when strict."""
+    run = open_run()
+    with pytest.raises(TypeError, match="position"):
+        run.log({"a": 1}, 3, "train")
+
+
+def test_any_name_may_be_a_keyword(open_run):
+    """A metric may be called ``self``."""
+    run = open_run()
+    run.log(self=1)
+    run.finish()
+    assert logged(run) == [{"self": 1}]
 
 
 def test_what_becomes_of_the_dict_later_changes_nothing(open_run):
@@ -237,42 +307,120 @@ def test_an_empty_name_raises_when_strict(open_run):
         run.log({"": 1})
 
 
-RESERVED = pytest.mark.parametrize("name", ["step", "global_step", "time"])
-
-
-@RESERVED
-def test_a_reserved_name_is_refused(open_run, caplog, name):
-    """``step``, ``global_step`` and ``time`` in data are refused with what to do instead, each time alike."""
+@pytest.mark.parametrize("strictly", [False, True])
+@pytest.mark.parametrize("name", ["step", "global_step", "time"])
+def test_a_reserved_name_gets_a_mark_behind_it(open_run, caplog, monkeypatch, name, strictly):
+    """A metric called ``step``, ``global_step`` or ``time`` is stored under that name and ``_``, told once."""
+    monkeypatch.setenv("RUNICORN_STRICT", str(int(strictly)))
     run = open_run()
     for number in (1, 2):
         run.log({name: 77, "loss": number})
     run.finish()
     (message,) = warnings_in(caplog)
-    assert f"'{name}'" in message
-    assert "pass step= instead" in message or name == "time"
-    assert logged(run) == [{"loss": 1}, {"loss": 2}]
+    assert f"'{name}_'" in message
+    assert logged(run) == [{f"{name}_": 77, "loss": 1}, {f"{name}_": 77, "loss": 2}]
     assert steps(run) == [1, 2]
     assert events(run)[0]["data"]["time"] > 77
 
 
 @pytest.mark.parametrize("name", ["global_step", "time"])
-def test_a_reserved_keyword_is_refused(open_run, caplog, name):
-    """The same as a keyword metric is refused as well."""
+def test_a_reserved_keyword_gets_a_mark_behind_it(open_run, caplog, name):
+    """The same holds for a keyword metric."""
     run = open_run()
     run.log(**{name: 77}, loss=1)
     run.finish()
     assert len(warnings_in(caplog)) == 1
-    assert logged(run) == [{"loss": 1}]
+    assert logged(run) == [{f"{name}_": 77, "loss": 1}]
     assert steps(run) == [1]
 
 
-@RESERVED
-@pytest.mark.usefixtures("strict")
-def test_a_reserved_name_raises_when_strict(open_run, name):
-    """A reserved name raises ``ValueError`` when strict."""
+@pytest.mark.parametrize("data", [{"time": 1, "time_": 2, "time__": 3}, {"time_": 2, "time__": 3, "time": 1}])
+def test_a_reserved_name_never_takes_the_place_of_another(open_run, data):
+    """Where the program has a ``time_`` of its own, ``time`` gets another mark."""
     run = open_run()
-    with pytest.raises(ValueError, match=name):
-        run.log({name: 1})
+    run.log(data)
+    run.finish()
+    assert logged(run) == [{"time_": 2, "time__": 3, "time___": 1}]
+
+
+# --- nested data ---------------------------------------------------------------------------------------
+
+
+class Proxy:
+    """A mapping of another process: it has keys, and is no ``Mapping``."""
+
+    def keys(self):
+        """Its names."""
+        return ["a"]
+
+    def __getitem__(self, name):
+        return {"a": 1}[name]
+
+
+@pytest.mark.parametrize(
+    ("data", "stored"),
+    [
+        ({"train": {"loss": 1}}, {"train/loss": 1}),
+        ({"a": {"b": {"c": {"d": 1.5}}}, "e": 2}, {"a/b/c/d": 1.5, "e": 2}),
+        ({"m": Chosen(), "x": types.MappingProxyType({"y": np.float32(2)})}, {"m/a": 1, "m/b": 2, "x/y": 2.0}),
+        ({"m": collections.UserDict(a=collections.ChainMap({"b": 1}))}, {"m/a/b": 1}),
+        ({"far": Proxy()}, {"far/a": 1}),
+        ({"train": {"time": 1, "step": 2, "stage": 3}}, {"train/time": 1, "train/step": 2, "train/stage": 3}),
+        ({"time": {"fit": 1}, "step": {}}, {"time_/fit": 1}),
+        ({"empty": {}, "none": {"x": None}}, {"none/x": None}),
+        ({"a": {Word("b"): True}}, {"a/b": True}),
+    ],
+)
+def test_nested_mappings_are_flattened(open_run, data, stored):
+    """Any mapping at any depth becomes metrics whose names are joined with ``/``."""
+    run = open_run()
+    run.log(data)
+    run.log(**data)
+    run.log(data, wall_time=5)
+    run.finish()
+    assert logged(run) == [stored] * 3
+
+
+def test_what_is_wrong_inside_a_nested_mapping_is_refused_alone(open_run, caplog):
+    """A list, a name that is no string and an empty one are refused by their full name, the rest is stored."""
+    run = open_run()
+    run.log({"a": {"list": [1, 2], 5: 1, "": 2, "good": 3}})
+    run.finish()
+    messages = warnings_in(caplog)
+    assert len(messages) == 3
+    assert any("'a/list'" in message for message in messages)
+    assert logged(run) == [{"a/good": 3}]
+
+
+def test_a_mapping_that_contains_itself_is_refused_and_the_rest_stored(open_run, caplog):
+    """A cycle, or more levels than anybody means, is refused once and ends."""
+    cycle: dict = {"x": 1}
+    cycle["me"] = {"again": cycle}
+    deep: dict = {"end": 1}
+    for _ in range(5000):
+        deep = {"d": deep}
+    wide: dict = {"leaf": 1}
+    for _ in range(30):
+        wide = {"l": wide, "r": wide}
+    run = open_run()
+    run.log({"cycle": cycle, "good": 1})
+    run.log({"deep": deep, "good": 2})
+    run.log({"wide": wide, "good": 3})
+    run.finish()
+    assert len(warnings_in(caplog)) == 1
+    first, second, third = logged(run)
+    assert first == {"cycle/x": 1, "good": 1}
+    assert second == {"good": 2}
+    assert third["good"] == 3
+
+
+def test_a_name_that_is_given_twice_has_the_nested_value(open_run, caplog):
+    """``a/b`` and ``{"a": {"b": ...}}`` in one call are told."""
+    run = open_run()
+    run.log({"a/b": 1, "a": {"b": 2}})
+    run.finish()
+    assert "'a/b'" in warnings_in(caplog)[0]
+    assert logged(run) == [{"a/b": 2}]
 
 
 # --- values ------------------------------------------------------------------------------------------------
@@ -360,7 +508,7 @@ NOT_ONE_NUMBER = [
     [1, 2],
     [1],
     (1,),
-    {"inner": 1},
+    {7},
     {1, 2},
     np.array([1, 2]),
     np.array([[1.0], [2.0]]),
@@ -470,7 +618,7 @@ def test_whatever_is_logged_comes_back(open_run, calls):
         run.log(data)
     run.finish()
     names = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-    for line, data in zip(events(run), calls, strict=True):
+    for line, data in zip(events(run), filter(None, calls), strict=True):
         found = {name: line["data"][name] for name in data}
         found |= {name: names[text] for name, text in line.get("nonfinite", {}).items()}
         assert repr(found) == repr(data)
@@ -669,6 +817,45 @@ def test_the_time_is_that_of_the_call(open_run):
     for line, (before, after) in zip(events(run), spans, strict=True):
         assert before <= line["ts"] <= after
         assert line["data"]["time"] == line["ts"]
+
+
+@pytest.mark.parametrize("when", [5, 1.7e9, np.float64(12.5), np.array(7), Decimal("1.5"), Fraction(1, 2), 0])
+def test_wall_time_sets_the_time_of_the_record(open_run, caplog, when):
+    """Any number of seconds since 1970 is the ``time`` and ``ts`` of its record alone."""
+    run = open_run()
+    before = time.time()
+    run.log({"a": 1}, wall_time=when, step=4, stage="s")
+    run.log(a=2, wall_time=None)
+    run.finish()
+    first, second = events(run)
+    assert first["ts"] == first["data"]["time"] == float(when)
+    assert (first["data"]["global_step"], first["data"]["stage"]) == (4, "s")
+    assert before <= second["ts"] <= time.time()
+    assert warnings_in(caplog) == []
+
+
+WRONG_TIMES = [math.nan, math.inf, -1.0, 1.7e12, 2**80, "5", True, b"5", [1], object(), 1j]
+
+
+@pytest.mark.parametrize("when", WRONG_TIMES, ids=lambda value: f"{type(value).__name__}-{value!s:.12}")
+def test_another_wall_time_is_refused_and_the_clock_used(open_run, caplog, when):
+    """What is no number of seconds is refused, naming it; the metrics are stored with the time of the call."""
+    run = open_run()
+    before = time.time()
+    run.log(a=1, wall_time=when)
+    run.finish()
+    (message,) = warnings_in(caplog)
+    assert "wall_time=" in message
+    assert before <= events(run)[0]["ts"] <= time.time()
+
+
+def test_a_record_of_another_time_is_refused_after_the_end(open_run, caplog):
+    """After ``finish()`` it warns and stores nothing."""
+    run = open_run()
+    run.finish()
+    run.log(a=1, wall_time=5)
+    assert len(warnings_in(caplog)) == 1
+    assert events(run) == []
 
 
 def test_several_calls_of_one_step_are_several_lines(open_run):
