@@ -60,6 +60,7 @@ class Writer:
             retry_max_s=self._settings.retry_max_s,
             patience=self._is_waited_for,
             blobs=Blobs(address, self._control),
+            opened_at=address.opened_at,
         )
         self._side_work = SideWork(address, self._control, self._store)
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
