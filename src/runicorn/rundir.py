@@ -141,6 +141,13 @@ class RunDir:
         except FileNotFoundError:
             return 0
 
+    def changed_at(self, name: str) -> float:
+        """When a file was last written to, epoch seconds; 0 where it is not there."""
+        try:
+            return os.stat(self._name(name), dir_fd=self._fd).st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def append(self, name: str, data: memoryview) -> int:
         """Append once, return how much was taken (a write may be short).
 

@@ -69,7 +69,11 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
         details: dict[str, Any] = {"spool": path, "size_bytes": _size_bytes(path) + _size_bytes(path + _OVERFLOW)}
         try:
             address = spool.read_address(path)
-        except (OSError, ValueError):
+        except ValueError:
+            text = f"the address of {path} is damaged: which run its records belong to is not known"
+            yield Finding("leftover", BROKEN, text, "Keep it as long as you want its records, then remove it.", details)
+            continue
+        except OSError:
             if os.path.isdir(path):
                 yield Finding(
                     "leftover",

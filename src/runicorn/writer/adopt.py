@@ -80,6 +80,20 @@ def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     return found
 
 
+def unreadable(settings: Settings) -> list[str]:
+    """Spools that nobody holds and whose address is damaged: whose records they hold is not known, so they stay."""
+    found = []
+    for path in spool.find(settings):
+        try:
+            if not any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
+                spool.read_address(path)
+        except ValueError:
+            found.append(path)
+        except OSError:  # it has just gone, or is not ours
+            continue
+    return found
+
+
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
     for address in orphans(settings, storage):

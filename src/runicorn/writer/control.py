@@ -107,6 +107,24 @@ class ControlPage:
         finally:
             os.close(fd)
 
+    @staticmethod
+    def restore_magic(path: str) -> None:
+        """Make a page whose beginning or length is damaged one again; by the writer of a spool that has an address.
+
+        Its numbers are for people and budgets: a wrong one costs no record.
+
+        Raises:
+            OSError: it is not there, or there is no space.
+        """
+        fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            missing_bytes = SIZE_BYTES - os.fstat(fd).st_size
+            if missing_bytes > 0:
+                os.pwrite(fd, bytes(missing_bytes), SIZE_BYTES - missing_bytes)
+            os.pwrite(fd, MAGIC, 0)
+        finally:
+            os.close(fd)
+
     def close(self) -> None:
         """Unmap the page, which holds a descriptor."""
         self.closed.release()

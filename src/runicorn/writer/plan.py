@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, array_like=True):
     """One batch; ``sizes`` are the lengths of the files and ``tally`` the tally, both before it.
 
     ``last``: nothing follows, so what waits for more (a line without its end on a terminal) is stored as it is.
+    ``in_doubt``: a part of the batch was stored before the plan, which one the files say.
     """
 
     sequence: int
@@ -47,6 +48,7 @@ class Plan(msgspec.Struct, array_like=True):
     sizes: dict[str, int]
     tally: Tally
     last: bool = False
+    in_doubt: bool = False
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -58,13 +60,33 @@ class PlanFile:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        self._fd = os.open(path, flags, 0o600)
         self._slot_bytes = os.fstat(self._fd).st_size // 2
 
     def read(self) -> Plan | None:
         """The newest whole plan; None before the first."""
         plans = [plan for plan in (self._read_slot(0), self._read_slot(1)) if plan is not None]
         return max(plans, key=lambda plan: plan.sequence, default=None)
+
+    def is_sound(self) -> bool:
+        """Whether both slots say what they should: nothing yet, or a plan and the one before it."""
+        newest = self.read()
+        if newest is None:
+            return self._slot_bytes > 0 and all(self._is_empty(index) for index in (0, 1))
+        other = self._read_slot((newest.sequence + 1) % 2)
+        if other is None:
+            return newest.sequence == 1 and self._is_empty(0)
+        return other.sequence == newest.sequence - 1
+
+    def clear(self) -> None:
+        """Begin anew: nothing that stands in it is believed.
+
+        Raises:
+            OSError: there is no space.
+        """
+        for index in (0, 1):
+            os.pwrite(self._fd, bytes(_slot_header.size), index * self._slot_bytes)
 
     def write(self, plan: Plan) -> None:
         """Put a plan in place.
@@ -98,6 +120,10 @@ class PlanFile:
             raise OSError(error.errno, error.strerror, temporary) from error
         os.close(self._fd)
         self._fd, self._slot_bytes = fd, slot_bytes
+
+    def _is_empty(self, index: int) -> bool:
+        head = os.pread(self._fd, min(self._slot_bytes, 4096), index * self._slot_bytes)
+        return head == bytes(len(head))
 
     def _read_slot(self, index: int) -> Plan | None:
         raw = os.pread(self._fd, self._slot_bytes, index * self._slot_bytes)

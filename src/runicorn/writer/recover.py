@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import rundir
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, superseded
+from runicorn.writer import adopt, spool, superseded
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
@@ -37,7 +37,14 @@ class Recovered(NamedTuple):
 
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
     """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
-    return [_recover(address) for address in adopt.orphans(settings, storage)]
+    stored = [_recover(address) for address in adopt.orphans(settings, storage)]
+    return stored + [_unknown(path) for path in adopt.unreadable(settings)]
+
+
+def _unknown(path: str) -> Recovered:
+    """A spool that does not say any more which run it belongs to."""
+    why = f"its {spool.ADDRESS} is damaged, so nobody knows which run they belong to"
+    return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)
 
 
 def _recover(address: Address) -> Recovered:

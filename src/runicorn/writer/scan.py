@@ -15,6 +15,7 @@ _TAIL_BYTES = 64 * 1024
 
 
 class _Event(msgspec.Struct):
+    ts: float = 0.0
     type: str = ""
     data: dict[str, Any] = {}
     producer: str | None = None
@@ -42,6 +43,15 @@ def highest_step(lines: Iterable[bytes]) -> int | None:
         if type(step) is int and event.producer is None and (highest is None or step > highest):
             highest = step
     return highest
+
+
+def steps_of(lines: Iterable[bytes], since_s: float) -> Iterator[int]:
+    """The steps that the run's owner has logged since a time, epoch seconds."""
+    for line in lines:
+        event = _metrics(line)
+        step = event.data.get("global_step")
+        if type(step) is int and event.producer is None and event.ts >= since_s:
+            yield step
 
 
 def newest_step(fd: int) -> int | None:

@@ -25,8 +25,10 @@ import mmap
 import os
 import struct
 import sys
+import time
 import zlib
 from contextlib import suppress
+from typing import NamedTuple
 
 MAGIC = b"RNCSEG1\n"
 SEAL = 0xFFFFFFFF
@@ -38,6 +40,9 @@ MIN_FRAME_BYTES = FRAME_HEADER_BYTES + 1
 _GIL_FREE_ABOVE_BYTES = 5 * 1024
 
 _SPARE_BLOCK_BYTES = 256 * 1024
+
+_TORN_PAUSE_S, _EMPTY_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 2.0, 30.0
+"""How long a living producer's segment rests before a frame behind damage is searched for in it."""
 
 _header = struct.Struct("<8sQ")
 _frame_header = struct.Struct("<II")
@@ -146,8 +151,20 @@ class Segment:
             return
 
 
+class Damage(NamedTuple):
+    """A part of a segment in which no frame can be read, though frames follow it or it holds no rest of one."""
+
+    start: int
+    size_bytes: int
+
+
 class SegmentReader:
-    """The reading end: follows a segment by descriptor, whatever happens to its name or its producer."""
+    """The reading end: follows a segment by descriptor, whatever happens to its name or its producer.
+
+    Attributes:
+        damages: what has been passed over since they were taken.
+        searched: whether a search behind ``position`` has found no frame.
+    """
 
     CHUNK_BYTES = 256 * 1024
 
@@ -157,6 +174,11 @@ class SegmentReader:
         self.position = HEADER_BYTES
         self.sealed = False
         self.torn = False
+        self.damages: list[Damage] = []
+        self.searched = False
+        self._bad_at = -1
+        self._pause_s = 0.0
+        self._due = 0.0
 
     @property
     def file_bytes(self) -> int:
@@ -171,11 +193,19 @@ class SegmentReader:
         head = os.pread(self._fd, HEADER_BYTES, 0)
         if len(head) < HEADER_BYTES:
             return False
-        magic, size_bytes = _header.unpack(head)
-        if magic != MAGIC or size_bytes <= HEADER_BYTES:
+        magic, size_bytes = _header.unpack_from(head)
+        if magic != MAGIC:
             return False
-        self.size_bytes = size_bytes
+        self.size_bytes = self.file_bytes
+        if size_bytes != self.size_bytes:  # it was when it was made
+            self.damages.append(Damage(8, 8))
         return True
+
+    def pass_over_header(self) -> bool:
+        """Take a damaged header as read; False if the file has no room for frames."""
+        self.size_bytes = self.file_bytes
+        self.damages.append(Damage(0, min(HEADER_BYTES, self.size_bytes)))
+        return self.size_bytes > HEADER_BYTES
 
     def read_first(self) -> bytes | None:
         """The first payload, None while it is not there; the position moves behind it if it stood before."""
@@ -192,8 +222,8 @@ class SegmentReader:
     def read(self, limit_bytes: int) -> list[bytes]:
         """The payloads that are complete from ``position`` on, about ``limit_bytes`` of them; advances.
 
-        Stops at a zero length, a wrong checksum (``torn`` is then true: look again, or give up if the producer
-        is dead) or the seal.
+        Stops at a zero length, a wrong checksum (``torn`` is then true: look again, ``skip_damage``, or give up if the
+        producer is dead) or the seal.
         """
         payloads: list[bytes] = []
         self.torn = False
@@ -206,23 +236,93 @@ class SegmentReader:
             chunk = os.pread(self._fd, min(self.CHUNK_BYTES, left), self.position)
             used = self._parse(chunk, payloads)
             if used == 0 and not self.sealed:
-                used = self._read_large(chunk, payloads)
+                used = self._read_large(chunk, payloads, self.size_bytes)
                 if used == 0:
                     break
             self.position += used
+            if self.sealed and self.size_bytes - self.position >= MIN_FRAME_BYTES and self._goes_on_behind_the_seal():
+                self.sealed = False
+                self.torn = True
+                break
         return payloads
 
     def read_range(self, start: int, stop: int) -> list[bytes]:
-        """The payloads between two positions that were read before: the same again after a crash."""
+        """The payloads between two positions that were read before: the same again after a crash.
+
+        What has been damaged since, or was passed over then, is in ``damages``.
+        """
         payloads: list[bytes] = []
+        stop = min(stop, self.size_bytes)
         self.position = start
         while self.position < stop:
             chunk = os.pread(self._fd, min(self.CHUNK_BYTES, stop - self.position), self.position)
-            used = self._parse(chunk, payloads) or self._read_large(chunk, payloads)
-            if used == 0:
-                raise RuntimeError(f"a segment holds no frame at {self.position}, where there was one")
-            self.position += used
+            used = self._parse(chunk, payloads) or self._read_large(chunk, payloads, stop)
+            if used:
+                self.position += used
+            elif not self._skip_to_frame(stop):
+                self.damages.append(Damage(self.position, stop - self.position))
+                self.position = stop
+        self.sealed = self.torn = False
         return payloads
+
+    def skip_damage(self, *, ended: bool) -> bool:
+        """Go to the next whole frame, if what stands at ``position`` will never be one.
+
+        A producer writes its frames in order. So one that is not whole, though a whole one follows it, is damaged if it
+        is still not whole some time later.
+
+        Args:
+            ended: nothing is written any more.
+        """
+        if not (ended or self._is_due()):
+            return False
+        if self._skip_to_frame(self.size_bytes):
+            return True
+        self.searched = True
+        if ended:
+            self._judge_rest()
+        return False
+
+    def _is_due(self) -> bool:
+        """Whether nothing has come for so long that it is worth a search; each time for twice as long."""
+        now = time.monotonic()
+        if self._bad_at != self.position:
+            self._bad_at, self._pause_s = self.position, _TORN_PAUSE_S if self.torn else _EMPTY_PAUSE_S
+            self._due = now + self._pause_s
+            self.searched = False
+        if now < self._due:
+            return False
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._due = now + self._pause_s
+        return True
+
+    def _skip_to_frame(self, stop: int) -> bool:
+        from runicorn.writer import resync  # for a writer alone, and for damage alone
+
+        found = resync.next_frame(self._fd, self.position, stop)
+        if found is None:
+            return False
+        self.damages.append(Damage(self.position, found - self.position))
+        self.position = found
+        self.sealed = self.torn = False
+        return True
+
+    def _judge_rest(self) -> None:
+        """Nothing more can come: what is left is nothing, a torn frame whose ``log()`` never returned, or damage."""
+        from runicorn.writer import resync
+
+        end = resync.end_of_bytes(self._fd, self.position, self.size_bytes)
+        if end > self.position and not resync.looks_torn(self._fd, self.position, end, self.size_bytes):
+            self.torn = False
+            self.damages.append(Damage(self.position, end - self.position))
+            self.position = end
+
+    def _goes_on_behind_the_seal(self) -> bool:
+        """Whether it was no seal but a damaged length: behind a seal there are zeros."""
+        from runicorn.writer import resync
+
+        start = self.position + len(_seal_mark)
+        return start < self.size_bytes and resync.end_of_bytes(self._fd, start, self.size_bytes) > start
 
     def _parse(self, chunk: bytes, payloads: list[bytes]) -> int:
         """Append the whole frames of ``chunk``; return how many bytes they take."""
@@ -248,7 +348,7 @@ class SegmentReader:
             self.sealed = True
         return at
 
-    def _read_large(self, chunk: bytes, payloads: list[bytes]) -> int:
+    def _read_large(self, chunk: bytes, payloads: list[bytes], stop: int) -> int:
         """Read the one frame at ``position`` that is longer than a chunk; 0 if there is none."""
         if len(chunk) < MIN_FRAME_BYTES:
             return 0
@@ -257,14 +357,15 @@ class SegmentReader:
         whole = FRAME_HEADER_BYTES + length
         if length in {0, SEAL} or whole <= len(chunk):
             return 0
-        if whole > min(self.size_bytes, self.file_bytes) - self.position:  # no producer writes that: it is damaged
-            self.torn = True
+        self.torn = True
+        if whole > min(stop, self.file_bytes) - self.position:  # no producer writes that: it is damaged
             return 0
-        payload = os.pread(self._fd, length, self.position + FRAME_HEADER_BYTES)
-        if len(payload) < length or adler32(payload) != expected:
-            self.torn = True
+        from runicorn.writer import resync
+
+        if resync.sum_of(self._fd, self.position + FRAME_HEADER_BYTES, length) != expected:
             return 0
-        payloads.append(payload)
+        payloads.append(os.pread(self._fd, length, self.position + FRAME_HEADER_BYTES))
+        self.torn = False
         if self.size_bytes - self.position - whole < MIN_FRAME_BYTES:
             self.sealed = True
         return whole

@@ -24,6 +24,7 @@ import os
 import stat
 import sys
 import time
+import zlib
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,9 @@ SPARE_SUFFIX = ".spare"
 BLOB_PREFIX = "blob-"
 
 PRIMARY, OVERFLOW = 0, 1
+
+_CHECKSUM_BYTES = len('{"checksum":"00000000",')
+_MOST_ADDRESS_BYTES = 1024 * 1024
 
 PLAN_BYTES = 128 * KIB
 _REMOVE_TRIES = 3
@@ -233,7 +237,7 @@ def _fill(address: Address) -> Lock:
         for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
             _write(os.path.join(address.spool, empty), b"")
         # Last: a spool with an address is whole.
-        _write(os.path.join(address.spool, ADDRESS), _encoded(address))
+        _write(os.path.join(address.spool, ADDRESS), _checked(_encoded(address)))
     except OSError:
         if lock is not None:
             lock.release()
@@ -251,7 +255,16 @@ def read_address(spool: str) -> Address:
     """
     check_private(spool)
     with open(os.path.join(spool, ADDRESS), "rb") as file:
-        return _decoded(file.read())
+        content = file.read(_MOST_ADDRESS_BYTES)
+    # One bit, and records would go into another run: so a part that is damaged damages all of it.
+    if content != _checked(b"{" + content[_CHECKSUM_BYTES:]):
+        raise ValueError(f"{os.path.join(spool, ADDRESS)} is damaged: it does not have the checksum that it names")
+    return _decoded(content)
+
+
+def _checked(encoded: bytes) -> bytes:
+    """A JSON object with the checksum of its other members as its first."""
+    return b'{"checksum":"%08x",' % zlib.crc32(encoded[1:]) + encoded[1:]
 
 
 def _encoded(address: Address) -> bytes:

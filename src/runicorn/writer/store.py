@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from runicorn import rundir
 from runicorn.values import escape
-from runicorn.writer import held, scan
+from runicorn.writer import held, reconcile, scan
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
 from runicorn.writer.crashpoints import crash_point
@@ -38,7 +39,7 @@ from runicorn.writer.records import (
 from runicorn.writer.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from runicorn.rundir import RunDir
     from runicorn.writer.blob import Blobs
@@ -50,6 +51,8 @@ _Result = TypeVar("_Result")
 _FIRST_RETRY_S = 0.05
 HIGHEST_STEP = 2**63 - 1
 _MOST_TROUBLES = 20
+_DOUBT_BYTES = 16 * 1024 * 1024
+"""So much is compared with the files at a time, if the plan does not say what is stored."""
 
 
 class GaveUpError(Exception):
@@ -69,6 +72,7 @@ class Store:
         retry_max_s: longest pause between two tries to store.
         patience: asked at each failed try, with the seconds since the first one; False = give up.
         blobs: what came beside the queue.
+        opened_at: when this session of the run began, epoch seconds.
 
     Attributes:
         tally: what is known of the run beside its files.
@@ -87,6 +91,7 @@ class Store:
         retry_max_s: float,
         patience: Callable[[float], bool],
         blobs: Blobs,
+        opened_at: float,
     ) -> None:
         self.run_id = run_id
         self.names = names
@@ -101,6 +106,7 @@ class Store:
         self._summary_changed = False
         self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
         self._blobs = blobs
+        self._opened_at = opened_at
         self._written_best: dict[str, Any] = {}
         self.tally = Tally()
         self.assets = Assets(run_id, lambda: self.read_or_set_aside(names.assets))
@@ -110,21 +116,74 @@ class Store:
         self._summary = self.read_or_set_aside(self.names.summary)
         for name in (rundir.META, rundir.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
-        plan = self._plan_file.read()
+        plan, sound = self._plan_file.read(), self._plan_file.is_sound()
         if plan is None:
             self._resume_best()
-            for name in (*self._own_events(), self.names.logs):
-                self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
+            if sound and not self._is_anything_stored_since(self._opened_at):
+                for name in (*self._own_events(), self.names.logs):
+                    self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
+                return
+            self._tally_from_files()
+            self.insist(self._plan_file.clear)
+            self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
+            self._settle_doubt()
             return
         self.tally = plan.tally
         self._remove_spent_blobs()
         self._sequence = plan.sequence
+        if self._take_up(plan) or not sound:
+            self._settle_doubt()
+
+    def _take_up(self, plan: Plan) -> bool:
+        """Store what is missing of the batch of a plan; whether what follows it may be stored as well."""
         pieces, gone_bytes = self.insist(lambda: self._tail.restore(plan.segments))
         self.tally.damaged_bytes += gone_bytes
         if self.names.late:
             self._write(plan, pieces, lambda name, blob, _: self._rest_beside_earlier(name, blob, plan.sizes))
-            return
-        self._write(plan, pieces, self._rest_by_length if not gone_bytes else self._rest_by_line)
+            return False
+        shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
+        for name in shorter:
+            self.note(f"{name} has become shorter: somebody has removed lines, and they are not stored again")
+        if plan.in_doubt or shorter:
+            self._write_in_doubt(plan, pieces)
+            return True
+        whole = not gone_bytes and not any(piece.damages for piece in pieces)
+        surplus: list[str] = []
+        self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
+        return bool(surplus)
+
+    def _own_size_bytes(self, name: str) -> int:
+        if name not in {self.names.logs, self.names.events} and not rundir.is_events_of_rank(name):
+            return 0  # a name that no writer has put there
+        return self.insist(lambda: self.run_dir.size_bytes(name))
+
+    def _is_anything_stored_since(self, time_s: float) -> bool:
+        names = (*self._own_events(), self.names.logs)
+        return any(self.insist(lambda name=name: self.run_dir.changed_at(name)) > time_s for name in names)  # type: ignore[misc]
+
+    def _tally_from_files(self) -> None:
+        """What the plan would have said of the records that are stored."""
+        for name in self._own_events():
+            with self._reading(name) as lines:
+                for step in scan.steps_of(lines, self._opened_at):
+                    self.tally.records += 1
+                    self.tally.owned = True
+                    self.tally.last_step = max(step, self.tally.last_step or step)
+            if self.tally.primary is not None:
+                with self._reading(name) as lines:
+                    for value, step in scan.values_of(lines, self.tally.primary.name):
+                        self.tally.see_value(value, step)
+
+    def _settle_doubt(self) -> None:
+        """Of what the segments hold, store what the files do not have: until nothing is there already."""
+        while True:
+            pieces = self._tail.collect(_DOUBT_BYTES, probe=True)
+            if not pieces or not (self._store_in_doubt(pieces) or self._tail.left_out):
+                return
+            self._control.beat()
+
+    def _store_in_doubt(self, pieces: list[Piece]) -> bool:
+        return self._write_in_doubt(self._put_plan(pieces, last=False, in_doubt=True), pieces)
 
     @property
     def owes_a_plan(self) -> bool:
@@ -138,19 +197,22 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
+        self._write(self._put_plan(pieces, last=last), pieces)
+
+    def _put_plan(self, pieces: list[Piece], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
         if last:
             names |= {self.names.events_of(rank) for rank in held.ranks(self.tally.held)}
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
-        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally, last=last)
+        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally, last=last, in_doubt=in_doubt)
         self.insist(lambda: self._plan_file.write(plan))
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
         self._tail.drop(finished)
         self._remove_spent_blobs()
-        self._write(plan, pieces)
+        return plan
 
     def _write(
         self,
@@ -165,18 +227,28 @@ class Store:
             pieces: the batch.
             rest_of: from a file's name, its lines and its length before the batch to what is not in it yet.
         """
+        blobs = self._built(plan, pieces, self._build)
+        for name, blob in blobs.items():
+            left = memoryview(blob) if rest_of is None else rest_of(name, blob, plan.sizes.get(name, 0))
+            self._append(name, left)
+        self._conclude()
+
+    def _built(
+        self, plan: Plan, pieces: list[Piece], build: Callable[[Piece, dict[str, bytearray], dict[str, int]], None]
+    ) -> dict[str, bytearray]:
+        """The lines of a batch, by the name of their file."""
         blobs: dict[str, bytearray] = {self.names.logs: bytearray()}
         for piece in pieces:
             blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
-            self._build(piece, blobs, plan.sizes)
+            build(piece, blobs, plan.sizes)
         if plan.last:
             for each in held.give_up(self.tally.held):
                 self._add_held([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
         for rank, lines in self.tally.trim_screens(last=plan.last):
             add_printed(lines, rank, blobs[self.names.logs])
-        for name, blob in blobs.items():
-            left = memoryview(blob) if rest_of is None else rest_of(name, blob, plan.sizes.get(name, 0))
-            self._append(name, left)
+        return blobs
+
+    def _conclude(self) -> None:
         crash_point("appended")
         if self._summary_changed:
             self.write_summary()
@@ -185,15 +257,87 @@ class Store:
         self._control.report(self.tally.records, self.tally.last_step or 0)
         crash_point("stored")
 
-    def _rest_by_length(self, name: str, blob: bytearray, size_before: int) -> memoryview:
-        size = self.insist(lambda: self.run_dir.size_bytes(name))
-        return memoryview(blob)[max(0, size - size_before) :]
+    def _rest(self, name: str, blob: bytearray, size_before: int, surplus: list[str], *, whole: bool) -> memoryview:
+        """What a file has not got of a batch; ``surplus`` takes its name if it has more than that."""
+        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        if fd is None:
+            return memoryview(blob)
+        try:
+            there = _read_from(fd, size_before, len(blob) + 1)
+            if there.startswith(blob) and len(there) > len(blob):
+                surplus.append(name)
+            if blob.startswith(there) or there.startswith(blob):
+                return memoryview(blob)[len(there) :]
+            if whole and name == self.names.logs:  # in another time zone, or language, text has other lines
+                return memoryview(blob)[len(there) :]
+            known = reconcile.lines_there(fd, set(bytes(blob).split(b"\n")), size_before)
+            missing = reconcile.without(blob, known)
+            return memoryview(reconcile.rest_of_torn(reconcile.torn_end(fd), missing))
+        finally:
+            os.close(fd)
 
-    def _rest_by_line(self, name: str, blob: bytearray, size_before: int) -> memoryview:
-        """Where a part of the batch is gone, lengths say nothing: what is there already is known by its lines."""
-        there = self._lines_of(name, size_before)
-        self.insist(lambda: self.run_dir.end_torn_line(name))
-        return _without(blob, there)
+    def _write_in_doubt(self, plan: Plan, pieces: list[Piece]) -> bool:
+        """Append what the files have not got of a batch, wherever in them the rest of it is; whether any is there."""
+        steps: dict[str, list[reconcile.Step]] = {}
+        blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
+        there = {name: self._lines_there(name, blob) for name, blob in blobs.items() if name != self.names.logs}
+        rest = {name: reconcile.without(blobs[name], known.copy()) for name, known in there.items()}
+        texts = [reconcile.text_in_doubt(each, there) for each in steps.values()]
+        by_records = sum(len(step.text) for each in steps.values() for step in each)
+        texts.append(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1])
+        with self._reading(self.names.logs) as lines:
+            logs = reconcile.missing_text(texts, lines)
+        found = sum(known.total() for known in there.values())
+        self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
+        for name, missing in {self.names.logs: logs, **rest}.items():
+            self._append(name, memoryview(reconcile.rest_of_torn(self._torn_end(name), missing)))
+        self._conclude()
+        return bool(found) or len(logs) < len(blobs[self.names.logs])
+
+    def _build_in_steps(
+        self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int], steps: dict[str, list[reconcile.Step]]
+    ) -> None:
+        """Build record by record, and note what each has become."""
+        self._build(piece._replace(payloads=[]), blobs, sizes)
+        name = self.names.events_of(piece.hello.rank)
+        events, logs = blobs[name], blobs[self.names.logs]
+        of_producer = steps.setdefault(piece.hello.producer, [])
+        for payload in piece.payloads:
+            before = len(events), len(logs)
+            self._build(piece._replace(payloads=[payload], damages=()), blobs, sizes)
+            of_producer.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
+
+    def _lines_there(self, name: str, blob: bytearray) -> Counter[bytes]:
+        wanted = set(bytes(blob).split(b"\n")[:-1])
+        found = Counter[bytes]()
+        names = [name]
+        if self.names.late:  # an earlier writer may have written into the files that a newer session has now
+            names += [each for each in self.insist(self.run_dir.names) if each.startswith("events.") and each != name]
+        for each in names:
+            with self._reading(each) as lines:
+                found.update(line for line in lines if line in wanted)
+        return found
+
+    def _torn_end(self, name: str) -> bytes:
+        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        if fd is None:
+            return b""
+        try:
+            return reconcile.torn_end(fd)
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Iterator[bytes]]:
+        """The whole lines of a file; none if it is not there."""
+        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        if fd is None:
+            yield iter(())
+            return
+        try:
+            yield scan.lines_of(fd, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
 
     def _rest_beside_earlier(self, name: str, blob: bytearray, sizes: dict[str, int]) -> memoryview:
         """The lines of a late batch that neither our own file has, nor one that an earlier writer has written into.
@@ -205,7 +349,7 @@ class Store:
         for each in {name, *(planned for planned in sizes if planned.endswith(kind))}:
             there += self._lines_of(each, sizes.get(each, 0))
         self.insist(lambda: self.run_dir.end_torn_line(name))
-        return _without(blob, there)
+        return memoryview(reconcile.without(blob, there))
 
     def _lines_of(self, name: str, start_bytes: int) -> Counter[bytes]:
         fd = self.insist(lambda: self.run_dir.open_for_reading(name))
@@ -220,11 +364,18 @@ class Store:
         hello, tally = piece.hello, self.tally
         events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
         tally.see_hello(hello)
+        for damage in piece.damages:
+            tally.damaged_bytes += damage.size_bytes
+            self.note(
+                f"{damage.size_bytes} bytes at {damage.start} of segment {piece.segment} were damaged: what was logged "
+                "there is lost, the rest is stored"
+            )
         for payload in piece.payloads:
             try:
                 record = decode(payload)
-            except msgspec.DecodeError:  # its checksum was right: another version of this package wrote it
+            except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
                 tally.damaged_bytes += len(payload)
+                self.note(f"a record of {len(payload)} bytes in segment {piece.segment} was not understood: it is lost")
                 continue
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
@@ -488,12 +639,10 @@ class Store:
         self._written_best = self.tally.best()
 
 
-def _without(blob: bytearray, there: Counter[bytes]) -> memoryview:
-    """The lines of a blob that are not there already, in their order."""
-    left = []
-    for line in bytes(blob).split(b"\n")[:-1]:
-        if there[line]:
-            there[line] -= 1
-        else:
-            left.append(line + b"\n")
-    return memoryview(b"".join(left))
+def _read_from(fd: int, start: int, most_bytes: int) -> bytes:
+    os.lseek(fd, start, os.SEEK_SET)
+    blocks = []
+    while most_bytes > 0 and (block := os.read(fd, most_bytes)):
+        blocks.append(block)
+        most_bytes -= len(block)
+    return b"".join(blocks)

@@ -9,12 +9,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from runicorn.locks import Probe
 from runicorn.writer import spool
 from runicorn.writer.control import WRITERS_SLOT
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SegmentReader, make_spare
+from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Damage, SegmentReader, make_spare
 
 if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
@@ -31,6 +33,8 @@ class Piece(NamedTuple):
 
     hello: Hello
     payloads: list[bytes]
+    segment: str = ""
+    damages: tuple[Damage, ...] = ()
 
 
 class Followed:
@@ -58,12 +62,36 @@ class Followed:
         """Whether header and hello are there."""
         if self.hello is None and self.reader.valid:
             first = self.reader.read_first()
-            if first is not None:
-                hello = decode(first)
-                self.hello = hello if isinstance(hello, Hello) else None
+            hello = _hello_in(first) if first is not None else None
+            if first is not None and hello is not None:
+                self.hello = hello
                 self.first = HEADER_BYTES + FRAME_HEADER_BYTES + len(first)
                 self.start = max(self.start, self.reader.position)
         return self.hello is not None
+
+    def pass_over_damage(self, stand_in: Hello, *, ended: bool) -> bool:
+        """Go on behind damage; where header or hello are damaged, by another hello. Whether there is more to read."""
+        if not self.reader.size_bytes and not self.reader.valid:
+            if not ended or not self.reader.file_bytes or not self.reader.pass_over_header():
+                return False
+            if self.ready:
+                return True
+        if self.hello is None and self.reader.read_first() is not None:  # a record, and no hello
+            self.hello, self.reader.position = stand_in, HEADER_BYTES
+            return True
+        found = self.reader.skip_damage(ended=ended)
+        if self.hello is None and self.reader.damages:
+            self.hello = stand_in
+        return found
+
+    def take_piece(self, payloads: list[bytes]) -> Piece | None:
+        """What was read, with the damage between; None where there is nothing to tell."""
+        damages = tuple(self.reader.damages)
+        if self.hello is None or not (payloads or damages or not self.announced):
+            return None
+        self.reader.damages.clear()
+        self.announced = True
+        return Piece(self.hello, payloads, self.name, damages)
 
 
 class Producer:
@@ -160,13 +188,14 @@ class Tail:
                 gone_bytes += item.stop - item.start
                 continue
             followed.reader.position = item.start
-            if followed.ready:
-                payloads = followed.reader.read_range(item.start, item.stop) if item.stop > item.start else []
-                assert followed.hello is not None
-                pieces.append(Piece(followed.hello, payloads))
-                followed.announced = True
+            if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
+                followed.pass_over_damage(self._stand_in(followed), ended=True)
+            payloads = followed.reader.read_range(item.start, item.stop) if followed.ready else []
+            piece = followed.take_piece(payloads)
+            if piece is not None:
+                pieces.append(piece)
             followed.start = item.start
-            followed.reader.position = max(item.stop, followed.reader.position)
+            followed.reader.position = max(item.stop, followed.first)
             followed.finished = item.finished
         return pieces, gone_bytes
 
@@ -250,10 +279,14 @@ class Tail:
                         payloads = followed.reader.read(limit_bytes - taken)
             else:
                 producer.look(at_once=probe)
-            if payloads or (followed.hello is not None and not followed.announced):
-                assert followed.hello is not None
-                pieces.append(Piece(followed.hello, payloads))
-                followed.announced = True
+                if producer.dead and followed.ready:
+                    payloads = followed.reader.read(limit_bytes - taken)
+            stuck = not payloads and not followed.reader.sealed
+            if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
+                payloads = followed.reader.read(limit_bytes - taken)
+            piece = followed.take_piece(payloads)
+            if piece is not None:
+                pieces.append(piece)
                 taken += followed.reader.position - followed.start
             if followed.reader.sealed:
                 followed.finished = True
@@ -261,13 +294,25 @@ class Tail:
                 # Nothing more can come. What is left is a torn frame, whose log() never returned.
                 followed.finished = True
                 self.torn_bytes += followed.reader.torn
-            elif payloads or followed is newest or followed.ever_read:
+            elif payloads or followed is newest or (followed.ever_read and not followed.reader.searched):
                 break
             else:
-                # Given up half made, by an exception or by a signal handler that rotated as well. A producer seals a
-                # segment before it makes the next, so nothing will ever be in this one.
+                # Given up half made, by an exception or by a signal handler that rotated as well; or its seal is
+                # damaged. A producer seals a segment before it makes the next, so nothing more will be in this one.
                 followed.finished = True
         return taken
+
+    def _stand_in(self, followed: Followed) -> Hello:
+        """Who writes a segment whose hello is damaged, by its name and by the producer's other segments."""
+        name = followed.name.rpartition("-")[0]
+        for each in self._producers[name].segments.values():
+            if each.hello is not None:
+                return each.hello
+        try:
+            pid = int(name.partition(".")[0], 16)
+        except ValueError:
+            pid = 0
+        return Hello(f"{self._address.host}-{pid}", joined=pid != self._address.owner_pid)
 
     def ranges(self) -> list[SegmentRange]:
         """Every segment that is followed, with what the current batch has of it."""
@@ -369,6 +414,14 @@ class Tail:
     def _find(self, item: SegmentRange) -> Followed | None:
         producer = self._producers.get(item.name.rpartition("-")[0])
         return producer.segments.get(item.name) if producer is not None else None
+
+
+def _hello_in(payload: bytes) -> Hello | None:
+    try:
+        record = decode(payload)
+    except msgspec.DecodeError:
+        return None
+    return record if isinstance(record, Hello) else None
 
 
 def _descriptors() -> int:

@@ -67,6 +67,7 @@ class Writer:
             retry_max_s=self._settings.retry_max_s,
             patience=self._is_waited_for,
             blobs=Blobs(address, self._control),
+            opened_at=address.opened_at,
         )
         self._side_work = SideWork(address, self._control, self._store)
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
@@ -360,7 +361,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     writer = None
     try:
         address = spool.read_address(spool_path)
-        if ControlPage.open(os.path.join(spool_path, spool.CONTROL)).done or adopt.is_stillborn(address):
+        ControlPage.restore_magic(os.path.join(spool_path, spool.CONTROL))
+        if _is_done(address) or adopt.is_stillborn(address):
             spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
             return True
         writer = Writer(address, own_process=handle_signals)
@@ -385,6 +387,24 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     if writer is not None and handle_signals:  # a training process has better things to do
         writer.settle()
     return True
+
+
+def _is_done(address: spool.Address) -> bool:
+    """Whether the writer before us had stored everything; one byte alone is not believed, for it may be damaged."""
+    if not ControlPage.open(os.path.join(address.spool, spool.CONTROL)).done:
+        return False
+    try:
+        files = RunDir(address.run_dir)
+    except OSError:  # moved or removed since
+        return True
+    try:
+        status, meta = files.read(rundir.STATUS), files.read(rundir.META)
+    except (OSError, ValueError):
+        return True
+    finally:
+        files.close()
+    ended = status.get("status") in statuses.FINAL
+    return ended or not address.main or superseded.is_superseded(address, meta)
 
 
 def take_writer_lock(spool_path: str) -> Lock | None:
