@@ -88,11 +88,13 @@ def object_in(fd: int, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
         UnfitFileError: it is too large, or holds no JSON object.
     """
     too_large = UnfitFileError(f"larger than {most_bytes:,} bytes")
-    if os.fstat(fd).st_size > most_bytes:
+    size_bytes = os.fstat(fd).st_size
+    if size_bytes > most_bytes:
         raise too_large
     blocks: list[bytes] = []
     left = most_bytes + 1  # it may grow meanwhile
-    while left and (block := os.read(fd, left)):
+    # So much memory is taken before anything is read: no more than the file needs.
+    while left and (block := os.read(fd, min(left, size_bytes + 1))):
         blocks.append(block)
         left -= len(block)
     if not left:
