@@ -46,9 +46,9 @@ class LineReader:
             self.at += len(block)
             # What reads as anything else is never taken for a hole, whatever the file system says.
             if not block.strip(b"\0"):
-                end = next_data(file.fileno(), self.at, stop)
-                self._leave_out(len(block) + end - self.at)
-                self.at = end
+                data_at = next_data(file.fileno(), self.at, stop)
+                self._leave_out(len(block) + data_at - self.at)
+                self.at = data_at
                 continue
             *ends, rest = block.split(b"\n")
             for end in ends:
