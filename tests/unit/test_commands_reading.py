@@ -463,7 +463,7 @@ def test_last_lines_are_found_in_files_of_any_shape(tmp_path, monkeypatch, draw)
         lines = [b"x" * draw.choice([0, 1, 5, 40]) for _ in range(draw.randrange(12))]
         half = b"y" * draw.choice([0, 0, 3])
         (tmp_path / "logs.txt").write_bytes(b"".join(line + b"\n" for line in lines) + half)
-        monkeypatch.setattr("runicorn.commands.following._BLOCK_BYTES", draw.choice([1, 2, 7, 64]))
+        monkeypatch.setattr("runicorn.reading.long_lines._BLOCK_BYTES", draw.choice([1, 2, 7, 64]))
         last = draw.randrange(14)
         file = FollowedFile(str(tmp_path), "logs.txt", last)
         assert list(file.new_lines()) == (lines[-last:] if last else [])

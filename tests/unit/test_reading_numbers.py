@@ -268,7 +268,7 @@ def test_huge_line_is_read(run_dir):
 
 def test_line_too_long_for_memory_is_told_and_left_out(run_dir, monkeypatch):
     """A line beyond the limit is never held in memory: it is told, and reading goes on behind it."""
-    monkeypatch.setattr(blocks, "LONGEST_LINE_BYTES", 300_000)
+    monkeypatch.setattr(blocks, "LONGEST_EVENT_BYTES", 300_000)
     monkeypatch.setattr(events_module, "_PART_BYTES", 1)
     write(run_dir, line(1, a=1), b"x" * 2_000_000, line(2, a=2))
 

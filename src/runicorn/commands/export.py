@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PATH",
-        help="file, or directory for tensorboard, to write; of several runs the directory for files named by id",
+        help="file, or directory for tensorboard, to write; of several runs the directory for files named by id; "
+        "'-' = standard output",
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
@@ -37,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
     rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
-    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    parser.add_argument(
+        "--quote-formulas", action="store_true", help="in CSV, put a ' before what a spreadsheet may run as a formula"
+    )
     add_storage(parser)
     add_json(parser)
 
@@ -45,8 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write each run, and say what became of it."""
     form = options.format or _format_of(options.output)
+    if options.quote_formulas and form != exporting.CSV:
+        raise ValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
     selection = Selection(tuple(options.metrics), not options.lines, options.ranks)
     loaded = [reading.load(run, options.storage) for run in options.runs]
+    if options.output == exporting.STANDARD_OUTPUT:
+        return _to_standard_output(options, form, selection, loaded)
     targets = _targets(options.output, form, [run.info.id for run in loaded])
     for each in loaded:  # before the first is written
         selection.checked_names(each)
@@ -54,16 +62,48 @@ def run(options: argparse.Namespace) -> int:
         os.makedirs(options.output, exist_ok=True)
     results = []
     for each, target in zip(loaded, targets, strict=True):
-        done = exporting.export(each, selection, form, target, force=options.force)
+        done = exporting.export(
+            each, selection, form, target, force=options.force, quote_formulas=options.quote_formulas
+        )
         results.append({"run": each.info.id, "format": form, **done._asdict()})
         if not options.json:
-            unit = "points" if form == exporting.TENSORBOARD else "rows"
-            print(f"{render.plain(done.path)}: {done.rows:,} {unit} of {len(done.metrics):,} metrics")
-            for note in done.notes:
-                print(f"runicorn export: {render.plain(each.info.id)}: {render.plain(note)}", file=sys.stderr)
+            print(_said(done, form))
+            _tell(each, done.notes)
     if options.json:
         render.emit(results)
     return 0
+
+
+def _to_standard_output(
+    options: argparse.Namespace, form: str, selection: Selection, loaded: list[reading.LoadedRun]
+) -> int:
+    """Write one run as the standard output; what is said of it goes to stderr."""
+    if form == exporting.TENSORBOARD:
+        raise ValueError("TensorBoard's files are a directory, and cannot be standard output. Name one with -o.")
+    if len(loaded) > 1:
+        raise ValueError("only one run can be written to standard output. Name one, or a directory with -o.")
+    if options.json:
+        raise ValueError("--json and -o - would both write to standard output. Leave one of them out.")
+    if form in exporting.BINARY and sys.stdout.isatty():
+        raise ValueError(f"{form} is not for a terminal to show. Name a file with -o, or pipe it to another program.")
+    sys.stdout.flush()
+    stream = sys.stdout.buffer
+    done = exporting.export_to_stream(loaded[0], selection, form, stream, quote_formulas=options.quote_formulas)
+    stream.flush()  # here, where a reader that is gone is known as that
+    print(_said(done, form), file=sys.stderr)
+    _tell(loaded[0], done.notes)
+    return 0
+
+
+def _said(done: exporting.Exported, form: str) -> str:
+    unit = "points" if form == exporting.TENSORBOARD else "rows"
+    path = "standard output" if done.path == exporting.STANDARD_OUTPUT else render.plain(done.path)
+    return f"{path}: {done.rows:,} {unit} of {len(done.metrics):,} metrics"
+
+
+def _tell(run: reading.LoadedRun, notes: list[str]) -> None:
+    for note in notes:
+        print(f"runicorn export: {render.plain(run.info.id)}: {render.plain(note)}", file=sys.stderr)
 
 
 def _format_of(path: str) -> str:

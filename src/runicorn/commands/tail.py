@@ -16,6 +16,7 @@ from runicorn.commands.options import add_run, add_storage, count
 from runicorn.reading import lenient
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
+from runicorn.reading.long_lines import LONGEST_EVENT_BYTES, LONGEST_TEXT_BYTES
 
 if TYPE_CHECKING:
     import argparse
@@ -84,7 +85,7 @@ class ShownFiles:
         self._files: dict[str, FollowedFile] = {}
         for name in self._names():
             of_events = 1 if name == rundir.EVENTS else 0
-            self._files[name] = FollowedFile(run_dir, name, lines if _is_text(name) else of_events)
+            self._files[name] = self._followed(name, lines if _is_text(name) else of_events)
 
     def print_new(self) -> bool:
         """Print what is new in any of the files; whether there was anything."""
@@ -92,7 +93,7 @@ class ShownFiles:
         for name in self._names():
             file = self._files.get(name)
             if file is None:
-                file = self._files[name] = FollowedFile(self._run_dir, name, None)
+                file = self._files[name] = self._followed(name, None)
             for line in self._printable(file):
                 print(line)
                 found = True
@@ -104,6 +105,10 @@ class ShownFiles:
             rest = file.rest()
             for line in self._texts(file.name, rest) if rest else ():
                 print(line)
+
+    def _followed(self, name: str, last: int | None) -> FollowedFile:
+        longest_bytes = LONGEST_TEXT_BYTES if _is_text(name) else LONGEST_EVENT_BYTES
+        return FollowedFile(self._run_dir, name, last, longest_bytes)
 
     def _printable(self, file: FollowedFile) -> Iterator[str]:
         lines = (text for line in file.new_lines() for text in self._texts(file.name, line))

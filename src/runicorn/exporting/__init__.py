@@ -6,19 +6,22 @@ reader into one file, and ``tensorboard`` writes a directory.
 
 from __future__ import annotations
 
+import io
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from runicorn.exporting import placing, tensorboard
 from runicorn.exporting.progress import Progress
 
 if TYPE_CHECKING:
     from runicorn.exporting.selection import Selection
-    from runicorn.reading import LoadedRun
+    from runicorn.reading import LoadedRun, Table
 
-TENSORBOARD = "tensorboard"
-_MODULES = {"csv": "csv_rows", "jsonl": "json_lines", "parquet": "parquet"}
+CSV, PARQUET, TENSORBOARD = "csv", "parquet", "tensorboard"
+BINARY = {PARQUET}
+STANDARD_OUTPUT = "-"
+_MODULES = {CSV: "csv_rows", "jsonl": "json_lines", PARQUET: "parquet"}
 FORMATS = (*_MODULES, TENSORBOARD)
 
 
@@ -38,7 +41,9 @@ class Exported(NamedTuple):
     notes: list[str]
 
 
-def export(run: LoadedRun, selection: Selection, form: str, target: str, *, force: bool = False) -> Exported:
+def export(
+    run: LoadedRun, selection: Selection, form: str, target: str, *, force: bool = False, quote_formulas: bool = False
+) -> Exported:
     """Write a run, whole or not at all.
 
     Args:
@@ -46,7 +51,8 @@ def export(run: LoadedRun, selection: Selection, form: str, target: str, *, forc
         selection: what of it.
         form: one of ``FORMATS``.
         target: path of the file, or of the directory for TensorBoard.
-        force: replace what is there.
+        force: replace what is there, if it is a regular file, or a directory of event files.
+        quote_formulas: in CSV, put a ``'`` before what a spreadsheet may take for a formula.
 
     Raises:
         FileExistsError: something is there.
@@ -56,7 +62,7 @@ def export(run: LoadedRun, selection: Selection, form: str, target: str, *, forc
         ValueError: a metric has a name that the format needs for itself.
     """
     names = selection.checked_names(run)
-    placing.check(target, is_directory=form == TENSORBOARD, force=force)
+    placing.check(target, is_directory=form == TENSORBOARD, force=force, storage=run.info.storage)
     if form == TENSORBOARD:
         tensorboard.require()
         with (
@@ -64,16 +70,62 @@ def export(run: LoadedRun, selection: Selection, form: str, target: str, *, forc
             Progress(os.path.basename(target), None) as progress,
         ):
             rows, names, notes = tensorboard.write(run, selection, directory, progress.advance)
-    else:
-        module = import_module(f"runicorn.exporting.{_MODULES[form]}")
-        module.require()
-        table = selection.table(run)
-        with placing.new_file(target, force=force) as file, Progress(os.path.basename(target), len(table)) as progress:
-            notes = module.write(table, file, progress.advance)
-        rows, names = len(table), [name for name in names if name in table.columns]
+        return Exported(target, rows, names, notes + _left_out(run, selection))
+    module = import_module(f"runicorn.exporting.{_MODULES[form]}")
+    module.require()
+    table = selection.table(run)
+    with placing.new_file(target, force=force) as file, Progress(os.path.basename(target), len(table)) as progress:
+        notes = module.write(table, file, progress.advance, **_options(form, quote_formulas=quote_formulas))
+    return _exported(run, selection, target, table, notes)
+
+
+def export_to_stream(
+    run: LoadedRun, selection: Selection, form: str, file: BinaryIO, *, quote_formulas: bool = False
+) -> Exported:
+    """Write a run to an open stream, which is left open; what is there when an error comes is not whole.
+
+    Args:
+        run: read as far as it is now.
+        selection: what of it.
+        form: one of ``FORMATS`` but TensorBoard's.
+        file: of bytes; need not be one that can seek.
+        quote_formulas: as ``export()`` has it.
+
+    Raises:
+        ImportError: the library that the format needs is not installed.
+        KeyError: the run has no metric of a name.
+        OSError: it cannot be written.
+        ValueError: a metric has a name that the format needs for itself.
+    """
+    selection.checked_names(run)
+    module = import_module(f"runicorn.exporting.{_MODULES[form]}")
+    module.require()
+    table = selection.table(run)
+    made = io.BytesIO() if form in BINARY else file
+    notes = module.write(table, made, _nothing, **_options(form, quote_formulas=quote_formulas))
+    if isinstance(made, io.BytesIO):
+        file.write(made.getbuffer())
+    return _exported(run, selection, STANDARD_OUTPUT, table, notes)
+
+
+def _exported(run: LoadedRun, selection: Selection, path: str, table: Table, notes: list[str]) -> Exported:
+    names = [name for name in selection.checked_names(run) if name in table.columns]
+    return Exported(path, len(table), names, notes + _left_out(run, selection))
+
+
+def _left_out(run: LoadedRun, selection: Selection) -> list[str]:
+    notes = []
     if selection.ranks == "main" and any(run.ranks):
         notes.append("ranks above 0 have files of their own, which are not in it: --ranks all has them")
     unread = run.problem_count
     if unread:
         notes.append(f"{unread:,} places of the run's files could not be read, and are not in it")
-    return Exported(target, rows, names, notes)
+    return notes
+
+
+def _options(form: str, *, quote_formulas: bool) -> dict[str, bool]:
+    return {"quote_formulas": True} if quote_formulas and form == CSV else {}
+
+
+def _nothing(_count: int) -> None:
+    """No progress is shown: a terminal shows the rows themselves."""

@@ -4,39 +4,83 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from runicorn import paths
 from runicorn.reading.directories import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+_STORAGE_FOLDERS = {paths.RUNS, "archive", "index", "webui"}
+_STORAGE_FILES = "runicorn."
 
-def check(target: str, *, is_directory: bool, force: bool) -> None:
+
+def check(target: str, *, is_directory: bool, force: bool, storage: str) -> None:
     """Find out early whether something could be put there.
+
+    Args:
+        target: path of the file or directory to be made.
+        is_directory: a directory is to be made.
+        force: what is there may be replaced.
+        storage: storage root of the run that is written.
 
     Raises:
         FileExistsError: something is there, and may not be replaced.
         FileNotFoundError: the directory that it would be in is not there.
         IsADirectoryError: a directory is in the place of a file.
         NotADirectoryError: a file is in the place of a directory.
-        PermissionError: it would be in a run's directory, among the files of that.
+        PermissionError: it would be in a run's directory, or among the files of the storage.
     """
     parent = os.path.dirname(os.path.abspath(target))
-    if not os.path.isdir(parent):
+    if not target or not os.path.isdir(parent):
         raise FileNotFoundError(f"{parent} is no directory. Nothing was written. Make it, and try again.")
-    if place_of(parent, "") is not None:
-        raise PermissionError(f"{parent} is a run, and no place for other files. Nothing was written. Name another.")
-    if not os.path.lexists(target):
+    _refuse_inside_runs(os.path.join(os.path.realpath(parent), os.path.basename(os.path.abspath(target))), storage)
+    _refuse_kind(target, is_directory=is_directory)
+    if os.path.lexists(target) and not force:
+        raise _there(target)
+
+
+def _refuse_inside_runs(target: str, storage: str) -> None:
+    """Refuse what would be in a run, at any depth, or is a file or folder of the storage."""
+    above = target
+    while True:
+        if place_of(above, "") is not None:
+            raise PermissionError(f"{above} is a run, and no place for other files. Nothing was written. Name another.")
+        if os.path.dirname(above) == above:
+            break
+        above = os.path.dirname(above)
+    root = os.path.realpath(storage)
+    if not target.startswith(os.path.join(root, "")):
         return
-    if os.path.isdir(target) and not os.path.islink(target):
+    first = os.path.relpath(target, root).split(os.sep)[0]
+    if first in _STORAGE_FOLDERS or first.startswith(_STORAGE_FILES):
+        raise PermissionError(f"{os.path.join(root, first)} is the storage's own. Nothing was written. Name another.")
+
+
+def _refuse_kind(target: str, *, is_directory: bool) -> None:
+    """Refuse what is there, if it is not of the kind that is to be made: it is never replaced."""
+    try:
+        mode = os.lstat(target).st_mode
+    except OSError:
+        return
+    if stat.S_ISLNK(mode):
+        raise FileExistsError(
+            f"{target} is a link to {os.path.realpath(target)}. Both were left alone, and nothing was written. "
+            "Name the file itself, or write -o - to write to standard output."
+        )
+    if stat.S_ISDIR(mode):
         if not is_directory:
             raise IsADirectoryError(f"{target} is a directory. Nothing was written. Name a file.")
+    elif not stat.S_ISREG(mode):
+        raise FileExistsError(
+            f"{target} is a device, a FIFO or a socket. It was left alone, and nothing was written. "
+            "Write -o - to write to standard output."
+        )
     elif is_directory:
         raise NotADirectoryError(f"{target} is a file. Nothing was written. Name a directory that is not there yet.")
-    if not force:
-        raise _there(target)
 
 
 @contextmanager
@@ -58,6 +102,7 @@ def new_file(target: str, *, force: bool) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         if force:
+            _refuse_kind(target, is_directory=False)  # it may have come meanwhile
             os.replace(temporary, target)
         else:
             _name_exclusively(temporary, target)
@@ -90,6 +135,7 @@ def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool]) ->
     try:
         yield temporary
         _sync_tree(temporary)
+        _refuse_kind(target, is_directory=True)  # it may have come meanwhile
         before = _set_aside(target) if force else None
         if os.path.lexists(target):
             raise _there(target)

@@ -12,20 +12,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import rundir
-from runicorn.exporting.kinds import as_float
 from runicorn.exporting.selection import PIECE_ROWS
-from runicorn.reading import table as tables
+from runicorn.reading.frames import as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from runicorn.exporting.selection import Selection
-    from runicorn.reading import LoadedRun, Table
+    from runicorn.reading import LoadedRun
 
 _WRITER = "tensorboardX.event_file_writer"
 _FILE_MARK = ".tfevents."
-_NAMES_AT_ONCE = 8
-"""Lines are read once for so many metrics: their columns are in memory together."""
 
 
 def require() -> None:
@@ -63,37 +60,28 @@ def write(run: LoadedRun, selection: Selection, directory: str, advance: Callabl
     files: dict[str, _EventFile] = {}
     points, names, notes = 0, list[str](), list[str]()
     try:
-        for name, table in _columns(run, selection):
+        for name in selection.checked_names(run):
+            columns = run.columns_by_file(name, ranks=selection.ranks)
+            if not columns:
+                continue
             told = _Told(name)
-            sources = table.columns.get(tables.FILE) or [rundir.EVENTS] * len(table)
-            rows = zip(sources, table[tables.STEP], table[tables.TIME], table[name], strict=True)
-            while piece := list(islice(rows, PIECE_ROWS)):
-                for source, step, time_s, value in piece:
-                    number = told.number(value)
-                    if number is not None:
-                        file = files.get(source) or files.setdefault(source, _EventFile(directory, source))
-                        file.add(name, step, time_s, number)
-                        points += 1
-                advance(len(piece))
+            for source, whole in columns.items():
+                column = whole.by_step() if selection.by_step else whole
+                rows = zip(column.step, column.time, column.value, strict=True)
+                while piece := list(islice(rows, PIECE_ROWS)):
+                    for step, time_s, value in piece:
+                        number = told.number(value)
+                        if number is not None:
+                            file = files.get(source) or files.setdefault(source, _EventFile(directory, source))
+                            file.add(name, step, time_s, number)
+                            points += 1
+                    advance(len(piece))
             names.append(name)
             notes += told.notes()
     finally:
         for file in files.values():
             file.close()
     return Written(points, names, notes)
-
-
-def _columns(run: LoadedRun, selection: Selection) -> Iterator[tuple[str, Table]]:
-    """Each metric with a table that has the times of its own values."""
-    names = selection.checked_names(run)
-    # A row by step has one time for all of its values; a row by line is one call, which has one time.
-    at_once = 1 if selection.by_step else _NAMES_AT_ONCE
-    for first in range(0, len(names), at_once):
-        some = names[first : first + at_once]
-        table = run.table(some, by_step=selection.by_step, ranks=selection.ranks)
-        for name in some:
-            if name in table.columns:
-                yield name, table
 
 
 class _Told:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from runicorn.reading.decoding import Decoder
+from runicorn.reading.holes import next_data
+from runicorn.reading.long_lines import LONGEST_EVENT_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KIB = 1024
 _BLOCK_BYTES = 128 * _KIB
-LONGEST_LINE_BYTES = 64 * _KIB * _KIB
 _LOOK_BYTES = _KIB * _KIB
 
 
@@ -45,10 +46,12 @@ def blocks(file: BinaryIO, start: int, stop: int) -> Iterator[Piece]:
         elif at + len(data) >= stop:
             yield from _last(data)
             return
-        elif size < LONGEST_LINE_BYTES:
+        elif size < LONGEST_EVENT_BYTES and not _ends_in_hole(file, data, at, stop):
             size *= 2
         else:
-            too_long = f"a line of more than {LONGEST_LINE_BYTES} bytes"
+            too_long = f"a line of more than {LONGEST_EVENT_BYTES} bytes"
+            if size < LONGEST_EVENT_BYTES:
+                too_long = "a line with a stretch of the file that was never written"
             end = _end_of_line(file, at + len(data), stop)
             if end is None:
                 yield Piece(b"", stop - at, too_long, torn=True)
@@ -72,6 +75,12 @@ def _last(data: bytes) -> Iterator[Piece]:
         yield Piece(b"", len(data), f"the last line was not written to its end: {len(data)} bytes", torn=True)
 
 
+def _ends_in_hole(file: BinaryIO, data: bytes, at: int, stop: int) -> bool:
+    last = at + len(data) - 1
+    # What reads as anything else is never taken for a hole, whatever the file system says.
+    return data.endswith(b"\0") and next_data(file.fileno(), last, stop) > last
+
+
 def _end_of_line(file: BinaryIO, at: int, stop: int) -> int | None:
     """Where the line that goes on at an offset ends, its newline included; None where it does not end."""
     while at < stop:
@@ -82,4 +91,6 @@ def _end_of_line(file: BinaryIO, at: int, stop: int) -> int | None:
         if found >= 0:
             return at + found + 1
         at += len(data)
+        if not data.strip(b"\0"):
+            at = next_data(file.fileno(), at, stop)
     return None

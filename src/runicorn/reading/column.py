@@ -123,9 +123,8 @@ class ColumnBuilder:
         self._kind = ""
         self._origins: list[tuple[Origin, int]] = []
 
-    def add(self, groups: list[Group], origins: Sequence[Origin]) -> None:
-        """Append what the groups of one part have of the metric, in the order of the part's lines."""
-        of_name = [(group, group.names.index(self._name)) for group in groups if self._name in group.names]
+    def add(self, of_name: list[tuple[Group, int]], origins: Sequence[Origin]) -> None:
+        """Append what a part has of the metric, in the order of its lines: groups, each with the number of a column."""
         if len(of_name) == 1 and of_name[0][0].is_in_order():
             group, number = of_name[0]
             self._append(group.kinds[number], group.steps, group.times, group.columns[number])

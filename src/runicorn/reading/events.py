@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from runicorn.reading import cache as caches
 from runicorn.reading.blocks import Piece, blocks, read_at
 from runicorn.reading.decoding import Decoder
-from runicorn.reading.part import Header, Part, names_of
-from runicorn.reading.part_file import groups_in, pieces_of, read_header, thawed
+from runicorn.reading.part import Header, Part
+from runicorn.reading.part_file import StoredPart, pieces_of, read_header, stored_part, thawed
 from runicorn.reading.plain_files import DamagedError, Problem, open_inside
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class EventsFile:
         self.headers: list[Header] = []
         self._growing: Part | None = None
         self._in_memory: dict[int, Part] = {}
+        self._stored: dict[int, StoredPart] = {}
+        self._names: set[str] | None = None
         self._kept_bytes = 0
         self._file: tuple[int, int] | None = None
         self._folder = ""
@@ -65,10 +67,10 @@ class EventsFile:
     @property
     def names(self) -> set[str]:
         """The names of its metrics."""
-        found = {name for header in self.headers for name in names_of(header.groups)}
-        for part in self._in_memory.values():
-            found.update(names_of(part.groups.values()))
-        return found
+        if self._names is None:
+            stored = {name for header in self.headers for names, *_ in header.groups for name in names}
+            self._names = stored.union(*(part.places for part in self._in_memory.values()))
+        return self._names
 
     @property
     def images(self) -> list[Image]:
@@ -93,7 +95,7 @@ class EventsFile:
     def read(self) -> bool:
         """Read what is new; whether there was anything, or another file is there now."""
         before = (self._file, self.end, self._trouble, self._torn)
-        self._trouble = None
+        self._trouble = self._names = None
         try:
             with open_inside(self._run_dir, self.name) as file:
                 self._read(file)
@@ -216,21 +218,22 @@ class EventsFile:
         for number, header in enumerate(self.headers):
             part = self._in_memory.get(header.start)
             if part is None:
-                if name not in names_of(header.groups):
+                known = self._stored.get(header.start)
+                if known is not None and known.header.end == header.end and name not in known.places:
                     continue
                 try:
                     with _Mapped(self._path(header)) as content:
-                        stored, arrays = read_header(content)
-                        groups = list(groups_in(stored, arrays, name))
-                        if stored.start == header.start and stored.end == header.end:
-                            builder.add(groups, stored.origins)
+                        stored, arrays = stored_part(content, known)
+                        if stored.header.start == header.start and stored.header.end == header.end:
+                            self._stored[header.start] = stored
+                            builder.add(stored.groups_of(arrays, name), stored.header.origins)
                             continue
                 except (OSError, ValueError):
                     pass
                 part = self._decoded_again(header)  # somebody has cleaned up the cache
                 self._in_memory[header.start] = part
                 self.headers[number] = part.header
-            builder.add(list(part.groups.values()), part.header.origins)
+            builder.add(part.places.get(name, []), part.header.origins)
 
     def all_parts(self) -> Iterator[Part]:
         """Every part, with all of its groups in memory, one at a time."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from array import array
-from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from runicorn.values import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Columns = "dict[str, Sequence[Any]]"
+_NULLABLE: dict[type | None, str] = {int: "Int64", bool: "boolean"}
 
 
 def to_pandas(columns: dict[str, Sequence[Any]]) -> Any:
-    """A ``pandas.DataFrame``.
+    """A ``pandas.DataFrame``; a column of several kinds that are not all numbers is one of objects.
 
     Raises:
         ImportError: pandas is not installed.
@@ -26,13 +28,11 @@ def to_pandas(columns: dict[str, Sequence[Any]]) -> Any:
     def series(values: Sequence[Any]) -> Any:
         if isinstance(values, array):
             return numpy.array(values)
-        kinds = set(map(type, values)) - {type(None)}
-        if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
-            return pandas.array(values, dtype="Int64")
-        if kinds == {float}:
-            return numpy.array([numpy.nan if value is None else value for value in values])
-        if kinds == {bool}:
-            return pandas.array(values, dtype="boolean")
+        kind, cells = of_one_kind(values)
+        if kind is float:
+            return numpy.array([numpy.nan if value is None else value for value in cells], dtype=numpy.float64)
+        if kind in _NULLABLE:
+            return pandas.array(cells, dtype=_NULLABLE[kind])
         return pandas.Series(list(values), dtype=object)
 
     return pandas.DataFrame({name: series(values) for name, values in columns.items()})
@@ -46,7 +46,7 @@ def to_polars(columns: dict[str, Sequence[Any]]) -> Any:
     """
     polars = _imported("polars")
     types = {float: polars.Float64, int: polars.Int64, bool: polars.Boolean, str: polars.String}
-    cleaned = {name: _of_one_kind(values) for name, values in columns.items()}
+    cleaned = {name: of_one_kind(values) for name, values in columns.items()}
     return polars.DataFrame(
         [
             polars.Series(name, values, dtype=types.get(kind, polars.Null) if kind else polars.Null)
@@ -65,7 +65,7 @@ def to_arrow(columns: dict[str, Sequence[Any]]) -> Any:
     types = {float: arrow.float64(), int: arrow.int64(), bool: arrow.bool_(), str: arrow.string()}
 
     def arrow_array(values: Sequence[Any]) -> Any:
-        kind, cells = _of_one_kind(values)
+        kind, cells = of_one_kind(values)
         if isinstance(cells, array):
             return arrow.Array.from_buffers(types[kind or float], len(cells), [None, arrow.py_buffer(cells)])
         return arrow.array(cells, type=types[kind] if kind else arrow.null())
@@ -73,21 +73,29 @@ def to_arrow(columns: dict[str, Sequence[Any]]) -> Any:
     return arrow.table({name: arrow_array(values) for name, values in columns.items()})
 
 
-def _of_one_kind(values: Sequence[Any]) -> tuple[type | None, Sequence[Any]]:
-    """The values as one of float, int, bool and str; None where there are none. What is mixed is text."""
+def of_one_kind(values: Sequence[Any]) -> tuple[type | None, Sequence[Any]]:
+    """The values as one of float, int, bool and str; None if there are none.
+
+    Integers beside floats become floats, and so do all if one is beyond 64 bit. What is mixed otherwise is text.
+    """
     if isinstance(values, array):
         return (int if values.typecode == "q" else float), values
     kinds = set(map(type, values)) - {type(None)}
-    if len(kinds) <= 1 and not (kinds == {int} and not _fits(values)):
+    if kinds == {int} and all(value is None or LOWEST_INT <= value <= HIGHEST_INT for value in values):
+        return int, values
+    if int in kinds and kinds <= {int, float}:
+        return float, [None if value is None else as_float(value) for value in values]
+    if len(kinds) <= 1:
         return (kinds.pop() if kinds else None), values
-    if kinds <= {int, float}:
-        with suppress(OverflowError):  # an integer of more than 308 digits
-            return float, [None if value is None else float(value) for value in values]
     return str, [value if value is None or type(value) is str else json.dumps(value) for value in values]
 
 
-def _fits(values: Sequence[Any]) -> bool:
-    return all(value is None or -(2**63) <= value < 2**63 for value in values)
+def as_float(value: float) -> float:
+    """The nearest float; an infinity if there is none."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _imported(library: str) -> Any:

@@ -27,15 +27,16 @@ def lines_table(file: EventsFile, names: list[str], *, all_lines: bool) -> table
     times: array[float] = array(FLOATS)
     stages: list[str | None] = []
     values: dict[str, list[Any]] = {name: [] for name in names}
+    wanted = set(names)
     for part in file.all_parts():
-        rows = _rows_of(part, set(names), all_lines=all_lines)
+        rows = _rows_of(part, wanted, all_lines=all_lines)
         row_of = {line: row for row, line in enumerate(rows)}
         count = len(rows)
         part_steps, part_times = array(INTS, [0]) * count, array(FLOATS, [0.0]) * count
         part_stages: list[str | None] = [None] * count
         cells: dict[str, list[Any]] = {name: [None] * count for name in names}
         for group in part.groups.values():
-            if not all_lines and not set(names).intersection(group.names):
+            if not all_lines and wanted.isdisjoint(group.names):
                 continue
             places = [row_of[line] for line in group.line_numbers()]
             for place, step, time_s, origin in zip(
@@ -62,7 +63,7 @@ def _rows_of(part: Part, names: set[str], *, all_lines: bool) -> Sequence[int]:
     if all_lines:
         return range(part.header.lines)
     return sorted(
-        line for group in part.groups.values() if names.intersection(group.names) for line in group.line_numbers()
+        line for group in part.groups.values() if not names.isdisjoint(group.names) for line in group.line_numbers()
     )
 
 

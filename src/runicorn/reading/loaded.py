@@ -181,7 +181,7 @@ class LoadedRun:
         missing = [name for name in wanted if name not in self]
         if missing:
             raise KeyError(f"run {self.info.id} has no metric {missing[0]!r}. It has {_some(self.metrics)}.")
-        files = [file for file in self._read_files() if ranks == "all" or file.name == rundir.EVENTS]
+        files = self._files_of(ranks)
         made = []
         for file in files:
             if by_step:
@@ -233,6 +233,18 @@ class LoadedRun:
         if self._files is None:
             self._files = {}
         return self._read_on() or changed
+
+    def columns_by_file(self, name: str, *, ranks: Literal["main", "all"] = "main") -> dict[str, Column]:
+        """A metric's values of each events file that has some, by the name of the file.
+
+        Args:
+            name: of the metric.
+            ranks: ``main`` = ``events.jsonl`` alone; ``all`` = those of ranks and other hosts too.
+        """
+        return {file.name: self._build(name, [file]) for file in self._files_of(ranks) if name in file.names}
+
+    def _files_of(self, ranks: str) -> list[EventsFile]:
+        return [file for file in self._read_files() if ranks == "all" or file.name == rundir.EVENTS]
 
     @property
     def _is_live(self) -> bool:

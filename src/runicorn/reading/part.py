@@ -20,7 +20,7 @@ from runicorn.reading.decoding import Block
 from runicorn.reading.lenient import Image, Origin  # noqa: TC001 - msgspec looks up the types of Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from runicorn.reading.decoding import Rows
 
@@ -76,6 +76,10 @@ class Group:
             _lengthen(self.origins, origin, count)
 
 
+GroupEntry = tuple[list[str], str, list[int], list[int], list[int]]
+"""A group in a header: names, kinds, line numbers, origins, and the offsets of its arrays with that of the end."""
+
+
 class Header(msgspec.Struct, array_like=True):
     """What a part says of itself.
 
@@ -88,7 +92,7 @@ class Header(msgspec.Struct, array_like=True):
         images: its lines of type ``image``.
         problems: byte offset in the file, and reason; the first of them.
         problem_count: how many there are.
-        groups: for each its names, kinds, line numbers, origins, and the offsets of its arrays, with that of the end.
+        groups: where each lies in the file of the part.
         size_bytes: of all arrays.
     """
 
@@ -100,7 +104,7 @@ class Header(msgspec.Struct, array_like=True):
     images: list[Image] = []
     problems: list[tuple[int, str]] = []
     problem_count: int = 0
-    groups: list[tuple[list[str], str, list[int], list[int], list[int]]] = []
+    groups: list[GroupEntry] = []
     size_bytes: int = 0
 
 
@@ -109,11 +113,16 @@ class Part:
 
     Args:
         start: where it begins, bytes.
+
+    Attributes:
+        places: of each name the groups that have it, and the number of its column there. A run may have thousands of
+            names, and as many groups.
     """
 
     def __init__(self, start: int) -> None:
         self.header = Header(start, start)
         self.groups: dict[tuple[tuple[str, ...], str], Group] = {}
+        self.places: dict[str, list[tuple[Group, int]]] = {}
         self.origin_numbers: dict[Origin, int] = {}
 
     def add(self, block: Block, size_bytes: int) -> None:
@@ -135,6 +144,12 @@ class Part:
         """Leave the next so many bytes of the file out, and tell so."""
         self.add(Block([], [], [(0, reason)]), size_bytes)
         self.header.seal = b""
+
+    def add_group(self, group: Group) -> None:
+        """Take one that has names and kinds of its own."""
+        self.groups[group.names, group.kinds] = group
+        for number, name in enumerate(group.names):
+            self.places.setdefault(name, []).append((group, number))
 
     def _add_rows(self, rows: Rows) -> None:
         """Sort the lines into their groups: at once where all have the same, else by the types of their cells."""
@@ -174,7 +189,8 @@ class Part:
         ]
         group = self.groups.get((names, kinds))
         if group is None:
-            group = self.groups[names, kinds] = Group(names, kinds)
+            group = Group(names, kinds)
+            self.add_group(group)
         origins = rows.origins
         runs = groupby(origins) if isinstance(origins, list) else [(origins, rows.numbers)]
         numbered = [(self._origin_number(origin), sum(1 for _ in those)) for origin, those in runs]
@@ -221,12 +237,6 @@ def _breaks(numbers: Sequence[int]) -> list[int]:
 def extend(values: array[Any], more: array[Any] | memoryview) -> None:
     """Append what is of the same kind, as bytes."""
     values.frombytes(memoryview(more).cast("B"))
-
-
-def names_of(groups: Iterable[Any]) -> Iterator[str]:
-    """All names of groups, or of a header's."""
-    for group in groups:
-        yield from group[0] if isinstance(group, tuple) else group.names
 
 
 def _kind_of_value(value: Any) -> str:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import struct
 from array import array
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, Header, Part, extend
+from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, GroupEntry, Header, Part, extend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _ALIGNMENT = 8
 
@@ -64,7 +63,7 @@ def thawed(header: Header, content: memoryview) -> Part:
                 values.extend(more)
             else:
                 extend(values, more)
-        part.groups[group.names, group.kinds] = group
+        part.add_group(group)
     return part
 
 
@@ -75,35 +74,93 @@ def read_header(content: memoryview) -> tuple[Header, memoryview]:
         ValueError: it is not whole.
     """
     try:
-        (length,) = struct.unpack_from("=q", content)
-        header = _decode_header(content[8 : 8 + length])
-    except (struct.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        header = _decode_header(content[8 : 8 + _header_bytes(content)])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
+    return header, _arrays(content, header)
+
+
+class StoredPart:
+    """Where each metric lies in a part's file.
+
+    Args:
+        header: of the file.
+        mark: tells this header from any other one.
+
+    Attributes:
+        places: of each name the numbers of the groups that have it, each with the number of its column there.
+    """
+
+    def __init__(self, header: Header, mark: int) -> None:
+        self.header = header
+        self.mark = mark
+        self.places: dict[str, list[tuple[int, int]]] = {}
+        for group_number, (names, *_) in enumerate(header.groups):
+            for number, name in enumerate(names):
+                self.places.setdefault(name, []).append((group_number, number))
+
+    def groups_of(self, arrays: memoryview, name: str) -> list[tuple[Group, int]]:
+        """Of each group that has a metric, what it has of that one alone.
+
+        Raises:
+            ValueError: its header and its arrays are not of one part.
+        """
+        places = self.places.get(name, ())
+        return [(_group(self.header.groups[number], arrays, [column]), 0) for number, column in places]
+
+
+def stored_part(content: memoryview, known: StoredPart | None) -> tuple[StoredPart, memoryview]:
+    """A part's file and its arrays; of the one that is known already, if it is that.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    mark = hash(bytes(content[: 8 + _header_bytes(content)]))
+    if known is None or known.mark != mark:
+        known = StoredPart(read_header(content)[0], mark)
+    return known, _arrays(content, known.header)
+
+
+def groups_in(header: Header, arrays: memoryview) -> Iterator[Group]:
+    """The groups of a part's file.
+
+    Raises:
+        ValueError: its header and its arrays are not of one part.
+    """
+    for entry in header.groups:
+        yield _group(entry, arrays, range(len(entry[0])))
+
+
+def _group(entry: GroupEntry, arrays: memoryview, columns: Sequence[int]) -> Group:
+    """Some columns of a group; only their values are decoded."""
+    names, kinds, numbers, origins, offsets = entry
+    group = Group(tuple(names[column] for column in columns), "".join(kinds[column] for column in columns))
+    group.numbers, group.origins = array("q", numbers), array("q", origins)
+    views: list[Any] = [arrays[offsets[at] : offsets[at + 1]] for at in (0, 1, *(column + 2 for column in columns))]
+    group.steps, group.times = views[0].cast(INTS), views[1].cast(FLOATS)
+    group.columns = [
+        view.cast(kind) if kind != OTHERS else json.loads(bytes(view).rstrip(b"\0"))
+        for view, kind in zip(views[2:], group.kinds, strict=True)
+    ]
+    if len(group.steps) != sum(numbers[1::2]):
+        raise ValueError("its header and its arrays are not of one part")
+    return group
+
+
+def _header_bytes(content: memoryview) -> int:
+    try:
+        (length,) = struct.unpack_from("=q", content)
+    except struct.error as error:
+        raise ValueError(str(error)) from error
+    return int(length)
+
+
+def _arrays(content: memoryview, header: Header) -> memoryview:
+    length = _header_bytes(content)
     arrays = content[8 + length + -length % _ALIGNMENT :]
     if arrays.nbytes != header.size_bytes:
         raise ValueError("it was cut")
-    return header, arrays
-
-
-def groups_in(header: Header, content: memoryview, name: str | None = None) -> Iterator[Group]:
-    """The groups of a part's file, or those with a name; only that name's values are decoded then."""
-    for names, kinds, numbers, origins, offsets in header.groups:
-        if name is not None and name not in names:
-            continue
-        group = Group(tuple(names), kinds)
-        group.numbers, group.origins = array("q", numbers), array("q", origins)
-        count = sum(numbers[1::2])
-        views: list[Any] = [content[at:until] for at, until in pairwise(offsets)]
-        group.steps, group.times = views[0].cast(INTS), views[1].cast(FLOATS)
-        group.columns = [
-            view.cast(kind)
-            if kind != OTHERS
-            else (json.loads(bytes(view).rstrip(b"\0")) if name in {None, each} else [])
-            for each, kind, view in zip(names, kinds, views[2:], strict=True)
-        ]
-        if len(group.steps) != count:
-            raise ValueError("its header and its arrays are not of one part")
-        yield group
+    return arrays
 
 
 _decode_header = msgspec.msgpack.Decoder(Header).decode

@@ -50,6 +50,10 @@ class Table:
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame``. Missing numbers are NaN, in a column of integers ``<NA>``.
 
+        Integers beside floats are float64, as in polars and Arrow: above 2**53 they are rounded, and ``table()`` itself
+        has them exactly. So are all integers of a column that has one beyond 64 bit. Only text or booleans beside other
+        kinds make a column of objects.
+
         Raises:
             ImportError: pandas is not installed.
         """

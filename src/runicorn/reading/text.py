@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, BinaryIO
+from collections import deque
+from typing import TYPE_CHECKING
 
 from runicorn import rundir
+from runicorn.reading.long_lines import LONGEST_TEXT_BYTES, LineReader, start_of_last
 from runicorn.reading.plain_files import DamagedError, open_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_BLOCK_BYTES = 256 * 1024
 
 
 def lines_of_run(run_dir: str, last: int | None, *, is_live: bool) -> Iterator[str]:
@@ -51,51 +51,28 @@ def _files(run_dir: str) -> list[tuple[str, str]]:
 
 
 def _lines(run_dir: str, name: str, mark: str, *, is_live: bool) -> Iterator[str]:
-    try:
-        with open_inside(run_dir, name) as file:
-            pieces: list[bytes] = []
-            while block := file.read(_BLOCK_BYTES):
-                first, *others = block.split(b"\n")
-                pieces.append(first)
-                if others:
-                    yield _text(b"".join(pieces), mark)
-                    yield from (_text(line, mark) for line in others[:-1])
-                    pieces = [others[-1]]
-            rest = b"".join(pieces)
-            if rest and not is_live:
-                yield _text(rest, mark)
-    except (OSError, DamagedError):  # as one that is not there
-        return
+    yield from _lines_from(run_dir, name, mark, None, is_live=is_live)
 
 
 def _last_lines(run_dir: str, name: str, mark: str, last: int, *, is_live: bool) -> list[str]:
-    if last <= 0:
-        return []
+    return list(deque(_lines_from(run_dir, name, mark, last, is_live=is_live), max(0, last))) if last > 0 else []
+
+
+def _lines_from(run_dir: str, name: str, mark: str, last: int | None, *, is_live: bool) -> Iterator[str]:
+    """All lines, or at least the last so many."""
+    reader = LineReader(LONGEST_TEXT_BYTES)
     try:
         with open_inside(run_dir, name) as file:
-            content = _end_of(file, last)
-    except (OSError, DamagedError):
-        return []
-    *lines, rest = content.split(b"\n")
+            size = os.fstat(file.fileno()).st_size
+            if last is not None:
+                reader.restart(start_of_last(file, size, last))
+            for line in reader.lines(file, size):
+                yield _text(line, mark)
+    except (OSError, DamagedError):  # as one that is not there
+        return
+    rest = reader.rest()
     if rest and not is_live:
-        lines.append(rest)
-    return [_text(line, mark) for line in lines[-last:]]
-
-
-def _end_of(file: BinaryIO, last: int) -> bytes:
-    """So much of the end of a file that it has that many whole lines."""
-    at = os.fstat(file.fileno()).st_size
-    blocks: list[bytes] = []
-    newlines = 0
-    while at > 0 and newlines <= last + 1:
-        size = min(_BLOCK_BYTES, at)
-        at -= size
-        file.seek(at)
-        block = file.read(size)
-        blocks.insert(0, block)
-        newlines += block.count(b"\n")
-    content = b"".join(blocks)
-    return content[content.find(b"\n") + 1 :] if at > 0 else content
+        yield _text(rest, mark)
 
 
 def _text(line: bytes, mark: str) -> str:

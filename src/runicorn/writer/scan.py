@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.plain_json import UNREADABLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -88,7 +90,7 @@ def lines_of(fd: int, stop_bytes: int, start_bytes: int = 0) -> Iterator[bytes]:
 def _metrics(line: bytes) -> _Event:
     try:
         event = _decode(line)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         event = _decode_leniently(line)
     return event if event.type == "metrics" else _Event()
 
@@ -99,5 +101,5 @@ def _decode_leniently(line: bytes) -> _Event:
 
     try:
         return msgspec.convert(json.loads(line), _Event)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _Event()
