@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import math
 import sys
 import threading
@@ -427,7 +428,7 @@ class HalfReadable(collections.UserDict):
 
 @pytest.mark.parametrize(
     "value",
-    [10**400, Fraction(10**400), Hostile(), HostileFloat(1), HostileDict(a=1), collections.OrderedDict, (x for x in "a")],
+    [10**400, Fraction(10**400), Hostile(), HostileFloat(1), HostileDict(a=1), collections.OrderedDict, iter([1])],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 @pytest.mark.parametrize("strict", [False, True])
@@ -499,13 +500,13 @@ def test_a_summary_at_the_bottom_of_a_recursion_does_not_raise(open_run):
     def descend(frames):
         if frames:
             return descend(frames - 1)
-        return run.summary({"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}})
+        return run.summary({"deep": functools.reduce(lambda inner, _: {"in": inner}, range(90), 1)})
 
     depth = 0
     frame = sys._getframe()
     while frame is not None:
         frame, depth = frame.f_back, depth + 1
-    descend(sys.getrecursionlimit() - depth - 25)
+    descend(sys.getrecursionlimit() - depth - 80)
     run.summary({"rest": 1})
     run.finish()
     assert summary(run)["rest"] == 1
