@@ -130,7 +130,7 @@ class _Conversion:
             return self._of_object(value, name, secret=secret)
         except Exception:  # noqa: BLE001 - whatever an object's own methods raise
             # The text of a container may be as long as all that is in it.
-            is_container = isinstance(value, (dict, list, tuple, set))
+            is_container = issubclass(kind, (dict, list, tuple, set))
             return kind.__name__ if is_container else self._text_of(value, name, secret=secret)
         finally:
             self._open.discard(id(value))

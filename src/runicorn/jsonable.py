@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _DEEPEST = 100
-_MOST_VALUES = 2_000_000
+_MOST_VALUES = 200_000
 
 
 class _LeftOut:

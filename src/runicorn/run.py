@@ -570,7 +570,7 @@ class Run(AssetVerbs):
             ("field", key_path),
             TypeError(
                 f"summary(): the value at {key_path!r} of type {type(value).__name__} was not stored: JSON cannot hold "
-                "it, or it contains itself. Convert it first; the other fields were stored."
+                "it, it contains itself, or it is too large. Convert it first; the other fields were stored."
             ),
         )
 

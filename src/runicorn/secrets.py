@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from runicorn.secret_names import is_secret, strength
 
 if TYPE_CHECKING:
@@ -197,6 +195,8 @@ def _is_harmless(text: str) -> bool:
 
 def _mask_json(text: str) -> str:
     """JSON text without what stands deeper than one pair shows, such as a list of keys."""
+    import msgspec
+
     try:
         content = msgspec.json.decode(text)
         masked = mask_tree(content)

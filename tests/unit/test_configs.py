@@ -122,7 +122,7 @@ def references():
 
 OBJECTS = {
     "omegaconf": (lambda: OmegaConf.create({"lr": 0.1, "n": {"a": [1, "${lr}"]}}), {"lr": 0.1, "n": {"a": [1, 0.1]}}),
-    "slotted dataclass": (lambda: Slotted(inner=Slotted(given=1), given=2), {"lr": 0.1, "inner": {"lr": 0.1, "inner": None}}),
+    "dataclass": (lambda: Slotted(inner=Slotted(given=1), given=2), {"lr": 0.1, "inner": {"lr": 0.1, "inner": None}}),
     "attrs": (Attrs, {"lr": 0.1}),
     "named tuple": (Named, {"lr": 0.1}),
     "pydantic": (lambda: Model(more=2), {"lr": 0.1, "more": 2}),
@@ -157,7 +157,14 @@ def test_a_model_of_pydantic_1_is_a_dict():
 
 def test_what_omegaconf_cannot_resolve_stays_as_it_was_written():
     """Missing values, interpolations of nothing, of Hydra outside of it, of each other, in lists and at the top."""
-    tree = {"a": "???", "b": "${nope}", "c": ["${nope}"], "hydra": {"name": "${hydra:job.name}"}, "d": "${e}", "e": "${d}"}
+    tree = {
+        "a": "???",
+        "b": "${nope}",
+        "c": ["${nope}"],
+        "hydra": {"name": "${hydra:job.name}"},
+        "d": "${e}",
+        "e": "${d}",
+    }
     assert config_dict("args", OmegaConf.create(tree)) == tree
     assert config_dict("args", OmegaConf.create({"a": None, "b": 1})) == {"a": None, "b": 1}
 
@@ -366,7 +373,8 @@ def test_secrets_are_masked_at_any_depth(monkeypatch):
     """By name, in addresses, headers, JSON and tokens; names of machine learning that look alike are not."""
     monkeypatch.setenv("DB_PASSWORD", "hunter2")
     given = {
-        "hf_token": "hunter2", "db": "postgres://u:hunter2@h/db", "a": [{"password": "hunter2"}], "pin": {"secret": 1234},
+        "hf_token": "hunter2", "db": "postgres://u:hunter2@h/db", "a": [{"password": "hunter2"}],
+        "pin": {"secret": 1234},
         "header": "Authorization: Bearer hunter2", "json": '{"a": {"api_keys": ["hunter2"]}}', "auth": ("u", "hunter2"),
         "space": argparse.Namespace(api_key="hunter2"), "bytes": {"passwd": b"hunter2"}, "args": ["--pw=hunter2"],
         "argv": ["train.py", "--db-pass", "hunter2", "--lr", "0.1"], "command": "train --password hunter2 --lr 0.1",
@@ -377,8 +385,8 @@ def test_secrets_are_masked_at_any_depth(monkeypatch):
     assert "hunter2" not in str(stored)
     assert stored["db"] == "postgres://***@h/db"
     assert stored["pin"] == {"secret": "***"}
-    kept = {"pad_token": "<pad>", "max_tokens": 5, "tokenizer": "gpt2", "keys": ["image"], "key_dim": 64, "author": "me",
-            "use_auth_token": True, "api_key": None, "sort_key": "loss", "low_pass": 0.5}  # fmt: skip
+    kept = {"pad_token": "<pad>", "max_tokens": 5, "tokenizer": "gpt2", "keys": ["image"], "key_dim": 64,
+            "author": "me", "use_auth_token": True, "api_key": None, "sort_key": "loss", "low_pass": 0.5}  # fmt: skip
     assert config_dict("args", kept) == kept
 
 
@@ -402,7 +410,11 @@ def test_a_configuration_is_stored(open_run, caplog):
     run.finish()
     config = content(run, "assets.json")["config"]
     assert config.pop("fingerprint")
-    assert config == {"args": {"x": "Hostile", "(a, 1)": 2}, "extra": {"lr": 0.1, "inner": None}, "config_files": ["a.yaml"]}
+    assert config == {
+        "args": {"x": "Hostile", "(a, 1)": 2},
+        "extra": {"lr": 0.1, "inner": None},
+        "config_files": ["a.yaml"],
+    }
     assert warnings_in(caplog) == []
 
 

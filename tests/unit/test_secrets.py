@@ -176,3 +176,71 @@ def test_masking_takes_time_in_proportion_to_the_text(text):
 def test_a_line_whose_name_says_what_it_holds(line, masked):
     """The value of a password, token or key in a line of code or configuration is masked; code about tokens is not."""
     assert mask_text(f"before\n{line}\nafter") == f"before\n{masked}\nafter"
+
+
+SECRET_NAMES = [
+    "db_pass", "db-pass", "dbPass", "DBPASS", "pw", "user_pw", "mysql_pwd", "passwd", "pass_word",
+    "password2", "sshpass", "secret", "client_secret_value", "token", "hf_token", "accessToken", "key",
+    "openai_key", "wandb-key", "apikey", "privatekey", "ssh_keys", "credential", "creds", "auth",
+    "basic-auth", "oauth", "authorization", "passphrase", "Ddb.password", "db.conn.pass", "license_key",
+    "API_KEY_1", "jwt", "use_auth_token",
+]  # fmt: skip
+OTHER_NAMES = [
+    "keyboard", "monkey", "tokenizer", "max_tokens", "key_dim", "num_keys", "author", "authors", "passes",
+    "n_pass", "pad_token_id", "eos_token", "mask_token", "n_tokens", "token_type", "special_tokens",
+    "low_pass", "bypass", "compass", "forward_pass", "sort_key", "image_key", "rng_key", "keys", "keypoints",
+    "keyword", "passthrough", "pass_rate", "ipw", "authority", "hotkey", "password_file", "api_key_env",
+    "no-auth", "tokens_per_s", "kv_key", "public_key", "key_path",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_a_name_with_a_word_for_a_secret_is_masked_wherever_it_stands(name):
+    """As an option in both ways, as ``name=value``, in an option's value, in JSON, YAML, Python and a header."""
+    texts = [
+        f"--{name}=hunter2", f"{name}=hunter2", f"+x.{name}=hunter2", f"--opts={name}=hunter2,lr=1",
+        f'{{"{name}": "hunter2"}}', f'{{\\"{name}\\": \\"hunter2\\"}}', f"{{'{name}': 'hunter2', 'lr': 1}}",
+        f"{{{name}: hunter2, lr: 1}}", f"lr: 1\n{name}: hunter2\n", f'{{"a": [{{"{name}": "hunter2"}}]}}',
+        f"{name}: hunter2", f"train --{name} hunter2 --lr 1",
+    ]  # fmt: skip
+    for text in texts:
+        (masked,) = mask_arguments([text])
+        assert "hunter2" not in masked
+        assert masked.replace("***", "").strip()
+    assert mask_arguments([f"--{name}", "hunter2", "--lr", "1"]) == [f"--{name}", "***", "--lr", "1"]
+    assert mask_arguments(["-c", f"{name}=hunter2"]) == ["-c", f"{name}=***"]
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_name_that_only_looks_alike_is_not_masked(name):
+    """Names of machine learning with the same letters."""
+    for argv in (
+        [f"--{name}", "gpt2"],
+        [f"--{name}=gpt2"],
+        [f"{name}=gpt2"],
+        [f'{{"{name}": "gpt2"}}'],
+        [f"{name}: gpt2"],
+    ):
+        assert mask_arguments(argv) == argv
+
+
+@pytest.mark.parametrize(
+    ("argv", "masked"),
+    [
+        (["--use_auth_token", "true", "--token=none"], ["--use_auth_token", "true", "--token=none"]),
+        (["--key", "0"], ["--key", "0"]),
+        (["--token", "<pad>", "--tokens=[PAD]"], ["--token", "<pad>", "--tokens=[PAD]"]),
+        (["--api-keys", "a1", "b2", "--lr", "1"], ["--api-keys", "***", "***", "--lr", "1"]),
+        (["-u", "me:hunter2", "--user=me:hunter2"], ["-u", "me:***", "--user=me:***"]),
+        (["-u", "1000:1000", "--user", "me"], ["-u", "1000:1000", "--user", "me"]),
+        (["-H", "X-Api-Key: hunter2"], ["-H", "X-Api-Key: ***"]),
+        (["--header=Authorization: token hunter2"], ["--header=Authorization: token ***"]),
+        (['{"a": {"api_keys": ["a1", "b2"]}, "lr": 1}'], ['{"a":{"api_keys":["***","***"]},"lr":1}']),
+        (["Server=h;User=x;Password=hunter2;Port=1"], ["Server=h;User=x;Password=***;Port=1"]),
+        (["https://hooks.slack.com/services/T0/B0/abcdefghij"], ["https://hooks.slack.com/services/***"]),
+        (["-c", "sorted(x, key=len); f(token=tokenizer(x))"], ["-c", "sorted(x, key=len); f(token=tokenizer(x))"]),
+    ],
+)  # fmt: skip
+def test_values_of_a_command_line(argv, masked):
+    """What is no secret by its value stays: switches, numbers and markers of a vocabulary."""
+    assert mask_arguments(argv) == masked

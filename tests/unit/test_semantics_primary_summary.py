@@ -6,14 +6,18 @@ import collections
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import math
+import sys
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from support import best, status, stopped_writer, summary, wait_until, warnings_in
 
 # --- the primary metric ---------------------------------------------------------------------------------
@@ -388,3 +392,129 @@ def test_what_becomes_of_the_update_later_changes_nothing(open_run):
         update["inner"]["a"].append(2)
     run.finish()
     assert summary(run) == {"inner": {"a": [1]}}
+
+
+class Hostile:
+    """Raises whatever it is asked."""
+
+    def trouble(self, *_):
+        raise RuntimeError("trouble")
+
+    __str__ = __repr__ = __getattr__ = __getitem__ = __len__ = __iter__ = __float__ = keys = trouble
+
+
+class HostileFloat(float):
+    """A number that cannot be had."""
+
+    def __float__(self):
+        raise RuntimeError("trouble")
+
+
+class HostileDict(dict):
+    """A dict that raises when it is read."""
+
+    def items(self):
+        raise RuntimeError("trouble")
+
+
+class HalfReadable(collections.UserDict):
+    """A mapping of which one value cannot be read."""
+
+    def __getitem__(self, key):
+        if key == "bad":
+            raise RuntimeError("trouble")
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**400, Fraction(10**400), Hostile(), HostileFloat(1), HostileDict(a=1), collections.OrderedDict, iter([1])],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+@pytest.mark.parametrize("strict", [False, True])
+def test_no_value_raises_out_of_summary(open_run, caplog, monkeypatch, value, strict):
+    """It is refused with its key path, which strict raises, and the rest is stored."""
+    if strict:
+        monkeypatch.setenv("RUNICORN_STRICT", "1")
+    run = open_run()
+    if strict:
+        with pytest.raises(TypeError, match=r"summary\(\): the value at 'in\.0\.bad'"):
+            run.summary({"in": [{"bad": value}]})
+    else:
+        run.summary({"in": [{"bad": value, "good": 1}], "rest": 2})
+        run.finish()
+        assert summary(run) == {"in": [{"good": 1}], "rest": 2}
+        (message,) = warnings_in(caplog)
+        assert "summary(): the value at 'in.0.bad'" in message
+
+
+def test_a_key_that_cannot_be_had_is_refused(open_run, caplog):
+    """Keys too may raise when they are looked at; other text types are text."""
+    run = open_run()
+    run.summary({Hostile(): 1, 10**5000: 2, ("a", 1): 3, np.str_("good"): 4, "\udc80": 5})
+    run.finish()
+    assert summary(run) == {"good": 4, "\\udc80": 5}
+    assert len(warnings_in(caplog)) == 3
+
+
+def test_cycles_of_any_kind_are_refused_at_once(open_run):
+    """Through lists, empty keys and two ways at once, which would be endless to follow."""
+    run = open_run()
+    endless = {"good": 1, "list": []}
+    endless.update({"a": endless, "b": endless, "": endless})
+    endless["list"].append(endless)
+    run.summary({"endless": endless})
+    run.finish()
+    assert summary(run) == {"endless": {"good": 1, "list": []}}
+
+
+def test_what_is_wide_and_deep_at_once_ends(open_run, caplog):
+    """A list that stands twice in itself, sixty times over, has more elements than there is time for."""
+    run = open_run()
+    value = []
+    for _ in range(60):
+        value = [value, value]
+    run.summary({"value": value, "good": 1})
+    run.finish()
+    assert summary(run)["good"] == 1
+    assert warnings_in(caplog)
+
+
+def test_a_mapping_that_is_no_dict_is_taken_by_its_items(open_run, caplog):
+    """At the top and below; an element that cannot be read is refused, and not all beside it."""
+    run = open_run()
+    tree = OmegaConf.create({"a": 1, "list": [1, 2], "bad": "${nope}"})
+    run.summary(tree)
+    run.summary({"in": tree, "chain": collections.ChainMap({"x": 1}), "half": HalfReadable(good=1, bad=2)})
+    run.summary(HalfReadable(top=1, bad=2))
+    run.finish()
+    stored = {"a": 1, "list": [1, 2]}
+    assert summary(run) == {**stored, "in": stored, "chain": {"x": 1}, "half": {"good": 1}, "top": 1}
+    assert {"'bad'", "'in.bad'", "'half.bad'"} == {message.split()[4] for message in warnings_in(caplog)}
+
+
+def test_a_summary_at_the_bottom_of_a_recursion_does_not_raise(open_run):
+    """The program's own frames leave it no room for its own."""
+    run = open_run()
+
+    def descend(frames):
+        if frames:
+            return descend(frames - 1)
+        return run.summary({"deep": functools.reduce(lambda inner, _: {"in": inner}, range(90), 1)})
+
+    depth = 0
+    frame = sys._getframe()
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    descend(sys.getrecursionlimit() - depth - 80)
+    run.summary({"rest": 1})
+    run.finish()
+    assert summary(run)["rest"] == 1
+
+
+def test_results_are_not_masked(open_run):
+    """A summary is what the user has found, whatever its fields are called."""
+    run = open_run()
+    run.summary({"token": "abc", "password": "x"})
+    run.finish()
+    assert summary(run) == {"token": "abc", "password": "x"}
