@@ -463,22 +463,22 @@ def is_painting(chunk):
     return "\x1b[2K" in chunk and "?25h" not in chunk
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("name", ["rich", "rich, transient", "rich live", "rich status"])
 @pytest.mark.parametrize("mode", MODES)
-def test_whoever_paints_goes_on_with_the_painting(name, mode, number):
-    """Threads take turns with the repaints of one block, and others print between them: the lines are the same."""
-    print(f"CHAOS_SEED={SEED}, number {number}")
-    source = random.Random(f"{SEED} painters {number}")
+def test_whoever_paints_goes_on_with_the_painting(name, mode, seed):
+    """Threads take turns with the repaints of one block, and print between them as others do: all lines are whole."""
+    print(f"CHAOS_SEED={SEED}, number {seed}")
+    source = random.Random(f"{SEED} painters {seed}")
     chunks, *expected = LIBRARIES[name]
     mixed = []
     printed = []
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks):
         mixed.append((ERR, source.choice([1, 8, 9]) if is_painting(chunk) else 1, chunk))
-        if source.random() < 0.5:
+        if number > 2 and source.random() < 0.5:
             printed.append(f"line {len(printed)}")
-            stream = source.choice([OUT, ERR])
-            mixed += [(stream, 5, printed[-1]), (stream, 5, "\n")]
+            stream, thread = source.choice([OUT, ERR]), source.choice([1, 5, 8])
+            mixed += [(stream, thread, printed[-1]), (stream, thread, "\n")]
     found = play(mode, *mixed, carried=True)
     assert [line for line in found if line not in printed] == expected[MODES.index(mode)]
     assert [line for line in found if line in printed] == printed
@@ -490,6 +490,15 @@ def test_a_print_beside_another_threads_painting_is_a_line_at_once():
     feed(screen, *RICH_PROGRESS[:3], (ERR, 9, RICH_PROGRESS[3]), (ERR, 9, RICH_PROGRESS[4]))
     assert feed(screen, "epoch", " ", "1", "\n") == ["epoch 1"]
     assert feed(screen, (ERR, 9, RICH_PROGRESS[6]), *RICH_PROGRESS[7:]) == [ONE[2], TWO[1], "done"]
+
+
+@pytest.mark.parametrize("chunks", [RICH_PROGRESS[:3], RICH_PROGRESS[:4], RICH_PROGRESS[:5], RICH_LIVE[:2]])
+def test_a_print_behind_an_own_painting_is_a_line_at_once(chunks):
+    """Nor does it come to the last row if the same thread has painted that, in one go."""
+    screen = Screen("smart")
+    assert feed(screen, *chunks, "epoch", " ", "1", "\n", "line\n") == ["epoch 1", "line"]
+    pieces = ["\x1b[?25l", "\r1/2", "\r", "2/2", " now", "\n\x1b[?25h"]
+    assert play("smart", *pieces) == ["1/2", "2/2 now"]
 
 
 def test_a_bar_that_a_thread_paints_in_pieces_is_one_bar_among_prints():

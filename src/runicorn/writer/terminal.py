@@ -193,7 +193,10 @@ class Stream(msgspec.Struct, omit_defaults=True):
                 self._make_room(time_s, thread)
             self._take_cut(body, time_s, thread, mode, found)
             if plain:
+                is_first_block = self.hidden and not self.rows and _is_block(body)
                 self._feed_plain(body, time_s, thread, mode, found)
+                if is_first_block:
+                    self.rows[self.at].painted = True
             else:
                 self._feed_tokens(body, time_s, thread, mode, found)
         if escape:
@@ -317,10 +320,16 @@ class Stream(msgspec.Struct, omit_defaults=True):
     def _is_beside(self, thread: int, text: str, *, plain: bool) -> bool:
         """Whether a chunk belongs to a line of its thread that is beside the screen."""
         if self.hidden:  # the screen is a painting: whoever moves the cursor goes on with it
-            if not self.rows and "\n" in text and not text.endswith("\n"):  # so does who paints the first block
+            if _is_block(text) and not self.rows:  # so does who paints the first block
                 self._paints(thread)
-            return plain and (thread in self.asides or (bool(text) and thread != self.painters[-1]))
+            return plain and (thread in self.asides or self._is_print(thread, text))
         return thread in self.asides or (plain and self._is_anothers(thread) and not self._goes_down(thread, text))
+
+    def _is_print(self, thread: int, text: str) -> bool:
+        """Whether plain text beside a painting is none of it: another thread's, or behind what is painted already."""
+        if not text or thread != self.painters[-1]:
+            return bool(text)
+        return bool(self.rows and self.rows[self.at].painted and self.cut is None and text.strip("\n"))
 
     def _is_anothers(self, thread: int) -> bool:
         """Whether plain text would come to another thread's row."""
@@ -752,6 +761,10 @@ def _part(text: str) -> tuple[str, str]:
     if escape[1:2] in tuple("]PX^_"):
         escape = escape[:2] + ("\x1b" if escape[2:].endswith("\x1b") else "")
     return text[: found.start()], escape[:_LONGEST_ESCAPE]
+
+
+def _is_block(text: str) -> bool:
+    return "\n" in text and not text.endswith("\n")
 
 
 def _columns(text: str) -> int:
