@@ -48,7 +48,7 @@ class Writer:
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
         self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
-        self._owner_process = OwnerProcess()
+        self._owner_process = OwnerProcess(address.owner_pid)
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not self._owner.is_held()
@@ -141,7 +141,7 @@ class Writer:
             now=self._time_of_death(),
             sigterm_mark=os.path.join(self._address.spool, spool.SIGTERM_MARK),
             writer_got_sigterm=self.terminated,
-            exit_code=self._owner_process.exit_code(_LOCK_TO_END_S),
+            exit_code=self._exit_code(_LOCK_TO_END_S),
         )
 
     def _time_of_death(self) -> float:
@@ -152,12 +152,20 @@ class Writer:
 
     def _is_owner_gone(self) -> bool:
         now = time.monotonic()
+        if self._address.ranked:  # rank 0 may come at any moment, and be killed in the next
+            self._owner_process.follow(self._owner.holder_pid())
         if (not self._owner_gone or self._address.ranked) and now - self._owner_probed_at >= OWNER_PROBE_S:
             self._owner_probed_at = now
             self._owner_gone = not self._owner.is_held()
             if not self._owner_gone:
                 self._owner_process.follow(self._owner.holder_pid())
         return self._owner_gone
+
+    def _exit_code(self, wait_s: float) -> int | None:
+        # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
+        if self._address.ranked and self._read(rundir.META).get("pid") != self._owner_process.pid:
+            return None
+        return self._owner_process.exit_code(wait_s)
 
     def _is_waited_for(self, failing_s: float) -> bool:
         """Whether storing shall be tried again: for ever while the owner lives."""
@@ -191,7 +199,7 @@ class Writer:
         self._store.sync()
         crash_point("synced")
         if self._address.main or self._store.tally.owned:  # elsewhere the run may go on
-            end = ending.corrected(end, self._owner_process.exit_code(0))
+            end = ending.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
             self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
@@ -226,7 +234,7 @@ class Writer:
         if self._told is None or not self._told[0].provisional:
             return
         end, before = self._told
-        truth = ending.corrected(end, self._owner_process.exit_code(_EXIT_CODE_WAIT_S))
+        truth = ending.corrected(end, self._exit_code(_EXIT_CODE_WAIT_S))
         if (truth.status, truth.reason) == (end.status, end.reason):
             return
         final = {name: value for name, value in before.items() if name != "exit_reason"} | {"status": truth.status}
