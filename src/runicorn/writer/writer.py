@@ -10,7 +10,7 @@ from typing import Any
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, crashpoints, ending, faults, spool
+from runicorn.writer import adopt, correction, crashpoints, ending, faults, spool
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -235,21 +235,9 @@ class Writer:
             return
         end, before = self._told
         truth = ending.corrected(end, self._exit_code(_EXIT_CODE_WAIT_S))
-        if (truth.status, truth.reason) == (end.status, end.reason):
-            return
-        final = {name: value for name, value in before.items() if name != "exit_reason"} | {"status": truth.status}
-        if truth.reason:
-            final["exit_reason"] = truth.reason
-        try:
-            with spool.alone_with(self._address.run_dir, self._settings):
-                pointer = rundir.spool_pointer(self._address.host)
-                if self._run_dir.has(pointer) or self._run_dir.read(rundir.STATUS) != before:
-                    return
-                self._run_dir.replace(rundir.STATUS, final)
-        except (OSError, ValueError) as error:
-            print(f"{rundir.STATUS} was not corrected: {error}", flush=True)  # noqa: T201 - to writer.log
-            return
-        self._tell_database(final)
+        final = correction.correct(self._run_dir, self._address, before, end, truth)
+        if final is not None:
+            self._tell_database(final)
 
     def settle(self) -> None:
         """After everything, and after the lock: let the row in the database be written, if it can."""
