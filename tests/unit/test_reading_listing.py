@@ -66,7 +66,7 @@ def test_info_has_what_the_files_say(storage):
         storage,
         "a",
         "cv/x",
-        meta={"alias": "seed", "tags": ["t", 5], "resumed": [{}, {}], "pid": 12},
+        meta={"alias": "seed", "tags": ["t", 5], "resumed": [{}, {}], "pid": 12, "notes": "why", "group": "g", "parent": 3},
         summary={**best, "note": "n"},
         status="failed",
         ended_at=NOW - 40,
@@ -95,6 +95,9 @@ def test_info_has_what_the_files_say(storage):
         "last_step": 99,
         "summary": {**best, "note": "n"},
         "tags": ["t"],
+        "notes": "why",
+        "group": "g",
+        "parent": None,
         "resumed": 2,
         "damaged": [],
     }
