@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn import statuses
+from runicorn.values import escape
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,9 +36,17 @@ _main_frame: FrameType | None = None
 
 def describe(error: BaseException) -> str:
     """Exception type and message, in one line."""
-    text = " ".join(str(error).split())
+    text = _line(error)
     name = type(error).__name__
-    return f"{name}: {text[:500]}" if text else name
+    return f"{name}: {text}" if text else name
+
+
+def _line(value: Any) -> str:
+    """Its text in one line that can be stored; empty if the program's own ``__str__`` raises."""
+    try:
+        return escape(" ".join(str(value).split())[:500])
+    except Exception:  # noqa: BLE001 - whatever that raises
+        return ""
 
 
 def of_exception(error: BaseException | None) -> tuple[str, str | None]:
@@ -51,11 +60,14 @@ def of_exception(error: BaseException | None) -> tuple[str, str | None]:
     name = type(error).__name__
     if name in _INTERRUPTIONS and (name == "BdbQuit" or not isinstance(error, Exception)):
         return statuses.INTERRUPTED, describe(error)
+    members = getattr(error, "exceptions", None)  # a group: of trio and anyio, around a KeyboardInterrupt
+    if isinstance(members, tuple) and len(members) == 1 and not isinstance(error, Exception):
+        return of_exception(members[0])
     code = getattr(error, "exit_code", None)  # click.exceptions.Exit, typer.Exit
     if type(code) is int:
         if code == 0:
             return statuses.FINISHED, None
-        return statuses.FAILED, describe(error) if str(error) else f"exit code {code}"
+        return statuses.FAILED, describe(error) if _line(error) else f"exit code {code}"
     return statuses.FAILED, describe(error)
 
 
@@ -77,7 +89,7 @@ def of_system_exit(error: SystemExit) -> tuple[str, str | None]:
         return statuses.FINISHED, None
     handled = error.__context__
     if handled is None or isinstance(handled, SystemExit):
-        text = "" if isinstance(error.code, int) else f": {' '.join(str(error.code).split())[:500]}"
+        text = "" if isinstance(error.code, int) else f": {_line(error.code)}"
         return statuses.FAILED, f"exit code {code}{text}"
     if any(isinstance(each, KeyboardInterrupt) for each in (handled, handled.__cause__, handled.__context__)):
         return statuses.INTERRUPTED, "KeyboardInterrupt"

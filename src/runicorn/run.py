@@ -11,6 +11,7 @@ from runicorn.arguments import clean_stage, clean_step, clean_wall_time, merged,
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.devices.in_flight import InFlight
 from runicorn.jsonable import LEFT_OUT, jsonable
+from runicorn.keeping_verbs import KeepingVerbs
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
     AS_THEY_ARE,
@@ -28,7 +29,7 @@ from runicorn.writer.segment import adler32, checksum, pack_frame_header
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -41,7 +42,7 @@ _need_no_look = AS_THEY_ARE.issuperset
 _ONE_PIECE_BYTES = 5 * 1024
 
 
-class Run(AssetVerbs):
+class Run(AssetVerbs, KeepingVerbs):
     """One run: made by ``init()``, ended by ``finish()`` or by leaving ``with``.
 
     Its verbs push records and return; the work is done by the writer process. A forked child uses the run that it
@@ -56,7 +57,6 @@ class Run(AssetVerbs):
     """
 
     _in_flight: InFlight | None = None
-    _own_tags: Sequence[str] = ()
 
     def __init__(
         self,
@@ -288,63 +288,6 @@ class Run(AssetVerbs):
         from runicorn.handler import RunHandler
 
         return RunHandler(self, level, fmt)
-
-    def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until what this process has logged is on disk, readable and durable; the run goes on.
-
-        Archives of code, datasets and outputs, and the best metric in ``summary.json``, may come later.
-
-        Args:
-            timeout_s: how long to wait; 0 = for ever; None = as long as ``finish()`` would.
-
-        Returns:
-            Whether it is on disk; of a run that has ended, whether that was stored.
-        """
-        if self.is_finished:
-            return self._session.control.done
-        timeout_s = self._session.address.settings.finish_timeout_s if timeout_s is None else timeout_s
-        self._await_devices(timeout_s, last=False)
-        if not self._session.flush(timeout_s):
-            return False
-        try:
-            rundir.sync_files(self._session.address.run_dir)
-        except OSError:  # moved, or the storage is failing
-            return False
-        return True
-
-    def set_labels(
-        self,
-        tags: Sequence[str] | None = None,
-        notes: str | None = None,
-        group: str | None = None,
-        parent: str | Run | None = None,
-    ) -> None:
-        """Write labels into ``meta.json``; what is not given stays as it is.
-
-        Args:
-            tags: take the place of those that this handle has set before; tags of others stay.
-            notes: free text.
-            group: what the run belongs to, such as a sweep.
-            parent: the run, or id of the run, that has started this one.
-
-        Trouble in storing warns.
-
-        Raises:
-            TypeError, ValueError: one of them is no label; nothing was changed.
-        """
-        from runicorn import labels
-
-        wanted = labels.checked(tags, notes, group, getattr(parent, "id", parent), self.id)
-        if self.is_finished:
-            self._refuse_after_end("set_labels()")
-            return
-        address = self._session.address
-        try:
-            labels.merge(address.run_dir, address.storage, address.settings, wanted, self._own_tags)
-        except (OSError, ValueError) as error:
-            self._refusals.warn("labels", f"set_labels(): {rundir.META} was not changed: {error}")
-            return
-        self._own_tags = wanted.get("tags", self._own_tags)
 
     def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """End the run: returns when everything that was logged before, by any process, is on disk.

@@ -159,6 +159,7 @@ if is_permitted():  # a container's own process 1, where it cannot be had, is no
             ("pass", 0, FINISHED),
             ("sys.exit(3)", 3, ("failed", "exit code 3")),
             ("raise SystemExit(3)", 3, ("finished", "exit code unknown")),
+            ("try: sys.exit(1)\nexcept SystemExit: pass\nraise SystemExit(0)", 0, ("finished", "exit code unknown")),
         ],
     )
     def test_process_1_ends(tmp_path, end, code, expected):

@@ -123,7 +123,7 @@ def test_the_last_look_after_the_trainer_was_killed(tmp_path):
     trainer.end()
     wait_stored(trainer)
     assert list(by_key(trainer.run_dir)) == ["out/rescued.pt"]
-    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+    assert status(trainer.run_dir)["exit_reason"] == "killed by signal 9"
 
 
 @pytest.mark.parametrize("who", ["writer", "both"])

@@ -669,7 +669,8 @@ def test_rank_0_is_killed(tmp_path, records):
     counts = {1: 2 * RECORDS, 2: 2 * RECORDS}
     assert_ranks(run_dir, {0: records, **counts} if records else counts)
     assert status(run_dir)["status"] == "failed"
-    assert status(run_dir)["exit_reason"] == "process gone"
+    # The writer may not have looked at rank 0 in its short life.
+    assert status(run_dir)["exit_reason"] in {"killed by signal 9", "process gone"}
 
 
 ENDS = {

@@ -44,7 +44,7 @@ def test_trainer(tmp_path, moment):
     wait_stored(trainer)
     assert_exactly_once(trainer)
     assert status(trainer.run_dir)["status"] == "failed"
-    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+    assert status(trainer.run_dir)["exit_reason"] == "killed by signal 9"
 
 
 def test_trainer_after_ten_thousand(tmp_path):

@@ -170,7 +170,7 @@ def test_owner_killed_while_storage_fails(tmp_path):
     switch.unlink()
     wait_until(lambda: not trainer.spool.exists())
     assert_exactly_once(trainer)
-    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+    assert status(trainer.run_dir)["exit_reason"] == "killed by signal 9"
 
 
 if can_mount:

@@ -62,11 +62,12 @@ def gone_pid():
 def test_info_has_what_the_files_say(storage):
     """Every field of a run's info comes from its files."""
     best = {"best_metric_name": "acc", "best_metric_value": 0.9, "best_metric_step": 7, "best_metric_mode": "max"}
+    labels = {"notes": "why", "group": "g", "parent": 3}
     run_dir = make(
         storage,
         "a",
         "cv/x",
-        meta={"alias": "seed", "tags": ["t", 5], "resumed": [{}, {}], "pid": 12},
+        meta={"alias": "seed", "tags": ["t", 5], "resumed": [{}, {}], "pid": 12, **labels},
         summary={**best, "note": "n"},
         status="failed",
         ended_at=NOW - 40,
@@ -95,6 +96,9 @@ def test_info_has_what_the_files_say(storage):
         "last_step": 99,
         "summary": {**best, "note": "n"},
         "tags": ["t"],
+        "notes": "why",
+        "group": "g",
+        "parent": None,
         "resumed": 2,
         "damaged": [],
     }

@@ -121,6 +121,24 @@ class OwnError(Exception):
     """An exception of the program's."""
 
 
+class Unprintable(Exception):  # noqa: N818 - it is one
+    """An exception of the program's that cannot be printed."""
+
+    def __str__(self):
+        raise TypeError("mine")
+
+    def __repr__(self):
+        return "Unprintable()"
+
+
+class Group(BaseException):
+    """As trio and anyio raise it."""
+
+    def __init__(self, exceptions):
+        super().__init__("a group")
+        self.exceptions = tuple(exceptions)
+
+
 class Exit(RuntimeError):  # noqa: N818 - its name there
     """As that of click and typer."""
 
@@ -144,6 +162,9 @@ class Exit(RuntimeError):  # noqa: N818 - its name there
         (StopIteration(), "finished", None),
         (asyncio.CancelledError(), "interrupted", "CancelledError"),
         (bdb.BdbQuit(), "interrupted", "BdbQuit"),
+        (Group([KeyboardInterrupt()]), "interrupted", "KeyboardInterrupt"),
+        (Unprintable(), "failed", "Unprintable"),
+        (OwnError("\udc80"), "failed", "OwnError: \\udc80"),
         (Exit(0), "finished", None),
         (Exit(3), "failed", "exit code 3"),
     ],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _HALF_MADE_S = 60.0
 _POLL_S = 0.01
 _RELAUNCH_S = 1.5
+_COMING_S = 3.0
 
 
 def find_spool(run_dir: str, host: str) -> spool.Address | None:
@@ -97,10 +98,22 @@ def unreadable(settings: Settings) -> list[str]:
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
     for address in orphans(settings, storage):
+        if _is_writer_coming(address):
+            continue
         try:
             launch.launch(address.spool)
         except OSError:  # it stays for the next one
             continue
+
+
+def _is_writer_coming(address: spool.Address) -> bool:
+    """Whether the writer that the owner has started may be about to begin: it alone can ask how the owner ended."""
+    if not 0 <= time.time() - address.opened_at < _COMING_S:
+        return False
+    try:
+        return ControlPage.open(os.path.join(address.spool, spool.CONTROL)).writer_pid == 0
+    except OSError:
+        return False
 
 
 def finish_earlier_session(address: spool.Address, settings: Settings) -> None:

@@ -46,8 +46,7 @@ def launch(spool_path: str) -> None:
     if sys.platform == "win32":
         _launch_on_windows(spool_path, directories)
         return
-    # By the owner itself: it may have ended before a writer could ask for it.
-    own = owner.open_own() if held_here(os.path.join(spool_path, spool.OWNER_LOCK)) is not None else -1
+    own = owner.open_own() if _is_owner(spool_path) else -1
     handed = owner.HANDED if own >= 0 else owner.NOT_HANDED
     interpreter = [sys.executable, "-I", "-S", "-c"]
     if os.access(_SHELL, os.X_OK):
@@ -81,6 +80,14 @@ def launch(spool_path: str) -> None:
         os.waitpid(pid, 0)
     except ChildProcessError:  # the program's own os.wait() loop was faster, or it ignores SIGCHLD
         return
+
+
+def _is_owner(spool_path: str) -> bool:
+    """Whether this process owns the run: it may have ended before the writer could get a pidfd of it by itself."""
+    if held_here(os.path.join(spool_path, spool.OWNER_LOCK)) is None:
+        return False
+    # In a job any rank may hold that lock for a moment.
+    return not spool.read_address(spool_path).ranked
 
 
 def _launch_on_windows(spool_path: str, directories: list[str]) -> None:

@@ -29,19 +29,27 @@ handed: list[int] = []
 class OwnerProcess:
     """The owner's process; unknown until ``follow()`` has found it."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner_pid: int) -> None:
+        """Take what this writer was started with.
+
+        Args:
+            owner_pid: of the process that has handed it over.
+        """
         self._fd = handed.pop() if handed else -1
+        self.pid = owner_pid if self._fd >= 0 else 0
         self._status: int | None = None
 
     def follow(self, pid: int) -> None:
-        """Follow a process, if none is followed yet.
+        """Follow a process, in the place of another one that was followed before.
 
         Args:
             pid: of the process that holds the owner's lock at this moment; 0 = it cannot be known.
         """
-        if self._fd < 0 < pid and pid != os.getpid() and hasattr(os, "pidfd_open"):
-            with suppress(OSError):  # gone meanwhile, or no descriptor is left
-                self._fd = os.pidfd_open(pid)
+        if pid in {0, self.pid, os.getpid()} or not hasattr(os, "pidfd_open"):
+            return
+        self.close()
+        with suppress(OSError):  # gone meanwhile, or no descriptor is left
+            self._fd, self.pid = os.pidfd_open(pid), pid
 
     def exit_code(self, wait_s: float) -> int | None:
         """Exit code of the process, or minus the number of the signal that killed it; None if nobody can tell.
@@ -65,7 +73,7 @@ class OwnerProcess:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        fd, self._fd = self._fd, -1
+        fd, self._fd, self.pid = self._fd, -1, 0
         if fd >= 0:
             os.close(fd)
 

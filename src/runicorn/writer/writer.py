@@ -10,7 +10,7 @@ from typing import Any
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, crashpoints, ending, faults, spool, superseded
+from runicorn.writer import adopt, correction, crashpoints, ending, faults, spool, superseded
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -48,7 +48,7 @@ class Writer:
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
         self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
-        self._owner_process = OwnerProcess()
+        self._owner_process = OwnerProcess(address.owner_pid)
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not self._owner.is_held()
@@ -143,7 +143,7 @@ class Writer:
             now=self._time_of_death(),
             sigterm_mark=os.path.join(self._address.spool, spool.SIGTERM_MARK),
             writer_got_sigterm=self.terminated,
-            exit_code=self._owner_process.exit_code(_LOCK_TO_END_S),
+            exit_code=self._exit_code(_LOCK_TO_END_S),
         )
 
     def _time_of_death(self) -> float:
@@ -154,12 +154,20 @@ class Writer:
 
     def _is_owner_gone(self) -> bool:
         now = time.monotonic()
+        if self._address.ranked:  # rank 0 may come at any moment, and be killed in the next
+            self._owner_process.follow(self._owner.holder_pid())
         if (not self._owner_gone or self._address.ranked) and now - self._owner_probed_at >= OWNER_PROBE_S:
             self._owner_probed_at = now
             self._owner_gone = not self._owner.is_held()
             if not self._owner_gone:
                 self._owner_process.follow(self._owner.holder_pid())
         return self._owner_gone
+
+    def _exit_code(self, wait_s: float) -> int | None:
+        # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
+        if self._address.ranked and self._read(rundir.META).get("pid") != self._owner_process.pid:
+            return None
+        return self._owner_process.exit_code(wait_s)
 
     def _is_waited_for(self, failing_s: float) -> bool:
         """Whether storing shall be tried again: for ever while the owner lives."""
@@ -193,7 +201,7 @@ class Writer:
         self._store.sync()
         crash_point("synced")
         if (self._address.main or self._store.tally.owned) and not self._superseded:  # elsewhere the run may go on
-            end = ending.corrected(end, self._owner_process.exit_code(0))
+            end = ending.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
             self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
@@ -228,22 +236,10 @@ class Writer:
         if self._told is None or not self._told[0].provisional:
             return
         end, before = self._told
-        truth = ending.corrected(end, self._owner_process.exit_code(_EXIT_CODE_WAIT_S))
-        if (truth.status, truth.reason) == (end.status, end.reason):
-            return
-        final = {name: value for name, value in before.items() if name != "exit_reason"} | {"status": truth.status}
-        if truth.reason:
-            final["exit_reason"] = truth.reason
-        try:
-            with spool.alone_with(self._address.run_dir, self._settings):
-                pointer = rundir.spool_pointer(self._address.host)
-                if self._run_dir.has(pointer) or self._run_dir.read(rundir.STATUS) != before:
-                    return
-                self._run_dir.replace(rundir.STATUS, final)
-        except (OSError, ValueError) as error:
-            print(f"{rundir.STATUS} was not corrected: {error}", flush=True)  # noqa: T201 - to writer.log
-            return
-        self._tell_database(final)
+        truth = ending.corrected(end, self._exit_code(_EXIT_CODE_WAIT_S))
+        final = correction.correct(self._run_dir, self._address, before, end, truth)
+        if final is not None:
+            self._tell_database(final)
 
     def settle(self) -> None:
         """After everything, and after the lock: let the row in the database be written, if it can."""

@@ -1,0 +1,93 @@
+"""The verbs of a run that write to its files while it goes on: ``flush()`` and ``set_labels()``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from runicorn import rundir
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runicorn.refusals import Refusals
+    from runicorn.run import Run
+    from runicorn.session import Session
+
+
+class KeepingVerbs:
+    """What ``Run`` has to keep what was logged, and to be found again."""
+
+    id: str
+    _session: Session
+    _refusals: Refusals
+    _own_tags: Sequence[str] = ()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until what this process has logged is on disk, readable and durable; the run goes on.
+
+        Archives of code, datasets and outputs, and the best metric in ``summary.json``, may come later.
+
+        Args:
+            timeout_s: how long to wait; 0 = for ever; None = as long as ``finish()`` would.
+
+        Returns:
+            Whether it is on disk; of a run that has ended, whether that was stored.
+        """
+        if self.is_finished:
+            return self._session.control.done
+        timeout_s = self._session.address.settings.finish_timeout_s if timeout_s is None else timeout_s
+        self._await_devices(timeout_s, last=False)
+        if not self._session.flush(timeout_s):
+            return False
+        try:
+            rundir.sync_files(self._session.address.run_dir)
+        except OSError:  # moved, or the storage is failing
+            return False
+        return True
+
+    def set_labels(
+        self,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        group: str | None = None,
+        parent: str | Run | None = None,
+    ) -> None:
+        """Write labels into ``meta.json``; what is not given stays as it is.
+
+        Args:
+            tags: take the place of those that this handle has set before; tags of others stay.
+            notes: free text.
+            group: what the run belongs to, such as a sweep.
+            parent: the run, or id of the run, that has started this one.
+
+        Trouble in storing warns.
+
+        Raises:
+            TypeError, ValueError: one of them is no label; nothing was changed.
+        """
+        from runicorn import labels
+
+        wanted = labels.checked(tags, notes, group, getattr(parent, "id", parent), self.id)
+        if self.is_finished:
+            self._refuse_after_end("set_labels()")
+            return
+        address = self._session.address
+        try:
+            labels.merge(address.run_dir, address.storage, address.settings, wanted, self._own_tags)
+        except (OSError, ValueError) as error:
+            self._refusals.warn("labels", f"set_labels(): {rundir.META} was not changed: {error}")
+            return
+        self._own_tags = wanted.get("tags", self._own_tags)
+
+    # --- what Run has ---------------------------------------------------------------------------------------
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run takes no more records."""
+        raise NotImplementedError
+
+    def _await_devices(self, timeout_s: float, *, last: bool = True) -> None:
+        raise NotImplementedError
+
+    def _refuse_after_end(self, call: str) -> None:
+        raise NotImplementedError
