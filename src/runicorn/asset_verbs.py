@@ -192,7 +192,8 @@ class AssetVerbs:
         Args:
             output_dirs: where to look, at any depth; a directory that is not there is passed over.
             patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
-                None = checkpoints, ONNX, logs, JSON, text, CSV, PNG.
+                None = what models, arrays, tables, logs, configurations and pictures are commonly called; what they do
+                not name is told once.
             stable_required: in how many looks a file must have been the same, this one included.
             min_age_sec: how long ago it was changed at least, in seconds.
             mode: ``"rolling"``: the newest of each file is kept; ``"overwrite_versions"``: every version.
@@ -225,6 +226,8 @@ class AssetVerbs:
         now = time()
         seen: dict[str, Seen] = self.__dict__.setdefault("_outputs_seen", {})
         found = outputs.look(scanning, seen, now, leave_out=self._session.address.storage)
+        if remark := outputs.remark(found, scanning):
+            self._refusals.warn("unmatched outputs", f"scan_outputs_once(): {remark}.")
         if found.candidates:
             blob = self._put_blob(encode(found.candidates), "scan_outputs_once()")
             if blob is None or not self._put(Outputs(now, mode, blob), "scan_outputs_once()"):
