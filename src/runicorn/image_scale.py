@@ -42,7 +42,7 @@ def integers_out_of_range(low: int, high: int) -> RefusedError:
 
 
 def remark(mode: str, data: bytes | memoryview) -> str:
-    """What to tell of an image that is nearly black; empty if it is not, or if it is black altogether.
+    """What to tell of an image that is nearly black; empty if it is not, or if it is of one value.
 
     Args:
         mode: ``L``, ``RGB`` or ``RGBA``; empty for an image file, of which nothing is told.
@@ -57,7 +57,7 @@ def remark(mode: str, data: bytes | memoryview) -> str:
     found = set[int]()
     for each in channels:
         found |= _values(bytes(each))
-    if not 0 < max(found, default=0) < _DARK:
+    if len(found) < 2 or max(found) >= _DARK:
         return ""
     return (
         f"the largest value of the image is {max(found)} of 255, so it looks black. Integers are 0 to 255; floats are "

@@ -50,6 +50,7 @@ DARK = {
 BRIGHT = {
     "bools": np.array([[True, False]]),
     "black": np.zeros((5, 5), np.uint8),
+    "of one value": np.full((5, 5), 7, np.uint8),
     "black and opaque": np.dstack([np.zeros((5, 5, 3), np.uint8), np.full((5, 5), 255, np.uint8)]),
     "floats": np.array([[0.2, 0.5], [0.9, 1.02]]),
     "bytes": np.array([[0, 255]]),
