@@ -43,9 +43,9 @@ class AssetVerbs:
 
         Args:
             key: what it shows; images of one key are one row of the viewer.
-            image: a PIL image; an array of HxW, HxWx1, HxWx3 or HxWx4 (uint8, bool, floats in 0..1 or 0..255,
-                integers in 0..255); a tensor, also CxHxW; a matplotlib figure; or an image file, as bytes or as a
-                path, which is stored as it is.
+            image: a PIL image, which is turned upright by its EXIF orientation; an array of HxW, HxWx1, HxWx3 or HxWx4
+                (uint8, bool, floats in 0..1, or in 0..255 if the largest is 2 or more, integers in 0..255); a tensor,
+                also CxHxW; a matplotlib figure; or an image file, as bytes or as a path, which is stored as it is.
             step: the step that it belongs to; None = that of the last ``log()``. The counter stays what it is.
             caption: a line of text.
             format: ``"png"``, ``"jpg"``, ``"jpeg"`` or ``"webp"``.
@@ -54,7 +54,7 @@ class AssetVerbs:
         Returns:
             The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
         """
-        from runicorn import images
+        from runicorn import image_scale, images
         from runicorn.writer.records import Image
 
         now = time()
@@ -68,6 +68,9 @@ class AssetVerbs:
         except (TypeError, ValueError) as error:
             self._refusals.refuse(("image", _kind_of(error)), error)
             return ""
+        remark = image_scale.remark(picture.mode, picture.data)
+        if remark:
+            self._refusals.warn("dark image", f"log_image(): {shown(key)}: {remark}.")
         number = clean_step(step, self._refusals, _STEP_OF_IMAGE) if step is not None else None
         path = images.media_name(key, picture.extension, now)
         blob = self._put_blob(picture.data, "log_image()")
@@ -189,7 +192,8 @@ class AssetVerbs:
         Args:
             output_dirs: where to look, at any depth; a directory that is not there is passed over.
             patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
-                None = checkpoints, ONNX, logs, JSON, text, CSV, PNG.
+                None = what models, arrays, tables, logs, configurations and pictures are commonly called; what they do
+                not name is told once.
             stable_required: in how many looks a file must have been the same, this one included.
             min_age_sec: how long ago it was changed at least, in seconds.
             mode: ``"rolling"``: the newest of each file is kept; ``"overwrite_versions"``: every version.
@@ -222,6 +226,8 @@ class AssetVerbs:
         now = time()
         seen: dict[str, Seen] = self.__dict__.setdefault("_outputs_seen", {})
         found = outputs.look(scanning, seen, now, leave_out=self._session.address.storage)
+        if remark := outputs.remark(found, scanning):
+            self._refusals.warn("unmatched outputs", f"scan_outputs_once(): {remark}.")
         if found.candidates:
             blob = self._put_blob(encode(found.candidates), "scan_outputs_once()")
             if blob is None or not self._put(Outputs(now, mode, blob), "scan_outputs_once()"):

@@ -3,13 +3,13 @@
 Images are told by duck typing and by what the program has imported already: neither numpy nor torch, matplotlib
 or Pillow is imported for an image of another kind.
 
-- An image file, as bytes or a path, is stored as it is.
-- Pillow, by mode: ``1`` and ``L`` are grey; ``I;16`` is 16 bit grey and loses its lower byte; ``I`` is taken as it is
-  from 0 to 255, as 16 bit from 0 to 65535, else refused; ``F`` follows the rule of floats; with transparency of any
-  kind (an alpha channel, a palette's, a transparent colour) it is RGBA; all other modes are RGB by Pillow's
-  ``convert()``.
+- An image file, as bytes or a path, is stored as it is, with the orientation in its EXIF, by which viewers turn it.
+- Pillow: turned upright by the EXIF orientation, which the pixels alone would lose. By mode: ``1`` and ``L`` are grey;
+  ``I;16`` is 16 bit grey and loses its lower byte; ``I`` is taken as it is from 0 to 255, as 16 bit from 0 to 65535,
+  else refused; ``F`` follows the rule of floats; with transparency of any kind (an alpha channel, a palette's, a
+  transparent colour) it is RGBA; all other modes are RGB by Pillow's ``convert()``.
 - Arrays and tensors: one, three or four channels are grey, RGB and RGBA. bool is 0 and 255, integers are 0 to 255,
-  floats are 0 to 1, or 0 to 255 where the largest is above 1 (by more than interpolation brings about); halves are
+  floats are 0 to 1, or 0 to 255 if the largest is 2 or more; what is above 1 on the first scale is cut; halves are
   rounded up.
 - matplotlib's figures: what ``savefig()`` gives at the figure's own dpi.
 """
@@ -27,6 +27,7 @@ import sys
 from array import array
 from typing import Any, NamedTuple
 
+from runicorn.image_scale import RefusedError, factor_of_floats, integers_out_of_range, not_finite
 from runicorn.values import shown
 
 MOST_PIXELS = 2**28
@@ -36,7 +37,6 @@ _MOST_PIXELS_A_SIDE = {"jpg": 65_500, "jpeg": 65_500, "webp": 16_383}  # libjpeg
 _FORMATS = ("png", "jpg", "jpeg", "webp")
 _MODE_OF_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 _MOST_NAME_BYTES = 80
-_OVERSHOOT = 1 / 255  # of a value that is meant to be 1, or 0, after interpolation or in a short float type
 
 _MAGIC = re.compile(
     rb"(?P<png>\x89PNG\r\n\x1a\n)"
@@ -69,10 +69,6 @@ class Picture(NamedTuple):
     extension: str
 
 
-class _RefusedError(Exception):
-    """What is wrong with the image, and what to write instead."""
-
-
 def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of log_image() write it
     """An image as it is now.
 
@@ -84,7 +80,7 @@ def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of 
     """
     try:
         picture = _picture_of(image, format)
-    except _RefusedError as error:
+    except RefusedError as error:
         what, write = error.args
         raise ValueError(f"log_image(): {what}. The image was not stored. {write}.") from None
     except Exception as error:
@@ -168,9 +164,9 @@ def _extension(wanted: Any) -> str:
     """The extension of a file that is to be encoded."""
     extension = wanted.lower().removeprefix(".") if isinstance(wanted, str) else ""
     if extension not in _FORMATS:
-        raise _RefusedError(f"format is {shown(wanted)}", f"Write one of {', '.join(map(repr, _FORMATS))}")
+        raise RefusedError(f"format is {shown(wanted)}", f"Write one of {', '.join(map(repr, _FORMATS))}")
     if importlib.util.find_spec("PIL") is None:
-        raise _RefusedError(
+        raise RefusedError(
             "Pillow, which encodes images, is not installed",
             'Install it with: pip install "runicorn[images]". The bytes of an image file are stored without it',
         )
@@ -180,31 +176,31 @@ def _extension(wanted: Any) -> str:
 def _check_size(width: int, height: int, extension: str) -> None:
     what = f"the image is {width} x {height} pixels"
     if not width or not height:
-        raise _RefusedError(f"{what}: it is empty", "Log one that has pixels")
+        raise RefusedError(f"{what}: it is empty", "Log one that has pixels")
     if width * height > MOST_PIXELS:
-        raise _RefusedError(f"{what}, more than {MOST_PIXELS}", "Log a smaller one, for example image[::2, ::2]")
+        raise RefusedError(f"{what}, more than {MOST_PIXELS}", "Log a smaller one, for example image[::2, ::2]")
     most = _MOST_PIXELS_A_SIDE.get(extension)
     if most is not None and max(width, height) > most:
-        raise _RefusedError(f"{what}, and {extension} ends at {most} a side", 'Write format="png"')
+        raise RefusedError(f"{what}, and {extension} ends at {most} a side", 'Write format="png"')
 
 
 def _read(path: str | bytes) -> bytes:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise _RefusedError(f"{shown(path)} is not a file", "Write the path of an image file")
+            raise RefusedError(f"{shown(path)} is not a file", "Write the path of an image file")
         if found.st_size > MOST_FILE_BYTES:
             raise _too_large(shown(path), found.st_size)
         with open(path, "rb") as file:
             return file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
-        raise _RefusedError(
+        raise RefusedError(
             f"{shown(path)} could not be read ({error.strerror})", "Write the path of an image file, or the image"
         ) from None
 
 
-def _too_large(what: str, size_bytes: int) -> _RefusedError:
-    return _RefusedError(f"{what} holds {size_bytes} bytes, more than {MOST_FILE_BYTES}", "Log a smaller image")
+def _too_large(what: str, size_bytes: int) -> RefusedError:
+    return RefusedError(f"{what} holds {size_bytes} bytes, more than {MOST_FILE_BYTES}", "Log a smaller image")
 
 
 def _of_file(data: bytes, what: str) -> Picture:
@@ -212,7 +208,7 @@ def _of_file(data: bytes, what: str) -> Picture:
         raise _too_large(what, len(data))
     magic = _MAGIC.match(data)
     if magic is None:
-        raise _RefusedError(
+        raise RefusedError(
             f"{what} holds {len(data)} bytes that begin with {data[:12]!r}: no PNG, JPEG, WEBP, GIF, BMP or TIFF file",
             "Write an image file's path or bytes; where they are pixels, an array of the image's shape",
         )
@@ -221,6 +217,7 @@ def _of_file(data: bytes, what: str) -> Picture:
 
 def _of_pillow(image: Any, extension: str) -> Picture:
     image.load()  # mode and size of some files are known by then only
+    image = _upright(image)
     mode, (width, height) = image.mode, image.size
     _check_size(width, height, extension)
     if mode == "F":
@@ -240,6 +237,27 @@ def _of_pillow(image: Any, extension: str) -> Picture:
     return Picture(image.mode, width, height, image.tobytes(), extension)
 
 
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_ORIENTATION = 0x0112
+
+
+def _upright(image: Any) -> Any:
+    """The image as its file is shown; as it is if its EXIF says nothing, or cannot be read."""
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+    except Exception:  # noqa: BLE001 - what a damaged EXIF makes Pillow raise
+        return image
+    return image if turn is None else image.transpose(getattr(sys.modules["PIL.Image"].Transpose, turn))
+
+
 def _is_transparent(image: Any) -> bool:
     if image.mode in {"RGBA", "LA", "PA", "RGBa"} or "transparency" in image.info:
         return True
@@ -251,7 +269,7 @@ def _grey_of_integers(image: Any) -> Any:
         return image.convert("I").point(_upper_byte).convert("L")
     low, high = image.getextrema()
     if low < 0 or high > 0xFFFF:
-        raise _integers_out_of_range(low, high)
+        raise integers_out_of_range(low, high)
     return (image if high <= 0xFF else image.point(_upper_byte)).convert("L")
 
 
@@ -263,30 +281,9 @@ def _upper_byte(value: Any) -> Any:
 def _grey_of_floats(image: Any) -> Any:
     values = array("f", image.tobytes())
     if not math.isfinite(sum(values)):
-        raise _not_finite(sum(not math.isfinite(value) for value in values), len(values))
-    factor = _factor_of_floats(*image.getextrema())
+        raise not_finite(sum(not math.isfinite(value) for value in values), len(values))
+    factor = factor_of_floats(*image.getextrema())
     return image.point(lambda value: value * factor + 0.5).convert("L")
-
-
-def _factor_of_floats(low: Any, high: Any) -> int:
-    """What to multiply floats with, so that they run to 255."""
-    if low < -_OVERSHOOT or high > 255:
-        raise _RefusedError(
-            f"the values of the image run from {float(low)} to {float(high)}; floats are 0 to 1, or 0 to 255",
-            f"Write image.clip(0, {1 if high <= 1 else 255}), or (image - image.min()) / (image.max() - image.min())",
-        )
-    return 255 if high <= 1 + _OVERSHOOT else 1
-
-
-def _not_finite(count: int, of: int) -> _RefusedError:
-    return _RefusedError(f"{count} of {of} values of the image are NaN or infinite", "Write numpy.nan_to_num(image)")
-
-
-def _integers_out_of_range(low: int, high: int) -> _RefusedError:
-    return _RefusedError(
-        f"the values of the image run from {low} to {high}; integers are 0 to 255",
-        "Write image.clip(0, 255), or image // 257 where it has 16 bits",
-    )
 
 
 def _of_tensor(tensor: Any, extension: str) -> Picture:
@@ -348,7 +345,7 @@ def _layout(shape: tuple[int, ...], *, channels_lead: bool) -> tuple[int, int, i
             return shape[1], shape[2], shape[0], True
         if may_follow:
             return shape[0], shape[1], shape[2], False
-    raise _RefusedError(
+    raise RefusedError(
         f"an image has no shape {tuple(shape)}",
         "Write one image of height x width, or with 1, 3 or 4 channels as the first or last axis; of a batch, image[0]",
     )
@@ -364,17 +361,17 @@ def _eight_bits(pixels: Any, numpy: Any) -> Any:
     if kind in "iu":
         low, high = int(pixels.min()), int(pixels.max())
         if low < 0 or high > 255:
-            raise _integers_out_of_range(low, high)
+            raise integers_out_of_range(low, high)
         return pixels.astype(numpy.uint8)
     if kind == "f":
         if pixels.dtype.itemsize < 4:
             pixels = pixels.astype(numpy.float32)  # numpy computes with halves in software
         low, high = pixels.min(), pixels.max()
         if not (math.isfinite(low) and math.isfinite(high)):
-            raise _not_finite(pixels.size - int(numpy.count_nonzero(numpy.isfinite(pixels))), pixels.size)
-        scaled = pixels * pixels.dtype.type(_factor_of_floats(low, high))
+            raise not_finite(pixels.size - int(numpy.count_nonzero(numpy.isfinite(pixels))), pixels.size)
+        scaled = pixels * pixels.dtype.type(factor_of_floats(low, high))
         if low < 0 or scaled.max() > 255:
             numpy.clip(scaled, 0, 255, out=scaled)
         scaled += pixels.dtype.type(0.5)
         return scaled.astype(numpy.uint8)
-    raise _RefusedError(f"the values of the image are of type {pixels.dtype}", 'Write image.astype("uint8")')
+    raise RefusedError(f"the values of the image are of type {pixels.dtype}", 'Write image.astype("uint8")')

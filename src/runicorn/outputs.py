@@ -9,6 +9,7 @@ there.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,17 @@ from runicorn.writer.records import Candidate, Scanning
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATTERNS = ("*.pth", "*.pt", "*.ckpt", "*.onnx", "*.log", "*.json", "*.txt", "*.csv", "*.png")
+PATTERNS = (
+    *("*.pth", "*.pt", "*.ckpt", "*.safetensors", "*.h5", "*.hdf5", "*.keras", "*.msgpack", "*.gguf", "*.onnx"),
+    *("*.tflite", "*.joblib", "*.pkl", "*.pickle", "*.npy", "*.npz", "*.parquet"),
+    *("*model*.bin", "*optimizer*.bin"),  # any other *.bin is as likely the data that is trained on
+    *("*.log", "*.json", "*.jsonl", "*.yaml", "*.yml", "*.txt", "*.csv", "*.png", "*.jpg", "*.jpeg", "*.svg"),
+)
 MODES = ("rolling", "overwrite_versions")
 MOST_FILES = 100_000
 """More than these in one look are left alone: somebody is watching a dataset, or the root directory."""
 
+_MOST_ENDINGS = 5
 _LOG_SUFFIXES = (".log", ".txt", ".jsonl", ".csv")
 
 
@@ -55,12 +62,21 @@ class Seen(msgspec.Struct):
 
 
 class Look(msgspec.Struct):
-    """What one look has found; ``overflowed``: there were more files than are looked at."""
+    """What one look has found.
+
+    Attributes:
+        scanned: outputs that there are.
+        changed: of these, other ones than at the last look.
+        candidates: of these, what is ready to be archived.
+        overflowed: whether there were more files than are looked at.
+        unmatched: files that no pattern names, by the ending of their name; without hidden ones.
+    """
 
     scanned: int
     changed: int
     candidates: list[Candidate]
     overflowed: bool
+    unmatched: Counter[str]
 
 
 def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **numbers: Any) -> Scanning:
@@ -108,8 +124,8 @@ def look(scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: st
         leave_out: a directory that is not looked into wherever it lies: the storage.
         last: the run ends: what is there is ready.
     """
-    found = Look(0, 0, [], overflowed=False)
-    for key, path, size_bytes, mtime, is_directory in _outputs(scanning, leave_out):
+    found = Look(0, 0, [], overflowed=False, unmatched=Counter())
+    for key, path, size_bytes, mtime, is_directory in _outputs(scanning, leave_out, found.unmatched):
         if found.scanned >= MOST_FILES:
             found.overflowed = True
             break
@@ -125,6 +141,18 @@ def look(scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: st
     for key in [key for key, each in seen.items() if now - each.seen_at > scanning.forget_after_s]:
         del seen[key]
     return found
+
+
+def remark(found: Look, scanning: Scanning) -> str:
+    """What to tell of files that the default patterns do not name; empty if there are none, or others were given."""
+    count = found.unmatched.total()
+    if not count or tuple(scanning.patterns) != PATTERNS:
+        return ""
+    endings = [escape(ending or "no ending") for ending, many in found.unmatched.most_common(_MOST_ENDINGS) if many]
+    return (
+        f"outputs: {'1 file matches' if count == 1 else f'{count:,} files match'} none of the default patterns and "
+        f"were not archived ({', '.join(endings)}). If they are outputs, name them with patterns=[...]"
+    )
 
 
 def archived(candidate: Candidate, seen: dict[str, Seen], now: float) -> None:
@@ -154,7 +182,9 @@ def _is_log(path: str) -> bool:
     return name.lower().endswith(_LOG_SUFFIXES) or "tfevents" in name
 
 
-def _outputs(scanning: Scanning, leave_out: str) -> Iterator[tuple[str, str, int, float, bool]]:
+def _outputs(
+    scanning: Scanning, leave_out: str, unmatched: Counter[str]
+) -> Iterator[tuple[str, str, int, float, bool]]:
     """Key, path, size, time of modification and kind of everything that a pattern names; each once, in order."""
     for_files = [each for each in scanning.patterns if not each.endswith("/")]
     for_directories = [each.rstrip("/") for each in scanning.patterns if each.endswith("/")]
@@ -180,7 +210,10 @@ def _outputs(scanning: Scanning, leave_out: str) -> Iterator[tuple[str, str, int
                         deeper.append((entry.path, root))
                     elif _identity(entry.path) not in done:
                         yield (_key(entry.path, scanning), entry.path, *_measure(entry.path), True)
-                elif entry.is_file() and _matches(entry.name, relative, for_files):
+                elif entry.is_file():
+                    if not _matches(entry.name, relative, for_files):
+                        unmatched[os.path.splitext(entry.name)[1]] += not entry.name.startswith(".")
+                        continue
                     status = entry.stat()
                     yield _key(entry.path, scanning), entry.path, status.st_size, status.st_mtime, False
             except OSError:  # gone since the directory was listed

@@ -67,6 +67,48 @@ def test_files_are_archived_while_the_run_is_live(tmp_path):
     end(trainer)
 
 
+COMMON = [
+    *("a.pt", "model.safetensors", "optimizer.bin", "pytorch_model.bin", "weights.h5", "model.keras", "arrays.npz"),
+    *("x.npy", "q4.gguf", "flax.msgpack", "tree.joblib", "state.pkl", "predictions.parquet", "rows.jsonl", "c.yaml"),
+]
+
+
+def test_common_formats_are_outputs_and_the_rest_is_counted(tmp_path):
+    """What models and arrays are commonly stored as is archived by default; other files are told in status.json."""
+    trainer = started(tmp_path, f"run.watch_outputs({EAGER})")
+    for name in (*COMMON, "train.bin", "notes.md", "README", ".hidden", "more.md"):
+        (tmp_path / "out" / name).write_text(name)
+    end(trainer)
+    assert set(by_key(trainer.run_dir)) == {f"out/{name}" for name in COMMON}
+    (remark,) = status(trainer.run_dir)["remarks"]
+    assert "4 files match none of the default patterns" in remark
+    assert all(ending in remark for ending in (".bin", ".md", "no ending", "patterns="))
+    assert "storage_errors" not in status(trainer.run_dir)
+
+
+def test_nothing_is_told_of_files_that_the_programs_own_patterns_leave_out(tmp_path):
+    """Who names patterns means the rest to be left alone; nor is there a remark if all match."""
+    trainer = started(tmp_path, f"run.watch_outputs({EAGER}, patterns=['*.pt'])")
+    (tmp_path / "out" / "a.pt").write_text("a")
+    (tmp_path / "out" / "b.md").write_text("b")
+    end(trainer)
+    assert list(by_key(trainer.run_dir)) == ["out/a.pt"]
+    assert "remarks" not in status(trainer.run_dir)
+
+
+def test_one_look_tells_what_no_pattern_names_once(tmp_path):
+    """scan_outputs_once() warns in the program, the first time."""
+    body = """
+open("out/b.md", "w").write("b")
+for _ in range(3):
+    run.scan_outputs_once(output_dirs=["out"])
+"""
+    trainer = started(tmp_path, body)
+    trainer.go_on()
+    _, errors = trainer.end()
+    assert errors.count("1 file matches none") == 1
+
+
 def outputs_now(trainer):
     return json.loads((trainer.run_dir / "assets.json").read_text())["outputs"]
 

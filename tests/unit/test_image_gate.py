@@ -165,7 +165,7 @@ def test_floats_up_to_one_are_scaled(rng, dtype, lead):
 
 
 def test_one_is_white():
-    """The largest value 1 makes it an image from 0 to 1, anything above one from 0 to 255."""
+    """A largest value below 2 makes it an image from 0 to 1, another one from 0 to 255."""
     same(png_pixels(np.ones((2, 2))), np.full((2, 2), 255, np.uint8))
     same(png_pixels(np.array([[0.0, 1.0, 2.0]])), np.array([[0, 1, 2]], np.uint8))
     same(png_pixels(np.zeros((2, 2))), np.zeros((2, 2), np.uint8))

@@ -43,6 +43,7 @@ class Outcome(msgspec.Struct):
         looked: what a look has found, where the chore was one.
         archived: the outputs that are in the archive now.
         notes: what is missing, and why; for ``status.json``.
+        remark: what may be missing; the same.
     """
 
     entries: list[tuple[str, dict[str, Any]]] = []
@@ -52,6 +53,7 @@ class Outcome(msgspec.Struct):
     looked: bool = False
     archived: list[Candidate] = []
     notes: list[str] = []
+    remark: str = ""
 
 
 class _GaveUpError(Exception):
@@ -254,6 +256,8 @@ class Chores:
         # A watch comes by again; its last look does not.
         outcome = self._archive_outputs(scanning.mode, found.candidates, comes_again=not last)
         outcome.looked = True
+        if last:
+            outcome.remark = outputs.remark(found, scanning)
         if found.overflowed:
             outcome.notes.append(f"more than {outputs.MOST_FILES:,} outputs: the rest is not looked at")
         return outcome

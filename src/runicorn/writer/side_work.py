@@ -113,6 +113,8 @@ class SideWork:
                 store.insist(lambda name=name, source=source: store.run_dir.link(name, source))  # type: ignore[misc]
             for note in outcome.notes:
                 store.note(note)
+            if outcome.remark and outcome.remark not in tally.remarks:
+                tally.remarks.append(outcome.remark)
         crash_point("outcome")
         store.write_assets()
         crash_point("assets")

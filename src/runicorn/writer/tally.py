@@ -42,6 +42,7 @@ class Tally(msgspec.Struct):
         held: records with holes whose values are still on a device.
         lost_values: values of device scalars that were never stored.
         troubles: what is missing in the run's files, or came late, and why.
+        remarks: what the user may have expected to be there, and was not asked for.
     """
 
     records: int = 0
@@ -66,6 +67,7 @@ class Tally(msgspec.Struct):
     held: Room = {}
     lost_values: int = 0
     troubles: list[dict[str, Any]] = []
+    remarks: list[str] = []
 
     def see_hello(self, hello: Hello) -> None:
         """Note who takes part."""

@@ -269,6 +269,8 @@ class Writer:
             status["damaged_bytes"] = tally.damaged_bytes
         if tally.troubles:
             status["storage_errors"] = tally.troubles
+        if tally.remarks:
+            status["remarks"] = tally.remarks
         return status
 
     def _keep_durable(self) -> None:
