@@ -116,8 +116,10 @@ def _directory_of(run: object) -> str:
 
     if isinstance(run, Run):
         return os.path.abspath(run.run_dir)
-    if isinstance(run, NoOpRun):
-        raise LookupError("Tracking is switched off: this run stores nothing, so there is nothing to load.")
+    if isinstance(run, NoOpRun):  # what a program gets that has switched tracking off: no slip in its types
+        raise LookupError(  # noqa: TRY004 - told as any run that is not there
+            "Tracking is switched off: this run stores nothing, so there is nothing to load."
+        )
     raise TypeError(
         f"load(): run is of type {type(run).__name__}. Pass a run, its id, its alias, its directory, or its info."
     )
