@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runicorn.reading.column import ColumnBuilder
     from runicorn.reading.lenient import Image
 
-_FOLDER = "columns-1"
+_FOLDER = "columns-2"
 _KIB = 1024
 _PART_BYTES = 32 * _KIB * _KIB
 _LEAST_KEPT_BYTES = _KIB * _KIB

@@ -17,6 +17,8 @@ from runicorn.reading.liveness import judged
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from runicorn.run import Run
+
 _MOST_CANDIDATES = 10
 
 
@@ -64,18 +66,21 @@ def runs(
     return sorted(found, key=lambda info: (info.created_at or 0.0, info.id), reverse=True)
 
 
-def find(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] | None = None) -> RunInfo:
+def find(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike[str] | None = None) -> RunInfo:
     """The one run that is meant, read anew.
 
     Args:
-        run: its id, the beginning of one, its alias, its directory (of whichever storage), or its info.
+        run: its id, the beginning of one, its alias, its directory (of whichever storage), its info, or the run itself.
         storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
 
     Raises:
-        LookupError: none is meant, or several are; says which.
+        LookupError: none is meant, or several are; says which. Or tracking is switched off, and there is none.
+        TypeError: it is nothing of these.
     """
     if isinstance(run, RunInfo):
         return _in_directory(run.run_dir, run.storage, run.path)
+    if not isinstance(run, (str, os.PathLike)):
+        return _in_directory(_directory_of(run))
     given = os.fspath(run)
     if not isinstance(run, str) or os.sep in given or (os.altsep and os.altsep in given):
         return _in_directory(os.path.abspath(os.path.expanduser(given)))
@@ -102,6 +107,22 @@ def find(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] 
         directories = ", ".join(place.run_dir for place in by_id)
         raise LookupError(f"{len(by_id)} directories in {root} hold a run {given!r}: {directories}. Name one of them.")
     return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
+
+
+def _directory_of(run: object) -> str:
+    """The directory of a run of this process."""
+    from runicorn.noop import NoOpRun  # here, for few that read runs have one open
+    from runicorn.run import Run
+
+    if isinstance(run, Run):
+        return os.path.abspath(run.run_dir)
+    if isinstance(run, NoOpRun):  # what a program gets that has switched tracking off: no slip in its types
+        raise LookupError(  # noqa: TRY004 - told as any run that is not there
+            "Tracking is switched off: this run stores nothing, so there is nothing to load."
+        )
+    raise TypeError(
+        f"load(): run is of type {type(run).__name__}. Pass a run, its id, its alias, its directory, or its info."
+    )
 
 
 def _in_directory(directory: str, storage: str | None = None, path: str | None = None) -> RunInfo:

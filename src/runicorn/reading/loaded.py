@@ -20,6 +20,8 @@ from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from runicorn.run import Run
+
 _JSON = (rundir.ASSETS, rundir.SUMMARY, rundir.ENVIRONMENT)
 _CONFIG = ("args", "extra", "config_files")
 _MARKED = "events."
@@ -295,15 +297,16 @@ class LoadedRun:
         return path if "\0" not in path and is_inside(self.info.run_dir, path) else None
 
 
-def load(run: str | os.PathLike[str] | RunInfo, storage: str | os.PathLike[str] | None = None) -> LoadedRun:
+def load(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike[str] | None = None) -> LoadedRun:
     """A run with its numbers.
 
     Args:
-        run: its id, the beginning of one, its alias, its directory (of whichever storage), or its info.
+        run: its id, the beginning of one, its alias, its directory (of whichever storage), its info, or the run itself.
         storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
 
     Raises:
-        LookupError: none is meant, or several are; says which.
+        LookupError: none is meant, or several are; says which. Or tracking is switched off, and there is none.
+        TypeError: it is nothing of these.
     """
     return LoadedRun(find(run, storage), Cache.of_user())
 

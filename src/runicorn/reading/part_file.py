@@ -1,13 +1,14 @@
 """A part as a file of the cache.
 
-It is a header (its length as eight bytes, then MessagePack) and behind it the arrays of each group, one after the
-other, at the offsets that the header has: raw, eight bytes a value in this machine's order. What are not floats or 64
-bit integers (text, booleans, null) is a JSON list.
+It is a header (its length as eight bytes, a mark of 16 random bytes, then MessagePack) and behind it the arrays of
+each group, one after the other, at the offsets that the header has: raw, eight bytes a value in this machine's order.
+What are not floats or 64 bit integers (text, booleans, null) is a JSON list.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import struct
 from array import array
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _ALIGNMENT = 8
+_MARK_BYTES = 16
+_HEADER_AT = 8 + _MARK_BYTES
 
 
 def pieces_of(part: Part) -> list[bytes | memoryview]:
@@ -43,7 +46,8 @@ def pieces_of(part: Part) -> list[bytes | memoryview]:
         header.groups.append((list(group.names), group.kinds, list(group.numbers), list(group.origins), offsets))
     header.size_bytes = at
     encoded = msgspec.msgpack.encode(header)
-    return [struct.pack("=q", len(encoded)), encoded, bytes(-len(encoded) % _ALIGNMENT), *pieces]
+    head = struct.pack("=q", len(encoded)) + os.urandom(_MARK_BYTES)
+    return [head, encoded, bytes(-len(encoded) % _ALIGNMENT), *pieces]
 
 
 def thawed(header: Header, content: memoryview) -> Part:
@@ -74,7 +78,7 @@ def read_header(content: memoryview) -> tuple[Header, memoryview]:
         ValueError: it is not whole.
     """
     try:
-        header = _decode_header(content[8 : 8 + _header_bytes(content)])
+        header = _decode_header(content[_HEADER_AT : _HEADER_AT + _header_bytes(content)])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
     return header, _arrays(content, header)
@@ -85,13 +89,13 @@ class StoredPart:
 
     Args:
         header: of the file.
-        mark: tells this header from any other one.
+        mark: tells the file from any other one.
 
     Attributes:
         places: of each name the numbers of the groups that have it, each with the number of its column there.
     """
 
-    def __init__(self, header: Header, mark: int) -> None:
+    def __init__(self, header: Header, mark: bytes) -> None:
         self.header = header
         self.mark = mark
         self.places: dict[str, list[tuple[int, int]]] = {}
@@ -115,7 +119,7 @@ def stored_part(content: memoryview, known: StoredPart | None) -> tuple[StoredPa
     Raises:
         ValueError: it is not whole.
     """
-    mark = hash(bytes(content[: 8 + _header_bytes(content)]))
+    mark = bytes(content[8:_HEADER_AT])
     if known is None or known.mark != mark:
         known = StoredPart(read_header(content)[0], mark)
     return known, _arrays(content, known.header)
@@ -157,7 +161,7 @@ def _header_bytes(content: memoryview) -> int:
 
 def _arrays(content: memoryview, header: Header) -> memoryview:
     length = _header_bytes(content)
-    arrays = content[8 + length + -length % _ALIGNMENT :]
+    arrays = content[_HEADER_AT + length + -length % _ALIGNMENT :]
     if arrays.nbytes != header.size_bytes:
         raise ValueError("it was cut")
     return arrays
