@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 MUTANTS_PER_SPOOL = 12
 TIME_LIMIT_S = 60
 MOMENTS = ("planned", "appending", "appended", "stored", "")
-UNKNOWN_LIMIT = 8
 
 TRAINER = """
 import os, random, signal, sys, time
 import runicorn as rn
+from PIL import Image
 
 seed, children, images, pause = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 dice = random.Random(seed)
@@ -71,7 +71,7 @@ for i in range(dice.choice((5, 100, 1500))):
     if dice.random() < .2:
         run.log_text(f"text owner {i}.")
     if images and i % 40 == 0:
-        run.log_image(f"im{i}", bytes([i % 256] * 48), format="png") if False else None
+        run.log_image(f"im{i}", Image.new("RGB", (8, 8), (i % 256, 0, 0)))
     if i % 30 == 0:
         run.summary({"at": i})
     if pause and dice.random() < .03:
@@ -191,7 +191,7 @@ def make_spool(place: Place, dice: random.Random) -> str | None:
     if moment:
         environment["RUNICORN_CRASH_AT"] = f"{moment}:{dice.randint(1, 4)}:{dice.choice(('writer', 'both'))}"
     environment["RUNICORN_SEGMENT_BYTES"] = str(dice.choice((4096, 65536, 262144)))
-    arguments = [dice.randrange(1 << 30), dice.randrange(4), 0, dice.randrange(2)]
+    arguments = [dice.randrange(1 << 30), dice.randrange(4), dice.randrange(2), dice.randrange(2)]
     with open(f"{place.top}/out", "wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", TRAINER, *map(str, arguments)], env=environment, stdout=out, stderr=out, start_new_session=True
@@ -388,6 +388,9 @@ def judge(outcome: Outcome, place: Place, spool: str, before: dict[str, bytes], 
     after = contents(spool)
     say = outcome.problems.append
     unreadable = not _address_reads(spool)
+    torn_before = sum(
+        not path.read_bytes().endswith(b"\n") for path in pathlib.Path(place.run_dir).glob("events.*") if path.stat().st_size
+    )
     began = time.monotonic()
     error = recover(place, f"{place.top}/result")
     outcome.seconds = time.monotonic() - began
@@ -396,7 +399,8 @@ def judge(outcome: Outcome, place: Place, spool: str, before: dict[str, bytes], 
         return
     results = json.loads(pathlib.Path(f"{place.top}/result").read_bytes())
     stored, problems = keys_in_files(place.run_dir)
-    outcome.problems += problems
+    # What a writer had written half cannot be completed if the record is damaged: the line is closed, no more.
+    outcome.problems += problems[torn_before:]
     if unreadable:
         if stored != stored_before or not os.path.isdir(spool) or not any(each["spool"] == spool for each in results):
             say("a spool with a damaged address was touched, or not told")
