@@ -353,9 +353,8 @@ class Tail:
         """Whether segments are not read to their end to which nothing is added any more."""
         for producer in self._producers.values():
             producer.look(at_once=True)
-            *older, newest = list(producer.segments.values()) or [None]
-            left = older if not producer.dead else [*older, newest]
-            if any(each is not None and not each.finished for each in left):
+            segments = list(producer.segments.values())
+            if any(not each.finished for each in (segments if producer.dead else segments[:-1])):
                 return True
         return self.left_out > 0
 
