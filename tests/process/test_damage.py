@@ -107,7 +107,7 @@ def test_an_events_file_that_was_shortened_meanwhile(tmp_path):
 
 
 def test_a_spool_with_a_damaged_address_is_told_and_kept(tmp_path):
-    """One bit in the address, and nobody knows where the records belong: recover names the spool and changes nothing."""
+    """A spool of which nobody knows where its records belong is named by recover, and nothing is changed."""
     trainer = dead_run(tmp_path, "planned")
     address = trainer.spool / "address.json"
     whole = address.read_bytes()

@@ -1,4 +1,4 @@
-"""What of a batch the files have already: decided by their lines alone, exactly once for every way in which it stopped."""
+"""What of a batch the files have already, decided by their lines alone, wherever it stopped."""
 
 import os
 from collections import Counter
@@ -34,7 +34,7 @@ def steps_of(producer: int, kinds: list[bool]) -> list[Step]:
     data=st.data(),
 )
 def test_text_is_stored_once_wherever_a_writer_stopped(producers, events_begun, data):
-    """Of each producer a part is stored whole, of the batch behind it perhaps the text alone: only the rest is missing."""
+    """A part of each producer is stored, and perhaps the text of a batch behind it: the rest is missing."""
     everything = [steps_of(number, kinds) for number, kinds in enumerate(producers)]
     whole = [data.draw(st.integers(0, len(steps))) for steps in everything]
     batch = [data.draw(st.integers(start, len(steps))) for start, steps in zip(whole, everything, strict=True)]

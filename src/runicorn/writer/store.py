@@ -197,7 +197,11 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
-        self._write(self._put_plan(pieces, last=last), pieces)
+        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt)
+        if plan.in_doubt:
+            self._write_in_doubt(plan, pieces)
+        else:
+            self._write(plan, pieces)
 
     def _put_plan(self, pieces: list[Piece], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}

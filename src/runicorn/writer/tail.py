@@ -160,7 +160,7 @@ class Tail:
     Attributes:
         left_out: how many segments are there that could not be opened at the last look, for want of descriptors.
         torn_bytes: how many torn frames have been found.
-        is_in_doubt: whether a segment of a plan was not the one that the plan means.
+        is_in_doubt: whether a segment was not the one that its name means: the files say what of it is stored.
 
     It holds them open and reads by descriptor: the spool may go by name at any time (systemd's RemoveIPC,
     a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
@@ -322,6 +322,7 @@ class Tail:
 
     def _without_twin(self, followed: Followed, payloads: list[bytes]) -> list[bytes]:
         """What a segment has that another one, which begins with the same record, has not: somebody has copied it."""
+        self.is_in_doubt = True  # what only the copy has may have been stored before its twin was damaged
         name = self._marks[followed.mark]
         twin = next((each.segments[name] for each in self._producers.values() if name in each.segments), None)
         if twin is None:  # it is stored
