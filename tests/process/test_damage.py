@@ -44,10 +44,10 @@ def change(path: Path, at: int, data: bytes) -> None:
 
 
 def segment_of(trainer: Trainer) -> Path:
-    """The only one, in either place."""
-    overflow = trainer.spool.with_name(f"{trainer.spool.name}-overflow")
-    (segment,) = [*trainer.spool.glob("*.seg"), *overflow.glob("*.seg")]
-    return segment
+    """The only one."""
+    segments = list(trainer.spool.glob("*.seg"))
+    assert len(segments) == 1, f"{sorted(trainer.spool.iterdir())} {trainer.returned} {trainer.errors.read_text()}"
+    return segments[0]
 
 
 @pytest.mark.parametrize("moment", ["planned", "appending", "appended", "stored"])
@@ -75,7 +75,7 @@ def test_without_a_plan_the_files_say_what_is_stored(tmp_path, moment, damage):
     assert not trainer.spool.exists()
 
 
-@pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
+@pytest.mark.parametrize("moment", ["planned", "appending"])
 @pytest.mark.parametrize("at", [0, 8, 40, 1000, 12_000])
 def test_damage_in_a_segment_costs_what_it_hit(tmp_path, moment, at):
     """Header, hello, a stored frame, one that is not: at most that one record is lost, and it is told."""
