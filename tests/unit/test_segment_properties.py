@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given, seed, settings
 from hypothesis import strategies as st
 
+from runicorn.writer.records import Metrics, encode
 from runicorn.writer.segment import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
@@ -523,3 +524,125 @@ def test_a_reader_beside_a_process_that_is_killed(tmp_path):
             found = read_all(reader, [1 << 30], 3)
             assert found == [HELLO, *map(appended, range(len(found) - 1))]
             assert len(found) - 1 in {returned(), returned() + 1}
+
+
+# --- behind damage ------------------------------------------------------------------------------------------
+
+records = st.builds(
+    lambda step, name, value: encode(Metrics(1.5, step, {name: value})),
+    st.integers(0, 2**40),
+    st.text(max_size=12),
+    st.one_of(st.floats(), st.text(max_size=300), st.none()),
+)
+record_lists = st.lists(records, min_size=1, max_size=12)
+
+
+def read_behind(reader: SegmentReader, most: int) -> list[bytes]:
+    """All that can be had from a segment to which nothing is written any more, in a bounded number of looks."""
+    found = []
+    for _ in range(most):
+        new = reader.read(1 << 20)
+        found += new
+        if not new and (reader.sealed or not reader.skip_damage(ended=True)):
+            return found
+    raise AssertionError(f"{most} looks were not enough")
+
+
+def unharmed(payloads: list[bytes], before: bytes, after: bytes) -> list[bytes]:
+    """The payloads whose frames are as they were."""
+    ends = [HEADER_BYTES, *frame_ends(payloads)]
+    frames = zip([HELLO, *payloads], ends, ends[1:], strict=False)
+    return [payload for payload, start, end in frames if before[start:end] == after[start:end]]
+
+
+@examples(200)
+@given(payloads=record_lists, chunk=chunks, damage=damages, rest=st.integers(0, 300), data=st.data())
+def test_damage_costs_the_frames_that_it_hits(path, payloads, chunk, damage, rest, data):
+    """Whatever is written over a range: every other frame is read once and in order, and what was hit is told."""
+    written(path, payloads, rest)
+    before = content(path)
+    end = bytes_of(payloads)
+    start = data.draw(st.integers(HEADER_BYTES, end - 1), label="start")
+    overwrite(path, start, damage[: end - start])
+    expected = unharmed(payloads, before, content(path))
+    with reading(path, chunk) as reader:
+        assert reader.valid
+        assert read_behind(reader, 4 * len(payloads) + 8) == expected
+        hit = len(payloads) + 1 - len(expected)
+        assert (not reader.damages) if not hit else (reader.damages or payloads[-1] not in expected)
+
+
+@examples(200)
+@given(payloads=record_lists, chunk=chunks, damage=damages, cuts=st.data())
+def test_a_range_that_was_damaged_since(path, payloads, chunk, damage, cuts):
+    """Between two places where frames end, read_range() gives the frames that no damage hit, and tells of the rest."""
+    written(path, payloads, 20)
+    before = content(path)
+    start, stop = HEADER_BYTES, bytes_of(payloads)
+    at = cuts.draw(st.integers(start, stop - 1), label="at")
+    overwrite(path, at, damage[: stop - at])
+    with reading(path, chunk) as reader:
+        assert reader.valid
+        expected = unharmed(payloads, before, content(path))
+        assert reader.read_range(start, stop) == expected
+        assert reader.position == stop
+        assert bool(reader.damages) == (len(expected) <= len(payloads))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_random_bytes_hold_no_record(path, number):
+    """In a segment of random bytes no record is found, and the search for one ends."""
+    create(path, 4 << 20)
+    overwrite(path, HEADER_BYTES, random.Random(number).randbytes((4 << 20) - HEADER_BYTES))
+    with reading(path) as reader:
+        assert reader.valid
+        assert read_behind(reader, 3) == []
+        assert sum(damage.size_bytes for damage in reader.damages) > 4_000_000
+
+
+@pytest.mark.parametrize("field", [bytes(8), struct.pack("<Q", 17), struct.pack("<Q", 2**62)])
+def test_a_size_field_that_lies(path, field):
+    """The file's own length counts: all frames are read, whatever the header says of it, and that is told."""
+    payloads = [encode(Metrics(1.0, n, {"i": n})) for n in range(9)]
+    written(path, payloads, 30)
+    overwrite(path, 8, field)
+    with reading(path) as reader:
+        assert reader.valid
+        assert read_behind(reader, 3) == [HELLO, *payloads]
+        assert reader.damages == [(8, 8)]
+
+
+def test_a_length_that_was_turned_into_a_seal(path):
+    """A seal with something behind it is none: what follows is read."""
+    payloads = [encode(Metrics(1.0, n, {"i": n})) for n in range(9)]
+    written(path, payloads, 30)
+    overwrite(path, frame_ends(payloads)[3], struct.pack("<I", SEAL))
+    with reading(path) as reader:
+        assert reader.valid
+        assert read_behind(reader, 5) == [HELLO, *payloads[:3], *payloads[4:]]
+
+
+def test_a_frame_that_a_living_producer_is_copying_is_waited_for(path, monkeypatch):
+    """What is not whole yet is no damage, even with a whole frame behind it, before it was looked at again later."""
+    now = [100.0]
+    monkeypatch.setattr("runicorn.writer.segment.time.monotonic", lambda: now[0])
+    payloads = [encode(Metrics(1.0, n, {"i": n})) for n in range(3)]
+    written(path, payloads, 60)
+    whole = content(path)
+    start = frame_ends(payloads)[1]
+    with reading(path) as reader:
+        assert reader.valid
+        overwrite(path, start + 12, bytes(6))
+        assert reader.read(1 << 20) == [HELLO, payloads[0]]
+        assert not reader.skip_damage(ended=False)
+        overwrite(path, 0, whole)
+        assert reader.read(1 << 20) == payloads[1:]
+        assert reader.damages == []
+        overwrite(path, start + 12, bytes(6))
+        reader.position = start
+        assert reader.read(1 << 20) == []
+        assert not reader.skip_damage(ended=False)
+        now[0] += 60
+        assert reader.skip_damage(ended=False)
+        assert reader.read(1 << 20) == payloads[2:]
+        assert reader.damages == [(start, frame_ends(payloads)[2] - start)]

@@ -9,6 +9,9 @@ import msgspec
 KEY = "runicorn"
 """Where it stands in ``summary.json``."""
 
+_MOST_BYTES = 1 << 48
+"""No spool has as much: beyond, the control page is damaged."""
+
 
 class Effort(msgspec.Struct):
     """Carried with the tally, so that a writer that follows another one counts on.
@@ -36,4 +39,5 @@ class Meter:
     def read(self, effort: Effort, spooled_bytes: int) -> None:
         """Bring it up to date."""
         effort.cpu_s = self._before_s + time.process_time()
-        effort.largest_backlog_bytes = max(effort.largest_backlog_bytes, spooled_bytes)
+        if spooled_bytes < _MOST_BYTES:
+            effort.largest_backlog_bytes = max(effort.largest_backlog_bytes, spooled_bytes)

@@ -27,13 +27,17 @@ _slot_header = struct.Struct("<II")
 
 
 class SegmentRange(msgspec.Struct, array_like=True):
-    """Bytes ``start`` to ``stop`` of a segment; ``finished`` = nothing follows them, it is to be removed."""
+    """Bytes ``start`` to ``stop`` of a segment; ``finished`` = nothing follows them, it is to be removed.
+
+    ``mark`` tells it from a file that somebody has put in its place: length and checksum of its first record.
+    """
 
     place: int
     name: str
     start: int
     stop: int
     finished: bool
+    mark: int = 0
 
 
 class Plan(msgspec.Struct, array_like=True):

@@ -265,6 +265,16 @@ class SegmentReader:
         self.sealed = self.torn = False
         return payloads
 
+    def all_payloads(self) -> list[bytes]:
+        """Every payload that is whole; what was read, and what was damaged, stays as it is."""
+        other = SegmentReader(self._fd)
+        other.size_bytes = self.size_bytes
+        return other.read_range(HEADER_BYTES, self.size_bytes)
+
+    def frame_header(self, at: int) -> int:
+        """The header of a frame as one number; 0 if there is none."""
+        return int.from_bytes(os.pread(self._fd, FRAME_HEADER_BYTES, at), "little")
+
     def skip_damage(self, *, ended: bool) -> bool:
         """Go to the next whole frame, if what stands at ``position`` will never be one.
 

@@ -150,7 +150,7 @@ class Store:
         whole = not gone_bytes and not any(piece.damages for piece in pieces)
         surplus: list[str] = []
         self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
-        return bool(surplus)
+        return bool(surplus) or self._tail.is_in_doubt
 
     def _own_size_bytes(self, name: str) -> int:
         if name not in {self.names.logs, self.names.events} and not rundir.is_events_of_rank(name):
@@ -178,7 +178,7 @@ class Store:
         """Of what the segments hold, store what the files do not have: until nothing is there already."""
         while True:
             pieces = self._tail.collect(_DOUBT_BYTES, probe=True)
-            if not pieces or not (self._store_in_doubt(pieces) or self._tail.left_out):
+            if not pieces or not (self._store_in_doubt(pieces) or self._tail.has_left()):
                 return
             self._control.beat()
 
@@ -197,7 +197,11 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
-        self._write(self._put_plan(pieces, last=last), pieces)
+        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt)
+        if plan.in_doubt:
+            self._write_in_doubt(plan, pieces)
+        else:
+            self._write(plan, pieces)
 
     def _put_plan(self, pieces: list[Piece], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}

@@ -51,6 +51,14 @@ class Followed:
         self.seen_at = time.monotonic()
         self.spare_made = False
         self.announced = False
+        self._mark = 0
+
+    @property
+    def mark(self) -> int:
+        """Length and checksum of its first record, by which it is known; 0 before that was read."""
+        if not self._mark and self.ever_read:
+            self._mark = self.reader.frame_header(self.first)
+        return self._mark
 
     @property
     def ever_read(self) -> bool:
@@ -152,6 +160,7 @@ class Tail:
     Attributes:
         left_out: how many segments are there that could not be opened at the last look, for want of descriptors.
         torn_bytes: how many torn frames have been found.
+        is_in_doubt: whether a segment was not the one that its name means: the files say what of it is stored.
 
     It holds them open and reads by descriptor: the spool may go by name at any time (systemd's RemoveIPC,
     a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
@@ -166,6 +175,8 @@ class Tail:
         self._highest_fd = _descriptors() - _KEPT_FREE
         self.left_out = 0
         self.torn_bytes = 0
+        self.is_in_doubt = False
+        self._marks: dict[int, str] = {}
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
         """Take up a plan's segments where it stood before the batch, and read that batch again.
@@ -190,13 +201,18 @@ class Tail:
             followed.reader.position = item.start
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
                 followed.pass_over_damage(self._stand_in(followed), ended=True)
+            if item.mark not in {0, followed.reader.frame_header(followed.first)}:
+                self.is_in_doubt = True  # another file has its name: it is read from its beginning
+                followed.start = followed.reader.position = followed.first
+                continue
             payloads = followed.reader.read_range(item.start, item.stop) if followed.ready else []
             piece = followed.take_piece(payloads)
             if piece is not None:
                 pieces.append(piece)
-            followed.start = item.start
-            followed.reader.position = max(item.stop, followed.first)
+            followed.start = item.start if item.mark else followed.first
+            followed.reader.position = max(item.stop, followed.first) if item.mark else followed.first
             followed.finished = item.finished
+            self._marks.setdefault(followed.mark, followed.name)
         return pieces, gone_bytes
 
     def scan(self) -> None:
@@ -284,6 +300,8 @@ class Tail:
             stuck = not payloads and not followed.reader.sealed
             if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
                 payloads = followed.reader.read(limit_bytes - taken)
+            if payloads and self._marks.setdefault(followed.mark, followed.name) != followed.name:
+                payloads = self._without_twin(followed, payloads)
             piece = followed.take_piece(payloads)
             if piece is not None:
                 pieces.append(piece)
@@ -302,6 +320,16 @@ class Tail:
                 followed.finished = True
         return taken
 
+    def _without_twin(self, followed: Followed, payloads: list[bytes]) -> list[bytes]:
+        """What a segment has that another one, which begins with the same record, has not: somebody has copied it."""
+        self.is_in_doubt = True  # what only the copy has may have been stored before its twin was damaged
+        name = self._marks[followed.mark]
+        twin = next((each.segments[name] for each in self._producers.values() if name in each.segments), None)
+        if twin is None:  # it is stored
+            return []
+        there = set(twin.reader.all_payloads())
+        return [payload for payload in payloads if payload not in there]
+
     def _stand_in(self, followed: Followed) -> Hello:
         """Who writes a segment whose hello is damaged, by its name and by the producer's other segments."""
         name = followed.name.rpartition("-")[0]
@@ -317,10 +345,19 @@ class Tail:
     def ranges(self) -> list[SegmentRange]:
         """Every segment that is followed, with what the current batch has of it."""
         return [
-            SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished)
+            SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished, each.mark)
             for producer in self._producers.values()
             for each in producer.segments.values()
         ] + [SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(self._dropped)]
+
+    def has_left(self) -> bool:
+        """Whether segments are not read to their end to which nothing is added any more."""
+        for producer in self._producers.values():
+            producer.look(at_once=True)
+            segments = list(producer.segments.values())
+            if any(not each.finished for each in (segments if producer.dead else segments[:-1])):
+                return True
+        return self.left_out > 0
 
     def finished(self) -> list[Followed]:
         """Segments that have been read to their end."""

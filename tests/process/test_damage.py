@@ -1,0 +1,174 @@
+"""A spool whose files are damaged costs the records that were hit, and no other; what is stored stays stored once."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import psutil
+import pytest
+from zoo import Trainer, counted, recover, status, wait_dead
+
+SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
+
+BODY = """
+run = rn.init()
+run.set_primary_metric("loss", mode="min")
+opened(run)
+sys.stdin.readline()
+log_flat_out(run, 400)
+run.log_text("behind")
+sys.stdin.readline()
+log_flat_out(run, 400, first=401)
+sys.stdin.readline()
+"""
+
+
+def dead_run(tmp_path: Path, moment: str) -> Trainer:
+    """A run whose owner and writer have died, at a moment of the writer's second batch."""
+    trainer = Trainer(tmp_path, BODY, PYTHONWARNINGS="ignore", RUNICORN_CRASH_AT=f"{moment}:2:both")
+    writer = trainer.writer_pid()
+    trainer.go_on()
+    trainer.go_on()
+    trainer.go_on()
+    trainer.end()
+    wait_dead(writer)
+    return trainer
+
+
+def change(path: Path, at: int, data: bytes) -> None:
+    """Write over a part of a file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(data)
+
+
+def segment_of(trainer: Trainer) -> Path:
+    """The only one."""
+    segments = list(trainer.spool.glob("*.seg"))
+    assert len(segments) == 1, f"{sorted(trainer.spool.iterdir())} {trainer.returned} {trainer.errors.read_text()}"
+    return segments[0]
+
+
+@pytest.mark.parametrize("moment", ["planned", "appending", "appended", "stored"])
+@pytest.mark.parametrize("damage", ["zeros", "random", "missing", "cut"])
+def test_without_a_plan_the_files_say_what_is_stored(tmp_path, moment, damage):
+    """Whatever has become of the plan, and whenever the writer died: each record is stored once, in order."""
+    trainer = dead_run(tmp_path, moment)
+    plan = trainer.spool / "plan"
+    if damage == "missing":
+        plan.unlink()
+    elif damage == "cut":
+        os.truncate(plan, 10)
+    else:
+        print(f"seed {SEED}")
+        size = plan.stat().st_size
+        plan.write_bytes(bytes(size) if damage == "zeros" else random.Random(SEED).randbytes(size))
+    said = recover(tmp_path)
+    assert ": stored" in said
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert (trainer.run_dir / "logs.txt").read_text().count("behind") == (trainer.returned >= 400)
+    summary = json.loads((trainer.run_dir / "summary.json").read_text())
+    assert (summary["best_metric_value"], summary["best_metric_step"]) == (0.5, 1)
+    assert status(trainer.run_dir)["last_step"] == trainer.returned
+    assert "Nothing to recover" in recover(tmp_path)
+    assert not trainer.spool.exists()
+
+
+@pytest.mark.parametrize("moment", ["planned", "appending"])
+@pytest.mark.parametrize("at", [0, 8, 40, 1000, 12_000])
+def test_damage_in_a_segment_costs_what_it_hit(tmp_path, moment, at):
+    """Header, hello, a stored frame, one that is not: at most that one record is lost, and it is told."""
+    trainer = dead_run(tmp_path, moment)
+    segment = segment_of(trainer)
+    used = len(segment.read_bytes().rstrip(b"\0"))
+    change(segment, min(at, used - 100), b"\xfe\xfd\xfc")
+    assert ": stored" in recover(tmp_path)
+    found = counted(trainer.run_dir)
+    assert sorted(set(found)) == found
+    lost = set(range(1, trainer.returned + 1)) - set(found)
+    assert len(lost) <= 1
+    if lost:
+        assert status(trainer.run_dir)["damaged_bytes"] > 0
+        assert segment.name in status(trainer.run_dir)["storage_errors"][0]["error"]
+    assert not trainer.spool.exists()
+
+
+def test_an_events_file_that_was_shortened_meanwhile(tmp_path):
+    """Lines that a user removed stay removed, what was not stored is, and the status says so."""
+    trainer = dead_run(tmp_path, "planned")
+    events = trainer.run_dir / "events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:3]) if events.exists() else b"")
+    assert ": stored" in recover(tmp_path)
+    found = counted(trainer.run_dir)
+    assert sorted(set(found)) == found
+    assert found[-1] == trainer.returned
+    assert not trainer.spool.exists()
+
+
+def test_a_spool_with_a_damaged_address_is_told_and_kept(tmp_path):
+    """A spool of which nobody knows where its records belong is named by recover, and nothing is changed."""
+    trainer = dead_run(tmp_path, "planned")
+    address = trainer.spool / "address.json"
+    whole = address.read_bytes()
+    before = counted(trainer.run_dir)
+    change(address, whole.index(b'"run_dir":"') + 12, b"x")
+    said = recover(tmp_path)
+    assert str(trainer.spool) in said
+    assert "damaged" in said
+    assert counted(trainer.run_dir) == before
+    address.write_bytes(whole)
+    recover(tmp_path)
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+def test_a_control_page_that_says_done_is_not_believed_alone(tmp_path):
+    """A control page of random bytes costs no record."""
+    trainer = dead_run(tmp_path, "appended")
+    control = trainer.spool / "control"
+    print(f"seed {SEED}")
+    control.write_bytes(random.Random(SEED).randbytes(control.stat().st_size))
+    change(control, 8, b"\1\1")
+    assert ": stored" in recover(tmp_path)
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+def test_a_segment_that_was_copied_is_stored_once(tmp_path):
+    """A copy of a segment under the next name adds nothing."""
+    trainer = dead_run(tmp_path, "stored")
+    segment = segment_of(trainer)
+    twin = segment.with_name(segment.name.replace("-00000000", "-00000001"))
+    twin.write_bytes(segment.read_bytes())
+    twin.chmod(0o600)
+    assert ": stored" in recover(tmp_path)
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+def test_a_damaged_frame_of_a_living_producer_does_not_stop_its_run(tmp_path):
+    """While a run is live, what follows a damaged frame is stored, and finish() ends the run."""
+    body = """
+    run = rn.init()
+    opened(run)
+    log_flat_out(run, 1)
+    sys.stdin.readline()
+    log_flat_out(run, 100, first=2)
+    print("logged", flush=True)
+    sys.stdin.readline()
+    run.finish()
+    """
+    trainer = Trainer(tmp_path, body)
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    segment = segment_of(trainer)
+    used = len(segment.read_bytes().rstrip(b"\0"))
+    change(segment, used - 200, bytes(60))
+    writer.resume()
+    trainer.go_on()
+    trainer.end()
+    found = counted(trainer.run_dir)
+    assert 95 <= len(found) < 101
+    assert found[-1] == 101
+    assert status(trainer.run_dir)["status"] == "finished"
+    assert status(trainer.run_dir)["damaged_bytes"] >= 60

@@ -1,0 +1,77 @@
+"""What of a batch the files have already, decided by their lines alone, wherever it stopped."""
+
+import os
+from collections import Counter
+
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+
+from runicorn.writer import reconcile
+from runicorn.writer.reconcile import Step
+
+SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
+
+
+def examples(most: int = 200):
+    """So many examples, the same each time; another ``CHAOS_SEED`` gives others."""
+    return lambda test: seed(SEED)(settings(max_examples=most, deadline=None, database=None)(test))
+
+
+def steps_of(producer: int, kinds: list[bool]) -> list[Step]:
+    """Records of one producer: an event where it is true, else a line of text."""
+    return [
+        Step("events.jsonl", b"event %d %d\n" % (producer, n), b"")
+        if event
+        else Step("e", b"", b"t %d %d\n" % (producer, n))
+        for n, event in enumerate(kinds)
+    ]
+
+
+@examples()
+@given(
+    producers=st.lists(st.lists(st.booleans(), max_size=12), min_size=1, max_size=4),
+    events_begun=st.booleans(),
+    data=st.data(),
+)
+def test_text_is_stored_once_wherever_a_writer_stopped(producers, events_begun, data):
+    """A part of each producer is stored, and perhaps the text of a batch behind it: the rest is missing."""
+    everything = [steps_of(number, kinds) for number, kinds in enumerate(producers)]
+    whole = [data.draw(st.integers(0, len(steps))) for steps in everything]
+    batch = [data.draw(st.integers(start, len(steps))) for start, steps in zip(whole, everything, strict=True)]
+    logs = b"old\n"
+    events = Counter[bytes]()
+    for steps, stop in zip(everything, whole, strict=True):
+        logs += b"".join(step.text for step in steps[:stop])
+        events.update(step.events.rstrip() for step in steps[:stop] if step.events)
+    texts_of_batch = [
+        step.text for steps, start, stop in zip(everything, whole, batch, strict=True) for step in steps[start:stop]
+    ]
+    logs += b"".join(texts_of_batch[: None if events_begun else data.draw(st.integers(0, len(texts_of_batch)))])
+    texts = [reconcile.text_in_doubt(steps, {"events.jsonl": events}) for steps in everything]
+    missing = reconcile.missing_text(texts, logs.split(b"\n")[:-1])
+    stored = Counter((logs + missing).split(b"\n")[1:-1])
+    assert stored == Counter(step.text.rstrip() for steps in everything for step in steps if step.text)
+
+
+@examples()
+@given(lines=st.lists(st.sampled_from([b"a", b"b", b"c", b"dd"]), max_size=12), data=st.data())
+def test_lines_that_are_there_are_left_out_as_often_as_they_are_there(lines, data):
+    """Lines that are alike count by number, and the rest stays in its order."""
+    stop = data.draw(st.integers(0, len(lines)))
+    blob = b"".join(line + b"\n" for line in lines)
+    rest = reconcile.without(blob, Counter(lines[:stop]))
+    assert Counter(rest.split(b"\n")[:-1]) + Counter(lines[:stop]) == Counter(lines)
+
+
+@examples()
+@given(
+    lines=st.lists(st.binary(min_size=1, max_size=6).filter(lambda line: b"\n" not in line), min_size=1), cut=st.data()
+)
+def test_a_line_that_was_stored_half_becomes_whole(lines, cut):
+    """A last line without its end is completed by the record that it is of, or else closed."""
+    line = cut.draw(st.sampled_from(lines))
+    torn = line[: cut.draw(st.integers(0, len(line)))]
+    missing = b"".join(each + b"\n" for each in lines)
+    after = torn + reconcile.rest_of_torn(torn, missing)
+    assert Counter(after.split(b"\n")[:-1]) == Counter(lines)
+    assert reconcile.rest_of_torn(b"\xff\xff", b"x\n") == b"\nx\n"
