@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import stat
 import time
 from typing import Any, BinaryIO, NamedTuple
 
-import msgspec
-
-_FLAGS = (
-    os.O_RDONLY
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NONBLOCK", 0)  # a FIFO under a name of ours must not hold the reader up
-    | getattr(os, "O_BINARY", 0)
-)
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a strict decoder raises: at what is no JSON, no UTF-8, or nested too deeply."""
+from runicorn.plain_json import LinkError, UnfitFileError, object_in, open_regular
 
 _BEING_WRITTEN_S, _TRIES, _POLL_S = 1.0, 4, 0.003
 
@@ -45,28 +32,17 @@ def open_inside(directory: str, name: str) -> BinaryIO:
     """
     path = os.path.join(directory, name)
     try:
-        if _NOFOLLOW:
-            try:
-                fd = os.open(path, _FLAGS | _NOFOLLOW)
-            except OSError as error:
-                if error.errno not in {errno.ELOOP, errno.EMLINK}:
-                    raise
-                fd = os.open(_inside(directory, path), _FLAGS | _NOFOLLOW)
-        else:
-            fd = os.open(_inside(directory, path), _FLAGS)
+        try:
+            fd = open_regular(path)
+        except LinkError:
+            fd = open_regular(_inside(directory, path))
+        return os.fdopen(fd, "rb", buffering=0)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DamagedError(error.strerror or str(error)) from error
-    try:
-        regular = stat.S_ISREG(os.fstat(fd).st_mode)
-    except OSError as error:
-        os.close(fd)
-        raise DamagedError(error.strerror or str(error)) from error
-    if not regular:
-        os.close(fd)
-        raise DamagedError("not a regular file")
-    return os.fdopen(fd, "rb", buffering=0)
+    except UnfitFileError as error:
+        raise DamagedError(str(error)) from error
 
 
 def is_inside(directory: str, path: str) -> bool:
@@ -83,49 +59,26 @@ def read_object(directory: str, name: str) -> dict[str, Any]:
     """The JSON object in a file; empty where the file is not there. Bare ``NaN`` and ``Infinity`` are read too.
 
     Raises:
-        DamagedError: it cannot be read, or holds no JSON object.
+        DamagedError: it cannot be read, is too large, or holds no JSON object.
     """
     for tries_left in reversed(range(_TRIES)):
         try:
             with open_inside(directory, name) as file:
                 changed_at = os.fstat(file.fileno()).st_mtime
-                content = file.read()
+                return object_in(file.fileno())
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise DamagedError(error.strerror or str(error)) from error
-        try:
-            return decode_object(content)
-        except ValueError as error:
+        except UnfitFileError as error:
             # Runicorn 0.7.2 truncates a file and writes it again: what is half there now may be whole in a moment.
             if not tries_left or abs(time.time() - changed_at) > _BEING_WRITTEN_S:
-                raise DamagedError("not a JSON object" if content.strip() else "empty") from error
+                raise DamagedError(str(error)) from error
         time.sleep(_POLL_S)
     raise AssertionError("the last try returns or raises")
 
 
-def decode_object(content: bytes) -> dict[str, Any]:
-    """A JSON object, with bare ``NaN`` and infinities where it has them.
-
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        return _decode(content)
-    except UNREADABLE:
-        try:
-            found = json.loads(content)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-    if type(found) is not dict:
-        raise ValueError("not an object")
-    return found
-
-
 def _inside(directory: str, path: str) -> str:
-    if os.path.islink(path) and not is_inside(directory, path):
+    if not is_inside(directory, path):
         raise DamagedError("a link that leads out of the run directory")
     return os.path.realpath(path)
-
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
