@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from runicorn import statuses
+from runicorn import removal, statuses
 from runicorn.active import open_runs
 from runicorn.writer import spool
 from runicorn.writer.records import End
@@ -135,8 +135,9 @@ def _point_mark_at(path: str) -> None:
 def _link(source: str, path: str) -> bool:
     temporary = f"{path}.link"
     try:
+        removal.remove_from_spool(temporary)
         os.link(source, temporary)
-        os.replace(temporary, path)
+        removal.rename_in_spool(temporary, path)
     except OSError:  # its spool has gone, or lies on another file system
         return False
     return True

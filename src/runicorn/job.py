@@ -10,7 +10,7 @@ from runicorn import exits, joining, locks, paths, rundir, statuses
 from runicorn.host import hostname
 from runicorn.refusals import Refusals
 from runicorn.rundir import RunDir
-from runicorn.writer import scan, spool
+from runicorn.writer import opening_lock, scan, spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ class Job:
                 exits.mark_sigterm(address.spool)
             if as_owner or made is not None:
                 # Rank 0 and the maker of the spool may be two: what one has written the other must have read.
-                with spool.alone_with(self.run_dir, self.settings):
+                with opening_lock.alone_with(self.run_dir, self.settings):
                     if as_owner:
                         self._own_meta()
                     self._say_running(as_owner=as_owner)

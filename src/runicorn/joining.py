@@ -18,7 +18,7 @@ from runicorn.rendezvous import publish
 from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
-from runicorn.writer import adopt, launch, peek, spool
+from runicorn.writer import adopt, launch, opening_lock, peek, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def spool_here(
             if address.attempt >= attempt and not is_closed(address):
                 return address, None
             adopt.finish_earlier_session(address, settings)
-        with spool.alone_with(run_dir, settings):
+        with opening_lock.alone_with(run_dir, settings):
             if adopt.find_spool(run_dir, host) is not None:
                 continue  # another process was faster
             fresh, lock = spool.create(
@@ -155,7 +155,7 @@ def spool_here(
 def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
     """Leave word in the run directory where its spool is on this host, in place of one that is gone.
 
-    By one process at a time (``spool.alone_with``).
+    By one process at a time (``opening_lock``).
 
     Raises:
         OSError: it cannot be; the spool is removed.

@@ -12,7 +12,7 @@ from runicorn import changeable, reading, rundir, viewer_database
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.rundir import RunDir
 from runicorn.values import escape
-from runicorn.writer import spool
+from runicorn.writer import opening_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +95,7 @@ def change_tags(
 def _relabel(
     info: RunInfo, change: Callable[[dict[str, Any], viewer_database.Rows], None], settings: Settings, *, force: bool
 ) -> Labels:
-    with spool.alone_with(info.run_dir, settings):
+    with opening_lock.alone_with(info.run_dir, settings):
         changeable.check_not_elsewhere(reading.find(info), force=force)
         try:
             meta = read_object(info.run_dir, rundir.META)

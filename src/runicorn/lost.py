@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn import changeable, reading, rundir, statuses
 from runicorn.reading.info import LOST
 from runicorn.rundir import RunDir
-from runicorn.writer import spool
+from runicorn.writer import opening_lock
 from runicorn.writer.ending import PROCESS_GONE
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
     for info in reading.runs(storage, status=LOST):
         # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
         try:
-            with suppress(LookupError, ValueError), spool.alone_with(info.run_dir, settings):
+            with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
                 info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
                 if info.status == LOST and not changeable.spools_of(info, settings):
                     _end(info)

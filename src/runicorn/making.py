@@ -14,7 +14,7 @@ from runicorn.refusals import Refusals
 from runicorn.run import Run
 from runicorn.rundir import RunDir
 from runicorn.session import Session
-from runicorn.writer import adopt, crashpoints, spool
+from runicorn.writer import adopt, crashpoints, opening_lock, spool
 from runicorn.writer.crashpoints import crash_point
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Opening:
             if adopt.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self.settings)
-        with spool.alone_with(run_dir, self.settings):
+        with opening_lock.alone_with(run_dir, self.settings):
             if adopt.find_spool(run_dir, self.host) is not None:
                 return None
             return self._go_on(run_id, run_dir)

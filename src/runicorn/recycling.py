@@ -18,7 +18,7 @@ import msgspec
 from runicorn import changeable, host, locks, paths, reading, recycle_marker, statuses, viewer_database
 from runicorn.reading.directories import place_of
 from runicorn.reading.info import RECYCLE, read_info
-from runicorn.writer import spool
+from runicorn.writer import opening_lock, spool
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo
@@ -81,7 +81,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
     """
     check_removable(info, settings, force=force)
     target = os.path.join(_recycle_folder(info.storage, make=True), info.id)
-    with spool.alone_with(info.run_dir, settings):
+    with opening_lock.alone_with(info.run_dir, settings):
         # Read again: somebody may have resumed it. Its path is as it was found: of old layouts the place alone has it.
         info = msgspec.structs.replace(reading.find(info), path=info.path)
         check_removable(info, settings, force=force)
@@ -167,7 +167,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
                 f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
             )
         at = os.path.dirname(at)
-    with spool.alone_with(target, settings):
+    with opening_lock.alone_with(target, settings):
         if os.path.lexists(target):
             raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
         os.makedirs(parent, exist_ok=True)

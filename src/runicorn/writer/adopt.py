@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import locks, rendezvous, rundir
-from runicorn.writer import launch, scan, spool
+from runicorn import locks, removal, rendezvous, rundir
+from runicorn.writer import launch, opening_lock, scan, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -49,14 +49,16 @@ def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address
 
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
-    spool.sweep(settings)
+    opening_lock.sweep(settings)
+    for path in spool.find_half_made(settings):
+        _remove_rest(path)
     found = []
     for path in spool.find(settings):
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
                 continue
             if not os.path.exists(os.path.join(path, spool.ADDRESS)):
-                _remove_half_made(path)
+                _remove_rest(path)
                 continue
             address = spool.read_address(path)
             if is_live(address):
@@ -154,9 +156,26 @@ def _store(address: spool.Address) -> None:
     serve(address.spool, handle_signals=False)
 
 
-def _remove_half_made(path: str) -> None:
-    """Remove what a process that was killed while it made a spool has left; not what one is making now."""
-    # Its maker takes the owner lock first, and that is free: so it is dead, unless it has come no further than mkdir.
-    begun = os.path.exists(os.path.join(path, spool.OWNER_LOCK))
-    if begun or time.time() - os.stat(path).st_mtime > _HALF_MADE_S:
-        spool.remove(path)
+def _remove_rest(path: str) -> None:
+    """Remove what a process that was killed while it made, or removed, a spool has left; not what one is making now.
+
+    A directory that holds anything else than a rest may hold stays: a file of the user's, or records.
+    """
+    with suppress(OSError, RuntimeError), removal.Directory(path, removal.SPOOL) as directory:
+        names = directory.names()
+        if not all(directory.has_shape(name) and not _holds_records(name) for name in names):
+            return
+        if spool.OWNER_LOCK not in names:
+            # Nothing is made before the lock, and nothing is left behind it.
+            is_being_made = path.endswith(spool.MAKING_SUFFIX)
+            if is_being_made and not names and time.time() - os.stat(path, follow_symlinks=False).st_mtime > _HALF_MADE_S:
+                spool.remove(path)
+            return
+        lock = locks.Lock.take(os.path.join(path, spool.OWNER_LOCK), create=False)
+        if lock is not None:  # its maker is dead, and no other process that looks comes in between
+            spool.remove(path)
+            lock.release()
+
+
+def _holds_records(name: str) -> bool:
+    return name.endswith(spool.SEGMENT_SUFFIX) or name.startswith(spool.BLOB_PREFIX)

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from runicorn import removal
 from runicorn.locks import Probe
 from runicorn.writer import spool
 from runicorn.writer.control import WRITERS_SLOT
@@ -382,7 +383,4 @@ def _descriptors() -> int:
 
 
 def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return
+    removal.remove_from_spool(path)
