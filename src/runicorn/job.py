@@ -144,7 +144,7 @@ class Job:
         ours = {"pid": os.getpid(), "hostname": hostname()}
         files = RunDir(self.run_dir, sole=False)
         try:
-            meta = files.read(rundir.META)
+            meta = files.read_or_empty(rundir.META)
             if {**meta, **ours} != meta:
                 files.replace(rundir.META, {**meta, **ours})
         finally:
@@ -157,10 +157,10 @@ class Job:
         """
         files = RunDir(self.run_dir, sole=False)
         try:
-            status = files.read(rundir.STATUS)
+            status = files.read_or_empty(rundir.STATUS)
             if status.get("status") == statuses.RUNNING or not self.place.main:
                 return
-            meta = files.read(rundir.META)
+            meta = files.read_or_empty(rundir.META)
             resumed = meta.get("resumed") or []
             attempts = [entry.get("attempt", 0) for entry in resumed if isinstance(entry, dict)]
             if not as_owner and self.place.attempt <= max(attempts, default=0):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import locks, rundir, statuses
+from runicorn import locks, removal, rundir, statuses
 from runicorn.host import hostname
 from runicorn.refusals import Refusals
-from runicorn.rendezvous import publish
+from runicorn.rendezvous import publish, read, withdraw
 from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
@@ -162,9 +162,10 @@ def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
     """
     published = False
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(pointer)
-        published = publish(pointer, address.spool)
+        # Where the lock could not be had another process may have been faster: what it has written stays.
+        if adopt.find_spool(address.run_dir, address.host) is None:
+            withdraw(pointer, read(pointer) or "", removal.RUN)
+            published = publish(pointer, address.spool, removal.RUN)
     finally:
         if not published:
             spool.remove(address.spool)
@@ -195,9 +196,7 @@ def read_status(run_dir: str) -> dict[str, Any]:
     """
     files = RunDir(run_dir)
     try:
-        return files.read(rundir.STATUS)
-    except ValueError:
-        return {}
+        return files.read_or_empty(rundir.STATUS)
     finally:
         files.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runicorn import changeable, reading, rundir, statuses
 from runicorn.reading.info import LOST
@@ -47,10 +47,7 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
 def _end(info: RunInfo) -> None:
     files = RunDir(info.run_dir)
     try:
-        try:
-            status: dict[str, Any] = files.read(rundir.STATUS)
-        except ValueError:  # no JSON: there is nothing in it to keep
-            status = {}
+        status = files.read_or_empty(rundir.STATUS)
         status.update(status=statuses.FAILED, ended_at=_last_sign_of_life(info), exit_reason=PROCESS_GONE)
         files.replace(rundir.STATUS, status)
     finally:

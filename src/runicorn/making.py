@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, joining, paths, ranks, rendezvous, rundir, statuses
+from runicorn import active, exits, joining, paths, ranks, removal, rendezvous, rundir, statuses
 from runicorn.host import ancestors, hostname, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
@@ -126,7 +126,7 @@ class Opening:
     def _write_first_files(self, run_dir: str, run_id: str, now: float, *, sole: bool = True) -> None:
         files = RunDir(run_dir, sole=sole)
         try:
-            os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+            files.make_media()
             files.replace(rundir.META, self._meta(run_id, now), sync=False)
             files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
             # Last: a run with a status is whole.
@@ -212,7 +212,7 @@ class Opening:
         meta = _read_meta(run_dir)
         files = RunDir(run_dir)
         try:
-            status = files.read(rundir.STATUS)
+            status = files.read_or_empty(rundir.STATUS)
             last_step = status.get("last_step")
             if not isinstance(last_step, int):
                 last_step = adopt.last_step_of(files)
@@ -220,7 +220,7 @@ class Opening:
             address, lock = self._make_spool(run_id, run_dir, now, path=meta.get("path"))
             joining.point_to(os.path.join(run_dir, rundir.spool_pointer(self.host)), address, lock)
             try:
-                os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+                files.make_media()
                 entry = {"time": now, "hostname": self.host, "pid": os.getpid()}
                 resumed = [*(meta.get("resumed") or []), entry]
                 fresh = self._meta(run_id, now)
@@ -228,7 +228,10 @@ class Opening:
                 files.replace(rundir.META, kept)
                 running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
                 files.replace(rundir.STATUS, {**running, "last_step": last_step})
-                return self._open(address, lock, kept.get("alias"), global_step=last_step)
+                run = self._open(address, lock, kept.get("alias"), global_step=last_step)
+                for text in files.kept_aside:
+                    run._refusals.warn(f"kept aside: {text}", text)  # noqa: SLF001 - ours
+                return run  # noqa: TRY300 - below is what a failure leaves
             except BaseException:
                 lock.release()
                 spool.remove(address.spool)
@@ -249,8 +252,8 @@ class Opening:
 
     def _point_to(self, address: spool.Address) -> None:
         """Leave word in the run directory where the spool is, for other processes of this host."""
-        with open(os.path.join(address.run_dir, rundir.spool_pointer(self.host)), "w", encoding="utf-8") as file:
-            file.write(address.spool)
+        pointer = os.path.join(address.run_dir, rundir.spool_pointer(self.host))
+        rendezvous.write_first(pointer, address.spool, removal.RUN)
 
     def _meta(self, run_id: str, now: float) -> dict[str, Any]:
         return {
@@ -290,8 +293,6 @@ def _join(address: spool.Address, alias: str | None, workspace_root: str, rank: 
 def _read_meta(run_dir: str) -> dict[str, Any]:
     files = RunDir(run_dir)
     try:
-        return files.read(rundir.META)
-    except ValueError:
-        return {}
+        return files.read_or_empty(rundir.META)
     finally:
         files.close()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from runicorn import changeable, host, locks, paths, reading, recycle_marker, statuses, viewer_database
+from runicorn import changeable, host, locks, paths, reading, recycle_marker, removal, statuses, viewer_database
 from runicorn.reading.directories import place_of
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.writer import opening_lock, spool
@@ -219,17 +219,17 @@ def _rename_exclusively(source: str, target: str) -> None:
         raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.") from None
     try:
         if sys.platform == "win32":  # where no rename replaces a directory
-            os.rmdir(target)
+            removal.remove_empty(target)
         _rename(source, target)
     except BaseException:
         with suppress(OSError):
-            os.rmdir(target)
+            removal.remove_empty(target)
         raise
 
 
 def _rename(source: str, target: str) -> None:
     try:
-        os.rename(source, target)
+        removal.move(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -390,6 +390,30 @@ def remove_tree(path: str, kind: Kind) -> None:
         directory.remove_tree(name)
 
 
+def remove_empty(path: str) -> None:
+    """Remove an empty directory of a storage.
+
+    Raises:
+        OSError: it is not there, is not empty, or is a file or a link.
+    """
+    with parent_of(path, STORAGE) as (directory, name):
+        directory.remove_empty(name)
+
+
+def move(path: str, new_path: str) -> None:
+    """Move a directory of a storage by a rename; an empty directory that has the name goes.
+
+    Raises:
+        NotADirectoryError: it is a link or a file.
+        OSError: it cannot be moved.
+    """
+    with parent_of(path, STORAGE) as (directory, name), parent_of(new_path, STORAGE) as (goal, new_name):
+        status = directory.status(name)
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+        directory.rename(name, new_name, goal)
+
+
 def _plain(name: str) -> str:
     if not name or name in {os.curdir, os.pardir} or "/" in name or os.sep in name:
         raise NotOursError(errno.EPERM, "a name with a slash is no name in a directory", name)
