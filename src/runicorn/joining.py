@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import locks, removal, rundir, statuses
+from runicorn import directory_kinds, locks, rundir, statuses
 from runicorn.host import hostname
 from runicorn.refusals import Refusals
 from runicorn.rendezvous import publish, read, withdraw
@@ -164,8 +164,8 @@ def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
     try:
         # Where the lock could not be had another process may have been faster: what it has written stays.
         if adopt.find_spool(address.run_dir, address.host) is None:
-            withdraw(pointer, read(pointer) or "", removal.RUN)
-            published = publish(pointer, address.spool, removal.RUN)
+            withdraw(pointer, read(pointer) or "", directory_kinds.RUN)
+            published = publish(pointer, address.spool, directory_kinds.RUN)
     finally:
         if not published:
             spool.remove(address.spool)

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, joining, paths, ranks, removal, rendezvous, rundir, statuses
+from runicorn import active, directory_kinds, exits, joining, paths, ranks, rendezvous, rundir, statuses
 from runicorn.host import ancestors, hostname, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
@@ -253,7 +253,7 @@ class Opening:
     def _point_to(self, address: spool.Address) -> None:
         """Leave word in the run directory where the spool is, for other processes of this host."""
         pointer = os.path.join(address.run_dir, rundir.spool_pointer(self.host))
-        rendezvous.write_first(pointer, address.spool, removal.RUN)
+        rendezvous.write_first(pointer, address.spool, directory_kinds.RUN)
 
     def _meta(self, run_id: str, now: float) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import removal
+from runicorn import directory_kinds, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +158,7 @@ def remove_made(made: list[str]) -> None:
     if not made:
         return
     try:
-        with removal.Directory(made[-1], removal.NEW_RUN) as run_dir:
+        with removal.Directory(made[-1], directory_kinds.NEW_RUN) as run_dir:
             run_dir.remove_all()
             with suppress(OSError), run_dir.child("media") as media:
                 media.remove_all()

@@ -17,7 +17,9 @@ import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from runicorn.directory_kinds import NAMED_IN_SPOOL, SPOOL, STORAGE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,53 +32,6 @@ _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
 _LINK_OR_FILE = {errno.ELOOP, errno.EMLINK, errno.ENOTDIR}
 _PRIVATE_MODE = 0o700
 _MOST_DAMAGED = 1000
-
-
-class Kind(NamedTuple):
-    """A kind of directory.
-
-    Attributes:
-        shape: pattern of the names that may be removed from it, or renamed in it.
-        private: it is this user's, and nobody else may enter it.
-        own: it is this user's, and nobody else may write to it.
-        by_link: the user chooses the place, and may do so by a link.
-    """
-
-    shape: str
-    private: bool = False
-    own: bool = False
-    by_link: bool = False
-
-
-_TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"
-_PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
-
-SPOOL = Kind(
-    r"owner\.lock|writer\.lock|address\.json|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed"
-    rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
-    private=True,
-)
-"""A spool and its second place; a name that is not here keeps the directory that it is in."""
-_NAMED_IN_SPOOL = SPOOL._replace(shape=rf"{SPOOL.shape}|[0-9a-z.-]+\.(?:seg|spare|new)")
-"""For one file that its maker names; by the narrower shape above files go that are found by listing a directory."""
-SPOOLS = Kind(r"runicorn-[0-9]+-[0-9a-f]{16}(?:\.making|-overflow)?|runicorn-[0-9]+-locks", by_link=True)
-"""Shared memory, or the temp directory."""
-LOCKS = Kind(r"[0-9a-f]{16}\.opening", private=True)
-RUN = Kind(rf"{_TEMPORARY}|\.spool-.+|\.deleted")
-"""A run directory, and its ``media``; a group may share it."""
-NEW_RUN = Kind(rf"{RUN.shape}|meta\.json|status\.json|assets\.json|media")
-"""The directory of a run that could not be opened."""
-STORAGE = Kind(r"[^.].*|\.recycle", by_link=True)
-"""A directory on the way to runs. Only whole runs are moved in it, and only empty directories go."""
-ARCHIVE = Kind(r"\.(?:[0-9a-f]{12}-)?[0-9a-f]{12}\.new(?:\.old)?", by_link=True)
-RENDEZVOUS = Kind(rf"[0-9a-f]{{32}}|{_TEMPORARY}")
-CACHE = Kind(r"(?:[0-9]+-[0-9]+\.part|[0-9a-f]{32}\.msgpack)(?:\.new-[0-9a-f]+-[0-9a-f]{8})?", own=True)
-EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
-"""The directory that an export is put into."""
-PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)
-"""Where ``doctor`` tries what can be done, and the folders that it makes for that."""
-FAULTS = Kind(r".+", by_link=True)
-"""Where the file is whose presence makes storing fail, in tests."""
 
 
 class NotOursError(PermissionError):
@@ -101,7 +56,7 @@ class Directory:
 
     def __init__(self, path: str, kind: Kind, at: Directory | None = None) -> None:
         self.kind = kind
-        self.path = path if at is None else os.path.join(at.path, _plain(path))
+        self.path: str = path if at is None else os.path.join(at.path, _plain(path))
         self.fd: int | None = None
         parent = None if at is None else at.fd
         if _BY_DESCRIPTOR:
@@ -355,7 +310,7 @@ def parent_of(path: str, kind: Kind) -> Iterator[tuple[Directory, str]]:
 def remove_from_spool(path: str) -> bool:
     """Remove a file of a spool; False if it was not there, or could not be removed."""
     try:
-        with parent_of(path, _NAMED_IN_SPOOL) as (directory, name):
+        with parent_of(path, NAMED_IN_SPOOL) as (directory, name):
             return directory.remove(name)
     except OSError as error:
         # Who has no descriptor left must still be able to make room: then the directory is looked at by its name.
@@ -366,7 +321,7 @@ def _remove_by_path(path: str) -> bool:
     directory, name = os.path.split(path)
     try:
         check(directory, SPOOL, os.lstat(directory))
-        if re.fullmatch(_NAMED_IN_SPOOL.shape, name) is None:
+        if re.fullmatch(NAMED_IN_SPOOL.shape, name) is None:
             return False
         os.unlink(path)
     except OSError:
@@ -380,7 +335,7 @@ def rename_in_spool(path: str, new_path: str) -> None:
     Raises:
         OSError: it cannot be done; neither name is changed.
     """
-    with parent_of(path, _NAMED_IN_SPOOL) as (directory, name):
+    with parent_of(path, NAMED_IN_SPOOL) as (directory, name):
         directory.replace(name, os.path.basename(new_path))
 
 

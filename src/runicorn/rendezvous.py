@@ -11,7 +11,7 @@ import stat
 import time
 from contextlib import suppress
 
-from runicorn import paths, removal
+from runicorn import directory_kinds, paths, removal
 from runicorn.plain_json import UnfitFileError, open_regular
 
 FOLDER = ".rendezvous"
@@ -66,7 +66,7 @@ def _meeting_point(storage: str, path: str, job: str, nth: int) -> str:
     return os.path.join(storage, FOLDER, digest)
 
 
-def publish(path: str, text: str, kind: removal.Kind = removal.RENDEZVOUS) -> bool:
+def publish(path: str, text: str, kind: directory_kinds.Kind = directory_kinds.RENDEZVOUS) -> bool:
     """Make a file with its content at once; False where it exists already, which it then keeps.
 
     Args:
@@ -93,7 +93,7 @@ def publish(path: str, text: str, kind: removal.Kind = removal.RENDEZVOUS) -> bo
     return True
 
 
-def withdraw(path: str, seen: str, kind: removal.Kind = removal.RENDEZVOUS) -> None:
+def withdraw(path: str, seen: str, kind: directory_kinds.Kind = directory_kinds.RENDEZVOUS) -> None:
     """Remove a file in which we have seen a text; what another process has published there since is put back.
 
     What is no file is none of ours: it is kept beside.
@@ -139,7 +139,7 @@ def _write_exclusively(directory: removal.Directory, name: str, text: str) -> bo
     return True
 
 
-def write_first(path: str, text: str, kind: removal.Kind) -> None:
+def write_first(path: str, text: str, kind: directory_kinds.Kind) -> None:
     """Make a file in a directory that this process has just made: nobody looks for it yet.
 
     Raises:
@@ -172,7 +172,7 @@ def _text_of(path: str, dir_fd: int | None = None) -> str:
 
 def _forget_old(folder: str) -> None:
     limit = time.time() - _KEPT_S
-    with removal.Directory(folder, removal.RENDEZVOUS) as directory:
+    with removal.Directory(folder, directory_kinds.RENDEZVOUS) as directory:
         for name in filter(directory.has_shape, directory.names()):
             status = directory.status(name)
             if status is not None and status.st_mtime < limit:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.directory_kinds import RUN
 from runicorn.host import hostname
 from runicorn.plain_json import LinkError, UnfitFileError, open_regular, read_object
-from runicorn.removal import RUN, Directory, NotOursError
+from runicorn.removal import Directory, NotOursError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import locks, removal, rendezvous, rundir
+from runicorn import directory_kinds, locks, removal, rendezvous, rundir
 from runicorn.writer import launch, opening_lock, scan, spool
 from runicorn.writer.control import ControlPage
 
@@ -48,17 +48,11 @@ def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address
 
 
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
-    """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
-    opening_lock.sweep(settings)
-    for path in spool.find_half_made(settings):
-        _remove_rest(path)
+    """The spools of a storage (None = of all) on this host whose owner and writer are both gone; changes nothing."""
     found = []
     for path in spool.find(settings):
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
-                continue
-            if not os.path.exists(os.path.join(path, spool.ADDRESS)):
-                _remove_rest(path)
                 continue
             address = spool.read_address(path)
             if is_live(address):
@@ -70,8 +64,19 @@ def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     return found
 
 
+def sweep(settings: Settings) -> None:
+    """Remove what processes of this user have left that were killed while they made, opened or removed a spool."""
+    opening_lock.sweep(settings)
+    for path in spool.find_half_made(settings):
+        _remove_rest(path)
+    for path in spool.find(settings):
+        if not os.path.lexists(os.path.join(path, spool.ADDRESS)):
+            _remove_rest(path)
+
+
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
+    sweep(settings)
     for address in orphans(settings, storage):
         try:
             launch.launch(address.spool)
@@ -161,14 +166,14 @@ def _remove_rest(path: str) -> None:
 
     A directory that holds anything else than a rest may hold stays: a file of the user's, or records.
     """
-    with suppress(OSError, RuntimeError), removal.Directory(path, removal.SPOOL) as directory:
+    with suppress(OSError, RuntimeError), removal.Directory(path, directory_kinds.SPOOL) as directory:
         names = directory.names()
         if not all(directory.has_shape(name) and not _holds_records(name) for name in names):
             return
         if spool.OWNER_LOCK not in names:
             # Nothing is made before the lock, and nothing is left behind it.
-            is_being_made = path.endswith(spool.MAKING_SUFFIX)
-            if is_being_made and not names and time.time() - os.stat(path, follow_symlinks=False).st_mtime > _HALF_MADE_S:
+            age_s = time.time() - os.stat(path, follow_symlinks=False).st_mtime
+            if path.endswith(spool.MAKING_SUFFIX) and not names and age_s > _HALF_MADE_S:
                 spool.remove(path)
             return
         lock = locks.Lock.take(os.path.join(path, spool.OWNER_LOCK), create=False)

@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from runicorn import removal
+from runicorn import directory_kinds, removal
 from runicorn.locks import Lock, held_here
 from runicorn.writer.spool import shm_dir, temp_dir
 
@@ -56,7 +56,7 @@ def sweep(settings: Settings) -> None:
     """Remove what processes that were killed in ``alone_with`` have left."""
     for place in _places(settings):
         try:
-            with removal.Directory(place, removal.LOCKS) as directory:
+            with removal.Directory(place, directory_kinds.LOCKS) as directory:
                 names = [name for name in directory.names() if directory.has_shape(name)]
         except OSError:  # there is none, or it is somebody else's
             continue
@@ -114,7 +114,7 @@ def _make_place(settings: Settings) -> str | None:
         try:
             with suppress(FileExistsError):
                 os.mkdir(place, 0o700)
-            removal.check(place, removal.LOCKS, os.lstat(place))
+            removal.check(place, directory_kinds.LOCKS, os.lstat(place))
         except OSError:  # it cannot be made there, or somebody else has
             continue
         return place
@@ -129,11 +129,11 @@ def _places(settings: Settings) -> list[str]:
 
 
 def _remove(path: str) -> None:
-    with suppress(OSError), removal.parent_of(path, removal.LOCKS) as (directory, name):
+    with suppress(OSError), removal.parent_of(path, directory_kinds.LOCKS) as (directory, name):
         directory.remove(name)
 
 
 def _remove_place(place: str) -> None:
     """Remove it if nobody else has a lock there: whoever needs it makes it again."""
-    with suppress(OSError), removal.parent_of(place, removal.SPOOLS) as (base, name):
+    with suppress(OSError), removal.parent_of(place, directory_kinds.SPOOLS) as (base, name):
         base.remove_empty(name)

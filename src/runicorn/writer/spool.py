@@ -26,7 +26,7 @@ from contextlib import suppress
 
 import msgspec
 
-from runicorn import removal, rundir
+from runicorn import directory_kinds, removal, rundir
 from runicorn.locks import Lock
 from runicorn.plain_json import open_regular
 from runicorn.settings import GIB, KIB, MIB, Settings
@@ -190,7 +190,7 @@ def _make(address: Address) -> Lock:
         for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
             _write(os.path.join(making, empty), b"")
         _write(os.path.join(making, ADDRESS), msgspec.json.encode(address))
-        with removal.parent_of(address.spool, removal.SPOOLS) as (base, name):
+        with removal.parent_of(address.spool, directory_kinds.SPOOLS) as (base, name):
             base.rename(name + MAKING_SUFFIX, name)
     except OSError:
         if lock is not None:
@@ -219,7 +219,7 @@ def check_private(directory: str) -> None:
         PermissionError: it is a link, belongs to another user, or others may enter it.
         FileNotFoundError: it is not there.
     """
-    removal.check(directory, removal.SPOOL, os.lstat(directory))
+    removal.check(directory, directory_kinds.SPOOL, os.lstat(directory))
 
 
 def open_overflow(address: Address) -> None:
@@ -290,7 +290,7 @@ def _is_ours(path: str, device: int) -> bool:
     """Whether it is a directory that only this user can enter, and nothing that is mounted there."""
     try:
         status = os.lstat(path)
-        removal.check(path, removal.SPOOL, status)
+        removal.check(path, directory_kinds.SPOOL, status)
     except OSError:
         return False
     return status.st_dev == device or sys.platform == "win32"
@@ -300,7 +300,7 @@ def dissolve(address: Address) -> None:
     """Remove all that a spool consists of, the word in the run directory first; its run has ended."""
     pointer = rundir.spool_pointer(address.host)
     try:
-        with removal.Directory(address.run_dir, removal.RUN) as directory:
+        with removal.Directory(address.run_dir, directory_kinds.RUN) as directory:
             # open() may be gone at an interpreter's end.
             fd = open_regular(directory.name(pointer), dir_fd=directory.fd)
             try:
@@ -319,14 +319,14 @@ def remove(directory: str) -> None:
     """Remove a place and what a spool has in it; what is gone already is gone, and what is not ours stays."""
     for _ in range(_REMOVE_TRIES):
         try:
-            with removal.Directory(directory, removal.SPOOL) as place:
+            with removal.Directory(directory, directory_kinds.SPOOL) as place:
                 # The address goes late: a spool without one is a rest. The lock goes last, for who removes a rest
                 # holds it, and a directory that has none is nobody's spool.
                 place.remove_all(last=(ADDRESS, OWNER_LOCK))
         except OSError:
             return
         # A process that has looked before the run was closed may make one more segment meanwhile.
-        with suppress(OSError), removal.parent_of(directory, removal.SPOOLS) as (base, name):
+        with suppress(OSError), removal.parent_of(directory, directory_kinds.SPOOLS) as (base, name):
             base.remove_empty(name)
 
 
