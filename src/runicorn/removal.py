@@ -65,7 +65,7 @@ class Directory:
                 self.fd = os.open(path, _DIRECTORY | (0 if follow else _NOFOLLOW), dir_fd=parent)
             except OSError as error:
                 if error.errno in _LINK_OR_FILE and os.path.lexists(self.path):
-                    raise NotOursError(errno.EPERM, _NO_DIRECTORY, self.path) from error
+                    raise _refused(self.path, kind) from error
                 raise
             status = os.fstat(self.fd)
         else:
@@ -159,8 +159,12 @@ class Directory:
         """Remove a directory of this user's in this one with all that is in it, as far as it can be done.
 
         Links go and are not followed, and what is mounted there stays.
+
+        Raises:
+            NotOursError: we make no such name.
         """
-        with suppress(OSError), self.child(self._ours_by_name(name)) as made:
+        name = self._ours_by_name(name)
+        with suppress(OSError), self.child(name) as made:
             if sys.platform == "win32" or os.stat(made.path if made.fd is None else made.fd).st_uid == os.geteuid():
                 made._remove_what_is_in_it()  # noqa: SLF001 - its own class
                 self.remove_empty(name)
@@ -270,9 +274,17 @@ class Directory:
         return _plain(name) if self.fd is not None else os.path.join(self.path, _plain(name))
 
 
-_NO_DIRECTORY = (
-    "It is a link, or no directory, and nothing was read from it or written to it. Find out who made it, and remove it"
+_NOT_PRIVATE = (
+    "It is not a directory that only this user can enter. Nothing was read from it or written to it. Find out who made "
+    "it, and remove it"
 )
+_NO_DIRECTORY = (
+    "It is a link, or no directory. Nothing was read from it or written to it. Find out who made it, and remove it"
+)
+
+
+def _refused(path: str, kind: Kind) -> NotOursError:
+    return NotOursError(errno.EPERM, _NOT_PRIVATE if kind.private or kind.own else _NO_DIRECTORY, path)
 
 
 def check(path: str, kind: Kind, status: os.stat_result) -> None:
@@ -282,17 +294,12 @@ def check(path: str, kind: Kind, status: os.stat_result) -> None:
         NotOursError: it is not.
     """
     if not stat.S_ISDIR(status.st_mode):
-        raise NotOursError(errno.EPERM, _NO_DIRECTORY, path)
+        raise _refused(path, kind)
     if sys.platform == "win32" or not (kind.private or kind.own):  # there modes say nothing
         return
     open_to_others = status.st_mode & 0o777 != _PRIVATE_MODE if kind.private else status.st_mode & 0o022
     if status.st_uid != os.geteuid() or open_to_others:
-        raise NotOursError(
-            errno.EPERM,
-            "It is not a directory that only this user can enter. Nothing was read from it or written to it. Find out "
-            "who made it, and remove it",
-            path,
-        )
+        raise _refused(path, kind)
 
 
 @contextmanager
