@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn import appended_files
 from runicorn.directory_kinds import RUN
 from runicorn.host import hostname
 from runicorn.plain_json import LinkError, UnfitFileError, open_regular, read_object
@@ -41,9 +42,6 @@ CODE = "code_snapshot.zip"
 OUTPUTS_STATE = ".outputs_state.json"
 EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretrained": [], "outputs": []}
 
-_APPENDING = os.O_RDWR | os.O_APPEND | os.O_CREAT
-_APPENDING |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_NO_FILE = {errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO}
 _BLOCK_BYTES = 1 << 20
 _TRIES, _BEING_WRITTEN_S = 4, 0.003
 _MOST_OF_NAME = 48
@@ -165,7 +163,7 @@ class RunDir:
             fresh.child(MEDIA, make=True).close()
         for name, fd in list(self._appending.items()):
             if os.fstat(fd).st_nlink == 0:
-                self._appending[name] = self._copy_of(name, fd)
+                self._appending[name] = appended_files.copy(self._directory, name, self._new_name(name), fd)
         for name, content in list(self._kept.items()):
             if not self.has(name):
                 self.replace(name, content)
@@ -176,23 +174,6 @@ class RunDir:
 
     def _is_removed(self) -> bool:
         return self._directory.fd is not None and os.fstat(self._directory.fd).st_nlink == 0
-
-    def _copy_of(self, name: str, fd: int) -> int:
-        """Have a file's content in a new file of its name; the descriptor of that, the given one is closed."""
-        temporary = self._new_name(name)
-        fresh = os.open(self._directory.name(temporary), _APPENDING | os.O_EXCL, 0o666, dir_fd=self._directory.fd)
-        try:
-            os.lseek(fd, 0, os.SEEK_SET)
-            while block := os.read(fd, _BLOCK_BYTES):
-                _write_all(fresh, block)
-            os.fsync(fresh)  # what it replaces may be on the disk
-            self._directory.replace(temporary, name)
-        except OSError:
-            os.close(fresh)
-            self._discard(self._directory, temporary)
-            raise
-        os.close(fd)
-        return fresh
 
     def has(self, path: str) -> bool:
         """Whether there is a file of that relative path."""
@@ -249,7 +230,7 @@ class RunDir:
             try:
                 fd = directory.new_file(temporary)
                 try:
-                    _write_all(fd, content)
+                    appended_files.write_all(fd, content)
                     if sync:
                         os.fsync(fd)
                 finally:
@@ -374,29 +355,9 @@ class RunDir:
     def _append_fd(self, name: str) -> int:
         fd = self._appending.get(name)
         if fd is None:
-            fd = self._open_to_append(name)
-            if os.fstat(fd).st_nlink > 1:  # by the other name it is somebody else's: a backup's, or any file
-                try:
-                    fd = self._copy_of(name, fd)
-                except OSError:
-                    os.close(fd)
-                    raise
+            fd = appended_files.open_alone(self._directory, name, self._new_name(name), self._keep_aside)
             self._appending[name] = fd
         return fd
-
-    def _open_to_append(self, name: str) -> int:
-        for last in (False, True):
-            try:
-                fd = os.open(self._directory.name(name), _APPENDING, 0o666, dir_fd=self._directory.fd)
-            except OSError as error:
-                if last or error.errno not in _NO_FILE:
-                    raise
-            else:
-                if stat.S_ISREG(os.fstat(fd).st_mode):
-                    return fd
-                os.close(fd)
-            self._keep_aside(name)
-        raise NotOursError(errno.EPERM, "It is no regular file, again and again", os.path.join(self.path, name))
 
     def _keep_aside(self, name: str) -> None:
         with suppress(FileNotFoundError):  # another process has just done it
@@ -426,12 +387,6 @@ class RunDir:
     def _discard(self, directory: Directory, temporary: str) -> None:
         with suppress(OSError):
             directory.remove(temporary)
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    left = memoryview(content)
-    while left:
-        left = left[os.write(fd, left) :]
 
 
 def _read_at(fd: int, size: int, offset: int) -> bytes:
