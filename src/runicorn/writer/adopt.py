@@ -49,8 +49,12 @@ def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address
 
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     """The spools of a storage (None = of all) on this host whose owner and writer are both gone; changes nothing."""
+    return _orphans_among(spool.find(settings), storage)
+
+
+def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]:
     found = []
-    for path in spool.find(settings):
+    for path in paths:
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
                 continue
@@ -67,17 +71,22 @@ def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
 def sweep(settings: Settings) -> None:
     """Remove what processes of this user have left that were killed while they made, opened or removed a spool."""
     opening_lock.sweep(settings)
-    for path in spool.find_half_made(settings):
-        _remove_rest(path)
-    for path in spool.find(settings):
-        if not os.path.lexists(os.path.join(path, spool.ADDRESS)):
+    _sweep(spool.in_both_places(settings))
+
+
+def _sweep(there: list[tuple[str, str]]) -> None:
+    for path, suffix in there:
+        is_made = not suffix and os.path.lexists(os.path.join(path, spool.ADDRESS))
+        if not is_made and suffix != spool.OVERFLOW_SUFFIX:
             _remove_rest(path)
 
 
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
-    sweep(settings)
-    for address in orphans(settings, storage):
+    opening_lock.sweep(settings)
+    there = spool.in_both_places(settings)  # once: a temp directory may be long
+    _sweep(there)
+    for address in _orphans_among([path for path, suffix in there if not suffix], storage):
         try:
             launch.launch(address.spool)
         except OSError:  # it stays for the next one

@@ -54,7 +54,7 @@ def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
 
 def sweep(settings: Settings) -> None:
     """Remove what processes that were killed in ``alone_with`` have left."""
-    for place in _places(settings):
+    for place in filter(os.path.lexists, _places(settings)):
         try:
             with removal.Directory(place, directory_kinds.LOCKS) as directory:
                 names = [name for name in directory.names() if directory.has_shape(name)]

@@ -251,21 +251,21 @@ def largest_segment_bytes(address: Address) -> int:
 
 def find(settings: Settings) -> list[str]:
     """The spools of this user on this host: directories of ours of the exact name, nobody else's and no links."""
-    return [path for path, suffix in _in_both_places(settings) if not suffix]
+    return [path for path, suffix in in_both_places(settings) if not suffix]
 
 
 def find_half_made(settings: Settings) -> list[str]:
     """Directories of this user in which spools are being made, or were when their makers died."""
-    return [path for path, suffix in _in_both_places(settings) if suffix == MAKING_SUFFIX]
+    return [path for path, suffix in in_both_places(settings) if suffix == MAKING_SUFFIX]
 
 
 def find_overflows(settings: Settings) -> list[str]:
     """The second places of this user's spools."""
-    return [path for path, suffix in _in_both_places(settings) if suffix == OVERFLOW_SUFFIX]
+    return [path for path, suffix in in_both_places(settings) if suffix == OVERFLOW_SUFFIX]
 
 
-def _in_both_places(settings: Settings) -> list[tuple[str, str]]:
-    """Directories of ours, and what is behind the random digits in their names."""
+def in_both_places(settings: Settings) -> list[tuple[str, str]]:
+    """Directories of ours that may be of spools, and what is behind the random digits in their names."""
     found = set()
     prefix = f"runicorn-{_uid()}-"
     for base in (shm_dir(settings), temp_dir()):
