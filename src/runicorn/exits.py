@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from runicorn import exit_status, statuses
+from runicorn import exit_status, removal, statuses
 from runicorn.active import open_runs
 from runicorn.writer import spool
 from runicorn.writer.records import End
@@ -166,8 +166,9 @@ def _point_mark_at(path: str) -> None:
 def _link(source: str, path: str) -> bool:
     temporary = f"{path}.link"
     try:
+        removal.remove_from_spool(temporary)
         os.link(source, temporary)
-        os.replace(temporary, path)
+        removal.rename_in_spool(temporary, path)
     except OSError:  # its spool has gone, or lies on another file system
         return False
     return True

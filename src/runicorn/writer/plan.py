@@ -20,6 +20,7 @@ import struct
 
 import msgspec
 
+from runicorn import removal
 from runicorn.writer.segment import adler32
 from runicorn.writer.tally import Tally  # noqa: TC001 - msgspec reads the annotations
 
@@ -108,7 +109,9 @@ class PlanFile:
         previous = self.read()
         slot_bytes = 2 * max(needed_bytes, self._slot_bytes)
         temporary = f"{self._path}.new"
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+        removal.remove_from_spool(temporary)  # half written by a writer that was killed
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(temporary, flags, 0o600)
         try:
             at = 0
             while at < 2 * slot_bytes:  # a write may be short where there is no room for all of it; the next one fails
@@ -117,10 +120,10 @@ class PlanFile:
                 payload = _encode(previous)
                 framed = _slot_header.pack(len(payload), adler32(payload)) + payload
                 os.pwrite(fd, framed, (previous.sequence % 2) * slot_bytes)
-            os.replace(temporary, self._path)
+            removal.rename_in_spool(temporary, self._path)
         except OSError as error:
             os.close(fd)
-            os.unlink(temporary)
+            removal.remove_from_spool(temporary)
             raise OSError(error.errno, error.strerror, temporary) from error
         os.close(self._fd)
         self._fd, self._slot_bytes = fd, slot_bytes

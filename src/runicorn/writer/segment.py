@@ -27,8 +27,9 @@ import struct
 import sys
 import time
 import zlib
-from contextlib import suppress
 from typing import NamedTuple
+
+from runicorn import removal
 
 MAGIC = b"RNCSEG1\n"
 SEAL = 0xFFFFFFFF
@@ -94,7 +95,7 @@ class Segment:
             OSError: no descriptor, no memory.
         """
         try:
-            os.rename(spare, path)
+            removal.rename_in_spool(spare, path)
         except FileNotFoundError:
             return None
         fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
@@ -122,8 +123,7 @@ class Segment:
             mapped = _map(fd, size_bytes)
         except BaseException:
             # A signal handler may have ended the run meanwhile, and then raised: what it raised must get out.
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            removal.remove_from_spool(path)
             raise
         finally:
             os.close(fd)
@@ -392,17 +392,19 @@ def make_spare(path: str, size_bytes: int) -> None:
         OSError: there is no space; nothing is left behind.
     """
     temporary = f"{path}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+    removal.remove_from_spool(temporary)  # half made by a writer that was killed
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(temporary, flags, 0o600)
     try:
         zeros = bytes(_SPARE_BLOCK_BYTES)
         for start in range(0, size_bytes, _SPARE_BLOCK_BYTES):
             os.write(fd, zeros[: size_bytes - start])
         if os.fstat(fd).st_size == size_bytes:  # else the last write was short: the next one would have failed
-            os.rename(temporary, path)
+            removal.rename_in_spool(temporary, path)
         else:
-            os.unlink(temporary)
+            removal.remove_from_spool(temporary)
     except OSError:
-        os.unlink(temporary)
+        removal.remove_from_spool(temporary)
         raise
     finally:
         os.close(fd)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from runicorn import removal
 from runicorn.locks import Probe
 from runicorn.writer import spool
 from runicorn.writer.control import WRITERS_SLOT
@@ -472,7 +473,4 @@ def _descriptors() -> int:
 
 
 def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        return
+    removal.remove_from_spool(path)
