@@ -59,7 +59,7 @@ class Session:
         self._owner_lock = owner_lock
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.ranked)
-        self._watch = Watch(address, self.control, refusals) if watched else None
+        self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
 
     @classmethod
     def ended(cls, address: spool.Address, refusals: Refusals) -> Session:
@@ -78,8 +78,14 @@ class Session:
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
+        self.queue.look()
         if self._watch is not None and not self.queue.forked_here:
             self._watch.look()
+
+    def _offer_all(self) -> None:
+        """Before another writer is started: what the last one alone had open has to have a name."""
+        if not self.queue.forked_here:
+            self.queue.look(alone=True)
 
     def end(self, end: End, timeout_s: float) -> bool:
         """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
@@ -142,12 +148,12 @@ class Session:
         with suppress(ClosedError, SpoolFullError):
             self.queue.report_lost(self.refusals.take_count())
         self.queue.seal()
-        paths = self.queue.own_segments()
         watch = self._watch_for_now()
         try:
-            while any(os.path.lexists(path) for path in paths) and not self.control.done:
+            while not self.queue.is_stored() and not self.control.done:
                 if deadline.left_s() <= 0:
                     return False
+                self.queue.look()
                 if watch is not None:
                     watch.look()
                     if watch.in_process:  # no writer can be started, and the owner's finish() may wait for our end
@@ -167,20 +173,24 @@ class Session:
     def _watch_for_now(self) -> Watch | None:
         """The owner may be gone, or busy: whoever waits for a writer sees to it that there is one."""
         try:
-            return Watch(self.address, self.control, self.refusals)
+            return Watch(self.address, self.control, self.refusals, self._offer_all)
         except OSError:  # the run has just ended, the spool has lost its name, or there is no descriptor left
             return None
 
     def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:
         poll_s = _FIRST_POLL_S
         progress = _Progress(self.control, deadline)
-        own_paths = self.queue.own_segments() if lingering else []
-        self.queue.release()
+        producing = True
         try:
-            while not self._is_stored(own_paths):
+            while not self._is_stored(lingering=lingering):
+                if producing and self.queue.is_safe():  # else the writer would not wait for what we may have to copy
+                    self.queue.release()
+                    producing = False
                 if deadline.left_s() <= 0:
                     return False
                 if self._watch is not None and self._watch.in_process:
+                    self.queue.look(alone=True)
+                    self.queue.release()
                     self._digest()
                 else:
                     self.look()
@@ -188,14 +198,15 @@ class Session:
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
         finally:
+            self.queue.release()
             progress.clear()
         return True
 
-    def _is_stored(self, own_paths: list[str]) -> bool:
+    def _is_stored(self, *, lingering: bool) -> bool:
         if self.control.done:
             return self._watch is None or not self._watch.is_writer_alive()
         # Where joined processes outlive the owner the run goes on without it.
-        return bool(own_paths and self.control.others) and not any(map(os.path.lexists, own_paths))
+        return lingering and bool(self.control.others) and self.queue.is_stored()
 
     def _digest(self) -> None:
         from runicorn.writer.writer import serve

@@ -9,18 +9,19 @@
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
     40    8  i64 last step: the highest step stored
-    48   16  u64 x 2 dropped: bytes of segments that the writer has removed from each place
+    48   16  i64 x 2 dropped: bytes of segments that the writer has removed from each place, or found gone
     64    8  u64 trouble: how many messages have been put below
     72    4  u32 length of the message
     76  436  UTF-8 text of the newest message: why storing fails
     512   4  u32 process id of the writer; for people
     516   4  u32 length of the task
     520 256  UTF-8 text of the task: what the writer does beside storing records
+    776   8  u64 generation: how many writers have begun; what a writer has marked bears its number
     4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
 
 Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
 slot that its number falls on. Two producers may share a slot, and an addition may then be lost; that makes the
-budget wrong by one segment, and nothing else.
+budget wrong by one segment, until the writer looks at what is there.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
 _WRITER_PID_AT = 512
 _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
+_GENERATION_AT = 776
 
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
@@ -176,13 +178,38 @@ class ControlPage:
     def add_dropped(self, place: int, size_bytes: int) -> None:
         """Account for a segment that the writer removed."""
         at = _DROPPED_AT + 8 * place
-        self._put(at, self._get(at) + size_bytes)
+        _i64.pack_into(self._view, at, _i64.unpack_from(self._view, at)[0] + size_bytes)
+
+    def made_bytes(self, place: int) -> int:
+        """Bytes of all segments that were ever made in a place."""
+        start = _SLOTS_AT + place * _SLOT_BYTES
+        return sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
 
     def used_bytes(self, place: int) -> int:
         """Bytes of segments that are in a place now."""
-        start = _SLOTS_AT + place * _SLOT_BYTES
-        made = sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
-        return max(0, made - self._get(_DROPPED_AT + 8 * place))
+        dropped: int = _i64.unpack_from(self._view, _DROPPED_AT + 8 * place)[0]
+        return max(0, self.made_bytes(place) - dropped)
+
+    def correct_used(self, place: int, made_bytes: int, used_bytes: int) -> None:
+        """Make the account say what is there; by the writer.
+
+        Args:
+            place: which one.
+            made_bytes: what had been made when the look began. Of a segment that is made during the look both may
+                speak: it counts twice until the next look, and never less than once.
+            used_bytes: what the look has found.
+        """
+        _i64.pack_into(self._view, _DROPPED_AT + 8 * place, made_bytes - used_bytes)
+
+    @property
+    def generation(self) -> int:
+        """Number of the newest writer; 0 before the first."""
+        return self._get(_GENERATION_AT)
+
+    def begin_generation(self) -> int:
+        """Count one more writer, and return its number."""
+        self._put(_GENERATION_AT, self.generation + 1)
+        return self.generation
 
     @property
     def troubles(self) -> int:

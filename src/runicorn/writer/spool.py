@@ -242,6 +242,17 @@ def room_for(address: Address, control: ControlPage, place: int, size_bytes: int
     return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
 
 
+def bytes_in(directory: str) -> int:
+    """What counts in a place's budget: segments, spares, blobs."""
+    total = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(BLOB_PREFIX) or entry.name.endswith((SEGMENT_SUFFIX, SPARE_SUFFIX)):
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
 def largest_segment_bytes(address: Address) -> int:
     """How large a segment may become: the setting, or an eighth of the budget, but never less than the first one."""
     settings = address.settings

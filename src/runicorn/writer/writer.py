@@ -42,6 +42,7 @@ class Writer:
         self._settings = address.settings
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
+        self._control.begin_generation()
         self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
         self._owner_probed_at = 0.0
         self._owner_gone = False
@@ -85,6 +86,7 @@ class Writer:
                 self._close(end, meter)
                 return
             self._keep_durable()
+            self._tail.account()
             if self._side_work.go_on():
                 self._tell_database({"status": statuses.RUNNING})
             if busy:
@@ -101,14 +103,19 @@ class Writer:
     def _store_what_is_there(self, *, probe: bool = False) -> int:
         """Store one batch; how many bytes it was. A full one leaves some, and so may one in which shares were full."""
         pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
+        self._note_lacks()
         if pieces or self._tail.finished() or self._store.owes_a_plan:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(sum(map(len, piece.payloads)) for piece in pieces)
 
+    def _note_lacks(self) -> None:
+        for text in self._tail.take_lacks():
+            self._store.note(text)
+
     def _end(self) -> End | None:
         """How the run has ended; None while it goes on."""
-        if self._tail.left_out:  # what is not read yet may be anybody's, also after an end
+        if self._tail.left_out or self._tail.held_back:  # what is not read yet may be anybody's, also after an end
             return None
         end = self._store.tally.end
         if end is not None and not end.lingering:
@@ -163,8 +170,11 @@ class Writer:
         short_since: float | None = None
         while True:
             pieces = self._tail.collect(self._settings.batch_bytes, probe=True)
+            self._note_lacks()
             if pieces:
                 short_since = None
+            elif self._tail.held_back:  # not for long
+                time.sleep(CLOSING_PAUSE_S)
             elif not self._tail.left_out:
                 break
             else:  # out of descriptors: those of what is stored are given back by the next batch, an empty one too
@@ -325,7 +335,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         writer.run()
     except FileNotFoundError as error:
-        if os.path.exists(os.path.join(spool_path, spool.ADDRESS)):
+        if writer is not None or os.path.exists(os.path.join(spool_path, spool.ADDRESS)):
             raise
         print(f"{error}: another writer has stored everything and removed the spool", flush=True)  # noqa: T201 - as below
     except GaveUpError as error:
