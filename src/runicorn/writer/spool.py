@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn import rundir
+from runicorn import memory_limit, rundir
 from runicorn.locks import Lock, held_here
 from runicorn.settings import GIB, KIB, MIB, Settings
 from runicorn.writer.control import ControlPage
@@ -107,11 +107,14 @@ def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
         OSError: the place is not there.
     """
     given = settings.spool_max_bytes if in_memory else settings.overflow_max_bytes
-    return given or _default_budget_bytes(_free_bytes(base), in_memory=in_memory)
+    return given or _default_budget_bytes(base, in_memory=in_memory)
 
 
-def _default_budget_bytes(free_bytes: int, *, in_memory: bool) -> int:
-    return min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+def _default_budget_bytes(base: str, *, in_memory: bool) -> int:
+    free_bytes = _free_bytes(base)
+    budget = min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+    share = memory_limit.share_of_left(base, 0)
+    return budget if share is None else min(budget, share)
 
 
 def create(
@@ -140,7 +143,7 @@ def create(
         try:
             free = _free_bytes(base)
             in_memory = base != temp
-            budget = settings.spool_max_bytes or _default_budget_bytes(free, in_memory=in_memory)
+            budget = settings.spool_max_bytes or _default_budget_bytes(base, in_memory=in_memory)
             if in_memory and min(budget, free) < _LEAST_BUDGET_BYTES:
                 continue
             name = f"runicorn-{_uid()}-{os.urandom(8).hex()}"
@@ -156,7 +159,7 @@ def create(
                 overflow=os.path.join(temp, f"{name}-overflow"),
                 settings=settings,
                 budget_bytes=budget,
-                overflow_bytes=settings.overflow_max_bytes or _default_budget_bytes(_free_bytes(temp), in_memory=False),
+                overflow_bytes=settings.overflow_max_bytes or _default_budget_bytes(temp, in_memory=False),
                 floor_bytes=min(GIB, free // 4),
                 main=main,
                 ranked=ranked,
@@ -236,9 +239,14 @@ def open_overflow(address: Address) -> None:
 def room_for(address: Address, control: ControlPage, place: int, size_bytes: int) -> bool:
     """Whether a place's budget has room for another segment, and its neighbours keep theirs."""
     budget = address.budget_bytes if place == PRIMARY else address.overflow_bytes
-    if control.used_bytes(place) + size_bytes > budget:
+    directory = os.path.dirname(address.spool if place == PRIMARY else address.overflow)
+    used = control.used_bytes(place)
+    if used + size_bytes > budget:
         return False
-    directory = address.spool if place == PRIMARY else os.path.dirname(address.overflow)
+    given = address.settings.spool_max_bytes if place == PRIMARY else address.settings.overflow_max_bytes
+    share = None if given else memory_limit.share_of_left(directory, control.spooled_bytes)
+    if share is not None and control.spooled_bytes + size_bytes > share:
+        return False
     return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
 
 
