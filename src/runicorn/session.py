@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.writer import spool
+from runicorn.writer import mending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
 from runicorn.writer.watch import Watch
@@ -56,7 +56,8 @@ class Session:
         self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self.queue = Queue(address, self.control, joined=owner_lock is None, rank=rank)
         self._is_rank = is_rank
-        self._owner_lock = owner_lock
+        self._owner_locks = [] if owner_lock is None else [owner_lock]
+        self._mend_at = time.monotonic() + mending.EVERY_S
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.ranked)
         self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
@@ -79,13 +80,30 @@ class Session:
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
         self.queue.look()
+        if time.monotonic() >= self._mend_at:
+            self._mend()
         if self._watch is not None and not self.queue.forked_here:
             self._watch.look()
 
     def _offer_all(self) -> None:
         """Before another writer is started: what the last one alone had open has to have a name."""
         if not self.queue.forked_here:
+            self._mend()
             self.queue.look(alone=True)
+
+    def _mend(self) -> None:
+        """Make again what somebody has removed of the spool by name; or follow who has."""
+        self._mend_at = time.monotonic() + mending.EVERY_S
+        from runicorn import exits  # it knows the runs that are open, and those know us
+
+        with suppress(OSError, RuntimeError):
+            if self._owner_locks and not self.queue.forked_here and not self.control.done:
+                again = mending.keep_lock(self.address, spool.OWNER_LOCK)
+                if again is not None:
+                    self._owner_locks.append(again)
+                mending.mend(self.address, self.control)
+                exits.keep_mark_named(self.address.spool)
+            self.queue.keep_named()
 
     def end(self, end: End, timeout_s: float) -> bool:
         """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
@@ -189,7 +207,7 @@ class Session:
                 if deadline.left_s() <= 0:
                     return False
                 if self._watch is not None and self._watch.in_process:
-                    self.queue.look(alone=True)
+                    self._offer_all()
                     self.queue.release()
                     self._digest()
                 else:
@@ -219,8 +237,8 @@ class Session:
             )
 
     def _release_locks(self) -> None:
-        if self._owner_lock is not None:
-            self._owner_lock.release()
+        while self._owner_locks:
+            self._owner_locks.pop().release()
         if self._watch is not None:
             self._watch.close()
 

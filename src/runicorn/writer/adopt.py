@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn import locks, rendezvous, rundir
-from runicorn.writer import launch, scan, spool
+from runicorn.writer import launch, mending, scan, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def spools_in(storage: str, host: str, settings: Settings) -> list[spool.Address
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
     """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
     spool.sweep(settings)
+    mending.bring_back_lone(settings)
     found = []
     for path in spool.find(settings):
         try:
@@ -133,7 +134,8 @@ def is_stillborn(address: spool.Address) -> bool:
 
 def is_live(address: spool.Address) -> bool:
     """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
-    if locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
+    path = os.path.join(address.spool, spool.OWNER_LOCK)
+    if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
         return True
     return address.ranked and _has_living_producer(address.spool)
 

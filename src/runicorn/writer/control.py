@@ -29,6 +29,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import suppress
 
 MAGIC = b"RNCCTL1\n"
 MISSING = "missing: "
@@ -57,8 +58,13 @@ _u32 = struct.Struct("<I")
 class ControlPage:
     """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
 
-    def __init__(self, mapped: mmap.mmap) -> None:
+    def __init__(self, mapped: mmap.mmap, file_id: tuple[int, int] = (0, 0)) -> None:
+        self._older: list[memoryview] = []
+        self._map_file(mapped, file_id)
+
+    def _map_file(self, mapped: mmap.mmap, file_id: tuple[int, int]) -> None:
         self._map = mapped
+        self._file_id = file_id
         self._view = memoryview(mapped)
         self.closed = self._view[_CLOSED_AT : _CLOSED_AT + 1]
 
@@ -71,14 +77,15 @@ class ControlPage:
         """
         fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:
-            if os.fstat(fd).st_size < SIZE_BYTES:
+            status = os.fstat(fd)
+            if status.st_size < SIZE_BYTES:
                 raise FileNotFoundError(f"{path} is not a control page yet")
             mapped = mmap.mmap(fd, SIZE_BYTES)
         finally:
             os.close(fd)
         if mapped[:8] != MAGIC:
             raise FileNotFoundError(f"{path} is not a control page yet")
-        return cls(mapped)
+        return cls(mapped, (status.st_dev, status.st_ino))
 
     @classmethod
     def of_ended_run(cls) -> ControlPage:
@@ -89,38 +96,72 @@ class ControlPage:
         return page
 
     @staticmethod
-    def create(path: str) -> None:
-        """Write a fresh page; the whole file at once, so that its space is reserved.
+    def create(path: str, content: bytes = bytes(SIZE_BYTES)) -> None:
+        """Write a page; the whole file at once, so that its space is reserved, and then its magic.
 
         Raises:
             OSError: there is no space.
+            FileExistsError: there is one.
         """
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
-            page = MAGIC + bytes(SIZE_BYTES - 8)
-            if os.write(fd, page) != len(page):
+            if os.write(fd, bytes(8) + content[8:]) != SIZE_BYTES:
                 raise OSError(28, "No space left on device", path)
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.write(fd, MAGIC)
         finally:
             os.close(fd)
 
+    def keep_named(self, path: str, *, make: bool) -> None:
+        """Be the page that has the spool's name for it, which cleaners may have taken from ours.
+
+        Args:
+            path: that name.
+            make: give our content the name, where there is no page by it; by one who knows that the run goes on.
+
+        Raises:
+            OSError: it cannot be made, or opened.
+        """
+        if self._file_id == (0, 0):  # of a run that has ended
+            return
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            if not make:
+                return
+            with suppress(FileExistsError):  # another process was faster
+                self.create(path, bytes(self._view))
+            status = os.stat(path, follow_symlinks=False)
+        if (status.st_dev, status.st_ino) == self._file_id:
+            return
+        other = self.open(path)
+        # Whoever has not come by yet has only the old one: what is said there counts.
+        if self.closed[0]:
+            other.close_run()
+        self._older.append(self._view)
+        self._map_file(other._map, other._file_id)  # noqa: SLF001 - its own class
+
     def close(self) -> None:
         """Unmap the page, which holds a descriptor."""
+        self._older.clear()
         self.closed.release()
         self._view.release()
         self._map.close()
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""
-        self._view[_CLOSED_AT] = 1
+        for view in (self._view, *self._older):
+            view[_CLOSED_AT] = 1
 
     @property
     def done(self) -> bool:
         """Whether everything is on disk and the final status is written."""
-        return bool(self._view[_DONE_AT])
+        return any(view[_DONE_AT] for view in (self._view, *self._older))
 
     def set_done(self) -> None:
         """Say so; the writer's last word."""
-        self._view[_DONE_AT] = 1
+        for view in (self._view, *self._older):
+            view[_DONE_AT] = 1
 
     @property
     def others(self) -> int:

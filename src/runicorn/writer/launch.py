@@ -47,7 +47,7 @@ def launch(spool_path: str) -> None:
         arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, *directories]
     else:
         arguments = [*interpreter, _FORKING_BOOT, spool_path, *directories]
-    log = os.path.join(spool_path, spool.WRITER_LOG)
+    log = os.path.join(spool_path, spool.WRITER_LOG) if os.path.isdir(spool_path) else os.devnull
     pid = os.posix_spawn(
         arguments[0],
         arguments,

@@ -20,7 +20,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.locks import Lock
+from runicorn.locks import Lock, held_here
 from runicorn.writer import spool
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.kept import Kept
@@ -71,6 +71,7 @@ class Queue:
         "_lock",
         "_made_at",
         "_next_number",
+        "_old_locks",
         "_open",
         "_producer",
         "_retry_at",
@@ -103,6 +104,7 @@ class Queue:
         self._hello = Hello(f"{self._address.host}-{os.getpid()}", joined, rank)
         self._producer = f"{os.getpid():x}.{os.urandom(4).hex()}"
         self._lock: Lock | None = None
+        self._old_locks: list[Lock] = []
         self._rotation = threading.RLock()
         self._segment: Segment | None = None
         self._kept = Kept(self._address, self.control)
@@ -236,6 +238,24 @@ class Queue:
                 self.seal()
             self._kept.look(generation)
 
+    def keep_named(self) -> None:
+        """Follow the control page to a new file, and have a lock that the next writer finds.
+
+        Raises:
+            OSError: that cannot be had now.
+        """
+        with self._rotation:
+            self.control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
+            self.closed = self.control.closed
+            if self._lock is not None and not self.control.done and not self._has_named_lock():
+                path = os.path.join(self._address.spool, self._producer + spool.LOCK_SUFFIX)
+                self._old_locks.append(self._lock)
+                self._lock = Lock.take(path, again=True, ours=True) or self._lock
+
+    def _has_named_lock(self) -> bool:
+        places = (self._address.spool, self._address.overflow)
+        return any(held_here(os.path.join(place, self._producer + spool.LOCK_SUFFIX)) for place in places)
+
     def is_safe(self) -> bool:
         """Whether the newest writer holds all open that is sealed, or has stored it."""
         return self._kept.is_safe(self.control.generation)
@@ -249,6 +269,8 @@ class Queue:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        while self._old_locks:
+            self._old_locks.pop().release()
 
     def forked(self) -> None:
         """Become a producer of its own, in a child that ``fork()`` has just made."""

@@ -7,7 +7,9 @@ r"""The format of a segment: an append-only file of frames, written by one proce
     16  8  u64, generation of the writer that has opened it; the writer's, by pwrite
     24  1  state: 0 not opened, 1 followed by that writer, 2 stored and about to be removed; the writer's too
     28  4  u32, one more than the number of the segment that its producer filled before; 0 = this is the first
-    32  .. frames, one after the other, then zeros
+    32  8  u64, where what is not stored yet begins; the writer's, after each batch. Its plan says it better: this is
+           for the writer that finds no plan
+    40  .. frames, one after the other, then zeros
 
     frame:  u32 length of the payload | u32 Adler-32 of the payload | payload
     seal:   u32 0xFFFFFFFF in the place of a length: no frame follows
@@ -38,7 +40,7 @@ from typing import Any
 
 MAGIC = b"RNCSEG2\n"
 SEAL = 0xFFFFFFFF
-HEADER_BYTES = 32
+HEADER_BYTES = 40
 FRAME_HEADER_BYTES = 8
 MIN_FRAME_BYTES = FRAME_HEADER_BYTES + 1
 
@@ -49,10 +51,11 @@ _SPARE_BLOCK_BYTES = 256 * 1024
 
 FOLLOWED, STORED = 1, 2
 
-_MARK_AT, _STATE_AT, _BEFORE_AT = 16, 24, 28
-_header = struct.Struct("<8sQQB3xI")
+_MARK_AT, _STATE_AT, _BEFORE_AT, _REACHED_AT = 16, 24, 28, 32
+_header = struct.Struct("<8sQQB3xIQ")
 _mark = struct.Struct("<QB")
 _u32 = struct.Struct("<I")
+_u64 = struct.Struct("<Q")
 _frame_header = struct.Struct("<II")
 _seal_mark = struct.pack("<I", SEAL)
 
@@ -164,7 +167,7 @@ class Segment:
         # The magic makes the segment valid, so it is written last.
         mapped.seek(8)
         mapped.write(struct.pack("<Q", size_bytes))
-        mapped[_BEFORE_AT:HEADER_BYTES] = _u32.pack(0 if before is None else before + 1)
+        mapped[_BEFORE_AT:_REACHED_AT] = _u32.pack(0 if before is None else before + 1)
         mapped.seek(HEADER_BYTES)
         mapped.write(frame(hello))
         mapped[:8] = MAGIC
@@ -217,6 +220,7 @@ class SegmentReader:
         self._fd = fd
         self.size_bytes = 0
         self.before: int | None = None
+        self.reached = HEADER_BYTES
         self.position = HEADER_BYTES
         self.sealed = False
         self.torn = False
@@ -234,11 +238,12 @@ class SegmentReader:
         head = os.pread(self._fd, HEADER_BYTES, 0)
         if len(head) < HEADER_BYTES:
             return False
-        magic, size_bytes, _, _, before = _header.unpack(head)
+        magic, size_bytes, _, _, before, reached = _header.unpack(head)
         if magic != MAGIC or size_bytes <= HEADER_BYTES:
             return False
         self.size_bytes = size_bytes
         self.before = before - 1 if before else None
+        self.reached = max(HEADER_BYTES, min(reached, size_bytes))
         return True
 
     def mark(self, generation: int, state: int) -> bool:
@@ -247,6 +252,11 @@ class SegmentReader:
             return os.pwrite(self._fd, _mark.pack(generation, state), _MARK_AT) == _mark.size
         except OSError:
             return False
+
+    def mark_reached(self) -> None:
+        """Note that all before the position is stored."""
+        with suppress(OSError):
+            os.pwrite(self._fd, _u64.pack(self.position), _REACHED_AT)
 
     def free_pages(self) -> None:
         """Give the memory back of what is stored, although its producer may have it mapped still; not the header's."""

@@ -15,6 +15,7 @@
         writer.log                      what the writer prints; empty
     <shm>/runicorn.<uid>.<16 hex>.opening   locked while a process opens a spool for an existing run
     <temp>/runicorn-<uid>-<16 hex>-overflow/
+        address.json                    the same: where the spool has gone by name, it is found by this
         <producer>-<n>.seg, blob-...    what is beyond the budget, or came after the spool had gone by name
 """
 
@@ -234,6 +235,9 @@ def open_overflow(address: Address) -> None:
         os.mkdir(address.overflow, 0o700)
     except FileExistsError:
         check_private(address.overflow)
+        return
+    with suppress(OSError):  # by which it is found where the spool has gone by name, and its processes too
+        _write(os.path.join(address.overflow, ADDRESS), msgspec.json.encode(address))
 
 
 def room_for(address: Address, control: ControlPage, place: int, size_bytes: int) -> bool:
@@ -359,6 +363,8 @@ def dissolve(address: Address) -> None:
             os.unlink(pointer)
     except OSError:  # gone, or the run directory was moved
         pass
+    with suppress(OSError):  # first: what is stored and still there must not be found and stored again
+        os.unlink(os.path.join(address.overflow, ADDRESS))
     remove(address.overflow)
     remove(address.spool)
 
@@ -370,8 +376,9 @@ def remove(directory: str) -> None:
             names = os.listdir(directory)
         except OSError:
             return
-        # The address goes last: a spool without one is a rest that anybody may remove.
-        for name in sorted(names, key=lambda name: name == ADDRESS):
+        # The address goes last: a spool without one is a rest that anybody may remove. The page that says that the run
+        # is done goes before it.
+        for name in sorted(names, key=lambda name: (name in {CONTROL, ADDRESS}, name == ADDRESS)):
             with suppress(OSError):
                 os.unlink(os.path.join(directory, name))
         # A process that has looked before the run was closed may make one more segment meanwhile.

@@ -46,12 +46,13 @@ class Piece(NamedTuple):
 class Followed:
     """One segment and how far it has been read."""
 
-    def __init__(self, place: int, name: str, fd: int, generation: int) -> None:
+    def __init__(self, place: int, name: str, fd: int, generation: int, *, planned: bool) -> None:
         self.place = place
         self.name = name
         self.number = number_of(name)
         self.reader = SegmentReader(fd)
         self._generation = generation
+        self._planned = planned
         self._marked = self.reader.mark(generation, FOLLOWED)
         self.hello: Hello | None = None
         self.start = HEADER_BYTES  # of the current batch
@@ -77,6 +78,8 @@ class Followed:
                 hello = decode(first)
                 self.hello = hello if isinstance(hello, Hello) else None
                 self.first = HEADER_BYTES + FRAME_HEADER_BYTES + len(first)
+                if not self._planned:  # all that is known is what the last writer has noted here
+                    self.reader.position = max(self.reader.position, self.reader.reached)
                 self.start = max(self.start, self.reader.position)
         return self.hello is not None
 
@@ -291,7 +294,9 @@ class Tail:
         producer = self._producer(name)
         with suppress(OSError):
             producer.open_probe()
-        followed = producer.segments[name] = Followed(place, name, fd, self._generation)
+        followed = producer.segments[name] = Followed(
+            place, name, fd, self._generation, planned=self._knows_the_past
+        )
         begun = self._resume.pop(name, None)
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
@@ -406,6 +411,8 @@ class Tail:
         """The batch is stored: what follows begins where it ended."""
         for producer in self._producers.values():
             for each in producer.segments.values():
+                if each.start != each.reader.position:
+                    each.reader.mark_reached()
                 each.start = each.reader.position
 
     def drop(self, segments: list[Followed]) -> None:

@@ -95,7 +95,8 @@ class Watch:
 
     def is_writer_alive(self) -> bool:
         """Whether a process holds the writer's lock."""
-        return self._writer.is_held()
+        # The file that had the name may have been removed, and another one made.
+        return self._writer.is_held() or locks.is_held(os.path.join(self._address.spool, spool.WRITER_LOCK))
 
     def close(self) -> None:
         """Give the probe back."""

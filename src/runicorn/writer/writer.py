@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 from runicorn import paths, rundir, statuses
-from runicorn.locks import Lock, Probe
+from runicorn.locks import Lock
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, crashpoints, ending, faults, spool
+from runicorn.writer import adopt, crashpoints, ending, faults, mending, spool
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -25,6 +26,7 @@ from runicorn.writer.tail import Tail
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
+MEND_EVERY_S = 1.0
 _LOCK_TRIES = 25
 
 
@@ -43,7 +45,7 @@ class Writer:
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
         self._control.begin_generation()
-        self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
+        self._owner = mending.probe_owner(address)
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not self._owner.is_held()
@@ -65,6 +67,8 @@ class Writer:
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
+        self._locks: list[Lock] = []
+        self._mended_at = self._freshened_at = time.monotonic()
         self.terminated = False
 
     def run(self) -> None:
@@ -87,6 +91,7 @@ class Writer:
                 return
             self._keep_durable()
             self._tail.account()
+            self._mend()
             if self._side_work.go_on():
                 self._tell_database({"status": statuses.RUNNING})
             if busy:
@@ -108,6 +113,27 @@ class Writer:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(sum(map(len, piece.payloads)) for piece in pieces)
+
+    def _mend(self) -> None:
+        """Make again what somebody has removed of the spool by name, so that the next writer finds it."""
+        now = time.monotonic()
+        if now - self._mended_at < MEND_EVERY_S:
+            return
+        self._mended_at = now
+        try:
+            again = mending.keep_lock(self._address, spool.WRITER_LOCK)
+            if again is not None:
+                self._locks.append(again)
+            with suppress(FileNotFoundError):
+                self._plan_file.keep_named()
+            mending.mend(self._address, self._control)
+            if now - self._freshened_at >= mending.FRESH_FOR_S:
+                self._freshened_at = now
+                mending.freshen(self._address)
+        except BlockingIOError as error:
+            raise GaveUpError(f"another writer has begun: {error}") from error
+        except OSError as error:  # no room, or no shared memory: we go on by what we have open
+            print(f"the spool cannot be mended: {error}", flush=True)  # noqa: T201 - to writer.log
 
     def _note_lacks(self) -> None:
         for text in self._tail.take_lacks():
@@ -163,6 +189,8 @@ class Writer:
 
     def _close(self, end: End, meter: Meter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
+        with suppress(OSError):
+            self._control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
         self._control.close_run()
         # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
         time.sleep(CLOSING_PAUSE_S)
@@ -305,6 +333,8 @@ class Writer:
         self._plan_file.close()
         self._owner.close()
         self._control.close()
+        for lock in self._locks:
+            lock.release()
 
 
 def serve(spool_path: str, *, handle_signals: bool) -> bool:
@@ -318,6 +348,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     Returns:
         False where another process is this spool's writer already.
     """
+    with suppress(OSError, ValueError):
+        mending.mend_before_serving(spool_path)
     lock = take_writer_lock(spool_path)
     if lock is None:
         return False
