@@ -32,17 +32,19 @@ class Kept:
         self._address = address
         self._control = control
         self._segments: list[Segment] = []
+        self._newest = -1
         self._most = _most_kept()
         self._looking = False
 
     def add(self, segment: Segment) -> None:
         """Keep one that was sealed, until it is stored."""
-        if segment not in self._segments:
+        if segment.number > self._newest:
+            self._newest = segment.number
             self._segments = [*self._segments, segment]
 
     def is_out_of_reach(self, segment: Segment, generation: int | None) -> bool:
-        """Whether a segment has lost its name before the writer of a generation has opened it."""
-        return not _is_held(segment, generation) and not os.path.lexists(segment.path)
+        """Whether a segment that is not kept yet has lost its name before the writer of a generation has opened it."""
+        return segment.number > self._newest and not _is_held(segment, generation) and not os.path.lexists(segment.path)
 
     def look(self, generation: int | None) -> None:
         """Let go what is stored, and copy what no writer can have; no system call where the writer has opened all.

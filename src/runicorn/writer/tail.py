@@ -503,12 +503,28 @@ class Tail:
             if producer.segments and not at_once:
                 continue
             producer.look(at_once=at_once)
-            if producer.dead and not producer.segments:
+            if producer.dead and not producer.segments and not self._has_more(producer):
                 del self._producers[producer.name]
                 producer.close()
                 for at in self._places:
                     for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
                         _unlink(os.path.join(at, producer.name + suffix))
+
+    def _has_more(self, producer: Producer) -> bool:
+        """Whether a dead producer has left what is not taken up yet; its last copies of what is stored go here."""
+        more = False
+        for directory in self._places:
+            try:
+                names = os.listdir(directory)
+            except OSError:
+                continue
+            for name in names:
+                if name.startswith(f"{producer.name}-") and name.endswith(spool.SEGMENT_SUFFIX):
+                    if self._is_double(producer, name):
+                        self._dispose(name)
+                    else:
+                        more = True
+        return more
 
     def close(self) -> None:
         """Give all descriptors back."""
