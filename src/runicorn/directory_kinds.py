@@ -54,5 +54,7 @@ EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
 """The directory that an export is put into."""
 PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)
 """Where ``doctor`` tries what can be done, and the folders that it makes for that."""
+SCRATCH = Kind(r"[A-Za-z0-9_.=-]+", by_link=True)
+"""The directories of a run that is none; only empty ones go."""
 FAULTS = Kind(r".+", by_link=True)
 """Where the file is whose presence makes storing fail, in tests."""

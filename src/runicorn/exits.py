@@ -133,6 +133,20 @@ def mark_sigterm(spool_path: str) -> None:
     _mark_path, _marked_pid = path, os.getpid()
 
 
+def keep_mark_named(spool_path: str) -> None:
+    """Leave the mark in the file that has its name, where somebody has removed that and another was made."""
+    if _mark_fd < 0 or _marked_pid != os.getpid() or not _mark_path:
+        return
+    path = os.path.join(spool_path, spool.SIGTERM_MARK)
+    try:
+        if os.path.samestat(os.stat(path), os.fstat(_mark_fd)):
+            return
+    except OSError:
+        return
+    if _mark_path == path or not _link(_mark_path, path):
+        _point_mark_at(path)
+
+
 def unmark_sigterm() -> None:
     """No run is open any more: a later SIGTERM says nothing about one.
 

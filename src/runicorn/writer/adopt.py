@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn import directory_kinds, locks, removal, rendezvous, rundir
-from runicorn.writer import launch, opening_lock, scan, spool
+from runicorn.writer import launch, mending, opening_lock, scan, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def unreadable(settings: Settings) -> list[str]:
 def sweep(settings: Settings) -> None:
     """Remove what processes of this user have left that were killed while they made, opened or removed a spool."""
     opening_lock.sweep(settings)
+    mending.bring_back_lone(settings)
     _sweep(spool.in_both_places(settings))
 
 
@@ -111,6 +112,7 @@ def _sweep(there: list[tuple[str, str]]) -> None:
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
     opening_lock.sweep(settings)
+    mending.bring_back_lone(settings)
     there = spool.in_both_places(settings)  # once: a temp directory may be long
     _sweep(there)
     for address in _orphans_among([path for path, suffix in there if not suffix], storage):
@@ -188,7 +190,8 @@ def is_stillborn(address: spool.Address) -> bool:
 
 def is_live(address: spool.Address) -> bool:
     """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
-    if locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
+    path = os.path.join(address.spool, spool.OWNER_LOCK)
+    if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
         return True
     return address.ranked and _has_living_producer(address.spool)
 

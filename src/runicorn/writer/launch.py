@@ -53,7 +53,7 @@ def launch(spool_path: str) -> None:
         arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, handed, *directories]
     else:
         arguments = [*interpreter, _FORKING_BOOT, spool_path, handed, *directories]
-    log = os.path.join(spool_path, spool.WRITER_LOG)
+    log = os.path.join(spool_path, spool.WRITER_LOG) if os.path.isdir(spool_path) else os.devnull
     # First: in a program that has closed its own it may have the number of one of the three below.
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
     if own >= 0:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 
 import msgspec
 
@@ -60,6 +61,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Plan).decode
 
 
+def _file_id(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
 class PlanFile:
     """The file with the two slots."""
 
@@ -93,6 +99,19 @@ class PlanFile:
         for index in (0, 1):
             os.pwrite(self._fd, bytes(_slot_header.size), index * self._slot_bytes)
 
+    def keep_named(self) -> None:
+        """Give the content its name again, where somebody has removed that.
+
+        Raises:
+            OSError: it cannot be done now.
+        """
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != _file_id(self._fd):
+            self._move(self._slot_bytes)
+
     def write(self, plan: Plan) -> None:
         """Put a plan in place.
 
@@ -102,12 +121,14 @@ class PlanFile:
         payload = _encode(plan)
         framed = _slot_header.pack(len(payload), adler32(payload)) + payload
         if len(framed) > self._slot_bytes:
-            self._enlarge(len(framed))
+            self._move(2 * max(len(framed), self._slot_bytes))
         os.pwrite(self._fd, framed, (plan.sequence % 2) * self._slot_bytes)
 
-    def _enlarge(self, needed_bytes: int) -> None:
+    def _move(self, slot_bytes: int) -> None:
+        """Go on in a new file with slots of this size."""
         previous = self.read()
-        slot_bytes = 2 * max(needed_bytes, self._slot_bytes)
+        with suppress(FileExistsError):  # the spool may have gone by name
+            os.mkdir(os.path.dirname(self._path), 0o700)
         temporary = f"{self._path}.new"
         removal.remove_from_spool(temporary)  # half written by a writer that was killed
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)

@@ -15,6 +15,7 @@
         writer.log                      what the writer prints; empty
     <shm>/runicorn-<uid>-<16 hex>.making/   the same while it is made: what has its final name is whole
     <temp>/runicorn-<uid>-<16 hex>-overflow/
+        address.json                    the same: where the spool has gone by name, it is found by this
         <producer>-<n>.seg, blob-...    what is beyond the budget, or came after the spool had gone by name
 """
 
@@ -27,7 +28,7 @@ from contextlib import suppress
 
 import msgspec
 
-from runicorn import directory_kinds, removal, rundir
+from runicorn import directory_kinds, memory_limit, removal, rundir
 from runicorn.host import machine
 from runicorn.locks import Lock
 from runicorn.plain_json import open_regular
@@ -145,11 +146,14 @@ def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
         OSError: the place is not there.
     """
     given = settings.spool_max_bytes if in_memory else settings.overflow_max_bytes
-    return given or _default_budget_bytes(_free_bytes(base), in_memory=in_memory)
+    return given or _default_budget_bytes(base, in_memory=in_memory)
 
 
-def _default_budget_bytes(free_bytes: int, *, in_memory: bool) -> int:
-    return min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+def _default_budget_bytes(base: str, *, in_memory: bool) -> int:
+    free_bytes = _free_bytes(base)
+    budget = min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+    share = memory_limit.share_of_left(base, 0)
+    return budget if share is None else min(budget, share)
 
 
 def _overflow_bytes(temp: str, settings: Settings) -> int:
@@ -187,7 +191,7 @@ def create(
         try:
             free = _free_bytes(base)
             in_memory = base != temp
-            budget = settings.spool_max_bytes or _default_budget_bytes(free, in_memory=in_memory)
+            budget = settings.spool_max_bytes or _default_budget_bytes(base, in_memory=in_memory)
             if in_memory and min(budget, free) < _LEAST_BUDGET_BYTES:
                 continue
             name = f"runicorn-{_uid()}-{os.urandom(8).hex()}"
@@ -243,7 +247,7 @@ def _make(address: Address) -> Lock:
         ControlPage.create(os.path.join(making, CONTROL))
         for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
             _write(os.path.join(making, empty), b"")
-        _write(os.path.join(making, ADDRESS), _checked(_encoded(address)))
+        _write(os.path.join(making, ADDRESS), encode_address(address))
         with removal.parent_of(address.spool, directory_kinds.SPOOLS) as (base, name):
             base.rename(name + MAKING_SUFFIX, name)
     except OSError:
@@ -268,6 +272,11 @@ def read_address(spool: str) -> Address:
     if content != _checked(b"{" + content[_CHECKSUM_BYTES:]):
         raise ValueError(f"{os.path.join(spool, ADDRESS)} is damaged: it does not have the checksum that it names")
     return _decoded(content)
+
+
+def encode_address(address: Address) -> bytes:
+    """What ``address.json`` holds."""
+    return _checked(_encoded(address))
 
 
 def _checked(encoded: bytes) -> bytes:
@@ -312,15 +321,34 @@ def open_overflow(address: Address) -> None:
         os.mkdir(address.overflow, 0o700)
     except FileExistsError:
         check_private(address.overflow)
+        return
+    with suppress(OSError):  # by which it is found where the spool has gone by name, and its processes too
+        _write(os.path.join(address.overflow, ADDRESS), encode_address(address))
 
 
 def room_for(address: Address, control: ControlPage, place: int, size_bytes: int) -> bool:
     """Whether a place's budget has room for another segment, and its neighbours keep theirs."""
     budget = address.budget_bytes if place == PRIMARY else address.overflow_bytes
-    if control.used_bytes(place) + size_bytes > budget:
+    directory = os.path.dirname(address.spool if place == PRIMARY else address.overflow)
+    used = control.used_bytes(place)
+    if used + size_bytes > budget:
         return False
-    directory = address.spool if place == PRIMARY else os.path.dirname(address.overflow)
+    given = address.settings.spool_max_bytes if place == PRIMARY else address.settings.overflow_max_bytes
+    share = None if given else memory_limit.share_of_left(directory, control.spooled_bytes)
+    if share is not None and control.spooled_bytes + size_bytes > share:
+        return False
     return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
+
+
+def bytes_in(directory: str) -> int:
+    """What counts in a place's budget: segments, spares, blobs."""
+    total = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(BLOB_PREFIX) or entry.name.endswith((SEGMENT_SUFFIX, SPARE_SUFFIX)):
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def largest_segment_bytes(address: Address) -> int:
@@ -391,6 +419,8 @@ def dissolve(address: Address) -> None:
                 directory.remove(pointer)
     except (OSError, ValueError):  # gone, or the run directory was moved
         pass
+    # First: what is stored and still there must not be found and stored again.
+    removal.remove_from_spool(os.path.join(address.overflow, ADDRESS))
     remove(address.overflow)
     remove(address.spool)
 
@@ -400,9 +430,10 @@ def remove(directory: str) -> None:
     for _ in range(_REMOVE_TRIES):
         try:
             with removal.Directory(directory, directory_kinds.SPOOL) as place:
-                # The address goes late: a spool without one is a rest. The lock goes last, for who removes a rest
-                # holds it, and a directory that has none is nobody's spool.
-                place.remove_all(last=(ADDRESS, OWNER_LOCK))
+                # The address goes late: a spool without one is a rest. The page that says that the run is done goes
+                # before it. The lock goes last, for who removes a rest holds it, and a directory that has none is
+                # nobody's spool.
+                place.remove_all(last=(CONTROL, ADDRESS, OWNER_LOCK))
         except OSError:
             return
         # A process that has looked before the run was closed may make one more segment meanwhile.

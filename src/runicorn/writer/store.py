@@ -479,6 +479,7 @@ class Store:
         data = self.insist(lambda: self._blobs.read(record.blob))
         if data is None:
             self.tally.damaged_bytes += record.blob.size_bytes
+            self.note(f"the image {record.path} was not stored: somebody has removed its pixels from the spool")
             return False
         from runicorn.writer import imaging
 

@@ -11,6 +11,8 @@ from runicorn.writer import launch, spool
 from runicorn.writer.control import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runicorn.refusals import Refusals
     from runicorn.writer.control import ControlPage
 
@@ -24,10 +26,19 @@ class Watch:
     An old heartbeat and a held lock is a writer that is stalled or stopped: nothing is started then. No heartbeat and
     a free lock is one that has died, or one that is slow to start (an interpreter on a network disk, a host with more
     processes than cores): each time twice as long is waited as the time before.
+
+    Args:
+        address: of the spool.
+        control: its page.
+        refusals: where warnings go.
+        prepare: called before another writer is started in the place of one that has died.
     """
 
-    def __init__(self, address: spool.Address, control: ControlPage, refusals: Refusals) -> None:
+    def __init__(
+        self, address: spool.Address, control: ControlPage, refusals: Refusals, prepare: Callable[[], None]
+    ) -> None:
         self._address = address
+        self._prepare = prepare
         self._control = control
         self._refusals = refusals
         # By descriptor: the lock is asked for after the spool's removal, to know that the writer is really gone.
@@ -64,6 +75,7 @@ class Watch:
                 self._failed_starts += 1
                 if self._failed_starts > _MOST_FAILED_STARTS:
                     self._go_in_process(self._trouble or "every one that was started has died")
+                self._prepare()
                 self.start()
         if self._control.troubles != self._troubles:
             self._troubles = self._control.troubles
@@ -83,7 +95,8 @@ class Watch:
 
     def is_writer_alive(self) -> bool:
         """Whether a process holds the writer's lock."""
-        return self._writer.is_held()
+        # The file that had the name may have been removed, and another one made.
+        return self._writer.is_held() or locks.is_held(os.path.join(self._address.spool, spool.WRITER_LOCK))
 
     def close(self) -> None:
         """Give the probe back."""
