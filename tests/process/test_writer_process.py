@@ -391,8 +391,9 @@ def test_a_writer_that_ends_at_once_is_not_waited_for(tmp_path, start_program, w
     program = start_program(CANNOT_START, wrapper)
     out, err = program.communicate(timeout=60)
     assert program.returncode == 0, err
-    assert len(events(out.strip())) == 100
-    assert status(out.strip())["status"] == "finished"
+    run_dir = Path(out.strip())
+    assert len(events(run_dir)) == 100
+    assert status(run_dir)["status"] == "finished"
     assert "every one that was started has ended" in err
     assert str(wrapper) in err
     for said in {"out of quota", "No module named msgspec"}:
