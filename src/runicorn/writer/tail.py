@@ -465,7 +465,7 @@ class Tail:
         }
         return [
             *(
-                SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished)
+                SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished, each.mark)
                 for producer in self._producers.values()
                 for each in producer.segments.values()
             ),
