@@ -393,6 +393,9 @@ class Store:
                 except GaveUpError:
                     raise
                 except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
+                    if isinstance(record, End):  # without it the run would be waited for for ever
+                        tally.see_end(record, hello)
+                        continue
                     kind = type(record).__name__
                     self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
 
