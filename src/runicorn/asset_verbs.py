@@ -8,6 +8,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from runicorn.arguments import clean_step
+from runicorn.boundary import guarded
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import escape, shown
 
@@ -30,6 +31,7 @@ class AssetVerbs:
     _refusals: Refusals
     _workspace_root: str
 
+    @guarded
     def log_image(
         self,
         key: str,

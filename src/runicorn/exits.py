@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from runicorn import exit_status, statuses
+from runicorn import exit_status, removal, statuses
 from runicorn.active import open_runs
 from runicorn.writer import spool
 from runicorn.writer.records import End
@@ -133,6 +133,20 @@ def mark_sigterm(spool_path: str) -> None:
     _mark_path, _marked_pid = path, os.getpid()
 
 
+def keep_mark_named(spool_path: str) -> None:
+    """Leave the mark in the file that has its name, where somebody has removed that and another was made."""
+    if _mark_fd < 0 or _marked_pid != os.getpid() or not _mark_path:
+        return
+    path = os.path.join(spool_path, spool.SIGTERM_MARK)
+    try:
+        if os.path.samestat(os.stat(path), os.fstat(_mark_fd)):
+            return
+    except OSError:
+        return
+    if _mark_path == path or not _link(_mark_path, path):
+        _point_mark_at(path)
+
+
 def unmark_sigterm() -> None:
     """No run is open any more: a later SIGTERM says nothing about one.
 
@@ -166,8 +180,9 @@ def _point_mark_at(path: str) -> None:
 def _link(source: str, path: str) -> bool:
     temporary = f"{path}.link"
     try:
+        removal.remove_from_spool(temporary)
         os.link(source, temporary)
-        os.replace(temporary, path)
+        removal.rename_in_spool(temporary, path)
     except OSError:  # its spool has gone, or lies on another file system
         return False
     return True

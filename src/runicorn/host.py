@@ -194,6 +194,11 @@ def process_start(pid: int) -> str:
         return ""
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or is one that nobody has reaped; False if that cannot be known."""
+    return sys.platform == "linux" and _stat_line(pid)[0] in {"0", "Z", "X"}
+
+
 def _stat_line(pid: int) -> list[str]:
     """A process's line in the kernel's table, from its third field on; zeros where it is gone.
 

@@ -10,7 +10,7 @@ from runicorn import exits, joining, locks, paths, rundir, statuses
 from runicorn.host import hostname, machine
 from runicorn.refusals import Refusals
 from runicorn.rundir import RunDir
-from runicorn.writer import scan, spool
+from runicorn.writer import opening_lock, scan, spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ class Job:
                 exits.mark_sigterm(address.spool)
             if as_owner or made is not None:
                 # Rank 0 and the maker of the spool may be two: what one has written the other must have read.
-                with spool.alone_with(self.run_dir, self.settings):
+                with opening_lock.alone_with(self.run_dir, self.settings):
                     if as_owner:
                         self._own_meta()
                     self._say_running(as_owner=as_owner)
@@ -144,7 +144,7 @@ class Job:
         ours = {"pid": os.getpid(), "hostname": hostname(), "machine": self._machine()}
         files = RunDir(self.run_dir, sole=False)
         try:
-            meta = files.read(rundir.META)
+            meta = files.read_or_empty(rundir.META)
             if {**meta, **ours} != meta:
                 files.replace(rundir.META, {**meta, **ours})
         finally:
@@ -160,10 +160,10 @@ class Job:
         """
         files = RunDir(self.run_dir, sole=False)
         try:
-            status = files.read(rundir.STATUS)
+            status = files.read_or_empty(rundir.STATUS)
             if status.get("status") == statuses.RUNNING or not self.place.main:
                 return
-            meta = files.read(rundir.META)
+            meta = files.read_or_empty(rundir.META)
             resumed = meta.get("resumed") or []
             attempts = [entry.get("attempt", 0) for entry in resumed if isinstance(entry, dict)]
             if not as_owner and self.place.attempt <= max(attempts, default=0):

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import locks, rundir, statuses
+from runicorn import directory_kinds, locks, rundir, statuses
 from runicorn.host import hostname, is_other, label_of, machine
 from runicorn.refusals import Refusals
-from runicorn.rendezvous import publish
+from runicorn.rendezvous import publish, read, withdraw
 from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
-from runicorn.writer import adopt, launch, peek, spool
+from runicorn.writer import adopt, launch, opening_lock, peek, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def spool_here(
             if address.attempt >= attempt and not is_closed(address):
                 return address, None
             adopt.finish_earlier_session(address, settings)
-        with spool.alone_with(run_dir, settings):
+        with opening_lock.alone_with(run_dir, settings):
             if adopt.find_spool(run_dir, host) is not None:
                 continue  # another process was faster
             fresh, lock = spool.create(
@@ -197,16 +197,17 @@ def spool_here(
 def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
     """Leave word in the run directory where its spool is on this host, in place of one that is gone.
 
-    By one process at a time (``spool.alone_with``).
+    By one process at a time (``opening_lock``).
 
     Raises:
         OSError: it cannot be; the spool is removed.
     """
     published = False
     try:
-        with suppress(FileNotFoundError):
-            os.unlink(pointer)
-        published = publish(pointer, address.spool)
+        # Where the lock could not be had another process may have been faster: what it has written stays.
+        if adopt.find_spool(address.run_dir, address.host) is None:
+            withdraw(pointer, read(pointer) or "", directory_kinds.RUN)
+            published = publish(pointer, address.spool, directory_kinds.RUN)
     finally:
         if not published:
             spool.remove(address.spool)
@@ -237,9 +238,7 @@ def read_status(run_dir: str) -> dict[str, Any]:
     """
     files = RunDir(run_dir)
     try:
-        return files.read(rundir.STATUS)
-    except ValueError:
-        return {}
+        return files.read_or_empty(rundir.STATUS)
     finally:
         files.close()
 

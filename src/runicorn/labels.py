@@ -14,7 +14,7 @@ from runicorn import changeable, reading, rundir, viewer_database
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.rundir import RunDir
 from runicorn.values import escape
-from runicorn.writer import spool
+from runicorn.writer import opening_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ def merge(run_dir: str, storage: str, settings: Settings, labels: dict[str, Any]
             rows.set_tags(os.path.basename(run_dir), meta["tags"])
 
     if labels:
-        with spool.alone_with(run_dir, settings):
+        with opening_lock.alone_with(run_dir, settings):
             _change_meta(run_dir, storage, change)
 
 
@@ -162,7 +162,7 @@ def _tags(meta: dict[str, Any]) -> list[str]:
 def _relabel(
     info: RunInfo, change: Callable[[dict[str, Any], viewer_database.Rows], None], settings: Settings, *, force: bool
 ) -> Labels:
-    with spool.alone_with(info.run_dir, settings):
+    with opening_lock.alone_with(info.run_dir, settings):
         changeable.check_not_elsewhere(reading.find(info), force=force)
         trouble = _change_meta(info.run_dir, info.storage, change)
     now = reading.find(info)

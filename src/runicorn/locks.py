@@ -84,18 +84,30 @@ class Lock:
             FileNotFoundError: it is missing, and ``create`` is false.
             RuntimeError: this process holds it already, and ``again`` is false.
         """
-        with _alone():
-            held = held_here(path)
-            if held is None:
-                fd = os.open(path, _OPEN_FLAGS | (os.O_CREAT if create else 0), 0o600)
-                key = _key(fd)
-                # A signal handler may have taken it since: then ours stays open, for closing it would drop the lock.
-                held = _held[key][1] if _is_ours(key) else None
-            if held is not None and not again:
-                raise RuntimeError(f"this process holds the lock {path} already")
-            # Also one that is ours already: this may be a signal handler inside the call that is about to lock it.
-            lock = held or cls(fd, key)
-            return lock if lock._lock(_LOOKS_WAITED_OUT if ours else 1) else None  # noqa: SLF001 - its own class
+        fresh: list[Lock] = []
+        try:
+            with _alone():
+                return cls._take(path, fresh, again=again, create=create, tries=_LOOKS_WAITED_OUT if ours else 1)
+        except BaseException:  # nobody would have the lock that the registry says we hold
+            for lock in fresh:
+                lock.release()
+            raise
+
+    @classmethod
+    def _take(cls, path: str, fresh: list[Lock], *, again: bool, create: bool, tries: int) -> Lock | None:
+        held = held_here(path)
+        if held is None:
+            fd = os.open(path, _OPEN_FLAGS | (os.O_CREAT if create else 0), 0o600)
+            key = _key(fd)
+            # A signal handler may have taken it since: then ours stays open, for closing it would drop the lock.
+            held = _held[key][1] if _is_ours(key) else None
+        if held is not None and not again:
+            raise RuntimeError(f"this process holds the lock {path} already")
+        if held is None:
+            fresh.append(cls(fd, key))
+        # Also one that is ours already: this may be a signal handler inside the call that is about to lock it.
+        lock = held or fresh[0]
+        return lock if lock._lock(tries) else None  # noqa: SLF001 - its own class
 
     def _lock(self, tries: int) -> bool:
         """Be in the registry and have the kernel's lock; neither, where this fails or a signal handler raises."""

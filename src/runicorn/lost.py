@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runicorn import changeable, reading, rundir, statuses
 from runicorn.reading.info import LOST
 from runicorn.rundir import RunDir
-from runicorn.writer import spool
+from runicorn.writer import opening_lock
 from runicorn.writer.ending import PROCESS_GONE
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
     for info in reading.runs(storage, status=LOST):
         # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
         try:
-            with suppress(LookupError, ValueError), spool.alone_with(info.run_dir, settings):
+            with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
                 info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
                 if info.status == LOST and not changeable.spools_of(info, settings):
                     _end(info)
@@ -47,10 +47,7 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
 def _end(info: RunInfo) -> None:
     files = RunDir(info.run_dir)
     try:
-        try:
-            status: dict[str, Any] = files.read(rundir.STATUS)
-        except ValueError:  # no JSON: there is nothing in it to keep
-            status = {}
+        status = files.read_or_empty(rundir.STATUS)
         status.update(status=statuses.FAILED, ended_at=_last_sign_of_life(info), exit_reason=PROCESS_GONE)
         files.replace(rundir.STATUS, status)
     finally:

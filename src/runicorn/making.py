@@ -7,14 +7,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, joining, paths, ranks, rendezvous, rundir, statuses
+from runicorn import active, directory_kinds, exits, joining, paths, ranks, rendezvous, rundir, statuses
 from runicorn.host import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
 from runicorn.run import Run
 from runicorn.rundir import RunDir
 from runicorn.session import Session
-from runicorn.writer import adopt, crashpoints, spool
+from runicorn.writer import adopt, crashpoints, opening_lock, spool
 from runicorn.writer.crashpoints import crash_point
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Opening:
     ) -> None:
         files = RunDir(run_dir, sole=sole)
         try:
-            os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+            files.make_media()
             here = {"machine": machine(spool.usual_place(self.settings)).text()} if opened_by is None else opened_by
             files.replace(rundir.META, {**self._meta(run_id, now), **here}, sync=False)
             files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
@@ -194,7 +194,7 @@ class Opening:
             if adopt.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self.settings)
-        with spool.alone_with(run_dir, self.settings):
+        with opening_lock.alone_with(run_dir, self.settings):
             if adopt.find_spool(run_dir, self.host) is not None:
                 return None
             return self._go_on(run_id, run_dir)
@@ -220,7 +220,7 @@ class Opening:
         meta = _read_meta(run_dir)
         files = RunDir(run_dir)
         try:
-            status = files.read(rundir.STATUS)
+            status = files.read_or_empty(rundir.STATUS)
             last_step = status.get("last_step")
             if not isinstance(last_step, int):
                 last_step = adopt.last_step_of(files)
@@ -228,14 +228,17 @@ class Opening:
             address, lock = self._make_spool(run_id, run_dir, now, path=meta.get("path"))
             joining.point_to(os.path.join(run_dir, rundir.spool_pointer(self.host)), address, lock)
             try:
-                os.makedirs(os.path.join(run_dir, rundir.MEDIA), exist_ok=True)
+                files.make_media()
                 opened_by = _opened_by(address)
                 resumed = [*(meta.get("resumed") or []), {"time": now, **opened_by}]
                 kept = {**self._meta(run_id, now), **meta, **opened_by, "id": run_id, "resumed": resumed}
                 files.replace(rundir.META, kept)
                 running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
                 files.replace(rundir.STATUS, {**running, "last_step": last_step})
-                return self._open(address, lock, kept.get("alias"), global_step=last_step)
+                run = self._open(address, lock, kept.get("alias"), global_step=last_step)
+                for text in files.kept_aside:
+                    run._refusals.warn(f"kept aside: {text}", text)  # noqa: SLF001 - ours
+                return run  # noqa: TRY300 - below is what a failure leaves
             except BaseException:
                 lock.release()
                 spool.remove(address.spool)
@@ -257,8 +260,7 @@ class Opening:
     def _point_to(self, address: spool.Address) -> None:
         """Leave word in the run directory where the spool is, for other processes of this host."""
         pointer = os.path.join(address.run_dir, rundir.spool_pointer(self.host))
-        with open(pointer, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(address.spool)
+        rendezvous.write_first(pointer, address.spool, directory_kinds.RUN)
 
     def _meta(self, run_id: str, now: float) -> dict[str, Any]:
         return {
@@ -308,8 +310,6 @@ def _opened_by(address: spool.Address) -> dict[str, Any]:
 def _read_meta(run_dir: str) -> dict[str, Any]:
     files = RunDir(run_dir)
     try:
-        return files.read(rundir.META)
-    except ValueError:
-        return {}
+        return files.read_or_empty(rundir.META)
     finally:
         files.close()

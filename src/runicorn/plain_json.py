@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from typing import Any
@@ -120,6 +119,8 @@ def decode_object(content: bytes) -> dict[str, Any]:
 
 
 def _decoded_leniently(content: bytes) -> Any:
+    import json  # here, for few files need it, and init() imports this
+
     try:
         return json.loads(content)
     except RecursionError:

@@ -45,7 +45,9 @@ def write(run_dir: str, marker: dict[str, Any]) -> None:
 def remove(run_dir: str) -> None:
     """Take it away, where it is."""
     with suppress(FileNotFoundError):
-        os.unlink(os.path.join(run_dir, NAME))
+        files = RunDir(run_dir, sole=False)
+        files.remove(NAME)
+        files.close()
 
 
 def deleted_at(run_dir: str) -> float | None:

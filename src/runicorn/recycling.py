@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from runicorn import changeable, locks, paths, reading, recycle_marker, statuses, viewer_database
+from runicorn import changeable, locks, paths, reading, recycle_marker, removal, statuses, viewer_database
 from runicorn.reading.directories import place_of
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host
-from runicorn.writer import spool
+from runicorn.writer import opening_lock, spool
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo
@@ -83,7 +83,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
     """
     check_removable(info, settings, force=force)
     target = os.path.join(_recycle_folder(info.storage, make=True), info.id)
-    with spool.alone_with(info.run_dir, settings):
+    with opening_lock.alone_with(info.run_dir, settings):
         # Read again: somebody may have resumed it. Its path is as it was found: of old layouts the place alone has it.
         info = msgspec.structs.replace(reading.find(info), path=info.path)
         check_removable(info, settings, force=force)
@@ -169,7 +169,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
                 f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
             )
         at = os.path.dirname(at)
-    with spool.alone_with(target, settings):
+    with opening_lock.alone_with(target, settings):
         if os.path.lexists(target):
             raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
         os.makedirs(parent, exist_ok=True)
@@ -221,17 +221,17 @@ def _rename_exclusively(source: str, target: str) -> None:
         raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.") from None
     try:
         if sys.platform == "win32":  # where no rename replaces a directory
-            os.rmdir(target)
+            removal.remove_empty(target)
         _rename(source, target)
     except BaseException:
         with suppress(OSError):
-            os.rmdir(target)
+            removal.remove_empty(target)
         raise
 
 
 def _rename(source: str, target: str) -> None:
     try:
-        os.rename(source, target)
+        removal.move(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -7,14 +7,18 @@ which run it is. Who makes the run's directory is then decided by ``mkdir``, so 
 from __future__ import annotations
 
 import os
+import stat
 import time
+from contextlib import suppress
 
-from runicorn import paths
+from runicorn import directory_kinds, paths, removal
+from runicorn.plain_json import UnfitFileError, open_regular
 
 FOLDER = ".rendezvous"
 _KEPT_S = 30 * 24 * 3600.0
 _BEING_WRITTEN_S, _POLL_S = 1.0, 0.002
 _TRIES = 10
+_MOST_BYTES, _MOST_OF_NAME = 8192, 48
 
 _inits: dict[tuple[int, str], int] = {}
 """How often this process has called ``init()`` for a path; by process, for a forked child counts anew."""
@@ -41,7 +45,7 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
         if found:
             return found
         if found == "":  # its maker died before it could write, on a file system without links
-            _withdraw_empty(meeting_point)
+            withdraw(meeting_point, "")
         _forget_old(folder)
         publish(meeting_point, paths.new_run_id())
     raise FileNotFoundError(
@@ -62,43 +66,87 @@ def _meeting_point(storage: str, path: str, job: str, nth: int) -> str:
     return os.path.join(storage, FOLDER, digest)
 
 
-def publish(path: str, text: str) -> bool:
-    """Make a file with its content at once; False where it exists already, which it then keeps."""
-    temporary = f"{path}.{os.getpid():x}.{os.urandom(4).hex()}"
-    with open(temporary, "x", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
+def publish(path: str, text: str, kind: directory_kinds.Kind = directory_kinds.RENDEZVOUS) -> bool:
+    """Make a file with its content at once; False where it exists already, which it then keeps.
+
+    Args:
+        path: of the file.
+        text: its content.
+        kind: of the directory that it is in.
+
+    Raises:
+        OSError: it cannot be made; nothing is left.
+    """
+    with removal.parent_of(path, kind) as (directory, name):
+        temporary = _temporary(name)
+        try:
+            _write(directory, temporary, text)
+            try:
+                directory.link(temporary, name, at=directory)
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without links: then not at once, but still exclusively
+                return _write_exclusively(directory, name, text)
+        finally:
+            with suppress(OSError):
+                directory.remove(temporary)
+    return True
+
+
+def withdraw(path: str, seen: str, kind: directory_kinds.Kind = directory_kinds.RENDEZVOUS) -> None:
+    """Remove a file in which we have seen a text; what another process has published there since is put back.
+
+    What is no file is none of ours: it is kept beside.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    with removal.parent_of(path, kind) as (directory, name):
+        aside = _temporary(name)
+        try:
+            status = directory.status(name)
+            if status is not None and not stat.S_ISREG(status.st_mode):
+                directory.keep_aside(name)
+                return
+            directory.put_aside(name, aside)
+        except FileNotFoundError:
+            return
+        text = _text_of(directory.name(aside), directory.fd)
+        directory.remove(aside)
+    if text and text != seen:
+        publish(path, text, kind)
+
+
+def _temporary(name: str) -> str:
+    return f".{name[:_MOST_OF_NAME]}.{os.getpid():x}.{os.urandom(4).hex()}.new"
+
+
+def _write(directory: removal.Directory, name: str, text: str) -> None:
+    fd = directory.new_file(name)
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without links: then not at once, but still exclusively
-        return _write_exclusively(path, text)
+        left = memoryview(os.fsencode(text))
+        while left:
+            left = left[os.write(fd, left) :]
     finally:
-        os.unlink(temporary)
-    return True
+        os.close(fd)
 
 
-def _withdraw_empty(path: str) -> None:
-    """Remove an empty file; what another process has published there since we looked is put back."""
-    aside = f"{path}.{os.getpid():x}.{os.urandom(4).hex()}"
+def _write_exclusively(directory: removal.Directory, name: str, text: str) -> bool:
     try:
-        os.rename(path, aside)
-    except FileNotFoundError:
-        return
-    with open(aside, encoding="utf-8", errors="surrogateescape") as file:
-        text = file.read()
-    os.unlink(aside)
-    if text:
-        publish(path, text)
-
-
-def _write_exclusively(path: str, text: str) -> bool:
-    try:
-        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
+        _write(directory, name, text)
     except FileExistsError:
         return False
     return True
+
+
+def write_first(path: str, text: str, kind: directory_kinds.Kind) -> None:
+    """Make a file in a directory that this process has just made: nobody looks for it yet.
+
+    Raises:
+        OSError: it cannot be made, or is there.
+    """
+    with removal.parent_of(path, kind) as (directory, name):
+        _write(directory, name, text)
 
 
 def read(path: str) -> str | None:
@@ -106,20 +154,27 @@ def read(path: str) -> str | None:
     deadline = time.monotonic() + _BEING_WRITTEN_S
     while True:
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as file:
-                text = file.read()
-        except FileNotFoundError:
+            text = _text_of(path)
+        except (FileNotFoundError, UnfitFileError):
             return None
         if text or time.monotonic() > deadline:
             return text
         time.sleep(_POLL_S)
 
 
+def _text_of(path: str, dir_fd: int | None = None) -> str:
+    fd = open_regular(path, dir_fd=dir_fd)
+    try:
+        return os.fsdecode(os.read(fd, _MOST_BYTES))
+    finally:
+        os.close(fd)
+
+
 def _forget_old(folder: str) -> None:
     limit = time.time() - _KEPT_S
-    for entry in os.scandir(folder):
-        try:
-            if entry.stat().st_mtime < limit:
-                os.unlink(entry.path)
-        except OSError:  # another job's first comer was faster
-            continue
+    with removal.Directory(folder, directory_kinds.RENDEZVOUS) as directory:
+        for name in filter(directory.has_shape, directory.names()):
+            status = directory.status(name)
+            if status is not None and status.st_mtime < limit:
+                with suppress(OSError):  # another job's first comer was faster
+                    directory.remove(name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from runicorn import active, exit_status, exits, paths, rundir, statuses
 from runicorn.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.asset_verbs import AssetVerbs
+from runicorn.boundary import guarded
 from runicorn.devices.in_flight import InFlight
 from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.keeping_verbs import KeepingVerbs
@@ -106,61 +107,66 @@ class Run(AssetVerbs, KeepingVerbs):
         A value or step that cannot be stored is refused with a warning; the rest of the call is stored. Where nothing
         is left to store, the step is counted and no line is written.
         """
-        if more or wall_time is not None:
-            self._log_otherwise(data, more, step, stage, wall_time, kwargs)
-            return
-        now = time()
-        if kwargs:
-            data = {**data, **kwargs} if type(data) is dict else merged(data, kwargs, self._refusals)
-        # One pass of C over the names and one over the types: the usual call goes straight through.
-        if not (
-            type(data) is dict
-            and data
-            and _are_known(data)
-            and (_need_no_look(map(type, data.values())) or are_plain(list(data.values())))
-        ):
-            on_device: dict[str, OnDevice] = {}
-            data = clean_metrics(data, self._refusals, on_device)
-            if "stage" in data:
-                in_data = data.pop("stage")
-                stage = in_data if stage is None else stage  # type: ignore[assignment]
-            if on_device:
-                self._log_with_holes(now, data, on_device, step, stage)
-                return
-            if not data:
-                self._log_nothing(step)
-                return
-        if stage is not None and type(stage) is not str:
-            stage = clean_stage(stage, self._refusals)
-        if step is None:
-            # Unique and without gaps under threads: CPython does not switch between the load and the store.
-            self.global_step = step = self.global_step + 1
-        elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
-            self.global_step = step
-        else:
-            step = self._count(step)
         try:
-            payload = encode(Metrics(now, step, data, stage))
-        except (UnicodeEncodeError, TypeError, OverflowError):
-            # A lone surrogate; or another thread has put something else into the dict since we looked at it.
-            data = clean_metrics(data, self._refusals)
-            data.pop("stage", None)
-            if not data:
+            if more or wall_time is not None:
+                self._log_otherwise(data, more, step, stage, wall_time, kwargs)
                 return
-            payload = encode(Metrics(now, step, escape_surrogates(data), stage and escape(stage)))
-        size = len(payload)
-        frame = pack_frame_header(size, adler32(payload) if size <= _ONE_PIECE_BYTES else checksum(payload)) + payload
-        queue = self._queue
-        try:
-            queue.push(frame)
-        except ValueError:
-            if not self._push_slowly(frame):
-                return
-        if queue.closed[0]:
-            self._refuse_after_end("log()")
-        elif not self._looked_at <= now < self._look_at:
-            self._look(now)
+            now = time()
+            if kwargs:
+                data = {**data, **kwargs} if type(data) is dict else merged(data, kwargs, self._refusals)
+            # One pass of C over the names and one over the types: the usual call goes straight through.
+            if not (
+                type(data) is dict
+                and data
+                and _are_known(data)
+                and (_need_no_look(map(type, data.values())) or are_plain(list(data.values())))
+            ):
+                on_device: dict[str, OnDevice] = {}
+                data = clean_metrics(data, self._refusals, on_device)
+                if "stage" in data:
+                    in_data = data.pop("stage")
+                    stage = in_data if stage is None else stage  # type: ignore[assignment]
+                if on_device:
+                    self._log_with_holes(now, data, on_device, step, stage)
+                    return
+                if not data:
+                    self._log_nothing(step)
+                    return
+            if stage is not None and type(stage) is not str:
+                stage = clean_stage(stage, self._refusals)
+            if step is None:
+                # Unique and without gaps under threads: CPython does not switch between the load and the store.
+                self.global_step = step = self.global_step + 1
+            elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
+                self.global_step = step
+            else:
+                step = self._count(step)
+            try:
+                payload = encode(Metrics(now, step, data, stage))
+            except (UnicodeEncodeError, TypeError, OverflowError):
+                # A lone surrogate; or another thread has put something else into the dict since we looked at it.
+                data = clean_metrics(data, self._refusals)
+                data.pop("stage", None)
+                if not data:
+                    return
+                payload = encode(Metrics(now, step, escape_surrogates(data), stage and escape(stage)))
+            size = len(payload)
+            total = adler32(payload) if size <= _ONE_PIECE_BYTES else checksum(payload)
+            frame = pack_frame_header(size, total) + payload
+            queue = self._queue
+            try:
+                queue.push(frame)
+            except ValueError:
+                if not self._push_slowly(frame):
+                    return
+            if queue.closed[0]:
+                self._refuse_after_end("log()")
+            elif not self._looked_at <= now < self._look_at:
+                self._look(now)
+        except Exception as error:  # noqa: BLE001 - the boundary: whatever happens in here, the loop goes on
+            self._refusals.broken("log()", error)
 
+    @guarded
     def log_text(self, text: str) -> None:
         """Write lines into ``logs.txt``; each that is not blank gets the time of the call before it.
 
@@ -177,6 +183,7 @@ class Run(AssetVerbs, KeepingVerbs):
             return
         self._put(Text(time(), escape(text)), "log_text()")
 
+    @guarded
     def summary(self, update: Mapping[str, Any]) -> None:
         """Merge fields into ``summary.json``: the run's conclusions, not its history.
 
@@ -311,6 +318,7 @@ class Run(AssetVerbs, KeepingVerbs):
             )
         self._finish(stored, self._reason(stored, status) if reason is None else escape(reason))
 
+    @guarded
     def _reason(self, stored: str, word: str) -> str | None:
         error = sys.exc_info()[1]
         if error is not None and (stored, type(error)) == (statuses.INTERRUPTED, KeyboardInterrupt):
@@ -484,6 +492,7 @@ class Run(AssetVerbs, KeepingVerbs):
                 return False
         return True
 
+    @guarded
     def _await_devices(self, timeout_s: float, *, last: bool = True) -> None:
         """Before an end: what is on its way from a device is waited for, but not for ever."""
         if self._in_flight is not None:
@@ -538,12 +547,14 @@ class Run(AssetVerbs, KeepingVerbs):
             f"{self._session.address.storage}, or raise RUNICORN_SPOOL_MAX_BYTES.",
         )
 
+    @guarded
     def _stop_recording(self) -> None:
         """Give ``print()`` its streams back; a forked child leaves them to the process that has taken them."""
         console = sys.modules.get("runicorn.console")
         if console is not None and not self._queue.forked_here:
             console.stop(self)
 
+    @guarded
     def _finish(self, status: str, reason: str | None) -> None:
         self._stop_recording()
         timeout_s = self._session.address.settings.finish_timeout_s
@@ -574,7 +585,11 @@ class Run(AssetVerbs, KeepingVerbs):
 
     def _end(self, end: End, timeout_s: float) -> bool:
         try:
-            stored = self._session.end(end, timeout_s)
+            try:
+                stored = self._session.end(end, timeout_s)
+            except Exception as error:  # noqa: BLE001 - the boundary; what has been done is not done again
+                self._refusals.broken("finish()", error)
+                stored = self._session.end(end, timeout_s)
         except KeyboardInterrupt:  # stops the waiting, not the writer
             stored = False
         if stored:

@@ -3,18 +3,33 @@
 JSON files are replaced atomically; ``events.jsonl`` and ``logs.txt`` only grow, by whole lines. Everything goes
 through a descriptor of the directory where the system allows it, so a run that is renamed or moved while it is
 live (the 0.7.2 viewer does that) keeps its files together.
+
+Nothing is written through a link, neither a file's nor that of a directory: the run may have come from elsewhere, or
+lie where a group can write. What is in the place of one of our files, and is none that we can have written, is kept
+beside (``<name>.damaged-<time>``) before the file is written.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
-from typing import Any
+import stat
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn import appended_files
+from runicorn.directory_kinds import RUN
+from runicorn.host import hostname
+from runicorn.plain_json import LinkError, UnfitFileError, open_regular, read_object
+from runicorn.removal import Directory, NotOursError
 from runicorn.values import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 META = "meta.json"
 STATUS = "status.json"
@@ -28,7 +43,9 @@ CODE = "code_snapshot.zip"
 OUTPUTS_STATE = ".outputs_state.json"
 EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretrained": [], "outputs": []}
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_BLOCK_BYTES = 1 << 20
+_TRIES, _BEING_WRITTEN_S = 4, 0.003
+_MOST_OF_NAME = 48
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -96,7 +113,7 @@ def sync_files(run_dir: str) -> None:
     names = [entry.name for entry in os.scandir(run_dir) if entry.is_file(follow_symlinks=False)]
     for path in (*(os.path.join(run_dir, name) for name in names), run_dir):
         try:
-            fd = os.open(path, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
         except FileNotFoundError:  # replaced meanwhile, or gone with the session
             continue
         try:
@@ -110,6 +127,10 @@ class RunDir:
 
     This is the seam between "records in order" and "bytes on a disk": ``size_bytes``, ``append``, ``replace``,
     ``read``, ``remove`` and ``sync`` are all that the writer does to storage.
+
+    Attributes:
+        path: of the directory.
+        kept_aside: what was in the way of the run's files, and is kept beside; in words.
     """
 
     def __init__(self, path: str, *, sole: bool = True) -> None:
@@ -117,36 +138,33 @@ class RunDir:
 
         Args:
             path: of the directory.
-            sole: nobody else replaces the files that this process does. What a predecessor that was killed has left
-                half written then has a name that is used again; else each process has names of its own.
+            sole: nobody else on this host replaces files in it, so what a predecessor that was killed has left half
+                written can be told by its name.
 
         Raises:
-            OSError: it is not there, or may not be entered.
+            OSError: it is not there, or may not be entered, or is a link.
         """
         self.path = path
-        self._temporary = "new" if sole else f"{os.getpid():x}.{os.urandom(4).hex()}.new"
-        self._fd: int | None = None
-        if os.open in os.supports_dir_fd:
-            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
+        self.kept_aside: list[str] = []
+        self._host = f"{zlib.crc32(hostname().encode('utf-8', 'surrogatepass')):08x}"
+        self._temporary = self._host if sole else f"{os.getpid():x}."
+        self._directory = Directory(path, RUN)
         self._appending: dict[str, int] = {}
         self._unsynced: set[str] = set()
         self._kept: dict[str, dict[str, Any]] = {}
+        self._sound: set[str] = set()
 
     def size_bytes(self, name: str) -> int:
         """Length of a file; 0 where it is not there."""
         if name in self._appending:
             return os.fstat(self._appending[name]).st_size
-        try:
-            return os.stat(self._name(name), dir_fd=self._fd).st_size
-        except FileNotFoundError:
-            return 0
+        status = self._directory.status(name)
+        return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else 0
 
     def changed_at(self, name: str) -> float:
         """When a file was last written to, epoch seconds; 0 where it is not there."""
-        try:
-            return os.stat(self._name(name), dir_fd=self._fd).st_mtime
-        except FileNotFoundError:
-            return 0.0
+        status = self._directory.status(name)
+        return 0.0 if status is None else status.st_mtime
 
     def append(self, name: str, data: memoryview) -> int:
         """Append once, return how much was taken (a write may be short).
@@ -169,46 +187,40 @@ class RunDir:
         Raises:
             OSError: it cannot be.
         """
-        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
-            os.makedirs(os.path.join(self.path, MEDIA), exist_ok=True)
-            fresh = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | _CLOEXEC)
-            os.close(self._fd)
-            self._fd = fresh
+        if self._is_removed():
+            os.makedirs(self.path, exist_ok=True)
+            fresh = Directory(self.path, RUN)
+            self._directory.close()
+            self._directory = fresh
+            fresh.child(MEDIA, make=True).close()
         for name, fd in list(self._appending.items()):
             if os.fstat(fd).st_nlink == 0:
-                self._copy_back(name, fd)
+                self._appending[name] = appended_files.copy(self._directory, name, self._new_name(name), fd)
         for name, content in list(self._kept.items()):
-            if not self._exists(name):
+            if not self.has(name):
                 self.replace(name, content)
 
     def keep(self, name: str, content: dict[str, Any]) -> None:
         """Remember a JSON file that others have written, to write it again where somebody removes it."""
         self._kept[name] = content
 
-    def _copy_back(self, name: str, fd: int) -> None:
-        temporary = f".{name}.{self._temporary}"
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | _CLOEXEC
-        fresh = os.open(self._name(temporary), flags, 0o666, dir_fd=self._fd)
-        os.lseek(fd, 0, os.SEEK_SET)
-        while block := memoryview(os.read(fd, 1 << 20)):
-            while block:
-                block = block[os.write(fresh, block) :]
-        os.replace(self._name(temporary), self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
-        os.close(fd)
-        self._appending[name] = fresh
+    def _is_removed(self) -> bool:
+        return self._directory.fd is not None and os.fstat(self._directory.fd).st_nlink == 0
 
-    def _exists(self, name: str) -> bool:
+    def has(self, path: str) -> bool:
+        """Whether there is a file of that relative path."""
         try:
-            os.stat(self._name(name), dir_fd=self._fd)
-        except FileNotFoundError:
+            with self._place_of(path) as (directory, name):
+                status = directory.status(name)
+        except (FileNotFoundError, NotOursError):
             return False
-        return True
+        return status is not None and stat.S_ISREG(status.st_mode)
 
     def end_torn_line(self, name: str) -> None:
         """Close a last line that a power cut tore with a newline, so that the next one is whole."""
         size = self.size_bytes(name)
-        if size:
-            fd = os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
+        fd = self.open_for_reading(name) if size else None
+        if fd is not None:
             try:
                 last = _read_at(fd, 1, size - 1)
             finally:
@@ -217,7 +229,9 @@ class RunDir:
                 self.append(name, memoryview(b"\n"))
 
     def replace(self, name: str, content: dict[str, Any], *, sync: bool = True) -> None:
-        """Replace a JSON file: write beside it, fsync, rename."""
+        """Replace a JSON file: write beside it, fsync, rename. One that cannot be read is kept beside first."""
+        if name not in self._sound:
+            self.read_or_keep_aside(name)
         self._kept[name] = content
         self._put(name, msgspec.json.format(_json(content), indent=2), sync=sync)
 
@@ -227,28 +241,36 @@ class RunDir:
         Raises:
             OSError: it cannot be; nothing is there under its name.
         """
-        try:
-            self._put(path, content, sync=True)
-        except FileNotFoundError:  # somebody has removed the directory that it goes into
-            os.mkdir(self._name(os.path.dirname(path)), dir_fd=self._fd)
-            self._put(path, content, sync=True)
+        self._put(path, content, sync=True)
+
+    def make_media(self) -> None:
+        """Make the directory for images; what is in its place, and is none, is kept beside.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._open_folder(MEDIA).close()
 
     def _put(self, path: str, content: bytes, *, sync: bool) -> None:
-        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
+        if self._is_removed():
             self.revive()
-        directory, name = os.path.split(path)
-        temporary = self._name(os.path.join(directory, f".{name}.{self._temporary}"))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _CLOEXEC | getattr(os, "O_BINARY", 0)
-        fd = os.open(temporary, flags, 0o666, dir_fd=self._fd)
-        try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(fd, left) :]
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(temporary, self._name(path), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        folder = os.path.dirname(path)
+        if folder:
+            self._open_folder(folder).close()
+        with self._place_of(path) as (directory, name):
+            temporary = self._new_name(name)
+            try:
+                fd = directory.new_file(temporary)
+                try:
+                    appended_files.write_all(fd, content)
+                    if sync:
+                        os.fsync(fd)
+                finally:
+                    os.close(fd)
+                directory.replace(temporary, name)
+            except OSError:
+                self._discard(directory, temporary)
+                raise
 
     def link(self, name: str, source: str) -> None:
         """Give a file in the archive a name here too; where links cannot be had, a copy.
@@ -256,63 +278,95 @@ class RunDir:
         Raises:
             OSError: neither can be; nothing is there under its name.
         """
-        temporary = self._name(f".{name}.{self._temporary}")
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=self._fd)
+        temporary = self._new_name(name)
         try:
-            os.link(source, temporary, dst_dir_fd=self._fd)
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOSPC}:
-                raise
-            self._copy(source, temporary)
-        os.replace(temporary, self._name(name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            try:
+                self._directory.link(source, temporary)
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENOSPC}:
+                    raise
+                self._copy(source, temporary)
+            self._directory.replace(temporary, name)
+        finally:
+            # Also if it was done: a rename to another name of the same file does nothing.
+            self._discard(self._directory, temporary)
 
     def _copy(self, source: str, name: str) -> None:
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666, dir_fd=self._fd)
-        with open(source, "rb") as file, os.fdopen(fd, "wb") as out:
-            while block := file.read(1 << 20):
+        try:
+            given = open_regular(source)
+        except UnfitFileError as error:
+            raise FileNotFoundError(errno.ENOENT, str(error), source) from error
+        with os.fdopen(given, "rb") as file, os.fdopen(self._directory.new_file(name), "wb") as out:
+            while block := file.read(_BLOCK_BYTES):
                 out.write(block)
             out.flush()
-            os.fsync(fd)
-
-    def has(self, path: str) -> bool:
-        """Whether there is a file of that relative path."""
-        return self._exists(path)
+            os.fsync(out.fileno())
 
     def read(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; empty where it is not there.
 
         Raises:
-            ValueError: it is not a JSON object.
+            OSError: it cannot be read.
+            ValueError: it is no regular file, or no JSON object; one that says why.
         """
         try:
-            fd = os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
+            content = read_object(self._directory.name(name), dir_fd=self._directory.fd)
         except FileNotFoundError:
             return {}
-        with os.fdopen(fd, "rb") as file:
-            return msgspec.json.decode(file.read(), type=dict[str, Any])
+        self._sound.add(name)
+        return content
+
+    def read_or_empty(self, name: str) -> dict[str, Any]:
+        """The same; empty also where it cannot be read. It stays, and is kept beside when the file is replaced."""
+        for _ in range(_TRIES):
+            try:
+                return self.read(name)
+            except LinkError:
+                break
+            except ValueError:  # Runicorn 0.7.2 truncates a file and writes it again: it may be whole in a moment
+                time.sleep(_BEING_WRITTEN_S)
+        return {}
+
+    def read_or_keep_aside(self, name: str) -> dict[str, Any]:
+        """The same; what cannot be read is kept beside at once.
+
+        Raises:
+            OSError: it cannot be read, or not be renamed.
+        """
+        content = self.read_or_empty(name)
+        if name not in self._sound and self._directory.status(name) is not None:
+            self._keep_aside(name)
+        return content
 
     def open_for_reading(self, name: str) -> int | None:
-        """A descriptor of a file, None where it is not there."""
+        """A descriptor of a file, None where it is not there, or is none."""
         try:
-            return os.open(self._name(name), os.O_RDONLY | _CLOEXEC, dir_fd=self._fd)
-        except FileNotFoundError:
+            return open_regular(self._directory.name(name), dir_fd=self._directory.fd)
+        except (FileNotFoundError, UnfitFileError):
             return None
 
     def names(self) -> list[str]:
         """The names of all files."""
-        return os.listdir(self.path if self._fd is None else self._fd)
+        return self._directory.names()
 
     def remove(self, name: str) -> None:
-        """Remove a file that may be gone already."""
-        try:
-            os.unlink(self._name(name), dir_fd=self._fd)
-        except FileNotFoundError:
-            return
+        """Remove a file that may be gone already: the word where the spool is, or the marker of a deleted run."""
+        self._directory.remove(name)
 
-    def rename(self, name: str, new_name: str) -> None:
-        """Give a file another name in the same directory."""
-        os.replace(self._name(name), self._name(new_name), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+    def sweep(self) -> None:
+        """Remove what predecessors on this host that were killed have left half written; by the writer, when it begins.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        self._sweep(self._directory)
+        with suppress(FileNotFoundError, NotOursError), self._directory.child(MEDIA) as media:
+            self._sweep(media)
+
+    def _sweep(self, directory: Directory) -> None:
+        for name in directory.names():
+            if name.startswith(".") and name.endswith(".new") and name[:-12].endswith(f".{self._host}"):
+                self._discard(directory, name)
 
     def sync(self) -> None:
         """Make what was appended durable, and the directory's entries."""
@@ -320,27 +374,51 @@ class RunDir:
             name = next(iter(self._unsynced))
             os.fsync(self._append_fd(name))
             self._unsynced.discard(name)
-        if self._fd is not None:
-            os.fsync(self._fd)
+        if self._directory.fd is not None:
+            os.fsync(self._directory.fd)
 
     def close(self) -> None:
         """Give the descriptors back."""
         for fd in self._appending.values():
             os.close(fd)
         self._appending.clear()
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        self._directory.close()
 
     def _append_fd(self, name: str) -> int:
         fd = self._appending.get(name)
         if fd is None:
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-            fd = self._appending[name] = os.open(self._name(name), flags, 0o666, dir_fd=self._fd)
+            fd = appended_files.open_alone(self._directory, name, self._new_name(name), self._keep_aside)
+            self._appending[name] = fd
         return fd
 
-    def _name(self, name: str) -> str:
-        return name if self._fd is not None else os.path.join(self.path, name)
+    def _keep_aside(self, name: str) -> None:
+        with suppress(FileNotFoundError):  # another process has just done it
+            kept = self._directory.keep_aside(name)
+            self.kept_aside.append(f"{name} was not what Runicorn writes: it was kept as {kept}")
+
+    def _open_folder(self, folder: str) -> Directory:
+        try:
+            return self._directory.child(folder, make=True)
+        except NotOursError:
+            self._keep_aside(folder)
+            return self._directory.child(folder, make=True)
+
+    @contextmanager
+    def _place_of(self, path: str) -> Iterator[tuple[Directory, str]]:
+        """The open directory that a file is in, and its name there."""
+        folder, name = os.path.split(path)
+        if not folder:
+            yield self._directory, name
+            return
+        with self._directory.child(folder) as directory:
+            yield directory, name
+
+    def _new_name(self, name: str) -> str:
+        return f".{name[:_MOST_OF_NAME]}.{self._temporary}{os.urandom(4).hex()}.new"
+
+    def _discard(self, directory: Directory, temporary: str) -> None:
+        with suppress(OSError):
+            directory.remove(temporary)
 
 
 def _json(content: dict[str, Any]) -> bytes:

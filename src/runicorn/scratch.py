@@ -8,10 +8,13 @@ import sys
 import tempfile
 from contextlib import suppress
 
+from runicorn import removal
+from runicorn.directory_kinds import SCRATCH
+
 _PREFIX = "runicorn_disabled_"
 
 _made: list[tuple[int, str]] = []
-"""Of this process, with its pid: a forked child leaves its parent's alone."""
+"""The innermost directories made by this process, with its pid: a forked child leaves its parent's alone."""
 
 
 def make(*parts: str) -> str:
@@ -34,8 +37,9 @@ def make(*parts: str) -> str:
             from multiprocessing import util
 
             util.Finalize(None, _remove_empty, exitpriority=0)
-    _made.append((os.getpid(), root))
-    os.makedirs(os.path.join(root, *parts), exist_ok=True)
+    innermost = os.path.join(root, *parts)
+    _made.append((os.getpid(), innermost))
+    os.makedirs(innermost, exist_ok=True)
     return root
 
 
@@ -48,15 +52,22 @@ def _make_root() -> str:
 
 def _remove_empty() -> None:
     kept = []
-    for pid, root in _made:
-        if pid != os.getpid():
-            continue
-        for directory, _, _ in os.walk(root, topdown=False):
-            with suppress(OSError):  # something is in it, or it has gone
-                os.rmdir(directory)
-        if os.path.isdir(root):
-            kept.append(root)
+    for pid, innermost in _made:
+        if pid == os.getpid():
+            left = _remove_upwards(innermost)
+            if left is not None:
+                kept.append(left)
     _made.clear()
     if kept and sys.stderr is not None:
         with suppress(OSError, ValueError):
             sys.stderr.write(f"runicorn: tracking was off; what was written into run.run_dir is in {', '.join(kept)}\n")
+
+
+def _remove_upwards(directory: str) -> str | None:
+    """Remove empty directories up to the one that we made first; that one if it stays."""
+    while True:
+        with suppress(OSError), removal.parent_of(directory, SCRATCH) as (parent, name):
+            parent.remove_empty(name)  # unless something is in it, or it has gone
+        if os.path.basename(directory).startswith(_PREFIX):
+            return directory if os.path.isdir(directory) else None
+        directory = os.path.dirname(directory)

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.writer import spool
+from runicorn.writer import mending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
 from runicorn.writer.watch import Watch
@@ -56,10 +56,11 @@ class Session:
         self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self.queue = Queue(address, self.control, joined=owner_lock is None, rank=rank)
         self._is_rank = is_rank
-        self._owner_lock = owner_lock
+        self._owner_locks = [] if owner_lock is None else [owner_lock]
+        self._mend_at = time.monotonic() + mending.EVERY_S
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.ranked)
-        self._watch = Watch(address, self.control, refusals) if watched else None
+        self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
 
     @classmethod
     def ended(cls, address: spool.Address, refusals: Refusals) -> Session:
@@ -78,9 +79,32 @@ class Session:
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
+        self.queue.look()
+        if time.monotonic() >= self._mend_at:
+            self._mend()
         watch = self._watch
         if watch is not None and not self.queue.forked_here:
             watch.look()
+
+    def _offer_all(self) -> None:
+        """Before another writer is started: what the last one alone had open has to have a name."""
+        if not self.queue.forked_here:
+            self._mend()
+            self.queue.look(alone=True)
+
+    def _mend(self) -> None:
+        """Make again what somebody has removed of the spool by name; or follow who has."""
+        self._mend_at = time.monotonic() + mending.EVERY_S
+        from runicorn import exits  # it knows the runs that are open, and those know us
+
+        with suppress(OSError, RuntimeError):
+            if self._owner_locks and not self.queue.forked_here and not self.control.done:
+                again = mending.keep_lock(self.address, spool.OWNER_LOCK)
+                if again is not None:
+                    self._owner_locks.append(again)
+                mending.mend(self.address, self.control)
+                exits.keep_mark_named(self.address.spool)
+            self.queue.keep_named()
 
     def end(self, end: End, timeout_s: float) -> bool:
         """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
@@ -160,12 +184,12 @@ class Session:
         with suppress(ClosedError, SpoolFullError):
             self.queue.report_lost(self.refusals.take_count())
         self.queue.seal()
-        paths = self.queue.own_segments()
         watch = self._watch or self._watch_for_now()
         try:
-            while not self._are_stored(paths) and not self.control.done:
+            while not self.queue.is_stored() and not self.control.done:
                 if deadline.left_s() <= 0:
                     return False
+                self.queue.look()
                 if watch is not None:
                     watch.look()
                     if watch.in_process:  # no writer can be started, and the owner's finish() may wait for our end
@@ -176,11 +200,6 @@ class Session:
                 watch.close()
         return True
 
-    @staticmethod
-    def _are_stored(paths: list[str]) -> bool:
-        """Whether segments, which were sealed, are in the run's files."""
-        return not any(map(os.path.lexists, paths))
-
     def discard(self) -> None:
         """Be no producer any more, and no owner: nothing was logged by this session."""
         self.queue.close()
@@ -190,21 +209,25 @@ class Session:
     def _watch_for_now(self) -> Watch | None:
         """The owner may be gone, or busy: whoever waits for a writer sees to it that there is one."""
         try:
-            return Watch(self.address, self.control, self.refusals)
+            return Watch(self.address, self.control, self.refusals, self._offer_all)
         except OSError:  # the run has just ended, the spool has lost its name, or there is no descriptor left
             return None
 
     def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:
         poll_s = _FIRST_POLL_S
         progress = _Progress(self.control, deadline)
-        own_paths = self.queue.own_segments() if lingering else []
-        self.queue.release()
+        producing = True
         try:
-            while not self._is_stored(own_paths):
+            while not self._is_stored(lingering=lingering):
+                if producing and self.queue.is_safe():  # else the writer would not wait for what we may have to copy
+                    self.queue.release()
+                    producing = False
                 if deadline.left_s() <= 0:
                     return False
                 watch = self._watch
                 if watch is not None and watch.in_process:
+                    self._offer_all()
+                    self.queue.release()
                     self._digest()
                 else:
                     self.look()
@@ -212,15 +235,16 @@ class Session:
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
         finally:
+            self.queue.release()
             progress.clear()
         return True
 
-    def _is_stored(self, own_paths: list[str]) -> bool:
+    def _is_stored(self, *, lingering: bool) -> bool:
         if self.control.done:
             watch = self._watch  # another thread that ends the run takes it away
             return watch is None or not watch.is_writer_alive()
         # Where joined processes outlive the owner the run goes on without it.
-        return bool(own_paths and self.control.others) and self._are_stored(own_paths)
+        return lingering and bool(self.control.others) and self.queue.is_stored()
 
     def _digest(self) -> None:
         from runicorn.writer.writer import serve
@@ -233,8 +257,8 @@ class Session:
             )
 
     def _release_locks(self) -> None:
-        if self._owner_lock is not None:
-            self._owner_lock.release()
+        while self._owner_locks:
+            self._owner_locks.pop().release()
         if self._watch is not None:
             self._watch.close()
 

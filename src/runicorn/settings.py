@@ -24,9 +24,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         idle_tick_s: how far that backs off when nothing comes.
         segment_bytes: size of a process's first segment, and of each that was not filled within a second.
         segment_max_bytes: size up to which segments grow, fourfold, while they fill within a second.
-        spool_max_bytes: budget of the spool in shared memory; 0 = the smaller of 1 GiB and a quarter of what
-            is free there when the run is opened.
-        overflow_max_bytes: budget of the spool in the temp directory; 0 = a tenth of what is free there.
+        spool_max_bytes: budget of the spool in shared memory; 0 = the smallest of 1 GiB, a quarter of what is free
+            there when the run is opened, and a quarter of what the memory cgroups have left at each moment.
+        overflow_max_bytes: budget of the spool in the temp directory; 0 = a tenth of what is free there (where that
+            is memory, also the quarter above).
         batch_bytes: how much the writer reads from the spool before it writes.
         fsync_interval_s: how often the writer makes the run's files durable.
         summary_interval_s: how often the best metric is refreshed in ``summary.json`` while the run is live.

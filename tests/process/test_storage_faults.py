@@ -391,7 +391,7 @@ def test_file_size_limit(tmp_path):
     run = rn.init()
     opened(run)
     log_flat_out(run, 100)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     for i in range(101, 5001):
         run.log({"i": i})
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

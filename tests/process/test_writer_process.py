@@ -9,6 +9,7 @@ import venv
 from pathlib import Path
 
 import psutil
+import pytest
 from zoo import Trainer, assert_exactly_once, counted, events, status, wait_until, writer_pids
 
 from runicorn.writer import launch
@@ -365,3 +366,35 @@ def test_shortage_of_processes_ends(open_run, monkeypatch):
     run.finish()
     assert status(run.run_dir)["status"] == "finished"
     assert len(tries) >= 8
+
+
+CANNOT_START = """
+import os, sys
+sys.executable = sys.argv[2]
+import runicorn as rn
+run = rn.init(path="p", storage=sys.argv[1])
+for i in range(100):
+    run.log(i=i)
+run.finish()
+print(run.run_dir)
+"""
+
+
+@pytest.mark.parametrize(
+    "words", ["echo out of quota >&2; exit 1", "kill -9 $$", "exec sh -c 'echo No module named msgspec; exit 1'"]
+)
+def test_a_writer_that_ends_at_once_is_not_waited_for(tmp_path, start_program, words):
+    """finish() stores in its own process after some starts that have ended at once, and says what they said."""
+    wrapper = tmp_path / "python-wrapper"
+    wrapper.write_text(f"#!/bin/sh\n{words}\n")
+    wrapper.chmod(0o755)
+    program = start_program(CANNOT_START, wrapper)
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == 0, err
+    run_dir = Path(out.strip())
+    assert len(events(run_dir)) == 100
+    assert status(run_dir)["status"] == "finished"
+    assert "every one that was started has ended" in err
+    assert str(wrapper) in err
+    for said in {"out of quota", "No module named msgspec"}:
+        assert (said in err) == (said in words)

@@ -53,6 +53,6 @@ def test_paths_of_any_allowed_signs_are_found(tmp_path: Path, capsys: pytest.Cap
         (run_dir / "meta.json").write_text(json.dumps({"path": at}))
     for given in (path, f"/{path}/", path.replace(path[-1], "?"), f"{path[:-1]}[{path[-1]}]"):
         assert [info.path for info in rn.runs(tmp_path, path=given)] == [path], given
-    assert len(rn.runs(tmp_path, path=f"{path.split('/')[0]}*")) == 2
+    assert len(rn.runs(tmp_path, path=f"{path.partition('/')[0]}*")) == 2
     assert cli.main(["ls", "--storage", str(tmp_path), "--json", "--", path]) == 0
     assert [each["path"] for each in json.loads(capsys.readouterr().out)] == [path]

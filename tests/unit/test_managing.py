@@ -337,7 +337,7 @@ def test_nothing_is_moved_over_something_or_across_file_systems(storage, call, m
     assert tree(storage) == before
     os.rename(storage / "runs/.recycle" / ID, storage / "runs/.recycle" / OTHER)
 
-    def refuse(source, target):
+    def refuse(source, target, **_):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), source, None, target)
 
     monkeypatch.setattr(recycling.os, "rename", refuse)

@@ -510,14 +510,14 @@ def test_least_recently_used_goes_first(tmp_path):
     """What was read lately stays, what was not goes."""
     cache = Cache(str(tmp_path / "bounded"), 1000)
     for number in range(4):
-        assert cache.write([bytes(240)], "f", str(number))
-        os.utime(cache.path("f", str(number)), (number, number))
-    cache.read("f", "0")
+        assert cache.write([bytes(240)], "columns-1", f"{number}-9.part")
+        os.utime(cache.path("columns-1", f"{number}-9.part"), (number, number))
+    cache.read("columns-1", "0-9.part")
 
     fresh = Cache(cache.directory, 1000)
-    assert fresh.write([bytes(240)], "f", "4")
+    assert fresh.write([bytes(240)], "columns-1", "4-9.part")
 
-    assert sorted(os.listdir(cache.path("f"))) == ["0", "2", "3", "4"]
+    assert sorted(os.listdir(cache.path("columns-1"))) == ["0-9.part", "2-9.part", "3-9.part", "4-9.part"]
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
     from runicorn.settings import Settings
 
-_OVERFLOW = "-overflow"
+_OVERFLOW = spool.OVERFLOW_SUFFIX
+_ADVICE = (
+    "The next `runicorn recover` removes it, if it is what a process has left that died while it made it. If there is "
+    "anything else in it, it stays: look what that is, and move or remove it."
+)
 
 
 def look(settings: Settings) -> Iterator[Finding]:
@@ -64,7 +68,7 @@ def _place(name: str, directory: str, settings: Settings, *, in_memory: bool) ->
 
 def leftovers(settings: Settings) -> Iterator[Finding]:
     """The spools that there are: those of live runs, and those of dead processes."""
-    for path in spool.find(settings):
+    for path in (*spool.find(settings), *spool.find_half_made(settings)):
         held = _held(path)
         details: dict[str, Any] = {"spool": path, "size_bytes": _size_bytes(path) + _size_bytes(path + _OVERFLOW)}
         try:
@@ -79,7 +83,7 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
                     "leftover",
                     OK if held else NOTE,
                     f"{path} belongs to no run yet, or to none any more",
-                    None if held else "The next `runicorn recover` removes it, if it is old enough.",
+                    None if held else _ADVICE,
                     {**details, "live": held},
                 )
             continue
@@ -94,23 +98,17 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
 
 def _without_spool(settings: Settings) -> Iterator[Finding]:
     """Second places whose spool has gone."""
-    temp = spool.temp_dir()
     spools = {os.path.basename(path) for path in spool.find(settings)}
-    prefix = f"runicorn-{os.geteuid() if hasattr(os, 'geteuid') else 0}-"
-    with suppress(OSError):
-        for entry in sorted(os.scandir(temp), key=lambda entry: entry.name):
-            name = entry.name.removesuffix(_OVERFLOW)
-            if name == entry.name or not name.startswith(prefix) or name in spools:
-                continue
-            if entry.is_dir(follow_symlinks=False) and not _held(entry.path):
-                size_bytes = _size_bytes(entry.path)
-                yield Finding(
-                    "leftover",
-                    NOTE,
-                    f"{render.size(size_bytes)} in {entry.path}, whose spool is gone",
-                    "Remove it, if no run of yours is live that was started with another RUNICORN_SHM_DIR.",
-                    {"spool": entry.path, "size_bytes": size_bytes, "live": False},
-                )
+    for path in spool.find_overflows(settings):
+        if os.path.basename(path).removesuffix(_OVERFLOW) not in spools and not _held(path):
+            size_bytes = _size_bytes(path)
+            yield Finding(
+                "leftover",
+                NOTE,
+                f"{render.size(size_bytes)} in {path}, whose spool is gone",
+                "Remove it, if no run of yours is live that was started with another RUNICORN_SHM_DIR.",
+                {"spool": path, "size_bytes": size_bytes, "live": False},
+            )
 
 
 def _held(directory: str) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from runicorn import directory_kinds, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ def folder_in(directory: str) -> Iterator[str]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        removal.remove_tree(folder, directory_kinds.PROBE)
 
 
 def write_and_rename(directory: str) -> float:
@@ -54,7 +55,8 @@ def write_and_rename(directory: str) -> float:
                 os.fsync(file.fileno())
                 took_s = time.perf_counter() - begun
             step = "renamed"
-            os.replace(fresh, final)
+            with removal.Directory(folder, directory_kinds.PROBE) as probed:
+                probed.replace("fresh", "final")
             step = "read back"
             with open(final, "rb") as file:
                 if file.read() != _PROBE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import runicorn
-from runicorn import locks
+from runicorn import directory_kinds, locks, removal
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.writer import launch, spool
@@ -29,6 +28,8 @@ _TRIAL = """
 import json, os, sys, time
 sys.path.extend(json.loads(sys.argv[2]))
 import runicorn
+from runicorn.writer import adopt
+adopt._sweep = adopt.opening_lock.sweep = lambda _: None  # a checkup removes nothing
 begun = time.monotonic()
 run = runicorn.init(path="doctor", storage=sys.argv[1])
 opened_s = time.monotonic() - begun
@@ -168,4 +169,4 @@ def _clean_up(settings: Settings, folder: str) -> None:
 
     with suppress(OSError):  # nothing, where the run has ended as it should
         recover(settings, os.path.join(folder, "storage"))
-    shutil.rmtree(folder, ignore_errors=True)
+    removal.remove_tree(folder, directory_kinds.PROBE)

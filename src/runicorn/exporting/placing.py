@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from runicorn import paths
+from runicorn import directory_kinds, paths, removal
 from runicorn.reading.directories import place_of
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 _STORAGE_FOLDERS = {paths.RUNS, "archive", "index", "webui"}
 _STORAGE_FILES = "runicorn."
+_MOST_OF_NAME = 48
 
 
 def check(target: str, *, is_directory: bool, force: bool, storage: str) -> None:
@@ -95,21 +95,22 @@ def new_file(target: str, *, force: bool) -> Iterator[BinaryIO]:
         FileExistsError: there is one, maybe only since the block began.
         OSError: it cannot be written.
     """
-    temporary = _temporary(target)
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if force:
-            _refuse_kind(target, is_directory=False)  # it may have come meanwhile
-            os.replace(temporary, target)
-        else:
-            _name_exclusively(temporary, target)
-        _sync_directory(os.path.dirname(temporary))
-    finally:
-        with suppress(OSError):
-            os.unlink(temporary)
+    name, temporary = os.path.basename(target), _temporary(target)
+    with removal.Directory(os.path.dirname(os.path.abspath(target)), directory_kinds.EXPORT) as directory:
+        try:
+            with os.fdopen(directory.new_file(temporary), "w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if force:
+                _refuse_kind(target, is_directory=False)  # it may have come meanwhile
+                directory.replace(temporary, name)
+            else:
+                _name_exclusively(directory, temporary, target)
+            _sync(directory)
+        finally:
+            with suppress(OSError):
+                directory.remove(temporary)
 
 
 @contextmanager
@@ -130,46 +131,54 @@ def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool]) ->
             f"{target} holds other things than event files of TensorBoard. It was left alone, and nothing was written. "
             "Name another directory."
         )
-    temporary = _temporary(target)
-    os.mkdir(temporary)
-    try:
-        yield temporary
-        _sync_tree(temporary)
-        _refuse_kind(target, is_directory=True)  # it may have come meanwhile
-        before = _set_aside(target) if force else None
-        if os.path.lexists(target):
-            raise _there(target)
+    name, temporary = os.path.basename(target), _temporary(target)
+    with removal.Directory(os.path.dirname(os.path.abspath(target)), directory_kinds.EXPORT) as directory:
+        directory.make_child(temporary).close()
         try:
-            os.rename(temporary, target)
-        except OSError:
+            yield os.path.join(directory.path, temporary)
+            _sync_tree(os.path.join(directory.path, temporary))
+            _refuse_kind(target, is_directory=True)  # it may have come meanwhile
+            before = _put_aside(directory, target) if force else None
+            if directory.status(name) is not None:
+                raise _there(target)
+            try:
+                directory.rename(temporary, name)
+            except OSError:
+                if before is not None:
+                    directory.rename(before, name)
+                raise
+            _sync(directory)
             if before is not None:
-                os.rename(before, target)
-            raise
-        _sync_directory(os.path.dirname(temporary))
-        if before is not None:
-            shutil.rmtree(before, ignore_errors=True)
-    finally:
-        if os.path.isdir(temporary):
-            shutil.rmtree(temporary, ignore_errors=True)
+                _remove_before(directory, before, may_go)
+        finally:
+            directory.remove_tree(temporary)
 
 
-def _set_aside(target: str) -> str | None:
-    if not os.path.lexists(target):
-        return None
+def _put_aside(directory: removal.Directory, target: str) -> str | None:
     aside = _temporary(target, "old")
-    os.rename(target, aside)
+    try:
+        directory.put_aside(os.path.basename(target), aside)
+    except FileNotFoundError:
+        return None
     return aside
 
 
-def _name_exclusively(temporary: str, target: str) -> None:
+def _remove_before(directory: removal.Directory, before: str, may_go: Callable[[str], bool]) -> None:
+    """Remove what was replaced, if still nothing else is in it: somebody may have put a file there since we looked."""
+    if may_go(os.path.join(directory.path, before)):
+        directory.remove_tree(before)
+
+
+def _name_exclusively(directory: removal.Directory, temporary: str, target: str) -> None:
+    name = os.path.basename(target)
     try:
-        os.link(temporary, target)
+        directory.link(temporary, name, at=directory)
     except FileExistsError:
         raise _there(target) from None
     except OSError:  # a file system without links
-        if os.path.lexists(target):
+        if directory.status(name) is not None:
             raise _there(target) from None
-        os.replace(temporary, target)
+        directory.replace(temporary, name)
 
 
 def _there(target: str) -> FileExistsError:
@@ -177,20 +186,16 @@ def _there(target: str) -> FileExistsError:
 
 
 def _temporary(target: str, what: str = "new") -> str:
-    directory, name = os.path.split(os.path.abspath(target))
     # Not longer than a name may be, whatever the target is called.
-    return os.path.join(directory, f".{name[:64]}.{os.getpid():x}.{os.urandom(4).hex()}.{what}")
+    return f".{os.path.basename(target)[:_MOST_OF_NAME]}.{os.getpid():x}.{os.urandom(4).hex()}.{what}"
 
 
 def _sync_tree(top: str) -> None:
     for directory, _, _ in os.walk(top):
-        _sync_directory(directory)
+        with removal.Directory(directory, directory_kinds.EXPORT) as opened:
+            _sync(opened)
 
 
-def _sync_directory(directory: str) -> None:
-    if os.open in os.supports_dir_fd:  # elsewhere a directory cannot be opened
-        fd = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _sync(directory: removal.Directory) -> None:
+    if directory.fd is not None:  # elsewhere a directory cannot be opened
+        os.fsync(directory.fd)

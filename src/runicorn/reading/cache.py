@@ -1,5 +1,11 @@
 """A folder of files that can be made again: written beside and renamed, bounded, and gone at any moment.
 
+::
+
+    <cache directory>/runicorn-cache-<uid>/     this user's alone; nothing else is looked at, or goes
+        columns-1/<file>/<from>-<to>.part       numbers of an events file
+        index-1/<32 hex>.msgpack                what is known of a storage's runs
+
 Nobody is told when a file goes: who has looked for one and not found it makes it again. So there are no locks, and
 the folder may be removed while it is used.
 """
@@ -7,18 +13,28 @@ the folder may be removed while it is used.
 from __future__ import annotations
 
 import os
+import re
+import stat
 import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from runicorn import directory_kinds, removal
+from runicorn.removal import Directory
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
+
+    _Found = tuple[float, int, tuple[str, ...]]
 
 DIRECTORY, MOST_BYTES = "RUNICORN_CACHE_DIR", "RUNICORN_CACHE_MAX_BYTES"
 _MOST_BYTES = 2 * 1024**3
 _LOOK_AFTER_BYTES = 64 * 1024**2
 _TEMPORARY = ".new-"
+_OWN_FOLDER = f"runicorn-cache-{os.geteuid() if hasattr(os, 'geteuid') else 0}"
+_FOLDER = re.compile(r"(?:columns|index)-[0-9]+|[0-9a-f]+-[0-9a-f]+-[0-9a-f]{32}")
+_DEPTH = 2
 _ABANDONED_S = 3600.0
 
 
@@ -26,7 +42,7 @@ class Cache:
     """The cache of this user.
 
     Args:
-        directory: its folder; None = nothing is kept.
+        directory: where its folder is, or is made; None = nothing is kept.
         most_bytes: how large it may become.
     """
 
@@ -43,7 +59,7 @@ class Cache:
 
     def path(self, *names: str) -> str | None:
         """Where a file of that name is, or would be; None where nothing is kept."""
-        return None if self.directory is None else os.path.join(self.directory, *names)
+        return None if self.directory is None else os.path.join(self.directory, _OWN_FOLDER, *names)
 
     def read(self, *names: str) -> bytes | None:
         """A file's content; None where there is none. It counts as used."""
@@ -65,20 +81,28 @@ class Cache:
         if path is None or size > self.most_bytes:
             return False
         self._make_room(size)
-        temporary = f"{path}{_TEMPORARY}{os.getpid():x}-{os.urandom(4).hex()}"
         try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            with open(temporary, "xb", buffering=0) as file:
-                for piece in pieces:
-                    left = memoryview(piece).cast("B")
-                    while left:
-                        left = left[file.write(left) :]
-            os.replace(temporary, path)
+            with self._open(*names[:-1], make=True) as folder:
+                _write(folder, names[-1], pieces)
         except OSError:
-            with suppress(OSError):
-                os.unlink(temporary)
             return False
         return True
+
+    def _open(self, *folders: str, make: bool = False) -> Directory:
+        """The folder, or one below it, each opened in the one above it.
+
+        Raises:
+            OSError: it is not there, or is not this user's alone.
+        """
+        if make:
+            os.makedirs(self.directory or "", mode=0o700, exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(self.path() or "", 0o700)
+        at = Directory(self.path() or "", directory_kinds.CACHE)
+        for name in folders:
+            with at:
+                at = at.child(name, make=make)
+        return at
 
     def _make_room(self, size: int) -> None:
         """Remove what was used longest ago; looked at when this process begins to write, and then now and again."""
@@ -88,24 +112,60 @@ class Cache:
             self._unlooked_bytes += size
             return
         self._unlooked_bytes = size
-        found = sorted(self._files())
+        found: list[_Found] = []
+        with suppress(OSError), self._open() as top:
+            _look(top, (), found.append)
         left = sum(size for _, size, _ in found) + size
-        for used_at, file_bytes, path in found:
-            abandoned = _TEMPORARY in path and time.time() - used_at > _ABANDONED_S
+        for used_at, file_bytes, names in sorted(found):
+            abandoned = _TEMPORARY in names[-1] and time.time() - used_at > _ABANDONED_S
             if left > self.most_bytes or abandoned:
                 left -= file_bytes
-                with suppress(OSError):
-                    os.unlink(path)
-                with suppress(OSError):  # the last of its folder
-                    os.rmdir(os.path.dirname(path))
+                self._remove(names)
 
-    def _files(self) -> Iterator[tuple[float, int, str]]:
-        for folder, _, names in os.walk(self.directory or ""):
-            for name in names:
-                path = os.path.join(folder, name)
-                with suppress(OSError):
-                    status = os.stat(path, follow_symlinks=False)
-                    yield status.st_mtime, status.st_size, path
+    def _remove(self, names: tuple[str, ...]) -> None:
+        with suppress(OSError), self._open(*names[:-1]) as folder:
+            folder.remove(names[-1])
+        if names[1:]:
+            with suppress(OSError), self._open(*names[:-2]) as above:  # the last of its folder
+                above.remove_empty(names[-2])
+
+
+def _write(folder: Directory, name: str, pieces: Sequence[bytes | memoryview]) -> None:
+    """Write a file whole, or not at all.
+
+    Raises:
+        OSError: it cannot be written; nothing is left.
+    """
+    temporary = f"{name}{_TEMPORARY}{os.getpid():x}-{os.urandom(4).hex()}"
+    try:
+        fd = folder.new_file(temporary, 0o600)
+        try:
+            for piece in pieces:
+                left = memoryview(piece).cast("B")
+                while left:
+                    left = left[os.write(fd, left) :]
+        finally:
+            os.close(fd)
+        folder.replace(temporary, name)
+    except OSError:
+        with suppress(OSError):
+            folder.remove(temporary)
+        raise
+
+
+def _look(folder: Directory, above: tuple[str, ...], found: Callable[[_Found], None]) -> None:
+    """Every file of the cache in a folder and below it: when it was used, its size, its name from the top."""
+    for name in folder.names():
+        with suppress(OSError):
+            status = folder.status(name)
+            if status is None:
+                continue
+            names = (*above, name)
+            if stat.S_ISREG(status.st_mode) and folder.has_shape(name):
+                found((status.st_mtime, status.st_size, names))
+            elif stat.S_ISDIR(status.st_mode) and len(above) < _DEPTH and _FOLDER.fullmatch(name):
+                with folder.child(name) as below:
+                    _look(below, names, found)
 
 
 def touch(path: str) -> None:
@@ -116,8 +176,8 @@ def touch(path: str) -> None:
 
 def remove(path: str) -> None:
     """Remove a file that nobody will look for again."""
-    with suppress(OSError):
-        os.unlink(path)
+    with suppress(OSError), removal.parent_of(path, directory_kinds.CACHE) as (folder, name):
+        folder.remove(name)
 
 
 def _directory() -> str | None:

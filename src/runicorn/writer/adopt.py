@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import locks, rendezvous, rundir
-from runicorn.writer import launch, scan, spool
+from runicorn import directory_kinds, locks, removal, rendezvous, rundir
+from runicorn.writer import launch, mending, opening_lock, scan, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ def _readable_spools(settings: Settings) -> list[spool.Address]:
 
 
 def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
-    """The spools of a storage (None = of all) on this host whose owner and writer are both gone."""
-    spool.sweep(settings)
+    """The spools of a storage (None = of all) on this host whose owner and writer are both gone; changes nothing."""
+    return _orphans_among(spool.find(settings), storage)
+
+
+def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]:
     found = []
-    for path in spool.find(settings):
+    for path in paths:
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
-                continue
-            if not os.path.exists(os.path.join(path, spool.ADDRESS)):
-                _remove_half_made(path)
                 continue
             address = spool.read_address(path)
             if is_live(address):
@@ -95,9 +95,27 @@ def unreadable(settings: Settings) -> list[str]:
     return found
 
 
+def sweep(settings: Settings) -> None:
+    """Remove what processes of this user have left that were killed while they made, opened or removed a spool."""
+    opening_lock.sweep(settings)
+    mending.bring_back_lone(settings)
+    _sweep(spool.in_both_places(settings))
+
+
+def _sweep(there: list[tuple[str, str]]) -> None:
+    for path, suffix in there:
+        is_made = not suffix and os.path.lexists(os.path.join(path, spool.ADDRESS))
+        if not is_made and suffix != spool.OVERFLOW_SUFFIX:
+            _remove_rest(path)
+
+
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
-    for address in orphans(settings, storage):
+    opening_lock.sweep(settings)
+    mending.bring_back_lone(settings)
+    there = spool.in_both_places(settings)  # once: a temp directory may be long
+    _sweep(there)
+    for address in _orphans_among([path for path, suffix in there if not suffix], storage):
         if _is_writer_coming(address):
             continue
         try:
@@ -172,7 +190,8 @@ def is_stillborn(address: spool.Address) -> bool:
 
 def is_live(address: spool.Address) -> bool:
     """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
-    if locks.is_held(os.path.join(address.spool, spool.OWNER_LOCK)):
+    path = os.path.join(address.spool, spool.OWNER_LOCK)
+    if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
         return True
     return address.ranked and _has_living_producer(address.spool)
 
@@ -193,9 +212,26 @@ def _store(address: spool.Address) -> None:
     serve(address.spool, handle_signals=False)
 
 
-def _remove_half_made(path: str) -> None:
-    """Remove what a process that was killed while it made a spool has left; not what one is making now."""
-    # Its maker takes the owner lock first, and that is free: so it is dead, unless it has come no further than mkdir.
-    begun = os.path.exists(os.path.join(path, spool.OWNER_LOCK))
-    if begun or time.time() - os.stat(path).st_mtime > _HALF_MADE_S:
-        spool.remove(path)
+def _remove_rest(path: str) -> None:
+    """Remove what a process that was killed while it made, or removed, a spool has left; not what one is making now.
+
+    A directory that holds anything else than a rest may hold stays: a file of the user's, or records.
+    """
+    with suppress(OSError, RuntimeError), removal.Directory(path, directory_kinds.SPOOL) as directory:
+        names = directory.names()
+        if not all(directory.has_shape(name) and not _holds_records(name) for name in names):
+            return
+        if spool.OWNER_LOCK not in names:
+            # Nothing is made before the lock, and nothing is left behind it.
+            age_s = time.time() - os.stat(path, follow_symlinks=False).st_mtime
+            if path.endswith(spool.MAKING_SUFFIX) and not names and age_s > _HALF_MADE_S:
+                spool.remove(path)
+            return
+        lock = locks.Lock.take(os.path.join(path, spool.OWNER_LOCK), create=False)
+        if lock is not None:  # its maker is dead, and no other process that looks comes in between
+            spool.remove(path)
+            lock.release()
+
+
+def _holds_records(name: str) -> bool:
+    return name.endswith(spool.SEGMENT_SUFFIX) or name.startswith(spool.BLOB_PREFIX)

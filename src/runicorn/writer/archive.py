@@ -21,18 +21,21 @@ import os
 import shutil
 import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from runicorn.plain_json import open_regular
 from runicorn.values import escape
+from runicorn.writer.archive_files import ArchiveFiles, below, exchange, is_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from runicorn.removal import Directory
 
 BLOCK_BYTES = 1 << 20
-_LEFT_OVER_S = 24 * 3600.0
 _MOST_NAME_BYTES = 180
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 
@@ -65,12 +68,13 @@ class Archive:
     Args:
         storage: the storage root.
         told: called with the bytes read since the last call.
+        run_id: of the run whose writer stores files; what an earlier writer of it has left half written goes.
     """
 
-    def __init__(self, storage: str, told: Callable[[int], None]) -> None:
+    def __init__(self, storage: str, told: Callable[[int], None], run_id: str = "") -> None:
         self.root = os.path.join(storage, "archive")
         self._told = told
-        self._swept: set[str] = set()
+        self._files = ArchiveFiles(self.root, run_id)
 
     def store_file(self, path: str) -> Stored:
         """Store a file's content, where it is not there yet.
@@ -79,9 +83,9 @@ class Archive:
             SourceError: it cannot be read, or has changed while it was.
             OSError: the archive cannot be written; nothing is left under a final name.
         """
-        with self._new_file(os.path.join(self.root, "blobs")) as (temporary, out):
+        with self._files.new_file("blobs") as (directory, temporary, out):
             sha256, size_bytes = self._copy(path, out)
-            return self._adopt(temporary, out, sha256, size_bytes)
+            return self._adopt(directory, temporary, out, sha256, size_bytes)
 
     def store_made(self, make: Callable[[BinaryIO], Any]) -> Stored:
         """Store what a function writes.
@@ -89,7 +93,7 @@ class Archive:
         Raises:
             OSError: the archive cannot be written.
         """
-        with self._new_file(os.path.join(self.root, "blobs")) as (temporary, out):
+        with self._files.new_file("blobs") as (directory, temporary, out):
             make(out)
             out.flush()
             size_bytes = out.seek(0, os.SEEK_END)
@@ -97,7 +101,7 @@ class Archive:
             digest = hashlib.sha256()
             while block := out.read(BLOCK_BYTES):
                 digest.update(block)
-            return self._adopt(temporary, out, digest.hexdigest(), size_bytes)
+            return self._adopt(directory, temporary, out, digest.hexdigest(), size_bytes)
 
     def store_tree(self, category: str, source: str, files: list[str]) -> Tree:
         """Store the files of a directory, and a manifest that names them.
@@ -124,13 +128,15 @@ class Archive:
             "file_count": len(contents),
             "files": contents,
         }
-        directory = os.path.join(self.root, "manifests", category, fingerprint[:2])
-        target = os.path.join(directory, f"{fingerprint}.json")
-        if not os.path.exists(target):
-            with self._new_file(directory) as (temporary, out):
+        folders, name = ("manifests", category, fingerprint[:2]), f"{fingerprint}.json"
+        target = os.path.join(self.root, *folders, name)
+        with self._files.open(*folders) as directory:
+            there = is_file(directory, name)
+        if not there:
+            with self._files.new_file(*folders) as (directory, temporary, out):
                 out.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
                 _make_durable(out)
-                os.replace(temporary, target)
+                directory.replace(temporary, name)
         named = {name: content["sha256"] for name, content in contents.items()}
         return Tree(fingerprint, total_bytes, len(contents), target, named)
 
@@ -140,10 +146,10 @@ class Archive:
         Raises:
             OSError: the archive cannot be written.
         """
-        directory, target = self._rolling(run_id, f"{key}/{stored.sha256}", name)
-        os.makedirs(directory, exist_ok=True)
-        self._link(stored.path, target)
-        return target
+        own = self._rolling_name(f"{key}/{stored.sha256}", name)
+        with self._files.open(*_rolling(run_id)) as directory:
+            self._link(stored.sha256, directory, own)
+        return os.path.join(self.root, *_rolling(run_id), own)
 
     def own_tree(self, run_id: str, key: str, name: str, tree: Tree) -> str:
         """The same with all files of a stored directory.
@@ -151,34 +157,43 @@ class Archive:
         Raises:
             OSError: the archive cannot be written.
         """
-        directory, target = self._rolling(run_id, f"{key}/{tree.fingerprint}", name)
-        if os.path.isdir(target):
+        own = self._rolling_name(f"{key}/{tree.fingerprint}", name)
+        target = os.path.join(self.root, *_rolling(run_id), own)
+        with self._files.open(*_rolling(run_id)) as directory:
+            status = directory.status(own)
+        if status is not None and stat.S_ISDIR(status.st_mode):
             return target
-        os.makedirs(directory, exist_ok=True)
-        fresh = os.path.join(directory, f".{os.urandom(6).hex()}.new")
-        try:
-            os.mkdir(fresh)
+        with self._files.new_directory(*_rolling(run_id)) as (directory, temporary, fresh):
             for relative, sha256 in tree.contents.items():
-                own = os.path.join(fresh, *relative.split("/"))
-                os.makedirs(os.path.dirname(own), exist_ok=True)
-                self._link(os.path.join(self.root, "blobs", sha256[:2], sha256), own)
-            os.rename(fresh, target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+                *folders, last = relative.split("/")
+                with below(fresh, folders) as folder:
+                    self._link(sha256, folder, last)
+            directory.rename(temporary, own)
         return target
 
-    def _link(self, source: str, target: str) -> None:
-        if os.path.exists(target):
+    def _link(self, sha256: str, directory: Directory, name: str) -> None:
+        """Give stored content a second name; where there are no links, a copy."""
+        if is_file(directory, name):
             return
+        with self._files.open("blobs", sha256[:2]) as blobs:
+            try:
+                directory.link(sha256, name, at=blobs)
+            except OSError as error:
+                if error.errno in {errno.ENOENT, errno.ENOSPC, errno.EDQUOT}:
+                    raise
+                self._copy_content(blobs, sha256, directory, name)
+
+    def _copy_content(self, blobs: Directory, sha256: str, directory: Directory, name: str) -> None:
+        temporary = self._files.temporary()
         try:
-            os.link(source, target)
-        except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ENOSPC, errno.EDQUOT}:
-                raise
-            with self._new_file(os.path.dirname(target)) as (temporary, out), open(source, "rb") as file:
+            given = open_regular(blobs.name(sha256), dir_fd=blobs.fd)
+            with os.fdopen(given, "rb") as file, os.fdopen(directory.new_file(temporary), "w+b") as out:
                 shutil.copyfileobj(file, out, BLOCK_BYTES)
                 _make_durable(out)
-                os.replace(temporary, target)
+            directory.replace(temporary, name)
+        finally:
+            with suppress(OSError):
+                directory.remove(temporary)
 
     def roll_file(self, run_id: str, key: str, path: str, *, growing: bool = False) -> Stored:
         """Keep the newest of an output in the place of the one before; a ``growing`` log need not hold still.
@@ -187,12 +202,12 @@ class Archive:
             SourceError: it cannot be read, or has changed while it was.
             OSError: the archive cannot be written; the one before stays.
         """
-        directory, target = self._rolling(run_id, key, path)
-        with self._new_file(directory) as (temporary, out):
+        own = self._rolling_name(key, path)
+        with self._files.new_file(*_rolling(run_id)) as (directory, temporary, out):
             sha256, size_bytes = self._copy(path, out, growing=growing)
             _make_durable(out)
-            os.replace(temporary, target)
-        return Stored(sha256, size_bytes, target)
+            directory.replace(temporary, own)
+        return Stored(sha256, size_bytes, os.path.join(self.root, *_rolling(run_id), own))
 
     def roll_tree(self, run_id: str, key: str, source: str, files: list[str]) -> Tree:
         """The same with a directory: it is made beside the one before, and takes its place.
@@ -203,31 +218,24 @@ class Archive:
             SourceError: a file in it cannot be read, or has changed while it was.
             OSError: the archive cannot be written; the one before stays.
         """
-        directory, target = self._rolling(run_id, key, source)
-        os.makedirs(directory, exist_ok=True)
-        fresh = os.path.join(directory, f".{os.urandom(6).hex()}.new")
+        own = self._rolling_name(key, source)
         digest, total_bytes = hashlib.sha256(), 0
-        try:
-            os.mkdir(fresh)
+        with self._files.new_directory(*_rolling(run_id)) as (directory, temporary, fresh):
             for path in files:
                 name = os.path.relpath(path, source)
-                copy = os.path.join(fresh, name)
-                os.makedirs(os.path.dirname(copy), exist_ok=True)
-                with open(copy, "xb") as out:
+                *folders, last = name.split(os.sep)
+                with below(fresh, folders) as folder, os.fdopen(folder.new_file(last), "w+b") as out:
                     sha256, size_bytes = self._copy(path, out)
                     _make_durable(out)
                 digest.update(f"{escape(name.replace(os.sep, '/'))}\0{sha256}\0".encode())
                 total_bytes += size_bytes
-            _exchange(fresh, target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-        return Tree(digest.hexdigest(), total_bytes, len(files), target, {})
+            exchange(directory, temporary, own)
+        return Tree(digest.hexdigest(), total_bytes, len(files), os.path.join(self.root, *_rolling(run_id), own), {})
 
-    def _rolling(self, run_id: str, key: str, path: str) -> tuple[str, str]:
-        directory = os.path.join(self.root, "outputs", "rolling", run_id)
+    def _rolling_name(self, key: str, path: str) -> str:
         sha1 = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
         name = escape(os.path.basename(path)).encode()[-_MOST_NAME_BYTES:].decode("utf-8", "ignore")
-        return directory, os.path.join(directory, f"{sha1}_{name}")
+        return f"{sha1}_{name}"
 
     def _copy(self, path: str, out: BinaryIO, *, growing: bool = False) -> tuple[str, int]:
         """Copy a file that does not change meanwhile, or may grow; its SHA-256 and size."""
@@ -246,36 +254,19 @@ class Archive:
             raise SourceError(f"{path}: it has changed while it was read")
         return digest.hexdigest(), size_bytes
 
-    def _adopt(self, temporary: str, out: BinaryIO, sha256: str, size_bytes: int) -> Stored:
-        directory = os.path.join(self.root, "blobs", sha256[:2])
-        target = os.path.join(directory, sha256)
-        try:
-            there = os.stat(target).st_size == size_bytes
-        except FileNotFoundError:
-            there = False
-        if not there:
-            os.makedirs(directory, exist_ok=True)
-            _make_durable(out)
-            if hasattr(os, "fchmod"):  # runs share it, one by a name in its own directory
-                os.fchmod(out.fileno(), os.fstat(out.fileno()).st_mode & 0o444)
-            os.replace(temporary, target)
-        return Stored(sha256, size_bytes, target)
+    def _adopt(self, directory: Directory, temporary: str, out: BinaryIO, sha256: str, size_bytes: int) -> Stored:
+        folders = ("blobs", sha256[:2])
+        with self._files.open(*folders) as goal:
+            if not is_file(goal, sha256, size_bytes):
+                _make_durable(out)
+                if hasattr(os, "fchmod"):  # runs share it, one by a name in its own directory
+                    os.fchmod(out.fileno(), os.fstat(out.fileno()).st_mode & 0o444)
+                directory.replace(temporary, sha256, goal)
+        return Stored(sha256, size_bytes, os.path.join(self.root, *folders, sha256))
 
-    @contextmanager
-    def _new_file(self, directory: str) -> Iterator[tuple[str, BinaryIO]]:
-        """A file to write into, gone at the end unless it was renamed."""
-        os.makedirs(directory, exist_ok=True)
-        if directory not in self._swept:
-            self._swept.add(directory)
-            _sweep(directory)
-        temporary = os.path.join(directory, f".{os.urandom(6).hex()}.new")
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with os.fdopen(fd, "w+b") as out:
-                yield temporary, out
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
+
+def _rolling(run_id: str) -> tuple[str, str, str]:
+    return "outputs", "rolling", run_id
 
 
 def _open(path: str) -> BinaryIO:
@@ -300,34 +291,3 @@ def _read(source: BinaryIO, path: str) -> bytes:
 def _make_durable(out: BinaryIO) -> None:
     out.flush()
     os.fsync(out.fileno())
-
-
-def _exchange(fresh: str, target: str) -> None:
-    """Put a directory into the place of another one, which goes."""
-    old = f"{fresh}.old"
-    try:
-        os.rename(target, old)
-    except FileNotFoundError:
-        os.rename(fresh, target)
-        return
-    try:
-        os.rename(fresh, target)
-    except OSError:
-        os.rename(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(directory: str) -> None:
-    """Remove what writers that were killed have left half written; those that live are done within a day."""
-    with suppress(OSError):
-        for entry in os.scandir(directory):
-            if not entry.name.startswith(".") or not entry.name.endswith((".new", ".old")):
-                continue
-            with suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime < _LEFT_OVER_S:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.unlink(entry.path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runicorn import removal
 from runicorn.writer import spool
 from runicorn.writer.queue import ClosedError, SpoolFullError
 from runicorn.writer.records import Blob
@@ -84,7 +85,7 @@ class Blobs:
         spare = self._spare(blob.place)
         if blob.size_bytes >= LEAST_SPARE_BYTES and not os.path.exists(spare):
             try:
-                os.rename(self._path(blob), spare)
+                removal.rename_in_spool(self._path(blob), spare)
             except OSError:  # somebody has removed it
                 return
         else:
@@ -95,8 +96,9 @@ class Blobs:
         path = self._path(blob)
         try:
             size_bytes = os.stat(path).st_size
-            os.unlink(path)
         except OSError:
+            return
+        if not removal.remove_from_spool(path):
             return
         self._control.add_dropped(blob.place, size_bytes)
 
@@ -113,7 +115,7 @@ def _write(path: str, data: bytes | bytearray | memoryview, spare: str) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
     if view.nbytes >= LEAST_SPARE_BYTES:
         try:
-            os.rename(spare, path)
+            removal.rename_in_spool(spare, path)
             flags = os.O_WRONLY | _FLAGS
         except OSError:  # none, or another producer was faster
             pass
@@ -124,7 +126,7 @@ def _write(path: str, data: bytes | bytearray | memoryview, spare: str) -> int:
             view = view[os.write(fd, view) :]
         return os.fstat(fd).st_size - before_bytes
     except BaseException:
-        os.unlink(path)
+        removal.remove_from_spool(path)
         raise
     finally:
         os.close(fd)

@@ -89,7 +89,7 @@ class Chores:
         self._read_blob = read_blob
         self._seen = seen
         self._patience = patience
-        self._archive = Archive(storage, self._tell)
+        self._archive = Archive(storage, self._tell, run_id)
         self._to_do: queue.SimpleQueue[tuple[int, Chore | Scanning]] = queue.SimpleQueue()
         self._done: deque[tuple[int, Outcome]] = deque()
         self._begun: set[int] = set()

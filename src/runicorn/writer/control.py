@@ -9,18 +9,19 @@
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
     40    8  i64 last step: the highest step stored
-    48   16  u64 x 2 dropped: bytes of segments that the writer has removed from each place
+    48   16  i64 x 2 dropped: bytes of segments that the writer has removed from each place, or found gone
     64    8  u64 trouble: how many messages have been put below
     72    4  u32 length of the message
     76  436  UTF-8 text of the newest message: why storing fails
     512   4  u32 process id of the writer; for people
     516   4  u32 length of the task
     520 256  UTF-8 text of the task: what the writer does beside storing records
+    776   8  u64 generation: how many writers have begun; what a writer has marked bears its number
     4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
 
 Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
 slot that its number falls on. Two producers may share a slot, and an addition may then be lost; that makes the
-budget wrong by one segment, and nothing else.
+budget wrong by one segment, until the writer looks at what is there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from contextlib import suppress
 
 MAGIC = b"RNCCTL1\n"
 MISSING = "missing: "
@@ -46,6 +48,7 @@ _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
 _WRITER_PID_AT = 512
 _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
+_GENERATION_AT = 776
 
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
@@ -58,8 +61,13 @@ _of_ended_runs: ControlPage | None = None
 class ControlPage:
     """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
 
-    def __init__(self, mapped: mmap.mmap) -> None:
+    def __init__(self, mapped: mmap.mmap, file_id: tuple[int, int] = (0, 0)) -> None:
+        self._older: list[memoryview] = []
+        self._map_file(mapped, file_id)
+
+    def _map_file(self, mapped: mmap.mmap, file_id: tuple[int, int]) -> None:
         self._map = mapped
+        self._file_id = file_id
         self._view = memoryview(mapped)
         self.closed = self._view[_CLOSED_AT : _CLOSED_AT + 1]
 
@@ -72,14 +80,15 @@ class ControlPage:
         """
         fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:
-            if os.fstat(fd).st_size < SIZE_BYTES:
+            status = os.fstat(fd)
+            if status.st_size < SIZE_BYTES:
                 raise FileNotFoundError(f"{path} is not a control page yet")
             mapped = mmap.mmap(fd, SIZE_BYTES)
         finally:
             os.close(fd)
         if mapped[:8] != MAGIC:
             raise FileNotFoundError(f"{path} is not a control page yet")
-        return cls(mapped)
+        return cls(mapped, (status.st_dev, status.st_ino))
 
     @classmethod
     def of_ended_run(cls) -> ControlPage:
@@ -93,17 +102,19 @@ class ControlPage:
         return _of_ended_runs
 
     @staticmethod
-    def create(path: str) -> None:
-        """Write a fresh page; the whole file at once, so that its space is reserved.
+    def create(path: str, content: bytes = bytes(SIZE_BYTES)) -> None:
+        """Write a page; the whole file at once, so that its space is reserved, and then its magic.
 
         Raises:
             OSError: there is no space.
+            FileExistsError: there is one.
         """
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
-            page = MAGIC + bytes(SIZE_BYTES - 8)
-            if os.write(fd, page) != len(page):
+            if os.write(fd, bytes(8) + content[8:]) != SIZE_BYTES:
                 raise OSError(28, "No space left on device", path)
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.write(fd, MAGIC)
         finally:
             os.close(fd)
 
@@ -125,24 +136,56 @@ class ControlPage:
         finally:
             os.close(fd)
 
+    def keep_named(self, path: str, *, make: bool) -> None:
+        """Be the page that has the spool's name for it, which cleaners may have taken from ours.
+
+        Args:
+            path: that name.
+            make: give our content the name, where there is no page by it; by one who knows that the run goes on.
+
+        Raises:
+            OSError: it cannot be made, or opened.
+        """
+        if self._file_id == (0, 0):  # of a run that has ended
+            return
+        try:
+            status = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            if not make:
+                return
+            with suppress(FileExistsError):  # another process was faster
+                self.create(path, bytes(self._view))
+            status = os.stat(path, follow_symlinks=False)
+        if (status.st_dev, status.st_ino) == self._file_id:
+            return
+        other = self.open(path)
+        # Whoever has not come by yet has only the old one: what is said there counts.
+        if self.closed[0]:
+            other.close_run()
+        self._older.append(self._view)
+        self._map_file(other._map, other._file_id)  # noqa: SLF001 - its own class
+
     def close(self) -> None:
         """Unmap the page, which holds a descriptor."""
+        self._older.clear()
         self.closed.release()
         self._view.release()
         self._map.close()
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""
-        self._view[_CLOSED_AT] = 1
+        for view in (self._view, *self._older):
+            view[_CLOSED_AT] = 1
 
     @property
     def done(self) -> bool:
         """Whether everything is on disk and the final status is written."""
-        return bool(self._view[_DONE_AT])
+        return any(view[_DONE_AT] for view in (self._view, *self._older))
 
     def set_done(self) -> None:
         """Say so; the writer's last word."""
-        self._view[_DONE_AT] = 1
+        for view in (self._view, *self._older):
+            view[_DONE_AT] = 1
 
     @property
     def others(self) -> int:
@@ -200,13 +243,38 @@ class ControlPage:
     def add_dropped(self, place: int, size_bytes: int) -> None:
         """Account for a segment that the writer removed."""
         at = _DROPPED_AT + 8 * place
-        self._put(at, self._get(at) + size_bytes)
+        _i64.pack_into(self._view, at, _i64.unpack_from(self._view, at)[0] + size_bytes)
+
+    def made_bytes(self, place: int) -> int:
+        """Bytes of all segments that were ever made in a place."""
+        start = _SLOTS_AT + place * _SLOT_BYTES
+        return sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
 
     def used_bytes(self, place: int) -> int:
         """Bytes of segments that are in a place now."""
-        start = _SLOTS_AT + place * _SLOT_BYTES
-        made = sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
-        return max(0, made - self._get(_DROPPED_AT + 8 * place))
+        dropped: int = _i64.unpack_from(self._view, _DROPPED_AT + 8 * place)[0]
+        return max(0, self.made_bytes(place) - dropped)
+
+    def correct_used(self, place: int, made_bytes: int, used_bytes: int) -> None:
+        """Make the account say what is there; by the writer.
+
+        Args:
+            place: which one.
+            made_bytes: what had been made when the look began. Of a segment that is made during the look both may
+                speak: it counts twice until the next look, and never less than once.
+            used_bytes: what the look has found.
+        """
+        _i64.pack_into(self._view, _DROPPED_AT + 8 * place, made_bytes - used_bytes)
+
+    @property
+    def generation(self) -> int:
+        """Number of the newest writer; 0 before the first."""
+        return self._get(_GENERATION_AT)
+
+    def begin_generation(self) -> int:
+        """Count one more writer, and return its number."""
+        self._put(_GENERATION_AT, self.generation + 1)
+        return self.generation
 
     @property
     def troubles(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runicorn import rundir
-from runicorn.writer import spool
+from runicorn.writer import opening_lock
 
 if TYPE_CHECKING:
     from runicorn.rundir import RunDir
+    from runicorn.writer import spool
     from runicorn.writer.records import End
 
 
@@ -33,7 +34,7 @@ def correct(
     if truth.reason:
         final["exit_reason"] = truth.reason
     try:
-        with spool.alone_with(address.run_dir, address.settings):
+        with opening_lock.alone_with(address.run_dir, address.settings):
             resumed = files.has(rundir.spool_pointer(address.host))
             if resumed or files.read(rundir.STATUS) != before:
                 return None

@@ -12,6 +12,7 @@ import os
 import time
 from typing import Any
 
+from runicorn import directory_kinds, removal
 from runicorn.rundir import RunDir
 
 VARIABLE = "RUNICORN_STORAGE_FAULT"
@@ -56,7 +57,8 @@ def _fail() -> None:
     if not text:
         return
     if text[1:] == ["once"]:
-        os.unlink(path)
+        with removal.parent_of(path, directory_kinds.FAULTS) as (directory, name):
+            directory.remove(name)
     number = getattr(errno, text[0])
     raise OSError(number, f"{os.strerror(number)} (made by {VARIABLE})")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import msgspec
 
@@ -23,8 +24,11 @@ from runicorn.writer import owner, spool
 
 _BOOT = "import sys; sys.path.extend(sys.argv[3:]); from runicorn.writer.main import main; main(*sys.argv[1:3])"
 _SHELL = "/bin/sh"
-_SCRIPT = '"$@" </dev/null &'
-_FORKING_BOOT = "import os\nif os.fork(): os._exit(0)\n" + _BOOT
+_SCRIPT = '"$@" </dev/null & echo $! >&0'
+_FORKING_BOOT = (
+    "import os\npid = os.fork()\nif pid: os.write(0, b'%d' % pid); os._exit(0)\n"
+    "os.dup2(os.open(os.devnull, os.O_RDONLY), 0)\n" + _BOOT
+)
 
 
 def can_launch() -> bool:
@@ -36,16 +40,18 @@ def can_launch() -> bool:
     return "python" in name or "pypy" in name
 
 
-def launch(spool_path: str) -> None:
+def launch(spool_path: str) -> int | None:
     """Start a writer for a spool and do not wait for it.
+
+    Returns:
+        Its process id, if it is known. Nobody waits for that process but the system.
 
     Raises:
         OSError: no process can be started; the records stay in the spool.
     """
     directories = _import_directories()
     if sys.platform == "win32":
-        _launch_on_windows(spool_path, directories)
-        return
+        return _launch_on_windows(spool_path, directories)
     own = owner.open_own() if _is_owner(spool_path) else -1
     handed = owner.HANDED if own >= 0 else owner.NOT_HANDED
     interpreter = [sys.executable, "-I", "-S", "-c"]
@@ -53,13 +59,14 @@ def launch(spool_path: str) -> None:
         arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, handed, *directories]
     else:
         arguments = [*interpreter, _FORKING_BOOT, spool_path, handed, *directories]
-    log = os.path.join(spool_path, spool.WRITER_LOG)
+    log = os.path.join(spool_path, spool.WRITER_LOG) if os.path.isdir(spool_path) else os.devnull
     # First: in a program that has closed its own it may have the number of one of the three below.
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
     if own >= 0:
         actions.append((os.POSIX_SPAWN_DUP2, own, owner.HANDED_FD))
+    told, tells = _pipe()
     actions += [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, tells, 0),  # by which the intermediate says what it has started
         (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
@@ -73,13 +80,34 @@ def launch(spool_path: str) -> None:
             # Held back until the writer has its handler: a SIGTERM to everybody must not kill one that is starting.
             setsigmask=[signal.SIGTERM],
         )
+    except BaseException:
+        os.close(told)
+        raise
     finally:
+        os.close(tells)
         if own >= 0:
             os.close(own)
     try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:  # the program's own os.wait() loop was faster, or it ignores SIGCHLD
-        return
+        with suppress(ChildProcessError):  # the program's own os.wait() loop was faster, or it ignores SIGCHLD
+            os.waitpid(pid, 0)
+        said = os.read(told, 32).strip()
+    finally:
+        os.close(told)
+    return int(said) if said.isdigit() else None
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose writing end has none of the numbers that the intermediate gives to others."""
+    import fcntl
+
+    told, low = os.pipe()
+    try:
+        return told, fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, owner.HANDED_FD + 1)
+    except OSError:
+        os.close(told)
+        raise
+    finally:
+        os.close(low)
 
 
 def _is_owner(spool_path: str) -> bool:
@@ -90,11 +118,11 @@ def _is_owner(spool_path: str) -> bool:
     return not spool.read_address(spool_path).ranked
 
 
-def _launch_on_windows(spool_path: str, directories: list[str]) -> None:
+def _launch_on_windows(spool_path: str, directories: list[str]) -> int:
     import subprocess
 
     with open(os.path.join(spool_path, spool.WRITER_LOG), "ab") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOT, spool_path, owner.NOT_HANDED, *directories],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -102,6 +130,7 @@ def _launch_on_windows(spool_path: str, directories: list[str]) -> None:
             creationflags=getattr(subprocess, "DETACHED_PROCESS", 0)
             | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
+    return process.pid
 
 
 def _import_directories() -> list[str]:

@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 
 import msgspec
 
+from runicorn import removal
 from runicorn.writer.segment import adler32
 from runicorn.writer.tally import Tally  # noqa: TC001 - msgspec reads the annotations
 
@@ -59,6 +61,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Plan).decode
 
 
+def _file_id(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
 class PlanFile:
     """The file with the two slots."""
 
@@ -92,6 +99,19 @@ class PlanFile:
         for index in (0, 1):
             os.pwrite(self._fd, bytes(_slot_header.size), index * self._slot_bytes)
 
+    def keep_named(self) -> None:
+        """Give the content its name again, where somebody has removed that.
+
+        Raises:
+            OSError: it cannot be done now.
+        """
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != _file_id(self._fd):
+            self._move(self._slot_bytes)
+
     def write(self, plan: Plan) -> None:
         """Put a plan in place.
 
@@ -101,14 +121,18 @@ class PlanFile:
         payload = _encode(plan)
         framed = _slot_header.pack(len(payload), adler32(payload)) + payload
         if len(framed) > self._slot_bytes:
-            self._enlarge(len(framed))
+            self._move(2 * max(len(framed), self._slot_bytes))
         os.pwrite(self._fd, framed, (plan.sequence % 2) * self._slot_bytes)
 
-    def _enlarge(self, needed_bytes: int) -> None:
+    def _move(self, slot_bytes: int) -> None:
+        """Go on in a new file with slots of this size."""
         previous = self.read()
-        slot_bytes = 2 * max(needed_bytes, self._slot_bytes)
+        with suppress(FileExistsError):  # the spool may have gone by name
+            os.mkdir(os.path.dirname(self._path), 0o700)
         temporary = f"{self._path}.new"
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+        removal.remove_from_spool(temporary)  # half written by a writer that was killed
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(temporary, flags, 0o600)
         try:
             at = 0
             while at < 2 * slot_bytes:  # a write may be short where there is no room for all of it; the next one fails
@@ -117,10 +141,10 @@ class PlanFile:
                 payload = _encode(previous)
                 framed = _slot_header.pack(len(payload), adler32(payload)) + payload
                 os.pwrite(fd, framed, (previous.sequence % 2) * slot_bytes)
-            os.replace(temporary, self._path)
+            removal.rename_in_spool(temporary, self._path)
         except OSError as error:
             os.close(fd)
-            os.unlink(temporary)
+            removal.remove_from_spool(temporary)
             raise OSError(error.errno, error.strerror, temporary) from error
         os.close(self._fd)
         self._fd, self._slot_bytes = fd, slot_bytes

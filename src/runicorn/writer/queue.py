@@ -20,9 +20,10 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.locks import Lock
+from runicorn.locks import Lock, held_here
 from runicorn.writer import spool
 from runicorn.writer.crashpoints import crash_point
+from runicorn.writer.kept import Kept
 from runicorn.writer.records import Hello, Lost, encode
 from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment, frame
 
@@ -64,10 +65,13 @@ class Queue:
     __slots__ = (
         "__weakref__",
         "_address",
+        "_grow_at",
         "_hello",
+        "_kept",
         "_lock",
         "_made_at",
         "_next_number",
+        "_old_locks",
         "_open",
         "_producer",
         "_retry_at",
@@ -100,8 +104,11 @@ class Queue:
         self._hello = Hello(f"{self._address.host}-{os.getpid()}", joined, rank)
         self._producer = f"{os.getpid():x}.{os.urandom(4).hex()}"
         self._lock: Lock | None = None
+        self._old_locks: list[Lock] = []
         self._rotation = threading.RLock()
         self._segment: Segment | None = None
+        self._kept = Kept(self._address, self.control)
+        self._grow_at = 0.0
         self._size_bytes = self._address.settings.segment_bytes
         self._made_at = 0.0
         self._next_number = 0
@@ -124,9 +131,9 @@ class Queue:
                 raise ClosedError
             if self._segment is None:
                 try:
-                    self._segment = self._make(self._size_bytes, exempt=False)
+                    self._segment = self._make(self._size_bytes)
                 except SpoolFullError:
-                    self._segment = self._make(_SMALL_SEGMENT_BYTES, exempt=True)
+                    self._segment = self._make_exempt(0)
                 self.push = self._segment.write
 
     def put(self, record: Any) -> None:
@@ -209,37 +216,61 @@ class Queue:
         with self._rotation:
             self._open = False
             self.push = _always_full
-            if self._segment is not None:
-                self._segment.seal()
+            self.seal()
 
     def seal(self) -> None:
         """End the current segment, so that it is removed when it is stored; the next push opens another."""
         with self._rotation:
             if self._segment is not None:
                 self._segment.seal()
+                self._kept.add(self._segment)
 
-    def own_segments(self) -> list[str]:
-        """Paths of this process's segments: they vanish as they are stored.
+    def look(self, *, alone: bool = False) -> None:
+        """See to it that what was pushed can be had by a writer, also where somebody has removed its name.
 
-        Without those that were given up half made, by an exception out of a signal handler: nothing is in them.
+        Args:
+            alone: no writer lives, so none holds anything open.
         """
-        if self._segment is None:
-            return []
-        newest = os.path.basename(self._segment.path)
-        found = []
-        for directory in (self._address.spool, self._address.overflow):
-            try:
-                names = os.listdir(directory)
-            except OSError:
-                continue
-            found += [os.path.join(directory, name) for name in names if f"{self._producer}-" <= name <= newest]
-        return found
+        with self._rotation:
+            generation = None if alone else self.control.generation
+            segment = self._segment
+            if segment is not None and self._kept.is_out_of_reach(segment, generation):
+                self.seal()
+            self._kept.look(generation)
+
+    def keep_named(self) -> None:
+        """Follow the control page to a new file, and have a lock that the next writer finds.
+
+        Raises:
+            OSError: that cannot be had now.
+        """
+        with self._rotation:
+            self.control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
+            self.closed = self.control.closed
+            if self._lock is not None and not self.control.done and not self._has_named_lock():
+                path = os.path.join(self._address.spool, self._producer + spool.LOCK_SUFFIX)
+                self._old_locks.append(self._lock)
+                self._lock = Lock.take(path, again=True, ours=True) or self._lock
+
+    def _has_named_lock(self) -> bool:
+        places = (self._address.spool, self._address.overflow)
+        return any(held_here(os.path.join(place, self._producer + spool.LOCK_SUFFIX)) for place in places)
+
+    def is_safe(self) -> bool:
+        """Whether the newest writer holds all open that is sealed, or has stored it."""
+        return self._kept.is_safe(self.control.generation)
+
+    def is_stored(self) -> bool:
+        """Whether all that is sealed is stored."""
+        return self._kept.is_stored()
 
     def release(self) -> None:
         """Give up the lock that says that this process still produces; after ``close()``."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        while self._old_locks:
+            self._old_locks.pop().release()
 
     def let_go(self, control: ControlPage) -> None:
         """Give back the mappings, each of which has a descriptor; after the run's end.
@@ -252,6 +283,7 @@ class Queue:
         self.close()
         self.release()
         self._segment = None
+        self._kept = Kept(self._address, control)
         self.control, self.closed = control, control.closed
 
     def forked(self) -> None:
@@ -267,9 +299,8 @@ class Queue:
         try:
             self.push(framed)
         except ValueError:
-            if self._segment is not None:
-                self._segment.seal()
-            self._segment = self._make(_SMALL_SEGMENT_BYTES + len(framed), exempt=True)
+            self.seal()
+            self._segment = self._make_exempt(len(framed))
             self.push = self._segment.write
             self.push(framed)
 
@@ -279,12 +310,14 @@ class Queue:
             self.lost_records += 1
             raise SpoolFullError("the spool was full a moment ago")
         if old is not None:
-            old.seal()
+            self.seal()
             crash_point("sealed")
+            # Before the next one can be seen: that it is there means that the writer can have this one.
+            self._kept.look(self.control.generation)
             self._grow(now)
         self._made_at = now
         try:
-            new = self._claim_spare(frame_bytes) or self._make(max(self._size_bytes, frame_bytes + 1024), exempt=False)
+            new = self._claim_spare(frame_bytes) or self._make(self._size_bytes, frame_bytes)
         except SpoolFullError:
             self._retry_at = now + RETRY_S
             self.lost_records += 1
@@ -298,11 +331,11 @@ class Queue:
     def _grow(self, now: float) -> None:
         # Opening a segment makes half a dozen system calls, and beside a busy thread each can cost a thread
         # switch interval: a process that fills segments fast gets larger ones.
-        fast = now - self._made_at < FAST_FILL_S
+        fast = now - self._made_at < FAST_FILL_S and now >= self._grow_at
         self._size_bytes = (
             min(self._size_bytes * 4, spool.largest_segment_bytes(self._address))
             if fast
-            else self._address.settings.segment_bytes
+            else min(self._size_bytes, self._address.settings.segment_bytes)
         )
 
     def _claim_spare(self, frame_bytes: int) -> Segment | None:
@@ -312,39 +345,53 @@ class Queue:
         number, self._next_number = self._next_number, self._next_number + 1
         path = os.path.join(self._address.spool, f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}")
         try:
-            segment = Segment.claim(spare, path, encode(self._hello))
+            segment = Segment.claim(spare, path, encode(self._hello), self._newest_number())
         except OSError:  # no descriptor left: then there is none for a new one either, and that says so
             return None
         if segment is not None:
             self._size_bytes = segment.size_bytes
         return segment
 
-    def _make(self, size_bytes: int, *, exempt: bool) -> Segment:
-        """Open this process's next segment in the first place that takes it."""
+    def _newest_number(self) -> int | None:
+        return None if self._segment is None else self._segment.number
+
+    def _make(self, size_bytes: int, frame_bytes: int = 0) -> Segment:
+        """Open this process's next segment in the first place that takes it, a smaller one if none takes that."""
+        needed = frame_bytes + 1024
+        usual = self._address.settings.segment_bytes
+        sizes = sorted({max(size_bytes, needed), max(usual, needed)}, reverse=True)
+        least = max(_SMALL_SEGMENT_BYTES, needed)
+        places = (spool.PRIMARY, spool.OVERFLOW)
+        tries = [(place, size) for place in places for size in sizes if size <= max(size_bytes, needed)]
+        if least < tries[-1][1]:
+            tries += [(place, least) for place in places]
+        segment = self._make_first_of(tries, exempt=False)
+        if segment.size_bytes < tries[0][1]:
+            self._size_bytes = segment.size_bytes
+            self._grow_at = time.monotonic() + FAST_FILL_S
+        return segment
+
+    def _make_exempt(self, frame_bytes: int) -> Segment:
+        """Open a small one that no budget refuses."""
+        size_bytes = _SMALL_SEGMENT_BYTES + frame_bytes
+        return self._make_first_of([(spool.PRIMARY, size_bytes), (spool.OVERFLOW, size_bytes)], exempt=True)
+
+    def _make_first_of(self, tries: list[tuple[int, int]], *, exempt: bool) -> Segment:
         hello = encode(self._hello)
-        size_bytes = max(size_bytes, HEADER_BYTES + FRAME_HEADER_BYTES + len(hello))
-        reasons = []
-        for place in (spool.PRIMARY, spool.OVERFLOW):
+        reasons: dict[str, None] = {}
+        for place, size_bytes in tries:
+            size_bytes = max(size_bytes, HEADER_BYTES + FRAME_HEADER_BYTES + len(hello))  # noqa: PLW2901
             directory = self._address.spool if place == spool.PRIMARY else self._address.overflow
-            number, self._next_number = self._next_number, self._next_number + 1
             try:
                 if not exempt and not spool.room_for(self._address, self.control, place, size_bytes):
-                    reasons.append(f"{directory}: the budget is used up")
+                    reasons[f"{directory}: the budget is used up"] = None
                     continue
-                if place == spool.OVERFLOW:
-                    spool.open_overflow(self._address)
-                if self._lock is None:
-                    # Before the first segment is there to be seen: whoever sees it can ask whether we live.
-                    path = os.path.join(directory, self._producer + spool.LOCK_SUFFIX)
-                    # Again: a signal handler may have come this far while we did.
-                    self._lock = Lock.take(path, again=True, ours=True)
-                    if self._lock is None:
-                        raise BlockingIOError(errno.EAGAIN, "its lock is held by somebody", path)
-                name = f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}"
-                segment = Segment.create(os.path.join(directory, name), size_bytes, hello)
+                segment = self._make_in(place, directory, size_bytes, hello)
             except OSError as error:
-                # ENOSPC, EFBIG, EMFILE, ENOMEM, or the spool has gone by name: the next place may do.
-                reasons.append(f"{directory}: {error.strerror or error}")
+                # ENOSPC, EFBIG, EMFILE, ENOMEM, or the spool has gone by name: the next one may do.
+                if error.errno in {errno.EMFILE, errno.ENFILE}:
+                    self._kept.spare_descriptors()
+                reasons[f"{directory}: {error.strerror or error}"] = None
                 continue
             if place == spool.OVERFLOW and self.control.done:
                 # The run has ended meanwhile and its spool was removed: it must not come back.
@@ -353,6 +400,20 @@ class Queue:
             self.control.add_made(place, int(self._producer[-8:], 16), size_bytes)
             return segment
         raise SpoolFullError("; ".join(reasons))
+
+    def _make_in(self, place: int, directory: str, size_bytes: int, hello: bytes) -> Segment:
+        number, self._next_number = self._next_number, self._next_number + 1
+        if place == spool.OVERFLOW:
+            spool.open_overflow(self._address)
+        if self._lock is None:
+            # Before the first segment is there to be seen: whoever sees it can ask whether we live.
+            path = os.path.join(directory, self._producer + spool.LOCK_SUFFIX)
+            # Again: a signal handler may have come this far while we did.
+            self._lock = Lock.take(path, again=True, ours=True)
+            if self._lock is None:
+                raise BlockingIOError(errno.EAGAIN, "its lock is held by somebody", path)
+        name = f"{self._producer}-{number:08d}{spool.SEGMENT_SUFFIX}"
+        return Segment.create(os.path.join(directory, name), size_bytes, hello, self._newest_number())
 
 
 _queues: weakref.WeakSet[Queue] = weakref.WeakSet()

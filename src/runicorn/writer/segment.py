@@ -2,12 +2,19 @@ r"""The format of a segment: an append-only file of frames, written by one proce
 
 ::
 
-    0   8  magic b"RNCSEG1\n"; a segment without it is not valid yet
+    0   8  magic b"RNCSEG2\n"; a segment without it is not valid yet
     8   8  u64, size of the file in bytes
-    16  .. frames, one after the other, then zeros
+    16  8  u64, generation of the writer that has opened it; the writer's, by pwrite
+    24  1  state: 0 not opened, 1 followed by that writer, 2 stored and about to be removed; the writer's too
+    28  4  u32, one more than the number of the segment that its producer filled before; 0 = this is the first
+    32  .. frames, one after the other, then zeros
 
     frame:  u32 length of the payload | u32 Adler-32 of the payload | payload
     seal:   u32 0xFFFFFFFF in the place of a length: no frame follows
+
+The producer sees the writer's mark through its own mapping, so it knows without a system call what the writer
+can lose no more, whatever happens to the file's name. The number of the one before tells the writer that a segment
+has vanished before it was opened.
 
 The first frame is a ``Hello``. Fewer than nine bytes at the end hold no frame, so a segment is sealed as
 well when fewer are left. All numbers are little-endian.
@@ -28,11 +35,13 @@ import sys
 import time
 import zlib
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-MAGIC = b"RNCSEG1\n"
+from runicorn import removal
+
+MAGIC = b"RNCSEG2\n"
 SEAL = 0xFFFFFFFF
-HEADER_BYTES = 16
+HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 8
 MIN_FRAME_BYTES = FRAME_HEADER_BYTES + 1
 
@@ -44,7 +53,12 @@ _SPARE_BLOCK_BYTES = 256 * 1024
 _TORN_PAUSE_S, _EMPTY_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 2.0, 30.0
 """How long a living producer's segment rests before a frame behind damage is searched for in it."""
 
-_header = struct.Struct("<8sQ")
+FOLLOWED, STORED = 1, 2
+
+_MARK_AT, _STATE_AT, _BEFORE_AT = 16, 24, 28
+_header = struct.Struct("<8sQQB3xI")
+_mark = struct.Struct("<QB")
+_u32 = struct.Struct("<I")
 _frame_header = struct.Struct("<II")
 _seal_mark = struct.pack("<I", SEAL)
 
@@ -85,7 +99,7 @@ class Segment:
         self.write = mapped.write
 
     @classmethod
-    def claim(cls, spare: str, path: str, hello: bytes) -> Segment | None:
+    def claim(cls, spare: str, path: str, hello: bytes, before: int | None = None) -> Segment | None:
         """Make a segment of the spare that the writer has prepared; None where there is none.
 
         Its pages are there and zeroed, so this costs a tenth of ``create``.
@@ -94,7 +108,7 @@ class Segment:
             OSError: no descriptor, no memory.
         """
         try:
-            os.rename(spare, path)
+            removal.rename_in_spool(spare, path)
         except FileNotFoundError:
             return None
         fd = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
@@ -102,41 +116,84 @@ class Segment:
             mapped = _map(fd, 0)
         finally:
             os.close(fd)
-        return cls._begin(path, mapped, len(mapped), hello)
+        return cls._begin(path, mapped, len(mapped), hello, before)
 
     @classmethod
-    def create(cls, path: str, size_bytes: int, hello: bytes) -> Segment:
+    def create(cls, path: str, size_bytes: int, hello: bytes, before: int | None = None) -> Segment:
         """Make the file, reserve its pages, map it and write its header and first frame.
 
         The pages are reserved here, so that a full file system is an error now and not a SIGBUS later.
+
+        Args:
+            path: of the new file.
+            size_bytes: of it.
+            hello: the first payload.
+            before: number of the segment that its producer has filled before; None for the first.
 
         Raises:
             OSError: no space, no descriptor, no memory; nothing is left behind.
             FileNotFoundError: the spool is gone.
         """
+        return cls._begin(path, cls._map_new(path, size_bytes), size_bytes, hello, before)
+
+    def copy_to(self, path: str) -> Segment:
+        """Make the same under another name, for a writer that has not opened this one; this one is sealed.
+
+        Raises:
+            OSError: as ``create()``.
+        """
+        mapped = self._map_new(path, self.size_bytes)
+        mapped[_BEFORE_AT:] = memoryview(self._map)[_BEFORE_AT:]
+        mapped[8:_MARK_AT] = self._map[8:_MARK_AT]
+        mapped[:8] = MAGIC
+        mapped.seek(self.size_bytes)
+        return type(self)(path, mapped, self.size_bytes)
+
+    @staticmethod
+    def _map_new(path: str, size_bytes: int) -> mmap.mmap:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         fd = os.open(path, flags, 0o600)
         try:
             _reserve(fd, size_bytes)
-            mapped = _map(fd, size_bytes)
+            return _map(fd, size_bytes)
         except BaseException:
             # A signal handler may have ended the run meanwhile, and then raised: what it raised must get out.
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            removal.remove_from_spool(path)
             raise
         finally:
             os.close(fd)
-        return cls._begin(path, mapped, size_bytes, hello)
 
     @classmethod
-    def _begin(cls, path: str, mapped: mmap.mmap, size_bytes: int, hello: bytes) -> Segment:
+    def _begin(cls, path: str, mapped: mmap.mmap, size_bytes: int, hello: bytes, before: int | None) -> Segment:
         # The magic makes the segment valid, so it is written last.
         mapped.seek(8)
         mapped.write(struct.pack("<Q", size_bytes))
+        mapped[_BEFORE_AT:HEADER_BYTES] = _u32.pack(0 if before is None else before + 1)
+        mapped.seek(HEADER_BYTES)
         mapped.write(frame(hello))
         mapped[:8] = MAGIC
         return cls(path, mapped, size_bytes)
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return os.path.basename(self.path)
+
+    @property
+    def number(self) -> int:
+        """Which one of its producer's it is."""
+        return number_of(self.path)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the writer needs it no more."""
+        return self._map[_STATE_AT] == STORED
+
+    def is_followed_by(self, generation: int) -> bool:
+        """Whether a certain writer holds it open."""
+        of, state = _mark.unpack_from(self._map, _MARK_AT)
+        return bool(state) and of == generation
 
     def seal(self) -> None:
         """Fill what is left in one write, so that every later write fails; idempotent, never waits."""
@@ -158,6 +215,11 @@ class Damage(NamedTuple):
     size_bytes: int
 
 
+def number_of(path: str) -> int:
+    """The number in a segment's name."""
+    return int(path.rpartition("-")[2].partition(".")[0])
+
+
 class SegmentReader:
     """The reading end: follows a segment by descriptor, whatever happens to its name or its producer.
 
@@ -171,6 +233,7 @@ class SegmentReader:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.size_bytes = 0
+        self.before: int | None = None
         self.position = HEADER_BYTES
         self.sealed = False
         self.torn = False
@@ -193,10 +256,11 @@ class SegmentReader:
         head = os.pread(self._fd, HEADER_BYTES, 0)
         if len(head) < HEADER_BYTES:
             return False
-        magic, size_bytes = _header.unpack_from(head)
+        magic, size_bytes, _, _, before = _header.unpack(head)
         if magic != MAGIC:
             return False
         self.size_bytes = self.file_bytes
+        self.before = before - 1 if before else None
         if size_bytes != self.size_bytes:  # it was when it was made
             self.damages.append(Damage(8, 8))
         return True
@@ -206,6 +270,21 @@ class SegmentReader:
         self.size_bytes = self.file_bytes
         self.damages.append(Damage(0, min(HEADER_BYTES, self.size_bytes)))
         return self.size_bytes > HEADER_BYTES
+
+    def mark(self, generation: int, state: int) -> bool:
+        """Tell its producer that a writer has opened it, or stored it; False where that cannot be written now."""
+        try:
+            return os.pwrite(self._fd, _mark.pack(generation, state), _MARK_AT) == _mark.size
+        except OSError:
+            return False
+
+    def free_pages(self) -> None:
+        """Give the memory back of what is stored, although its producer may have it mapped still; not the header's."""
+        remove = getattr(mmap, "MADV_REMOVE", None)
+        if remove is None or self.size_bytes <= mmap.PAGESIZE:
+            return
+        with suppress(OSError, ValueError), mmap.mmap(self._fd, self.size_bytes) as mapped:
+            mapped.madvise(remove, mmap.PAGESIZE)
 
     def read_first(self) -> bytes | None:
         """The first payload, None while it is not there; the position moves behind it if it stood before."""
@@ -392,17 +471,19 @@ def make_spare(path: str, size_bytes: int) -> None:
         OSError: there is no space; nothing is left behind.
     """
     temporary = f"{path}.new"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o600)
+    removal.remove_from_spool(temporary)  # half made by a writer that was killed
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(temporary, flags, 0o600)
     try:
         zeros = bytes(_SPARE_BLOCK_BYTES)
         for start in range(0, size_bytes, _SPARE_BLOCK_BYTES):
             os.write(fd, zeros[: size_bytes - start])
         if os.fstat(fd).st_size == size_bytes:  # else the last write was short: the next one would have failed
-            os.rename(temporary, path)
+            removal.rename_in_spool(temporary, path)
         else:
-            os.unlink(temporary)
+            removal.remove_from_spool(temporary)
     except OSError:
-        os.unlink(temporary)
+        removal.remove_from_spool(temporary)
         raise
     finally:
         os.close(fd)
@@ -423,4 +504,8 @@ def _map(fd: int, size_bytes: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(fd, size_bytes)
     # Populated: a page fault in log() costs several times what the rest of it does.
-    return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0))
+    return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0), **_WITHOUT_DESCRIPTOR)
+
+
+_WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Older versions of Python keep a descriptor for each mapping."""

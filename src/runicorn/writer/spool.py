@@ -13,31 +13,27 @@
         blob-<16 hex>                   bytes too many for a segment (pixels), named by a record
         sigterm                         where SIGTERM leaves its mark
         writer.log                      what the writer prints; empty
-    <shm>/runicorn.<uid>.<16 hex>.opening   locked while a process opens a spool for an existing run
+    <shm>/runicorn-<uid>-<16 hex>.making/   the same while it is made: what has its final name is whole
     <temp>/runicorn-<uid>-<16 hex>-overflow/
+        address.json                    the same: where the spool has gone by name, it is found by this
         <producer>-<n>.seg, blob-...    what is beyond the budget, or came after the spool had gone by name
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import sys
-import time
 import zlib
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 import msgspec
 
-from runicorn import rundir
+from runicorn import directory_kinds, memory_limit, removal, rundir
 from runicorn.host import machine
-from runicorn.locks import Lock, held_here
+from runicorn.locks import Lock
+from runicorn.plain_json import open_regular
 from runicorn.settings import GIB, KIB, MIB, Settings
 from runicorn.writer.control import ControlPage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ADDRESS = "address.json"
 CONTROL = "control"
@@ -50,6 +46,8 @@ SEGMENT_SUFFIX = ".seg"
 LOCK_SUFFIX = ".lock"
 SPARE_SUFFIX = ".spare"
 BLOB_PREFIX = "blob-"
+MAKING_SUFFIX = ".making"
+OVERFLOW_SUFFIX = "-overflow"
 
 PRIMARY, OVERFLOW = 0, 1
 
@@ -58,8 +56,8 @@ _MOST_ADDRESS_BYTES = 1024 * 1024
 
 PLAN_BYTES = 128 * KIB
 _REMOVE_TRIES = 3
-_OPENING_SUFFIX = ".opening"
-_ALONE_WITHIN_S, _POLL_S = 30.0, 0.002
+_MAKE_TRIES = 5
+_RANDOM_DIGITS = 16
 
 _USUAL_TEMP_DIRS = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - a random 0700 directory is made in it
 
@@ -148,11 +146,14 @@ def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
         OSError: the place is not there.
     """
     given = settings.spool_max_bytes if in_memory else settings.overflow_max_bytes
-    return given or _default_budget_bytes(_free_bytes(base), in_memory=in_memory)
+    return given or _default_budget_bytes(base, in_memory=in_memory)
 
 
-def _default_budget_bytes(free_bytes: int, *, in_memory: bool) -> int:
-    return min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+def _default_budget_bytes(base: str, *, in_memory: bool) -> int:
+    free_bytes = _free_bytes(base)
+    budget = min(GIB, free_bytes // 4) if in_memory else free_bytes // 10
+    share = memory_limit.share_of_left(base, 0)
+    return budget if share is None else min(budget, share)
 
 
 def _overflow_bytes(temp: str, settings: Settings) -> int:
@@ -190,7 +191,7 @@ def create(
         try:
             free = _free_bytes(base)
             in_memory = base != temp
-            budget = settings.spool_max_bytes or _default_budget_bytes(free, in_memory=in_memory)
+            budget = settings.spool_max_bytes or _default_budget_bytes(base, in_memory=in_memory)
             if in_memory and min(budget, free) < _LEAST_BUDGET_BYTES:
                 continue
             name = f"runicorn-{_uid()}-{os.urandom(8).hex()}"
@@ -203,7 +204,7 @@ def create(
                 owner_pid=os.getpid(),
                 opened_at=opened_at,
                 spool=os.path.join(base, name),
-                overflow=os.path.join(temp, f"{name}-overflow"),
+                overflow=os.path.join(temp, f"{name}{OVERFLOW_SUFFIX}"),
                 settings=settings,
                 budget_bytes=budget,
                 overflow_bytes=_overflow_bytes(temp, settings),
@@ -225,23 +226,34 @@ def create(
 
 
 def _fill(address: Address) -> Lock:
-    os.mkdir(address.spool, 0o700)
+    """Make it under another name and rename it, so that one with its name is whole."""
+    for _ in range(_MAKE_TRIES - 1):
+        # Who comes between mkdir and the lock takes it for a dead process's rest, and removes it.
+        with suppress(FileNotFoundError):
+            return _make(address)
+    return _make(address)
+
+
+def _make(address: Address) -> Lock:
+    making = f"{address.spool}{MAKING_SUFFIX}"
+    os.mkdir(making, 0o700)
     lock = None
     try:
-        # First: a spool with an address and without a held owner lock is an orphan that others may adopt.
-        lock = Lock.take(os.path.join(address.spool, OWNER_LOCK), ours=True)
+        # First: while this lock is held nobody takes the directory for a dead process's rest.
+        lock = Lock.take(os.path.join(making, OWNER_LOCK), ours=True)
         if lock is None:
-            raise OSError(f"{address.spool}/{OWNER_LOCK}: the new lock is held by somebody")  # noqa: TRY301 - cleaned up below
-        _write(os.path.join(address.spool, PLAN), bytes(PLAN_BYTES))
-        ControlPage.create(os.path.join(address.spool, CONTROL))
+            raise OSError(f"{making}/{OWNER_LOCK}: the new lock is held by somebody")  # noqa: TRY301 - cleaned up below
+        _write(os.path.join(making, PLAN), bytes(PLAN_BYTES))
+        ControlPage.create(os.path.join(making, CONTROL))
         for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
-            _write(os.path.join(address.spool, empty), b"")
-        # Last: a spool with an address is whole.
-        _write(os.path.join(address.spool, ADDRESS), _checked(_encoded(address)))
+            _write(os.path.join(making, empty), b"")
+        _write(os.path.join(making, ADDRESS), encode_address(address))
+        with removal.parent_of(address.spool, directory_kinds.SPOOLS) as (base, name):
+            base.rename(name + MAKING_SUFFIX, name)
     except OSError:
         if lock is not None:
             lock.release()
-        remove(address.spool)
+        remove(making)
         raise
     return lock
 
@@ -260,6 +272,11 @@ def read_address(spool: str) -> Address:
     if content != _checked(b"{" + content[_CHECKSUM_BYTES:]):
         raise ValueError(f"{os.path.join(spool, ADDRESS)} is damaged: it does not have the checksum that it names")
     return _decoded(content)
+
+
+def encode_address(address: Address) -> bytes:
+    """What ``address.json`` holds."""
+    return _checked(_encoded(address))
 
 
 def _checked(encoded: bytes) -> bytes:
@@ -291,14 +308,7 @@ def check_private(directory: str) -> None:
         PermissionError: it is a link, belongs to another user, or others may enter it.
         FileNotFoundError: it is not there.
     """
-    status = os.lstat(directory)
-    if sys.platform == "win32":  # the temp directory is the user's own; modes say nothing
-        return
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != _uid() or status.st_mode & 0o077:
-        raise PermissionError(
-            f"{directory} is not a directory that only this user can enter. Nothing was read from it or "
-            "written to it. Find out who made it, and remove it."
-        )
+    removal.check(directory, directory_kinds.SPOOL, os.lstat(directory))
 
 
 def open_overflow(address: Address) -> None:
@@ -311,15 +321,34 @@ def open_overflow(address: Address) -> None:
         os.mkdir(address.overflow, 0o700)
     except FileExistsError:
         check_private(address.overflow)
+        return
+    with suppress(OSError):  # by which it is found where the spool has gone by name, and its processes too
+        _write(os.path.join(address.overflow, ADDRESS), encode_address(address))
 
 
 def room_for(address: Address, control: ControlPage, place: int, size_bytes: int) -> bool:
     """Whether a place's budget has room for another segment, and its neighbours keep theirs."""
     budget = address.budget_bytes if place == PRIMARY else address.overflow_bytes
-    if control.used_bytes(place) + size_bytes > budget:
+    directory = os.path.dirname(address.spool if place == PRIMARY else address.overflow)
+    used = control.used_bytes(place)
+    if used + size_bytes > budget:
         return False
-    directory = address.spool if place == PRIMARY else os.path.dirname(address.overflow)
+    given = address.settings.spool_max_bytes if place == PRIMARY else address.settings.overflow_max_bytes
+    share = None if given else memory_limit.share_of_left(directory, control.spooled_bytes)
+    if share is not None and control.spooled_bytes + size_bytes > share:
+        return False
     return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
+
+
+def bytes_in(directory: str) -> int:
+    """What counts in a place's budget: segments, spares, blobs."""
+    total = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(BLOB_PREFIX) or entry.name.endswith((SEGMENT_SUFFIX, SPARE_SUFFIX)):
+                with suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def largest_segment_bytes(address: Address) -> int:
@@ -329,115 +358,87 @@ def largest_segment_bytes(address: Address) -> int:
 
 
 def find(settings: Settings) -> list[str]:
-    """The spools of this user on this host, whole or not."""
-    found = []
+    """The spools of this user on this host: directories of ours of the exact name, nobody else's and no links."""
+    return [path for path, suffix in in_both_places(settings) if not suffix]
+
+
+def find_half_made(settings: Settings) -> list[str]:
+    """Directories of this user in which spools are being made, or were when their makers died."""
+    return [path for path, suffix in in_both_places(settings) if suffix == MAKING_SUFFIX]
+
+
+def find_overflows(settings: Settings) -> list[str]:
+    """The second places of this user's spools."""
+    return [path for path, suffix in in_both_places(settings) if suffix == OVERFLOW_SUFFIX]
+
+
+def in_both_places(settings: Settings) -> list[tuple[str, str]]:
+    """Directories of ours that may be of spools, and what is behind the random digits in their names."""
+    found = set()
     prefix = f"runicorn-{_uid()}-"
     for base in (shm_dir(settings), temp_dir()):
-        if base is None:
-            continue
         try:
-            names = os.listdir(base)
+            names = [name for name in os.listdir(base) if name.startswith(prefix)] if base is not None else []
+            device = os.stat(base).st_dev if base is not None and names else 0
         except OSError:
             continue
-        found += [
-            os.path.join(base, name) for name in names if name.startswith(prefix) and not name.endswith("-overflow")
-        ]
-    return sorted(set(found))
+        for name in names:
+            digits, suffix = name[len(prefix) :][:_RANDOM_DIGITS], name[len(prefix) + _RANDOM_DIGITS :]
+            path = os.path.join(base or "", name)
+            if _is_random(digits) and suffix in {"", MAKING_SUFFIX, OVERFLOW_SUFFIX} and _is_ours(path, device):
+                found.add((path, suffix))
+    return sorted(found)
 
 
-@contextmanager
-def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
-    """Only one process, and one thread, of this host at a time makes the spool of a run, or replaces it by another.
+def _is_random(digits: str) -> bool:
+    return len(digits) == _RANDOM_DIGITS and not set(digits) - set("0123456789abcdef")
 
-    Raises:
-        TimeoutError: another one has been at it for half a minute.
-    """
-    import hashlib  # as in rendezvous
 
-    name = hashlib.sha256(os.fsencode(os.path.realpath(run_dir))).hexdigest()[:16]
-    path = os.path.join(shm_dir(settings) or temp_dir(), f"{_opening_prefix()}{name}{_OPENING_SUFFIX}")
-    deadline = time.monotonic() + _ALONE_WITHIN_S
-    lock = _take_named(path)
-    while lock is None:
-        if time.monotonic() > deadline:
-            raise TimeoutError(
-                f"Another process of this host has been opening, or changing, the run in {run_dir} for "
-                f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Look who holds {path}, and try again."
-            )
-        time.sleep(_POLL_S)
-        lock = _take_named(path)
+def _is_ours(path: str, device: int) -> bool:
+    """Whether it is a directory that only this user can enter, and nothing that is mounted there."""
     try:
-        yield
-    finally:
-        with suppress(OSError):
-            os.unlink(path)
-        lock.release()
-
-
-def sweep(settings: Settings) -> None:
-    """Remove what processes that were killed in ``alone_with`` have left."""
-    base = shm_dir(settings) or temp_dir()
-    try:
-        names = os.listdir(base)
+        status = os.lstat(path)
+        removal.check(path, directory_kinds.SPOOL, status)
     except OSError:
-        return
-    for name in names:
-        if name.startswith(_opening_prefix()) and name.endswith(_OPENING_SUFFIX):
-            path = os.path.join(base, name)
-            lock = _take_named(path)
-            if lock is not None:
-                with suppress(OSError):
-                    os.unlink(path)
-                lock.release()
-
-
-def _take_named(path: str) -> Lock | None:
-    """Take a lock whose file others unlink while they hold it: it counts only while the file has its name."""
-    try:
-        lock = Lock.take(path)
-    except RuntimeError:  # another thread of this process
-        return None
-    if lock is not None and held_here(path) is not lock:
-        lock.release()
-        return None
-    return lock
-
-
-def _opening_prefix() -> str:
-    return f"runicorn.{_uid()}."
+        return False
+    return status.st_dev == device or sys.platform == "win32"
 
 
 def dissolve(address: Address) -> None:
     """Remove all that a spool consists of, the word in the run directory first; its run has ended."""
-    pointer = os.path.join(address.run_dir, rundir.spool_pointer(address.host))
+    pointer = rundir.spool_pointer(address.host)
     try:
-        fd = os.open(pointer, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))  # open() may be gone at an interpreter's end
-        try:
-            word = os.read(fd, 4096)
-        finally:
-            os.close(fd)
-        if word == os.fsencode(address.spool):  # a session that has resumed the run leaves word of its own
-            os.unlink(pointer)
-    except OSError:  # gone, or the run directory was moved
+        with removal.Directory(address.run_dir, directory_kinds.RUN) as directory:
+            # open() may be gone at an interpreter's end.
+            fd = open_regular(directory.name(pointer), dir_fd=directory.fd)
+            try:
+                word = os.read(fd, 4096)
+            finally:
+                os.close(fd)
+            if word == os.fsencode(address.spool):  # a session that has resumed the run leaves word of its own
+                directory.remove(pointer)
+    except (OSError, ValueError):  # gone, or the run directory was moved
         pass
+    # First: what is stored and still there must not be found and stored again.
+    removal.remove_from_spool(os.path.join(address.overflow, ADDRESS))
     remove(address.overflow)
     remove(address.spool)
 
 
 def remove(directory: str) -> None:
-    """Remove a place and the files in it; what is gone already is gone."""
+    """Remove a place and what a spool has in it; what is gone already is gone, and what is not ours stays."""
     for _ in range(_REMOVE_TRIES):
         try:
-            names = os.listdir(directory)
+            with removal.Directory(directory, directory_kinds.SPOOL) as place:
+                # The address goes late: a spool without one is a rest. The page that says that the run is done goes
+                # before it. The lock goes last, for who removes a rest holds it, and a directory that has none is
+                # nobody's spool.
+                place.remove_all(last=(CONTROL, ADDRESS, OWNER_LOCK))
         except OSError:
             return
-        # The address goes last: a spool without one is a rest that anybody may remove.
-        for name in sorted(names, key=lambda name: name == ADDRESS):
-            with suppress(OSError):
-                os.unlink(os.path.join(directory, name))
         # A process that has looked before the run was closed may make one more segment meanwhile.
-        with suppress(OSError):
-            os.rmdir(directory)
+        with suppress(OSError), removal.parent_of(directory, directory_kinds.SPOOLS) as (base, name):
+            base.remove_empty(name)
 
 
 def usual_place(settings: Settings) -> str:

@@ -113,6 +113,7 @@ class Store:
 
     def recover(self) -> None:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
+        self.insist(self.run_dir.sweep)
         self._summary = self.read_or_set_aside(self.names.summary)
         for name in (rundir.META, rundir.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
@@ -478,6 +479,7 @@ class Store:
         data = self.insist(lambda: self._blobs.read(record.blob))
         if data is None:
             self.tally.damaged_bytes += record.blob.size_bytes
+            self.note(f"the image {record.path} was not stored: somebody has removed its pixels from the spool")
             return False
         from runicorn.writer import imaging
 
@@ -608,6 +610,8 @@ class Store:
             else:
                 if since is not None and self.tally.troubles:
                     self.tally.troubles[-1]["until"] = time.time()
+                while self.run_dir.kept_aside:
+                    self.note(self.run_dir.kept_aside.pop())
                 return result
 
     def _append(self, name: str, left: memoryview) -> None:
@@ -626,12 +630,7 @@ class Store:
 
     def read_or_set_aside(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; one that cannot be read gets another name, and stays."""
-        try:
-            return self.insist(lambda: self.run_dir.read(name))
-        except ValueError:
-            self.insist(lambda: self.run_dir.rename(name, f"{name}.damaged"))
-            self.note(f"{name} was not JSON: kept as {name}.damaged")
-            return {}
+        return self.insist(lambda: self.run_dir.read_or_keep_aside(name))
 
     def _resume_best(self) -> None:
         name, mode = self._summary.get("best_metric_name"), self._summary.get("best_metric_mode")

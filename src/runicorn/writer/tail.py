@@ -11,18 +11,30 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from runicorn import removal
 from runicorn.locks import Probe
 from runicorn.writer import spool
 from runicorn.writer.control import WRITERS_SLOT
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Damage, SegmentReader, make_spare
+from runicorn.writer.segment import (
+    FOLLOWED,
+    FRAME_HEADER_BYTES,
+    HEADER_BYTES,
+    STORED,
+    Damage,
+    SegmentReader,
+    make_spare,
+    number_of,
+)
 
 if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
 
 PROBE_INTERVAL_S = 0.5
 FAST_FILL_S = 0.5
+GAP_WAIT_S = 10.0
+RESTORE_WAIT_S = 3.0
 _LEAST_SHARE_BYTES = 64 * 1024
 _KEPT_FREE = 16
 """Descriptors that are left for the run's files."""
@@ -40,10 +52,13 @@ class Piece(NamedTuple):
 class Followed:
     """One segment and how far it has been read."""
 
-    def __init__(self, place: int, name: str, fd: int) -> None:
+    def __init__(self, place: int, name: str, fd: int, generation: int) -> None:
         self.place = place
         self.name = name
+        self.number = number_of(name)
         self.reader = SegmentReader(fd)
+        self._generation = generation
+        self._marked = self.reader.mark(generation, FOLLOWED)
         self.hello: Hello | None = None
         self.start = HEADER_BYTES  # of the current batch
         self.first = HEADER_BYTES  # behind the hello
@@ -68,6 +83,8 @@ class Followed:
     @property
     def ready(self) -> bool:
         """Whether header and hello are there."""
+        if not self._marked:
+            self._marked = self.reader.mark(self._generation, FOLLOWED)
         if self.hello is None and self.reader.valid:
             first = self.reader.read_first()
             hello = _hello_in(first) if first is not None else None
@@ -103,12 +120,22 @@ class Followed:
 
 
 class Producer:
-    """One producing process: its segments in order, and whether it lives."""
+    """One producing process: its segments in order, and whether it lives.
+
+    Attributes:
+        name: of it.
+        segments: those that are followed, by name.
+        dead: whether it is.
+        newest_stored: the highest number of those that are stored; -1 before the first.
+        missing: numbers of those that never came.
+    """
 
     def __init__(self, name: str, places: tuple[str, str]) -> None:
         self.name = name
         self.segments: dict[str, Followed] = {}
         self.dead = False
+        self.newest_stored = -1
+        self.missing: set[int] = set()
         self._lock_paths = [os.path.join(place, name + spool.LOCK_SUFFIX) for place in places]
         self._probe: Probe | None = None
         self._probed_at = 0.0
@@ -148,6 +175,18 @@ class Producer:
             return True
         return psutil.pid_exists(int(self.name.partition(".")[0], 16))
 
+    def has_had(self, number: int) -> bool:
+        """Whether a segment is followed, or stored, or not waited for any more."""
+        return (
+            number <= self.newest_stored
+            or number in self.missing
+            or any(each.number == number for each in self.segments.values())
+        )
+
+    def name_of(self, number: int) -> str:
+        """The name of one of its segments."""
+        return f"{self.name}-{number:08d}{spool.SEGMENT_SUFFIX}"
+
     def close(self) -> None:
         """Give the probe back."""
         if self._probe is not None:
@@ -159,6 +198,7 @@ class Tail:
 
     Attributes:
         left_out: how many segments are there that could not be opened at the last look, for want of descriptors.
+        held_back: how many segments wait for one before them that has lost its name, and may come back.
         torn_bytes: how many torn frames have been found.
         is_in_doubt: whether a segment was not the one that its name means: the files say what of it is stored.
 
@@ -172,8 +212,14 @@ class Tail:
         self._control = control
         self._producers: dict[str, Producer] = {}
         self._dropped: set[tuple[int, str]] = set()
+        self._resume: dict[str, SegmentRange] = {}  # of the plan, gone by name when it was taken up
+        self._lacks: list[str] = []
+        self._generation = control.generation
+        self._knows_the_past = self._generation <= 1
+        self._counted_at = 0.0
         self._highest_fd = _descriptors() - _KEPT_FREE
         self.left_out = 0
+        self.held_back = 0
         self.torn_bytes = 0
         self.is_in_doubt = False
         self._marks: dict[int, str] = {}
@@ -187,15 +233,20 @@ class Tail:
         Raises:
             OSError: a segment is there and cannot be opened now; to be tried again.
         """
+        self._knows_the_past = True
         pieces = []
         gone_bytes = 0
-        for item in ranges:
-            self._take_up(item.place, item.name)
+        self._await_copies(ranges)
         for item in ranges:
             followed = self._find(item)
             if followed is None:
                 self._check_gone(item)
-                self._dropped.add((item.place, item.name))
+                if item.finished:
+                    self._dropped.add((item.place, item.name))
+                    producer = self._producer(item.name)
+                    producer.newest_stored = max(producer.newest_stored, number_of(item.name))
+                else:  # its producer may make it again still: what the plan has read of it is not to be read then
+                    self._resume[item.name] = item
                 gone_bytes += item.stop - item.start
                 continue
             followed.reader.position = item.start
@@ -215,6 +266,24 @@ class Tail:
             self._marks.setdefault(followed.mark, followed.name)
         return pieces, gone_bytes
 
+    def _await_copies(self, ranges: list[SegmentRange]) -> None:
+        """Take up the segments of a plan, in whichever place: a producer may make one again that has lost its name."""
+        deadline = time.monotonic() + RESTORE_WAIT_S
+        while True:
+            absent = []
+            for item in ranges:
+                for place in (item.place, 1 - item.place):
+                    if self._find(item) is None:
+                        self._take_up(place, item.name)
+                if self._find(item) is None and not item.finished:
+                    absent.append(self._producer(item.name))
+            for producer in absent:
+                producer.look(at_once=True)
+            if all(producer.dead for producer in absent) or time.monotonic() > deadline:
+                return
+            self._control.beat()
+            time.sleep(0.02)
+
     def scan(self) -> None:
         """Take up segments that have appeared, as far as there are descriptors for them."""
         found = []
@@ -233,19 +302,32 @@ class Tail:
         # By number: a producer's later segment is never read before an earlier one.
         for _, place, name in sorted(found):
             producer_name = name.rpartition("-")[0]
-            if producer_name in short or not self._take_up(place, name):
+            producer = self._producers.get(producer_name)
+            if producer is not None and name not in producer.segments and self._is_double(producer, name):
+                self._dispose(name)
+            elif producer_name in short or not self._take_up(place, name):
                 short.add(producer_name)
                 self.left_out += 1
 
+    @staticmethod
+    def _is_double(producer: Producer, name: str) -> bool:
+        """Whether a segment was stored before, from the file whose name was gone when its producer made this one."""
+        number = number_of(name)
+        return number <= producer.newest_stored and number not in producer.missing
+
+    def _producer(self, segment_name: str) -> Producer:
+        name = segment_name.rpartition("-")[0]
+        if name not in self._producers:
+            self._producers[name] = Producer(name, self._places)
+        return self._producers[name]
+
     def _take_up(self, place: int, name: str) -> bool:
         """Follow a segment; False where there is no descriptor for it now."""
-        producer_name = name.rpartition("-")[0]
-        producer = self._producers.get(producer_name)
+        producer = self._producers.get(name.rpartition("-")[0])
         if producer is not None and name in producer.segments:
             return True
-        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
         try:
-            fd = os.open(os.path.join(self._places[place], name), flags)
+            fd = _open(os.path.join(self._places[place], name))
         except FileNotFoundError:  # taken away by name since we looked
             return True
         except OSError:
@@ -253,11 +335,14 @@ class Tail:
         if fd > self._highest_fd:  # storing what we hold needs some, and makes room for the rest
             os.close(fd)
             return False
-        if producer is None:
-            producer = self._producers[producer_name] = Producer(producer_name, self._places)
+        producer = self._producer(name)
         with suppress(OSError):
             producer.open_probe()
-        producer.segments[name] = Followed(place, name, fd)
+        followed = producer.segments[name] = Followed(place, name, fd, self._generation)
+        begun = self._resume.pop(name, None)
+        if begun is not None:
+            followed.start = followed.reader.position = begun.stop
+            followed.announced = True
         # By number: a producer's records are in the order of its segments.
         producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
         return True
@@ -266,6 +351,7 @@ class Tail:
         """Read what is new, about ``limit_bytes`` of it; ``probe`` asks at once who is dead."""
         self._forget_dead(at_once=False)
         self.scan()
+        self.held_back = 0
         pieces: list[Piece] = []
         # Each gets its share of a batch: a busy producer does not keep the others waiting.
         share = max(min(limit_bytes, _LEAST_SHARE_BYTES), limit_bytes // max(1, len(self._producers)))
@@ -287,6 +373,9 @@ class Tail:
             if taken >= limit_bytes:
                 break
             payloads: list[bytes] = []
+            if followed.ready and not self._is_in_turn(producer, followed):
+                self.held_back += 1
+                break
             if followed.ready:
                 payloads = followed.reader.read(limit_bytes - taken)
                 if not payloads and not followed.reader.sealed:
@@ -342,13 +431,47 @@ class Tail:
             pid = 0
         return Hello(f"{self._address.host}-{pid}", joined=pid != self._address.owner_pid)
 
+    def _is_in_turn(self, producer: Producer, followed: Followed) -> bool:
+        """Whether the segment before has been had; one that has lost its name unseen is made again by its producer."""
+        before = followed.reader.before
+        if before is None or producer.has_had(before):
+            return True
+        if not self._knows_the_past and producer.newest_stored < 0:  # there is no plan that says what was stored
+            return True
+        producer.look(at_once=False)
+        name = producer.name_of(before)
+        if any(os.path.lexists(os.path.join(place, name)) for place in self._places):
+            return False  # the next look has it
+        if not producer.dead and time.monotonic() - followed.seen_at < GAP_WAIT_S:
+            return False
+        producer.missing.add(before)
+        self._lacks.append(
+            f"segment {before} of process {int(producer.name.partition('.')[0], 16)} never came: somebody has removed "
+            "it from the spool, and its records are missing"
+        )
+        return True
+
+    def take_lacks(self) -> list[str]:
+        """What has been found missing since the last call, in words."""
+        lacks, self._lacks = self._lacks, []
+        return lacks
+
     def ranges(self) -> list[SegmentRange]:
-        """Every segment that is followed, with what the current batch has of it."""
-        return [
-            SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished, each.mark)
+        """Every segment that is followed, with what the current batch has of it; the newest of what is stored."""
+        dropped = self._dropped | {
+            (spool.PRIMARY, producer.name_of(producer.newest_stored))
             for producer in self._producers.values()
-            for each in producer.segments.values()
-        ] + [SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(self._dropped)]
+            if producer.newest_stored >= 0
+        }
+        return [
+            *(
+                SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished, each.mark)
+                for producer in self._producers.values()
+                for each in producer.segments.values()
+            ),
+            *(SegmentRange(at.place, at.name, at.stop, at.stop, finished=False) for at in self._resume.values()),
+            *(SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(dropped)),
+        ]
 
     def has_left(self) -> bool:
         """Whether segments are not read to their end to which nothing is added any more."""
@@ -371,16 +494,50 @@ class Tail:
 
     def drop(self, segments: list[Followed]) -> None:
         """Remove segments that are stored; the plan in place must say that they are finished."""
-        for place, name in list(self._dropped):
-            _unlink(os.path.join(self._places[place], name))
+        for _, name in self._dropped:
+            self._dispose(name)
         self._dropped.clear()
         for each in segments:
             producer = self._producers[each.name.rpartition("-")[0]]
             del producer.segments[each.name]
+            producer.newest_stored = max(producer.newest_stored, each.number)
+            producer.missing.discard(each.number)
             self._control.add_dropped(each.place, each.reader.file_bytes)
+            each.reader.mark(self._generation, STORED)
+            each.reader.free_pages()
             each.reader.close()
-            _unlink(os.path.join(self._places[each.place], each.name))
+            self._dispose(each.name)
             self._dropped.add((each.place, each.name))
+
+    def _dispose(self, name: str) -> None:
+        """Remove a segment that is stored, and the copy that its producer may have made when its name was gone."""
+        for place in self._places:
+            path = os.path.join(place, name)
+            try:
+                reader = SegmentReader(_open(path))
+            except OSError:
+                continue
+            reader.mark(self._generation, STORED)
+            reader.close()
+            _unlink(path)
+
+    def account(self) -> None:
+        """Correct what the budget says is used; now and then."""
+        now = time.monotonic()
+        if now - self._counted_at < PROBE_INTERVAL_S:
+            return
+        self._counted_at = now
+        for place, directory in enumerate(self._places):
+            made_bytes = self._control.made_bytes(place)
+            self._control.correct_used(place, made_bytes, spool.bytes_in(directory) + self._nameless_bytes(place))
+
+    def _nameless_bytes(self, place: int) -> int:
+        return sum(
+            each.reader.file_bytes
+            for producer in self._producers.values()
+            for each in producer.segments.values()
+            if each.place == place and not os.path.lexists(os.path.join(self._places[place], each.name))
+        )
 
     def prepare_spares(self, largest_bytes: int) -> None:
         """For each producer that fills its segments fast, prepare the next one, so that it need not.
@@ -402,13 +559,13 @@ class Tail:
             newest.spare_made = True
             size_bytes = min(4 * newest.reader.size_bytes, largest_bytes)
             path = os.path.join(self._places[spool.PRIMARY], producer.name + spool.SPARE_SUFFIX)
-            if now - newest.seen_at > FAST_FILL_S or not spool.room_for(
-                self._address, self._control, spool.PRIMARY, size_bytes
-            ):
+            if now - newest.seen_at > FAST_FILL_S:
                 continue
             try:
+                if not spool.room_for(self._address, self._control, spool.PRIMARY, size_bytes):
+                    continue
                 make_spare(path, size_bytes)
-            except OSError:  # no room: then the producer makes its own, where there is some
+            except OSError:  # no room, or no spool by that name: the producer makes its own, where there is some
                 continue
             self._control.add_made(spool.PRIMARY, WRITERS_SLOT, size_bytes)
 
@@ -423,12 +580,28 @@ class Tail:
             if producer.segments and not at_once:
                 continue
             producer.look(at_once=at_once)
-            if producer.dead and not producer.segments:
+            if producer.dead and not producer.segments and not self._has_more(producer):
                 del self._producers[producer.name]
                 producer.close()
                 for at in self._places:
                     for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
                         _unlink(os.path.join(at, producer.name + suffix))
+
+    def _has_more(self, producer: Producer) -> bool:
+        """Whether a dead producer has left what is not taken up yet; its last copies of what is stored go here."""
+        more = False
+        for directory in self._places:
+            try:
+                names = os.listdir(directory)
+            except OSError:
+                continue
+            for name in names:
+                if name.startswith(f"{producer.name}-") and name.endswith(spool.SEGMENT_SUFFIX):
+                    if self._is_double(producer, name):
+                        self._dispose(name)
+                    else:
+                        more = True
+        return more
 
     def close(self) -> None:
         """Give all descriptors back."""
@@ -471,8 +644,15 @@ def _descriptors() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
-def _unlink(path: str) -> None:
+def _open(path: str) -> int:
+    flags = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     try:
-        os.unlink(path)
-    except OSError:
-        return
+        return os.open(path, os.O_RDWR | flags)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        return os.open(path, os.O_RDONLY | flags)  # its producer will not know, and keeps it
+
+
+def _unlink(path: str) -> None:
+    removal.remove_from_spool(path)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import locks
+from runicorn import host, locks
 from runicorn.writer import launch, spool
 from runicorn.writer.control import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runicorn.refusals import Refusals
     from runicorn.writer.control import ControlPage
 
 _MOST_FAILED_STARTS = 4
+_MOST_LOG_BYTES = 300
 _LONGEST_PATIENCE_S = 300.0
 
 
@@ -23,11 +27,20 @@ class Watch:
 
     An old heartbeat and a held lock is a writer that is stalled or stopped: nothing is started then. No heartbeat and
     a free lock is one that has died, or one that is slow to start (an interpreter on a network disk, a host with more
-    processes than cores): each time twice as long is waited as the time before.
+    processes than cores): each time twice as long is waited as the time before, unless its process has ended.
+
+    Args:
+        address: of the spool.
+        control: its page.
+        refusals: where warnings go.
+        prepare: called before another writer is started in the place of one that has died.
     """
 
-    def __init__(self, address: spool.Address, control: ControlPage, refusals: Refusals) -> None:
+    def __init__(
+        self, address: spool.Address, control: ControlPage, refusals: Refusals, prepare: Callable[[], None]
+    ) -> None:
         self._address = address
+        self._prepare = prepare
         self._control = control
         self._refusals = refusals
         # By descriptor: the lock is asked for after the spool's removal, to know that the writer is really gone.
@@ -37,6 +50,7 @@ class Watch:
         self._troubles = control.troubles
         self._failed_starts = 0
         self._trouble = ""
+        self._started: int | None = None  # process id of a writer whose heartbeat has not been seen yet
         self.in_process = False
         """No writer process could be had so far: the records wait in the spool for one, or for ``finish()``."""
 
@@ -46,8 +60,9 @@ class Watch:
         if not launch.can_launch():
             self._go_in_process("this program has no Python interpreter of its own to start one with")
             return
+        self._started = None
         try:
-            launch.launch(self._address.spool)
+            self._started = launch.launch(self._address.spool)
         except OSError as error:
             self._trouble = str(error)
 
@@ -57,13 +72,15 @@ class Watch:
         beat = self._control.heartbeat
         if beat != self._beat:
             self._beat, self._since_s, self._failed_starts, self._trouble = beat, now, 0, ""
+            self._started = None
             self.in_process = False  # one has come up after all
-        elif now - self._since_s >= self._patience_s():
+        elif now - self._since_s >= self._patience_s() or self._has_ended_at_once():
             self._since_s = now
             if not self.is_writer_alive() and not self._control.done:
                 self._failed_starts += 1
                 if self._failed_starts > _MOST_FAILED_STARTS:
-                    self._go_in_process(self._trouble or "every one that was started has died")
+                    self._go_in_process(self._trouble or f"every one that was started has ended{self._last_words()}")
+                self._prepare()
                 self.start()
         if self._control.troubles != self._troubles:
             self._troubles = self._control.troubles
@@ -83,11 +100,23 @@ class Watch:
 
     def is_writer_alive(self) -> bool:
         """Whether a process holds the writer's lock."""
-        return self._writer.is_held()
+        # The file that had the name may have been removed, and another one made.
+        return self._writer.is_held() or locks.is_held(os.path.join(self._address.spool, spool.WRITER_LOCK))
 
     def close(self) -> None:
         """Give the probe back."""
         self._writer.close()
+
+    def _has_ended_at_once(self) -> bool:
+        return self._started is not None and not self.in_process and host.has_ended(self._started)
+
+    def _last_words(self) -> str:
+        try:
+            with open(os.path.join(self._address.spool, spool.WRITER_LOG), "rb") as file:
+                words = file.read()[-_MOST_LOG_BYTES:].decode("utf-8", "replace").split()
+        except OSError:
+            return ""
+        return f" ({sys.executable}; it said: {' '.join(words)})" if words else f" ({sys.executable}; it said nothing)"
 
     def _patience_s(self) -> float:
         return min(self._address.settings.writer_restart_after_s * 2.0**self._failed_starts, _LONGEST_PATIENCE_S)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from typing import Any
 
 from runicorn import paths, rundir, statuses
-from runicorn.locks import Lock, Probe
+from runicorn.locks import Lock
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, correction, crashpoints, ending, faults, spool, superseded
+from runicorn.writer import adopt, correction, crashpoints, ending, faults, mending, spool, superseded
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -26,6 +27,7 @@ from runicorn.writer.tail import Tail
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
+MEND_EVERY_S = 1.0
 _LOCK_TRIES = 25
 _LOCK_TO_END_S = 2.0
 """How long a process that ends may take from giving up its locks to its end; one that has become another program never
@@ -47,7 +49,8 @@ class Writer:
         self._settings = address.settings
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
-        self._owner = Probe(os.path.join(address.spool, spool.OWNER_LOCK))
+        self._control.begin_generation()
+        self._owner = mending.probe_owner(address)
         self._owner_process = OwnerProcess(address.owner_pid)
         self._owner_probed_at = 0.0
         self._owner_gone = False
@@ -73,6 +76,8 @@ class Writer:
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
+        self._locks: list[Lock] = []
+        self._mended_at = self._freshened_at = time.monotonic()
         self.terminated = False
 
     def run(self) -> None:
@@ -94,6 +99,8 @@ class Writer:
                 self._close(end, meter)
                 return
             self._keep_durable()
+            self._tail.account()
+            self._mend()
             if self._side_work.go_on():
                 self._tell_database({"status": statuses.RUNNING})
             if busy:
@@ -110,14 +117,40 @@ class Writer:
     def _store_what_is_there(self, *, probe: bool = False) -> int:
         """Store one batch; how many bytes it was. A full one leaves some, and so may one in which shares were full."""
         pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
+        self._note_lacks()
         if pieces or self._tail.finished() or self._store.owes_a_plan:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(sum(map(len, piece.payloads)) for piece in pieces)
 
+    def _mend(self) -> None:
+        """Make again what somebody has removed of the spool by name, so that the next writer finds it."""
+        now = time.monotonic()
+        if now - self._mended_at < MEND_EVERY_S:
+            return
+        self._mended_at = now
+        try:
+            again = mending.keep_lock(self._address, spool.WRITER_LOCK)
+            if again is not None:
+                self._locks.append(again)
+            with suppress(FileNotFoundError):
+                self._plan_file.keep_named()
+            mending.mend(self._address, self._control)
+            if now - self._freshened_at >= mending.FRESH_FOR_S:
+                self._freshened_at = now
+                mending.freshen(self._address)
+        except BlockingIOError as error:
+            raise GaveUpError(f"another writer has begun: {error}") from error
+        except OSError as error:  # no room, or no shared memory: we go on by what we have open
+            print(f"the spool cannot be mended: {error}", flush=True)  # noqa: T201 - to writer.log
+
+    def _note_lacks(self) -> None:
+        for text in self._tail.take_lacks():
+            self._store.note(text)
+
     def _end(self) -> End | None:
         """How the run has ended; None while it goes on."""
-        if self._tail.left_out:  # what is not read yet may be anybody's, also after an end
+        if self._tail.left_out or self._tail.held_back:  # what is not read yet may be anybody's, also after an end
             return None
         end = self._store.tally.end
         if end is not None and not end.lingering:
@@ -176,6 +209,8 @@ class Writer:
 
     def _close(self, end: End, meter: Meter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
+        with suppress(OSError):
+            self._control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
         self._control.close_run()
         # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
         time.sleep(CLOSING_PAUSE_S)
@@ -183,8 +218,11 @@ class Writer:
         short_since: float | None = None
         while True:
             pieces = self._tail.collect(self._settings.batch_bytes, probe=True)
+            self._note_lacks()
             if pieces:
                 short_since = None
+            elif self._tail.held_back:  # not for long
+                time.sleep(CLOSING_PAUSE_S)
             elif not self._tail.left_out:
                 break
             else:  # out of descriptors: those of what is stored are given back by the next batch, an empty one too
@@ -340,6 +378,8 @@ class Writer:
         self._owner.close()
         self._owner_process.close()
         self._control.close()
+        for lock in self._locks:
+            lock.release()
 
 
 def serve(spool_path: str, *, handle_signals: bool) -> bool:
@@ -353,6 +393,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     Returns:
         False where another process is this spool's writer already.
     """
+    with suppress(OSError, ValueError):
+        mending.mend_before_serving(spool_path)
     lock = take_writer_lock(spool_path)
     if lock is None:
         return False
@@ -371,7 +413,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         writer.run()
     except FileNotFoundError as error:
-        if os.path.exists(os.path.join(spool_path, spool.ADDRESS)):
+        if writer is not None or os.path.exists(os.path.join(spool_path, spool.ADDRESS)):
             raise
         print(f"{error}: another writer has stored everything and removed the spool", flush=True)  # noqa: T201 - as below
     except GaveUpError as error:

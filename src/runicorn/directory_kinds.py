@@ -1,0 +1,60 @@
+"""The directories in which this package removes and renames files, and the names that it may: one table.
+
+A name that is not here stays, whoever made it. Who gives a file a name of a new shape adds the shape here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """A kind of directory.
+
+    Attributes:
+        shape: pattern of the names that may be removed from it, or renamed in it.
+        private: it is this user's, and nobody else may enter it.
+        own: it is this user's, and nobody else may write to it.
+        by_link: the user chooses the place, and may do so by a link.
+    """
+
+    shape: str
+    private: bool = False
+    own: bool = False
+    by_link: bool = False
+
+
+_TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"
+_PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
+
+SPOOL = Kind(
+    r"owner\.lock|writer\.lock|address\.json|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed"
+    rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
+    private=True,
+)
+"""A spool and its second place; a name that is not here keeps the directory that it is in."""
+NAMED_IN_SPOOL = SPOOL._replace(shape=rf"{SPOOL.shape}|[0-9a-z.-]+\.(?:seg|spare|new)")
+"""For one file that its maker names; by the narrower shape above files go that are found by listing a directory."""
+SPOOLS = Kind(r"runicorn-[0-9]+-[0-9a-f]{16}(?:\.making|-overflow)?|runicorn-[0-9]+-locks", by_link=True)
+"""Shared memory, or the temp directory."""
+LOCKS = Kind(r"[0-9a-f]{16}\.opening", private=True)
+RUN = Kind(rf"{_TEMPORARY}|\.spool-.+|\.deleted")
+"""A run directory, and its ``media``; a group may share it."""
+NEW_RUN = Kind(rf"{RUN.shape}|meta\.json|status\.json|assets\.json|media")
+"""The directory of a run that could not be opened."""
+STORAGE = Kind(r"[^.].*|\.recycle", by_link=True)
+"""A directory on the way to runs. Only whole runs are moved in it, and only empty directories go."""
+ARCHIVE = Kind(r"\.(?:[0-9a-f]{12}-)?[0-9a-f]{12}\.new(?:\.old)?", by_link=True)
+RENDEZVOUS = Kind(rf"[0-9a-f]{{32}}|{_TEMPORARY}")
+CACHE = Kind(
+    r"(?:[0-9]+-[0-9]+\.part|[0-9a-f]{32}\.msgpack)(?:\.new-[0-9a-f]+-[0-9a-f]{8})?|[0-9a-f]+-[0-9a-f]+-[0-9a-f]{32}|(?:columns|index)-[0-9]+",
+    own=True,
+)
+EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
+"""The directory that an export is put into."""
+PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)
+"""Where ``doctor`` tries what can be done, and the folders that it makes for that."""
+SCRATCH = Kind(r"[A-Za-z0-9_.=-]+", by_link=True)
+"""The directories of a run that is none; only empty ones go."""
+FAULTS = Kind(r".+", by_link=True)
+"""Where the file is whose presence makes storing fail, in tests."""

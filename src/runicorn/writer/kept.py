@@ -1,0 +1,117 @@
+"""The sealed segments of a process that are not stored yet, held by their mappings.
+
+Names in shared memory can go at any time (systemd's RemoveIPC, a cluster's cleaner). What the writer has opened it
+reads by descriptor; what it has not opened, only its producer has. The producer sees the writer's mark in the mapping
+of each, and where a segment without a mark has lost its name, it makes the same again in the second place.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from runicorn.writer import spool
+
+if TYPE_CHECKING:
+    from runicorn.writer.control import ControlPage
+    from runicorn.writer.segment import Segment
+
+_MOST, _LIMIT_SHARE = 64, 16
+
+
+class Kept:
+    """Those of one producer, oldest first; under the lock of its queue.
+
+    Args:
+        address: of the spool.
+        control: its page, where copies are accounted for.
+    """
+
+    def __init__(self, address: spool.Address, control: ControlPage) -> None:
+        self._address = address
+        self._control = control
+        self._segments: list[Segment] = []
+        self._newest = -1
+        self._most = _most_kept()
+        self._looking = False
+
+    def add(self, segment: Segment) -> None:
+        """Keep one that was sealed, until it is stored."""
+        if segment.number > self._newest:
+            self._newest = segment.number
+            self._segments = [*self._segments, segment]
+
+    def is_out_of_reach(self, segment: Segment, generation: int | None) -> bool:
+        """Whether a segment that is not kept yet has lost its name before the writer of a generation has opened it."""
+        return segment.number > self._newest and not _is_held(segment, generation) and not os.path.lexists(segment.path)
+
+    def look(self, generation: int | None) -> None:
+        """Let go what is stored, and copy what no writer can have; no system call where the writer has opened all.
+
+        Args:
+            generation: of the writer that lives; None where there is none.
+        """
+        if self._looking:  # a signal handler in the middle of a look
+            return
+        self._looking = True
+        try:
+            self._segments = [each for each in self._segments if not each.stored]
+            unheld = [each for each in self._segments if not _is_held(each, generation)]
+            if unheld:
+                names = _names(self._address.spool) | _names(self._address.overflow)
+                for each in unheld:
+                    if each.name not in names:
+                        self._copy(each)
+            if len(self._segments) > self._most:
+                self._let_go(generation)
+        finally:
+            self._looking = False
+
+    def is_safe(self, generation: int | None) -> bool:
+        """Whether a writer holds each open, or has stored it."""
+        return all(each.stored or _is_held(each, generation) for each in self._segments)
+
+    def is_stored(self) -> bool:
+        """Whether all are stored; a producer's segments are stored in order, so those let go are as well."""
+        return all(each.stored for each in self._segments)
+
+    def spare_descriptors(self) -> None:
+        """Keep the newest only: the program has no descriptor left."""
+        self._segments = self._segments[-1:]
+
+    def _copy(self, segment: Segment) -> None:
+        try:
+            spool.open_overflow(self._address)
+            copy = segment.copy_to(os.path.join(self._address.overflow, segment.name))
+        except OSError:  # no room there either: it stays ours, and the next look tries again
+            return
+        self._control.add_made(spool.OVERFLOW, 0, copy.size_bytes)
+        self._segments = [copy if each is segment else each for each in self._segments]
+
+    def _let_go(self, generation: int | None) -> None:
+        # Each mapping costs a descriptor. What the writer holds open goes first, then what has its name.
+        *older, newest = self._segments
+        older.sort(key=lambda each: _is_held(each, generation))
+        kept = older[: self._most - 1]
+        self._segments = [each for each in self._segments if each in kept or each is newest]
+
+
+def _is_held(segment: Segment, generation: int | None) -> bool:
+    return generation is not None and segment.is_followed_by(generation)
+
+
+def _names(directory: str) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except OSError:
+        return set()
+
+
+def _most_kept() -> int:
+    if sys.platform == "win32" or sys.version_info >= (3, 13):  # no descriptor for a mapping
+        return 1024
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if soft == resource.RLIM_INFINITY else max(1, min(_MOST, soft // _LIMIT_SHARE))

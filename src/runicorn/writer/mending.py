@@ -1,0 +1,191 @@
+"""What somebody has removed of a spool by name is made again, while a process of the run lives or when one is adopted.
+
+Cleaners take files by age, ``RemoveIPC`` takes all of shared memory at logout. Who has a file open keeps its content,
+but the next process finds it by name alone. Locks are an exception: a new file has a lock of its own, so its holder
+takes that as well and keeps the old one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from runicorn import locks
+from runicorn.writer import spool
+from runicorn.writer.control import ControlPage
+
+if TYPE_CHECKING:
+    from runicorn.settings import Settings
+
+EVERY_S = 5.0
+FRESH_FOR_S = 3600.0
+_BEING_REMOVED_S = 0.1
+_OVERFLOW_SUFFIX = "-overflow"
+
+
+def mend(address: spool.Address, control: ControlPage | None) -> None:
+    """Make again what a spool lacks.
+
+    Args:
+        address: of the spool.
+        control: the page that this process has mapped; None = a fresh one, where there is none.
+
+    Raises:
+        OSError: it cannot be made, or something that is not ours is in its place.
+    """
+    if control is not None and control.done:
+        return
+    names = _names(address)
+    for name in (spool.WRITER_LOCK, spool.SIGTERM_MARK, spool.WRITER_LOG):
+        if name not in names:
+            _make(address, name, b"")
+    path = os.path.join(address.spool, spool.CONTROL)
+    if control is not None:
+        control.keep_named(path, make=True)
+    elif spool.CONTROL not in names:
+        _make_control(path)
+    if spool.PLAN not in names:
+        _make(address, spool.PLAN, bytes(spool.PLAN_BYTES))
+    if spool.ADDRESS not in names:
+        _make(address, spool.ADDRESS, spool.encode_address(address))
+    if control is not None and control.done:  # the writer has removed it meanwhile: it must not come back
+        spool.dissolve(address)
+
+
+def keep_lock(address: spool.Address, name: str) -> locks.Lock | None:
+    """Take the lock of a name that this process had before its file was removed; None where it has it still.
+
+    Raises:
+        OSError: the file cannot be made.
+        BlockingIOError: another process has taken it.
+    """
+    path = os.path.join(address.spool, name)
+    if locks.held_here(path) is not None:
+        return None
+    _names(address)
+    lock = locks.Lock.take(path, ours=True)
+    if lock is None:
+        raise BlockingIOError(f"{path} is held by another process")
+    return lock
+
+
+def mend_before_serving(path: str) -> None:
+    """Make again what a writer needs, in a spool that has an address.
+
+    Raises:
+        OSError: the spool is gone, or cannot be mended.
+    """
+    needed = (spool.WRITER_LOCK, spool.CONTROL, spool.PLAN)
+    if all(os.path.lexists(os.path.join(path, name)) for name in needed):
+        return
+    spool.read_address(path)
+    time.sleep(_BEING_REMOVED_S)  # one that is being removed has its address for a moment longer than the rest
+    address = spool.read_address(path)
+    if os.path.lexists(os.path.join(path, spool.CONTROL)) and ControlPage.open(os.path.join(path, spool.CONTROL)).done:
+        return
+    mend(address, None)
+
+
+def freshen(address: spool.Address) -> None:
+    """Have nothing look old: cleaners go by age."""
+    for directory in (address.spool, address.overflow):
+        with suppress(OSError):
+            for name in os.listdir(directory):
+                with suppress(OSError):
+                    os.utime(os.path.join(directory, name), follow_symlinks=False)
+            os.utime(directory)
+
+
+def bring_back_lone(settings: Settings) -> None:
+    """Make the spool again where only its second place is left, and no process of its run: then it can be adopted."""
+    prefix = f"runicorn-{spool._uid()}-"  # noqa: SLF001 - its own package
+    base = spool.temp_dir()
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return
+    for name in names:
+        if name.startswith(prefix) and name.endswith(_OVERFLOW_SUFFIX):
+            with suppress(OSError, ValueError):
+                _bring_back(os.path.join(base, name), settings)
+
+
+def _bring_back(overflow: str, settings: Settings) -> None:
+    address = spool.read_address(overflow)
+    bases = (spool.shm_dir(settings), spool.temp_dir())
+    if address.overflow != overflow or os.path.dirname(address.spool) not in bases or os.path.lexists(address.spool):
+        return
+    held = [name for name in os.listdir(overflow) if name.endswith(spool.LOCK_SUFFIX)]
+    if not lives(address) and not any(locks.is_held(os.path.join(overflow, name)) for name in held):
+        mend(address, None)
+
+
+def lives(address: spool.Address) -> bool:
+    """Whether the owner's process lives, by its id and start: where its lock file has gone by name."""
+    try:
+        import psutil
+
+        started_at: float = psutil.Process(address.owner_pid).create_time()
+    except ImportError:  # then it is not taken for dead
+        return True
+    except psutil.Error:
+        return False
+    return started_at <= address.opened_at + 1.0
+
+
+class ProcessProbe:
+    """A look at the owner where its lock file was gone before we came.
+
+    Args:
+        address: of the spool.
+    """
+
+    def __init__(self, address: spool.Address) -> None:
+        self._address = address
+
+    def is_held(self) -> bool:
+        """Whether it lives."""
+        return lives(self._address)
+
+    def holder_pid(self) -> int:
+        """Its process id."""
+        return self._address.owner_pid
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def probe_owner(address: spool.Address) -> locks.Probe | ProcessProbe:
+    """A look at the owner: by its lock, or by its process where that has gone by name.
+
+    Raises:
+        OSError: the lock is there, and cannot be opened.
+    """
+    try:
+        return locks.Probe(os.path.join(address.spool, spool.OWNER_LOCK))
+    except FileNotFoundError:
+        return ProcessProbe(address)
+
+
+def _names(address: spool.Address) -> set[str]:
+    """What is in the spool, which is made where it is not there."""
+    try:
+        os.mkdir(address.spool, 0o700)
+    except FileExistsError:
+        spool.check_private(address.spool)
+    return set(os.listdir(address.spool))
+
+
+def _make(address: spool.Address, name: str, content: bytes) -> None:
+    with suppress(FileExistsError):  # by another process of the run
+        spool._write(os.path.join(address.spool, name), content)  # noqa: SLF001 - its own package
+
+
+def _make_control(path: str) -> None:
+    with suppress(FileExistsError):
+        ControlPage.create(path)
+        page = ControlPage.open(path)
+        page.begin_generation()  # there was a writer before: what it has stored nobody knows
+        page.close()

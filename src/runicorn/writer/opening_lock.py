@@ -1,0 +1,139 @@
+"""The lock under which one process of this host at a time opens a run that exists, or changes it.
+
+::
+
+    <shm>, <temp> or <user's cache>/runicorn-<uid>-locks/    0700; there only while a lock is
+        <16 hex>.opening                                     locked while a process is at the run of that name
+
+Nobody else can hold such a lock, for nobody else can enter the directory. A place that somebody else has taken is
+passed over, by all processes of the user alike; if none can be had it goes without a lock, for the word that names a
+run's spool is published exclusively.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from runicorn import directory_kinds, removal
+from runicorn.locks import Lock, held_here
+from runicorn.writer.spool import shm_dir, temp_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runicorn.settings import Settings
+
+_SUFFIX = ".opening"
+_ALONE_WITHIN_S, _POLL_S = 30.0, 0.002
+_TRIES = 100
+
+
+@contextmanager
+def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
+    """Only one process, and one thread, of this host at a time makes the spool of a run, or replaces it by another.
+
+    Raises:
+        TimeoutError: another one of this user has been at it for half a minute.
+    """
+    import hashlib  # as in rendezvous
+
+    name = hashlib.sha256(os.fsencode(os.path.realpath(run_dir))).hexdigest()[:16] + _SUFFIX
+    held = _take_within(name, settings, run_dir)
+    try:
+        yield
+    finally:
+        if held is not None:
+            path, lock = held
+            _remove(path)
+            lock.release()
+            _remove_place(os.path.dirname(path))
+
+
+def sweep(settings: Settings) -> None:
+    """Remove what processes that were killed in ``alone_with`` have left."""
+    for place in filter(os.path.lexists, _places(settings)):
+        try:
+            with removal.Directory(place, directory_kinds.LOCKS) as directory:
+                names = [name for name in directory.names() if directory.has_shape(name)]
+        except OSError:  # there is none, or it is somebody else's
+            continue
+        for name in names:
+            path = os.path.join(place, name)
+            with suppress(OSError):
+                lock = _take(path)
+                if lock is not None:
+                    _remove(path)
+                    lock.release()
+        _remove_place(place)
+
+
+def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock] | None:
+    """The lock and its path, waited for; None if no place for it can be had."""
+    deadline = time.monotonic() + _ALONE_WITHIN_S
+    tries_left = _TRIES
+    while True:
+        place = _make_place(settings)
+        if place is None:
+            return None
+        path = os.path.join(place, name)
+        try:
+            lock = _take(path)
+        except OSError:  # who has just ended has removed the place; or it cannot be written, as on a full disk
+            tries_left -= 1
+            if not tries_left:
+                return None
+            continue
+        if lock is not None:
+            return path, lock
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"Another process of this user has been opening, or changing, the run in {run_dir} for "
+                f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Look who holds {path}, and try again."
+            )
+        time.sleep(_POLL_S)
+
+
+def _take(path: str) -> Lock | None:
+    """Take a lock whose file others unlink while they hold it: it counts only while the file has its name."""
+    try:
+        lock = Lock.take(path)
+    except RuntimeError:  # another thread of this process
+        return None
+    if lock is not None and held_here(path) is not lock:
+        lock.release()
+        return None
+    return lock
+
+
+def _make_place(settings: Settings) -> str | None:
+    """The first place that is a directory of this user's alone, made if nothing is there."""
+    for place in _places(settings):
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(place, 0o700)
+            removal.check(place, directory_kinds.LOCKS, os.lstat(place))
+        except OSError:  # it cannot be made there, or somebody else has
+            continue
+        return place
+    return None
+
+
+def _places(settings: Settings) -> list[str]:
+    """Where it may be, in the order in which every process tries."""
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    bases = [shm_dir(settings), temp_dir(), os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")]
+    return [os.path.join(base, f"runicorn-{user}-locks") for base in dict.fromkeys(bases) if base is not None]
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError), removal.parent_of(path, directory_kinds.LOCKS) as (directory, name):
+        directory.remove(name)
+
+
+def _remove_place(place: str) -> None:
+    """Remove it if nobody else has a lock there: whoever needs it makes it again."""
+    with suppress(OSError), removal.parent_of(place, directory_kinds.SPOOLS) as (base, name):
+        base.remove_empty(name)
