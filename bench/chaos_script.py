@@ -114,7 +114,7 @@ def part(name, data):
 
 def png(k):
     head = struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0)
-    body = part(b"IHDR", head) + part(b"tEXt", b"n\\0{session}.%d" % k) + part(b"IDAT", zlib.compress(b"\\0abc"))
+    body = part(b"IHDR", head) + part(b"tEXt", b"n\\x00{session}.%d" % k) + part(b"IDAT", zlib.compress(b"\\0abc"))
     return b"\\x89PNG\\r\\n\\x1a\\n" + body + part(b"IEND", b"")
 
 

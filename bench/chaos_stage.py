@@ -27,7 +27,7 @@ from runicorn.writer.control import ControlPage
 # The scripts that die, and the looks at what they left, are those of the tests.
 TESTS = pathlib.Path(__file__).parents[1] / "tests"
 sys.path.append(str(TESTS))
-import zoo
+import zoo  # noqa: E402 - as above
 
 SETTLE_S = 25.0
 END_S = 40.0
@@ -165,10 +165,12 @@ class Stage:
     def unlink_names(self) -> None:
         """Remove names in shared memory from under the run, as cleaners do, in the middle of its calls."""
         trial, trainer = self.trial, self.trainer
+        control = ControlPage.open(str(trainer.spool / "control"))
         with contextlib.suppress(AssertionError):  # it has died first
+            zoo.wait_until(lambda: control.heartbeat or trainer.process.poll() is not None, what="no writer is up")
             trainer.wait_returned(min(trial.around_at, trial.records))
         dice = trial.dice
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
             names = sorted(os.listdir(trainer.spool))
             if not names:
                 return
