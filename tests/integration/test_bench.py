@@ -65,6 +65,7 @@ FIGURES = {
         "resumed",
         "cells",
         "moments",
+        "around",
         "totals",
         "failures",
     },
