@@ -465,11 +465,11 @@ class Tail:
         }
         return [
             *(
-                SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished)
+                SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished, each.mark)
                 for producer in self._producers.values()
                 for each in producer.segments.values()
             ),
-            *(SegmentRange(at.place, at.name, at.stop, at.stop, finished=False) for at in self._resume.values()),
+            *(msgspec.structs.replace(at, start=at.stop) for at in self._resume.values()),
             *(SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(dropped)),
         ]
 
