@@ -142,6 +142,20 @@ def test_a_control_page_that_says_done_is_not_believed_alone(tmp_path):
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
 
 
+@pytest.mark.parametrize("damage", ["zeros", "random", "missing"])
+def test_a_mark_of_sigterm_that_is_garbage_is_none(tmp_path, damage):
+    """Only what faulthandler writes says that SIGTERM ended the owner."""
+    trainer = dead_run(tmp_path, "planned")
+    mark = trainer.spool / "sigterm"
+    if damage == "missing":
+        mark.unlink()
+    else:
+        print(f"seed {SEED}")
+        mark.write_bytes(bytes(100) if damage == "zeros" else random.Random(SEED).randbytes(100))
+    recover(tmp_path)
+    assert status(trainer.run_dir)["exit_reason"] == "process gone"
+
+
 def test_a_segment_that_was_copied_is_stored_once(tmp_path):
     """A copy of a segment under the next name adds nothing."""
     trainer = dead_run(tmp_path, "stored")
