@@ -7,32 +7,40 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import Trainer, counted, recover, status, wait_dead
+from zoo import Trainer, counted, recover, status, wait_dead, wait_until
+
+from runicorn.writer.plan import PlanFile
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
 BODY = """
+import time
 run = rn.init()
-run.set_primary_metric("loss", mode="min")
 opened(run)
+run.set_primary_metric("loss", mode="min")
 sys.stdin.readline()
-log_flat_out(run, 400)
+log_flat_out(run, 399)
 run.log_text("behind")
-sys.stdin.readline()
-log_flat_out(run, 400, first=401)
-sys.stdin.readline()
+log_flat_out(run, 1, first=400)
+for i in range(401, 10_000):  # until a batch kills it
+    log_flat_out(run, 1, first=i)
+    time.sleep(0.001)
 """
 
 
 def dead_run(tmp_path: Path, moment: str) -> Trainer:
-    """A run whose owner and writer have died, at a moment of the writer's second batch."""
+    """A run of which a batch is stored when owner and writer die, at a moment of the batch after that."""
     trainer = Trainer(tmp_path, BODY, PYTHONWARNINGS="ignore", RUNICORN_CRASH_AT=f"{moment}:2:both")
-    writer = trainer.writer_pid()
+    writer = psutil.Process(trainer.writer_pid())
+    plan = PlanFile(str(trainer.spool / "plan"))
+    wait_until(plan.read, 60, "there is no first batch")
+    writer.suspend()
     trainer.go_on()
-    trainer.go_on()
-    trainer.go_on()
+    trainer.wait_returned(400)
+    writer.resume()
     trainer.end()
-    wait_dead(writer)
+    wait_dead(writer.pid)
+    plan.close()
     return trainer
 
 
@@ -75,14 +83,15 @@ def test_without_a_plan_the_files_say_what_is_stored(tmp_path, moment, damage):
     assert not trainer.spool.exists()
 
 
-@pytest.mark.parametrize("moment", ["planned", "appending"])
-@pytest.mark.parametrize("at", [0, 8, 40, 1000, 12_000])
+@pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
+@pytest.mark.parametrize("at", [0, 8, 16, 24, 28, 40, 1000, 12_000])
 def test_damage_in_a_segment_costs_what_it_hit(tmp_path, moment, at):
     """Header, hello, a stored frame, one that is not: at most that one record is lost, and it is told."""
     trainer = dead_run(tmp_path, moment)
     segment = segment_of(trainer)
     used = len(segment.read_bytes().rstrip(b"\0"))
-    change(segment, min(at, used - 100), b"\xfe\xfd\xfc")
+    assert used > at + 100
+    change(segment, at, bytes([segment.read_bytes()[at] ^ 0xFF]))  # one byte: three may be in two frames
     assert ": stored" in recover(tmp_path)
     found = counted(trainer.run_dir)
     assert sorted(set(found)) == found
@@ -131,6 +140,20 @@ def test_a_control_page_that_says_done_is_not_believed_alone(tmp_path):
     change(control, 8, b"\1\1")
     assert ": stored" in recover(tmp_path)
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+@pytest.mark.parametrize("damage", ["zeros", "random", "missing"])
+def test_a_mark_of_sigterm_that_is_garbage_is_none(tmp_path, damage):
+    """Only what faulthandler writes says that SIGTERM ended the owner."""
+    trainer = dead_run(tmp_path, "planned")
+    mark = trainer.spool / "sigterm"
+    if damage == "missing":
+        mark.unlink()
+    else:
+        print(f"seed {SEED}")
+        mark.write_bytes(bytes(100) if damage == "zeros" else random.Random(SEED).randbytes(100))
+    recover(tmp_path)
+    assert status(trainer.run_dir)["exit_reason"] == "process gone"
 
 
 def test_a_segment_that_was_copied_is_stored_once(tmp_path):

@@ -50,6 +50,7 @@ _WRITER_PID_AT = 512
 _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
 _GENERATION_AT = 776
 
+_HIGHEST_U64, _HIGHEST_I64 = 2**64 - 1, 2**63 - 1
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
 _u32 = struct.Struct("<I")
@@ -243,7 +244,7 @@ class ControlPage:
     def add_dropped(self, place: int, size_bytes: int) -> None:
         """Account for a segment that the writer removed."""
         at = _DROPPED_AT + 8 * place
-        _i64.pack_into(self._view, at, _i64.unpack_from(self._view, at)[0] + size_bytes)
+        self._put(at, self._get(at) + size_bytes)
 
     def made_bytes(self, place: int) -> int:
         """Bytes of all segments that were ever made in a place."""
@@ -252,8 +253,8 @@ class ControlPage:
 
     def used_bytes(self, place: int) -> int:
         """Bytes of segments that are in a place now."""
-        dropped: int = _i64.unpack_from(self._view, _DROPPED_AT + 8 * place)[0]
-        return max(0, self.made_bytes(place) - dropped)
+        used = (self.made_bytes(place) - self._get(_DROPPED_AT + 8 * place)) & _HIGHEST_U64
+        return used if used <= _HIGHEST_I64 else 0  # below zero
 
     def correct_used(self, place: int, made_bytes: int, used_bytes: int) -> None:
         """Make the account say what is there; by the writer.
@@ -264,7 +265,7 @@ class ControlPage:
                 speak: it counts twice until the next look, and never less than once.
             used_bytes: what the look has found.
         """
-        _i64.pack_into(self._view, _DROPPED_AT + 8 * place, made_bytes - used_bytes)
+        self._put(_DROPPED_AT + 8 * place, made_bytes - used_bytes)  # modulo 2**64: a damaged page can say anything
 
     @property
     def generation(self) -> int:
@@ -313,4 +314,4 @@ class ControlPage:
         return int(_u64.unpack_from(self._view, at)[0])
 
     def _put(self, at: int, value: int) -> None:
-        _u64.pack_into(self._view, at, value & 0xFFFFFFFFFFFFFFFF)
+        _u64.pack_into(self._view, at, value & _HIGHEST_U64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,9 @@ if TYPE_CHECKING:
     from runicorn.writer.tally import Tally
 
 PROCESS_GONE = "process gone"
+_MARK = b"(most recent call first)"
+"""What faulthandler writes first; other bytes are damage, or somebody else's."""
+_MARK_WITHIN_BYTES = 4096
 
 
 def without_goodbye(*, now: float, sigterm_mark: str, writer_got_sigterm: bool, exit_code: int | None) -> End:
@@ -67,6 +69,7 @@ _SEVERITY = ("finished", "interrupted", "failed")
 
 def _is_marked(path: str) -> bool:
     try:
-        return os.stat(path).st_size > 0
+        with open(path, "rb") as file:
+            return _MARK in file.read(_MARK_WITHIN_BYTES)
     except OSError:
         return False

@@ -224,6 +224,8 @@ class SegmentReader:
     """The reading end: follows a segment by descriptor, whatever happens to its name or its producer.
 
     Attributes:
+        before: number of the segment that its producer filled before; None for the first, and if that is not known.
+        has_lost_header: whether the header is damaged.
         damages: what has been passed over since they were taken.
         searched: whether a search behind ``position`` has found no frame.
     """
@@ -234,6 +236,7 @@ class SegmentReader:
         self._fd = fd
         self.size_bytes = 0
         self.before: int | None = None
+        self.has_lost_header = False
         self.position = HEADER_BYTES
         self.sealed = False
         self.torn = False
@@ -268,6 +271,7 @@ class SegmentReader:
     def pass_over_header(self) -> bool:
         """Take a damaged header as read; False if the file has no room for frames."""
         self.size_bytes = self.file_bytes
+        self.has_lost_header = True
         self.damages.append(Damage(0, min(HEADER_BYTES, self.size_bytes)))
         return self.size_bytes > HEADER_BYTES
 

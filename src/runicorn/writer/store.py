@@ -283,6 +283,8 @@ class Store:
 
     def _write_in_doubt(self, plan: Plan, pieces: list[Piece]) -> bool:
         """Append what the files have not got of a batch, wherever in them the rest of it is; whether any is there."""
+        # A segment may have another one's name, and text is known by the order in which it was logged.
+        pieces = sorted(pieces, key=lambda piece: piece.turn)
         steps: dict[str, list[reconcile.Step]] = {}
         blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
         there = {name: self._lines_there(name, blob) for name, blob in blobs.items() if name != self.names.logs}

@@ -47,6 +47,20 @@ class Piece(NamedTuple):
     payloads: list[bytes]
     segment: str = ""
     damages: tuple[Damage, ...] = ()
+    turn: int = 0  # among its producer's: by the header where that is sound, for a file may have another one's name
+
+
+class Origin(NamedTuple):
+    """Where a segment comes from, by what stands in it; None if that is damaged."""
+
+    name: str
+    producer: str | None
+    turn: int | None
+
+    def may_be(self, other: Origin) -> bool:
+        """Whether two segments that begin with the same record can be copies of one."""
+        pairs = ((self.producer, other.producer), (self.turn, other.turn))
+        return all(one is None or another is None or one == another for one, another in pairs)
 
 
 class Followed:
@@ -60,6 +74,7 @@ class Followed:
         self._generation = generation
         self._marked = self.reader.mark(generation, FOLLOWED)
         self.hello: Hello | None = None
+        self.has_stand_in = False  # its own hello is damaged
         self.start = HEADER_BYTES  # of the current batch
         self.first = HEADER_BYTES  # behind the hello
         self.finished = False
@@ -102,11 +117,11 @@ class Followed:
             if self.ready:
                 return True
         if self.hello is None and self.reader.read_first() is not None:  # a record, and no hello
-            self.hello, self.reader.position = stand_in, HEADER_BYTES
+            self.hello, self.has_stand_in, self.reader.position = stand_in, True, HEADER_BYTES
             return True
         found = self.reader.skip_damage(ended=ended)
         if self.hello is None and self.reader.damages:
-            self.hello = stand_in
+            self.hello, self.has_stand_in = stand_in, True
         return found
 
     def take_piece(self, payloads: list[bytes]) -> Piece | None:
@@ -116,7 +131,23 @@ class Followed:
             return None
         self.reader.damages.clear()
         self.announced = True
-        return Piece(self.hello, payloads, self.name, damages)
+        return Piece(self.hello, payloads, self.name, damages, self.turn)
+
+    @property
+    def turn(self) -> int:
+        """After how many of its producer's segments it comes at the earliest."""
+        if self.reader.has_lost_header:
+            return self.number
+        return 0 if self.reader.before is None else self.reader.before + 1
+
+    @property
+    def origin(self) -> Origin:
+        """What it is known by, whatever its name."""
+        return Origin(
+            self.name,
+            self.hello.producer if self.hello is not None and not self.has_stand_in else None,
+            None if self.reader.has_lost_header else self.turn,
+        )
 
 
 class Producer:
@@ -222,7 +253,7 @@ class Tail:
         self.held_back = 0
         self.torn_bytes = 0
         self.is_in_doubt = False
-        self._marks: dict[int, str] = {}
+        self._origins: dict[int, list[Origin]] = {}
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
         """Take up a plan's segments where it stood before the batch, and read that batch again.
@@ -263,7 +294,7 @@ class Tail:
             followed.start = item.start if item.mark else followed.first
             followed.reader.position = max(item.stop, followed.first) if item.mark else followed.first
             followed.finished = item.finished
-            self._marks.setdefault(followed.mark, followed.name)
+            self._twin_of(followed)
         return pieces, gone_bytes
 
     def _await_copies(self, ranges: list[SegmentRange]) -> None:
@@ -389,8 +420,8 @@ class Tail:
             stuck = not payloads and not followed.reader.sealed
             if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
                 payloads = followed.reader.read(limit_bytes - taken)
-            if payloads and self._marks.setdefault(followed.mark, followed.name) != followed.name:
-                payloads = self._without_twin(followed, payloads)
+            if payloads and (twin := self._twin_of(followed)) is not None:
+                payloads = self._without_twin(twin, payloads)
             piece = followed.take_piece(payloads)
             if piece is not None:
                 pieces.append(piece)
@@ -409,14 +440,22 @@ class Tail:
                 followed.finished = True
         return taken
 
-    def _without_twin(self, followed: Followed, payloads: list[bytes]) -> list[bytes]:
-        """What a segment has that another one, which begins with the same record, has not: somebody has copied it."""
+    def _twin_of(self, followed: Followed) -> str | None:
+        """The name of an earlier segment of which this one is a copy; None if it is none."""
+        known = self._origins.setdefault(followed.mark, [])
+        origin = followed.origin
+        found = next((each for each in known if each.name == origin.name or each.may_be(origin)), None)
+        if found is None:
+            known.append(origin)
+        return None if found is None or found.name == origin.name else found.name
+
+    def _without_twin(self, twin: str, payloads: list[bytes]) -> list[bytes]:
+        """What a segment has that another one, of which somebody has made it or which was made of it, has not."""
         self.is_in_doubt = True  # what only the copy has may have been stored before its twin was damaged
-        name = self._marks[followed.mark]
-        twin = next((each.segments[name] for each in self._producers.values() if name in each.segments), None)
-        if twin is None:  # it is stored
-            return []
-        there = set(twin.reader.all_payloads())
+        followed = next((each.segments[twin] for each in self._producers.values() if twin in each.segments), None)
+        if followed is None:  # it is stored: the files have what it had
+            return payloads
+        there = set(followed.reader.all_payloads())
         return [payload for payload in payloads if payload not in there]
 
     def _stand_in(self, followed: Followed) -> Hello:
@@ -469,7 +508,7 @@ class Tail:
                 for producer in self._producers.values()
                 for each in producer.segments.values()
             ),
-            *(SegmentRange(at.place, at.name, at.stop, at.stop, finished=False) for at in self._resume.values()),
+            *(msgspec.structs.replace(at, start=at.stop) for at in self._resume.values()),
             *(SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(dropped)),
         ]
 

@@ -1,0 +1,27 @@
+"""A control page of other bytes, as damage or an older version leaves it, stops nobody."""
+
+import pytest
+
+from runicorn.writer.control import PLACES, ControlPage
+
+
+@pytest.mark.parametrize("filled_with", [b"\xff", b"\x7f", b"\x80", b"\x01"])
+def test_the_account_of_a_damaged_page_is_mended_by_a_look(tmp_path, filled_with):
+    """Whatever stands in it, the writer counts on, and what its look has found is what is said to be used."""
+    path = tmp_path / "control"
+    ControlPage.create(str(path))
+    path.write_bytes(path.read_bytes()[:8] + filled_with * (path.stat().st_size - 8))
+    page = ControlPage.open(str(path))
+    page.begin_generation()
+    page.beat()
+    page.report(5, 7)
+    page.put_message("trouble")
+    assert (page.stored_records, page.last_step, page.message) == (5, 7, "trouble")
+    for place in range(PLACES):
+        page.add_made(place, 3, 4096)
+        page.add_dropped(place, 4096)
+        assert page.used_bytes(place) >= 0
+        page.correct_used(place, page.made_bytes(place), 8192)
+        page.add_made(place, 3, 4096)
+        assert page.used_bytes(place) == 8192 + 4096
+    page.close()

@@ -1,0 +1,130 @@
+"""What the reading end of the queue takes for a copy of a segment, and what it does not."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from runicorn.settings import Settings
+from runicorn.writer import spool
+from runicorn.writer.control import ControlPage
+from runicorn.writer.records import Hello, Lost, Text, encode
+from runicorn.writer.segment import Segment, frame
+from runicorn.writer.tail import Tail
+
+PRODUCER = "ffffff.00000001"  # a process that does not live
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Of a spool with nothing in it."""
+    made, lock = spool.create(
+        run_id="r",
+        run_dir=str(tmp_path),
+        storage=str(tmp_path),
+        path="p",
+        host="host",
+        opened_at=time.time(),
+        settings=Settings.from_environment(),
+    )
+    yield made
+    lock.release()
+    spool.remove(made.spool)
+
+
+@pytest.fixture
+def tail(address):
+    """Of that spool."""
+    control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
+    made = Tail(address, control)
+    yield made
+    made.close()
+    control.close()
+
+
+def fill(address, number: int, *payloads: bytes, producer: str = PRODUCER) -> str:
+    """Make a segment of a dead process; its path."""
+    path = os.path.join(address.spool, f"{producer}-{number:08d}{spool.SEGMENT_SUFFIX}")
+    segment = Segment.create(path, 4096, encode(Hello(f"host-{producer}", joined=True)), number - 1 if number else None)
+    for payload in payloads:
+        segment.write(frame(payload))
+    segment.seal()
+    return path
+
+
+def texts(*words: str) -> list[bytes]:
+    """A record for each word."""
+    return [encode(Text(1.0, word)) for word in words]
+
+
+def read(tail: Tail) -> list[bytes]:
+    """All that there is."""
+    found = []
+    while pieces := tail.collect(1 << 20, probe=True):  # damage ends a look
+        found += [payload for piece in pieces for payload in piece.payloads]
+    return found
+
+
+def store(tail: Tail) -> None:
+    """Have what was read be stored, and its segments removed."""
+    tail.advance()
+    tail.drop([each for each in tail.finished() if each.start == each.reader.position])
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_segments_that_begin_alike_are_not_copies(address, tail, stored):
+    """A process that loses one record in each of two segments says so by the same record: both are read in full."""
+    lost = encode(Lost(1))
+    fill(address, 0, lost, *texts("a"))
+    if stored:
+        assert read(tail) == [lost, *texts("a")]
+        store(tail)
+    fill(address, 1, lost, *texts("b"))
+    assert read(tail) == [lost, *texts("b")] if stored else [lost, *texts("a"), lost, *texts("b")]
+    assert not tail.is_in_doubt
+
+
+def test_processes_that_begin_alike_are_not_copies(address, tail):
+    """Forks that log the same at the same time are read in full."""
+    same = texts("a", "b")
+    fill(address, 0, *same)
+    fill(address, 0, *same, producer="fffffe.00000002")
+    assert read(tail) == same + same
+    assert not tail.is_in_doubt
+
+
+def test_a_copy_adds_what_it_alone_has(address, tail):
+    """While a segment is there, a copy of it is read as far as the segment does not have the same."""
+    path = fill(address, 0, *texts("a", "b", "c"))
+    shutil.copy(path, path.replace("-00000000", "-00000001"))
+    with open(path, "r+b") as file:
+        whole = file.read()
+        file.seek(whole.index(b"\xa1b") + 1)
+        file.write(b"x")
+    assert sorted(read(tail)) == texts("a", "b", "c")
+    assert tail.is_in_doubt
+
+
+def test_a_copy_of_what_is_stored_is_left_to_the_files(address, tail):
+    """Nobody knows any more what a segment had that is removed, so its copy is compared with the files."""
+    path = fill(address, 0, *texts("a", "b"))
+    copy = path.replace("-00000000", "-00000001")
+    shutil.copy(path, f"{path}.x")
+    assert read(tail) == texts("a", "b")
+    store(tail)
+    os.rename(f"{path}.x", copy)
+    assert read(tail) == texts("a", "b")
+    assert tail.is_in_doubt
+
+
+def test_pieces_say_their_turn_by_the_header(address, tail):
+    """Segments whose names were exchanged are known by what stands in them."""
+    one, other = fill(address, 1, *texts("a")), fill(address, 2, *texts("b"))
+    os.rename(one, f"{one}.x")
+    os.rename(other, one)
+    os.rename(f"{one}.x", other)
+    assert [(piece.turn, piece.payloads) for piece in tail.collect(1 << 20, probe=True)] == [
+        (2, texts("b")),
+        (1, texts("a")),
+    ]
