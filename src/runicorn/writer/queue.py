@@ -221,9 +221,10 @@ class Queue:
     def seal(self) -> None:
         """End the current segment, so that it is removed when it is stored; the next push opens another."""
         with self._rotation:
-            if self._segment is not None:
-                self._segment.seal()
-                self._kept.add(self._segment)
+            segment = self._segment  # a signal handler may end the run meanwhile, and let it go
+            if segment is not None:
+                segment.seal()
+                self._kept.add(segment)
 
     def look(self, *, alone: bool = False) -> None:
         """See to it that what was pushed can be had by a writer, also where somebody has removed its name.
