@@ -63,6 +63,10 @@ EARLY: dict[str, Ends] = {
 }
 
 
+# What the owner says on stderr where records are missing.
+WARNINGS = ("The run will lack something", "Storing fails", "not stored", "is lost", "are lost", "were lost")
+
+
 class Judge:
     """Of one trial."""
 
@@ -208,7 +212,8 @@ class Judge:
 
     def _is_told(self) -> bool:
         in_status = self._status.get("lost_records") or self._status.get("storage_errors")
-        return bool(in_status) and "runicorn" in self._stage.trainer.errors.read_text().lower()
+        said = self._stage.trainer.errors.read_text()
+        return bool(in_status) and any(words in said for words in WARNINGS)
 
     # --- beside the numbers ---------------------------------------------------------------------------
 

@@ -106,7 +106,7 @@ class Stage:
             "CHAOS_TESTS": str(TESTS),
             "RUNICORN_DIR": str(self.directory / ("link" if by_link else "storage")),
             "RUNICORN_DEVICE_FINISH_WAIT_S": "0",
-            "PYTHONWARNINGS": "default" if trial.around == UNLINKED else "ignore",
+            "PYTHONWARNINGS": "ignore",
             "RUNICORN_WRITER_RESTART_AFTER_S": "0.3",
             "RUNICORN_LOOK_INTERVAL_S": "0.05",
         }
