@@ -177,6 +177,7 @@ class Job:
             }
             files.replace(rundir.META, {**meta, "resumed": [*resumed, entry]})
             kept: dict[str, Any] = {name: status[name] for name in ("started_at", "last_step") if name in status}
+            kept.update(statuses.of_earlier_sessions(status))
             files.replace(rundir.STATUS, {"status": statuses.RUNNING, **kept})
         finally:
             files.close()

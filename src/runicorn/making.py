@@ -234,6 +234,7 @@ class Opening:
                 kept = {**self._meta(run_id, now), **meta, **opened_by, "id": run_id, "resumed": resumed}
                 files.replace(rundir.META, kept)
                 running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
+                running.update(statuses.of_earlier_sessions(status))
                 files.replace(rundir.STATUS, {**running, "last_step": last_step})
                 run = self._open(address, lock, kept.get("alias"), global_step=last_step)
                 for text in files.kept_aside:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
 
 FINAL = (FINISHED, FAILED, INTERRUPTED)
+
+_EARLIER = "earlier_sessions"
+_COUNTS = ("lost_records", "lost_values", "damaged_bytes")
+_LISTS = ("storage_errors", "remarks")
 
 _MEANINGS = {
     FINISHED: ("finished", "completed", "success", "done", "complete", "succeeded", "ok"),
@@ -51,3 +57,35 @@ def reason_of(status: str) -> str | None:
 
 def _word(status: str) -> str:
     return "_".join(str.__str__(status).lower().replace("-", " ").split())
+
+
+def of_earlier_sessions(status: dict[str, Any]) -> dict[str, Any]:
+    """What a resumed run's ``status.json`` keeps of the one before: what that says is missing.
+
+    Args:
+        status: content of ``status.json`` before.
+
+    Returns:
+        One member, or none if nothing is missing.
+    """
+    missing = {name: status[name] for name in (*_COUNTS, *_LISTS) if status.get(name)}
+    return {_EARLIER: missing} if missing else {}
+
+
+def add_earlier_sessions(status: dict[str, Any], before: dict[str, Any]) -> None:
+    """Add what is missing of earlier sessions to a final status; the same again if it is done twice.
+
+    Args:
+        status: what this session says.
+        before: content of ``status.json``.
+    """
+    earlier = before.get(_EARLIER)
+    if not isinstance(earlier, dict):
+        return
+    status[_EARLIER] = earlier
+    for name in _COUNTS:
+        if isinstance(earlier.get(name), int):
+            status[name] = earlier[name] + status.get(name, 0)
+    for name in _LISTS:
+        if isinstance(earlier.get(name), list):
+            status[name] = [*earlier[name], *status.get(name, [])]

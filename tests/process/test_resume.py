@@ -483,3 +483,18 @@ def test_init_during_the_owners_finish(tmp_path):
     assert counted(first.run_dir) == list(range(1, 1002))
     assert len(meta_of(first)["resumed"]) == 1
     assert status(first.run_dir)["status"] == "finished"
+
+
+def test_what_is_missing_of_an_earlier_session_is_still_told(open_run):
+    """A resume adds to the counts and messages of status.json, however often the run goes on."""
+    run = open_run(path="p", run_id="r")
+    run.log(a=1)
+    run.finish()
+    before = status(run.run_dir)
+    missing = {"lost_records": 3, "damaged_bytes": 40, "storage_errors": [{"time": 1.0, "error": "no space"}]}
+    (run.run_dir / "status.json").write_text(json.dumps({**before, **missing}))
+    for _ in range(2):
+        run = open_run(path="p", run_id="r")
+        run.log(a=2)
+        run.finish()
+        assert {name: status(run.run_dir)[name] for name in missing} == missing

@@ -309,6 +309,7 @@ class Writer:
             status["storage_errors"] = tally.troubles
         if tally.remarks:
             status["remarks"] = tally.remarks
+        statuses.add_earlier_sessions(status, before)
         return status
 
     def _keep_durable(self) -> None:
