@@ -22,7 +22,7 @@ class Injected(Exception):  # noqa: N818 - it is injected
 
 def is_storing(frame):
     """Whether finish() is the writer itself at this moment, for there is no process for it: another boundary's part."""
-    while frame is not None and frame.f_code.co_name != "serve":
+    while frame is not None and not (frame.f_code.co_name == "serve" and frame.f_code.co_filename.startswith(PACKAGE)):
         frame = frame.f_back
     return frame is not None
 
@@ -38,7 +38,8 @@ class Injector:
         code = frame.f_code
         if event not in {"call", "c_call"} or not code.co_filename.startswith(PACKAGE):
             return
-        if event == "call" and code.co_name in THE_CALLS:
+        # What is raised while a generator is closed goes to sys.unraisablehook, whoever raises it.
+        if event == "call" and code.co_name in {*THE_CALLS, "<genexpr>"}:
             return
         if code.co_filename in THE_BOUNDARY:  # what tells of the exception is not its subject
             return

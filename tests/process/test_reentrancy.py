@@ -112,7 +112,7 @@ def work(moment):
     stopped_waiting = "finish timeout" in run._refusals._seen
     tell(**{"error": "finish() did not see everything stored" if stopped_waiting else None, **facts})
 
-in_children(range(1, 121), work)
+in_children(range(1, 241), work)
 run.finish()
 """
 
@@ -129,8 +129,8 @@ def test_a_signal_at_every_moment_of_opening_a_segment(tmp_path, prepare, handle
     assert [each["error"] for each in told if each.get("error")] == []
     assert trainer.process.returncode == 0, errors
     came = {each["moment"] for each in told if each["came"]}
-    assert len(told) == 120
-    assert 40 < len(came) < 120, "the sweep has an end"
+    assert len(told) == 240
+    assert 40 < len(came) < 240, "the sweep has an end"
     stored = [event["data"] for event in events(trainer.run_dir)]
     kinds = {kind: Counter(each[kind] for each in stored if kind in each) for kind in ("i", "handler", "after")}
     everyone = {each["moment"]: 1 for each in told}

@@ -94,6 +94,7 @@ def test_a_run_has_these_public_members():
     """What a run can do and be asked; what is new is added on purpose."""
     assert sorted(name for name in dir(runicorn.Run) if not name.startswith("_")) == [
         "finish",
+        "flush",
         "get_logging_handler",
         "is_finished",
         "log",
@@ -106,6 +107,7 @@ def test_a_run_has_these_public_members():
         "run_dir",
         "runs_dir",
         "scan_outputs_once",
+        "set_labels",
         "set_primary_metric",
         "stop_outputs_watch",
         "storage_root",
@@ -163,7 +165,7 @@ def test_an_open_run_has_these_attributes(open_run):
         ("Run.log_text", [("text", ARGUMENT, EMPTY)]),
         ("Run.summary", [("update", ARGUMENT, EMPTY)]),
         ("Run.set_primary_metric", [("metric_name", ARGUMENT, EMPTY), ("mode", ARGUMENT, "max")]),
-        ("Run.finish", [("status", ARGUMENT, "finished")]),
+        ("Run.finish", [("status", ARGUMENT, "finished"), ("reason", ARGUMENT, None)]),
         ("Run.get_logging_handler", [("level", ARGUMENT, 20), ("fmt", ARGUMENT, None)]),
         (
             "Run.log_config",

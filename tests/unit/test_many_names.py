@@ -127,7 +127,7 @@ TEXT = ("object", "String", "string")
         ([0, 0.5, 0.7], FLOAT),
         ([0.5, 1, None, 2], FLOAT),
         ([0.5, 2**53 + 1], FLOAT),
-        ([0.5, 10**400], FLOAT),
+        ([0.5, 10**400], TEXT),
         ([1, 10**30], FLOAT),
         ([None, 1, 10**30], FLOAT),
         ([0.5, None, 1.5], FLOAT),
@@ -158,4 +158,4 @@ def test_the_three_libraries_take_a_column_for_the_same(
 
 
 def _as_float(value: float | None) -> float | None:
-    return None if value is None else math.inf if value > 1e308 else float(value)
+    return None if value is None else float(value)

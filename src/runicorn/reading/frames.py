@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,8 @@ def to_arrow(columns: dict[str, Sequence[Any]]) -> Any:
 def of_one_kind(values: Sequence[Any]) -> tuple[type | None, Sequence[Any]]:
     """The values as one of float, int, bool and str; None if there are none.
 
-    Integers beside floats become floats, and so do all if one is beyond 64 bit. What is mixed otherwise is text.
+    Integers beside floats become floats, and so do all if one is beyond 64 bit. What is mixed otherwise is text, and so
+    are numbers of which one is beyond all floats.
     """
     if isinstance(values, array):
         return (int if values.typecode == "q" else float), values
@@ -84,7 +86,8 @@ def of_one_kind(values: Sequence[Any]) -> tuple[type | None, Sequence[Any]]:
     if kinds == {int} and all(value is None or LOWEST_INT <= value <= HIGHEST_INT for value in values):
         return int, values
     if int in kinds and kinds <= {int, float}:
-        return float, [None if value is None else as_float(value) for value in values]
+        with suppress(OverflowError):
+            return float, [None if value is None else float(value) for value in values]
     if len(kinds) <= 1:
         return (kinds.pop() if kinds else None), values
     return str, [value if value is None or type(value) is str else json.dumps(value) for value in values]
