@@ -37,17 +37,20 @@ class Kept:
         self._looking = False
 
     def add(self, segment: Segment) -> None:
-        """Keep one that was sealed, until it is stored."""
+        """Keep one that was sealed, until it is stored; those that are go now.
+
+        Not at each look, for that costs two system calls, which log() has between two segments else not.
+        """
         if segment.number > self._newest:
             self._newest = segment.number
-            self._segments = [*self._segments, segment]
+            self._segments = [*(each for each in self._segments if not each.stored), segment]
 
     def is_out_of_reach(self, segment: Segment, generation: int | None) -> bool:
         """Whether a segment that is not kept yet has lost its name before the writer of a generation has opened it."""
         return segment.number > self._newest and not _is_held(segment, generation) and not os.path.lexists(segment.path)
 
     def look(self, generation: int | None) -> None:
-        """Let go what is stored, and copy what no writer can have; no system call where the writer has opened all.
+        """Copy what no writer can have; no system call if the writer has opened all.
 
         Args:
             generation: of the writer that lives; None where there is none.
@@ -56,13 +59,14 @@ class Kept:
             return
         self._looking = True
         try:
-            self._segments = [each for each in self._segments if not each.stored]
-            unheld = [each for each in self._segments if not _is_held(each, generation)]
+            unheld = [each for each in self._segments if not (each.stored or _is_held(each, generation))]
             if unheld:
                 names = _names(self._address.spool) | _names(self._address.overflow)
                 for each in unheld:
                     if each.name not in names:
                         self._copy(each)
+            if len(self._segments) > self._most:
+                self._segments = [each for each in self._segments if not each.stored]
             if len(self._segments) > self._most:
                 self._let_go(generation)
         finally:

@@ -100,8 +100,11 @@ class Watch:
 
     def is_writer_alive(self) -> bool:
         """Whether a process holds the writer's lock."""
-        # The file that had the name may have been removed, and another one made.
-        return self._writer.is_held() or locks.is_held(os.path.join(self._address.spool, spool.WRITER_LOCK))
+        try:
+            # The file that had the name may have been removed, and another one made.
+            return self._writer.is_held() or locks.is_held(os.path.join(self._address.spool, spool.WRITER_LOCK))
+        except OSError:  # no descriptor is left: the next look will say
+            return True
 
     def close(self) -> None:
         """Give the probe back."""
