@@ -18,7 +18,7 @@ import psutil
 from chaos_canary import Canaries
 from chaos_judge import Judge, last_lines
 from chaos_outcome import Outcome
-from chaos_plan import CONTENTS, FLIPPED, INSIDE_INIT, LINKED, MOMENTS, UNLINKED, VISITORS, Trial
+from chaos_plan import CONTENTS, FLIPPED, INSIDE_INIT, INSIDE_ROTATION, LINKED, MOMENTS, UNLINKED, VISITORS, Trial
 from chaos_script import FINISH, NEXT_INIT, SHARED_BYTES
 
 from runicorn.locks import is_held
@@ -137,7 +137,7 @@ class Stage:
         line = trainer.process.stdout.readline().split()
         if len(line) == 2:  # else it has died inside init
             trainer.run_dir, trainer.spool = map(pathlib.Path, line)
-        elif trial.when not in INSIDE_INIT:
+        elif trial.when not in (*INSIDE_INIT, *INSIDE_ROTATION):  # a captured console rotates at the script's first word
             raise RuntimeError(f"the script did not open its run: {trainer.errors.read_text()}")
         control = ControlPage.open(str(trainer.spool / "control")) if self.needs_control() else None
         if trial.around == UNLINKED:
