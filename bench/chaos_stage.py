@@ -137,7 +137,8 @@ class Stage:
         line = trainer.process.stdout.readline().split()
         if len(line) == 2:  # else it has died inside init
             trainer.run_dir, trainer.spool = map(pathlib.Path, line)
-        elif trial.when not in (*INSIDE_INIT, *INSIDE_ROTATION):  # a captured console rotates at the script's first word
+        # A captured console may come to its rotation at the script's first word.
+        elif trial.when not in (*INSIDE_INIT, *INSIDE_ROTATION):
             raise RuntimeError(f"the script did not open its run: {trainer.errors.read_text()}")
         control = ControlPage.open(str(trainer.spool / "control")) if self.needs_control() else None
         if trial.around == UNLINKED:
