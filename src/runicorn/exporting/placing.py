@@ -57,7 +57,7 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
         return
     first = os.path.relpath(target, root).split(os.sep)[0]
     if first in _STORAGE_FOLDERS or first.startswith(_STORAGE_FILES):
-        raise PermissionError(f"{os.path.join(root, first)} belongs to the storage. Nothing was written. Choose another.")
+        raise PermissionError(f"{os.path.join(root, first)} belongs to the storage. Nothing was written.")
 
 
 def _refuse_kind(target: str, *, is_directory: bool) -> None:
