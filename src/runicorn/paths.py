@@ -142,8 +142,8 @@ def check_place(storage: str, path: str, run_id: str | None) -> None:
         at = os.path.join(at, segment)
         if is_run_directory(at):
             raise ValueError(
-                f"init(): path={path!r} leads into the directory of run {segment}, {at}, where no run would be found. "
-                "Nothing was made. Write another path."
+                f"init(): path={path!r} leads into the directory of run {segment}, {at}. Runs inside a run are not "
+                "found. Nothing was made. Write another path."
             )
     if run_id is None:
         return

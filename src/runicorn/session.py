@@ -135,10 +135,10 @@ class Session:
                     self.queue.put_end(end, self.refusals.take_count())
                 except SpoolFullError as error:
                     if deadline.left_s() <= 0:
-                        self.refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
+                        self.refusals.warn("end", f"finish(): the run's end cannot be written to the spool: {error}.")
                         return False
                     self.look()
-                    progress.show(f"; the spool does not take the run's end: {error}")
+                    progress.show(f"; the run's end cannot be written to the spool: {error}")
                     time.sleep(_LONGEST_POLL_S)
                 else:
                     return True

@@ -292,7 +292,7 @@ def test_what_is_lost_is_told(tmp_path):
     assert 5000 in stored
     assert len(stored) < 5000
     (told,) = status(trainer.run_dir)["storage_errors"]
-    assert f"segment {int(lost.stem.rpartition('-')[2])} of process {trainer.process.pid} never came" in told["error"]
+    assert f"segment {int(lost.stem.rpartition('-')[2])} of process {trainer.process.pid} is missing" in told["error"]
     wait_until(lambda: not trainer.spool.exists())
 
 

@@ -485,8 +485,8 @@ class Tail:
             return False
         producer.missing.add(before)
         self._lacks.append(
-            f"segment {before} of process {int(producer.name.partition('.')[0], 16)} never came: somebody has removed "
-            "it from the spool, and its records are missing"
+            f"segment {before} of process {int(producer.name.partition('.')[0], 16)} is missing: another program has "
+            "removed it from the spool, and its records are not stored"
         )
         return True
 
