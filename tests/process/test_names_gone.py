@@ -380,3 +380,71 @@ def test_smaller_segments_are_tried(tmp_path):
     trainer.wait_returned(65_000)
     writer.resume()
     end_well(trainer)
+
+
+def test_the_first_segment_and_the_plan_removed_are_told(tmp_path):
+    """The next writer knows without a plan that a segment is missing before the first one that it finds."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **SMALL, **NO_RESTART)
+    writer = trainer.writer_pid()
+    control = ControlPage.open(str(trainer.spool / "control"))
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    wait_until(lambda: control.stored_records == 5000)
+    os.kill(writer, signal.SIGKILL)
+    wait_dead(writer)
+    before = set(trainer.spool.glob("*.seg"))
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+    unseen = sorted(set(trainer.spool.glob("*.seg")) - before)
+    assert len(unseen) > 3
+    for path in (*before, *unseen[:2], trainer.spool / "plan"):
+        path.unlink()
+    assert "stored" in recover(tmp_path)
+    stored = counted(trainer.run_dir)
+    assert stored == sorted(set(stored))
+    assert len(stored) < 10_000
+    told = [each["error"] for each in status(trainer.run_dir)["storage_errors"]]
+    number = int(unseen[1].stem.rpartition("-")[2])
+    assert any(f"segment {number} of process" in error for error in told)
+
+
+def test_more_segments_than_are_kept_mapped(tmp_path):
+    """What a stalled writer alone would hold is copied before its producer lets it go, so the writer may die."""
+    body = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    run = rn.init()
+    opened(run)
+    sys.stdin.readline()
+    log_flat_out(run, 1000)
+    print("half", flush=True)
+    sys.stdin.readline()
+    log_flat_out(run, 9000, 1001)
+    print("logged", flush=True)
+    sys.stdin.readline()
+    run.finish()
+    """
+    fault = tmp_path / "fault"
+    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(fault), PYTHONWARNINGS="ignore", **SMALL)
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    segments = {path.name for path in trainer.spool.glob("*.seg")}
+    assert 1 < len(segments) < 16
+    fault.write_text("EIO")
+    writer.resume()
+    wait_until(lambda: segments <= {Path(file.path).name for file in writer.open_files()})
+    wipe(trainer.spool)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    writer.kill()
+    wait_dead(writer.pid)
+    fault.unlink()
+    trainer.go_on()
+    _, errors = trainer.end()
+    assert trainer.process.returncode == 0, errors
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "finished"

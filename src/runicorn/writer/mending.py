@@ -188,4 +188,5 @@ def _make_control(path: str) -> None:
         ControlPage.create(path)
         page = ControlPage.open(path)
         page.begin_generation()  # there was a writer before: what it has stored nobody knows
+        page.set_renewed()
         page.close()
