@@ -62,6 +62,7 @@ class Stage:
         self.trainer: zoo.Trainer | None = None
         self.kinds: list[dict[str, int]] = []
         self.is_unlinked = False
+        self.is_unlinked_early = False  # before any writer was up
         self.flipped = ""
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -170,6 +171,7 @@ class Stage:
             zoo.wait_until(lambda: control.heartbeat or trainer.process.poll() is not None, what="no writer is up")
             trainer.wait_returned(min(trial.around_at, trial.records))
         dice = trial.dice
+        self.is_unlinked_early = not control.heartbeat
         with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
             names = sorted(os.listdir(trainer.spool))
             if not names:

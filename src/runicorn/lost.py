@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import changeable, reading, rundir, statuses
+from runicorn import changeable, host, reading, rundir, statuses
 from runicorn.reading.info import LOST
 from runicorn.rundir import RunDir
 from runicorn.writer import opening_lock
@@ -50,8 +50,21 @@ def _end(info: RunInfo) -> None:
         status = files.read_or_empty(rundir.STATUS)
         status.update(status=statuses.FAILED, ended_at=_last_sign_of_life(info), exit_reason=PROCESS_GONE)
         files.replace(rundir.STATUS, status)
+        _remove_pointer(files)
     finally:
         files.close()
+
+
+def _remove_pointer(files: RunDir) -> None:
+    """Remove the file that names a spool which is gone; one that has lost its address alone is known by it."""
+    name = rundir.spool_pointer(host.label_of(host.hostname()))
+    fd = files.open_for_reading(name)
+    if fd is None:
+        return
+    with os.fdopen(fd, encoding="utf-8", errors="surrogateescape") as file:
+        is_there = os.path.lexists(file.read())
+    if not is_there:
+        files.remove(name)
 
 
 def _last_sign_of_life(info: RunInfo) -> float:

@@ -448,3 +448,51 @@ def test_more_segments_than_are_kept_mapped(tmp_path):
     assert trainer.process.returncode == 0, errors
     assert_exactly_once(trainer)
     assert status(trainer.run_dir)["status"] == "finished"
+
+
+def end_all(trainer: Trainer) -> None:
+    """Kill the writer once it has stored the first half, log the second half, and kill the trainer."""
+    writer = trainer.writer_pid()
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    os.kill(writer, signal.SIGKILL)
+    wait_dead(writer)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+
+
+def test_the_address_is_in_the_second_place_too(tmp_path):
+    """A dead run whose spool has lost its address is stored, if its second place has a copy."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART, **SMALL)
+    end_all(trainer)
+    second = overflow_of(trainer.spool)
+    second.mkdir(mode=0o700)
+    shutil.move(trainer.spool / "address.json", second)
+    assert "stored" in recover(tmp_path)
+    assert_exactly_once(trainer)
+    assert not second.exists()
+    assert not trainer.spool.exists()
+
+
+def test_a_spool_without_any_address_is_told(tmp_path):
+    """The command recover names a spool that does not say any more which run it belongs to, and leaves its records."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART, **SMALL)
+    end_all(trainer)
+    (trainer.spool / "address.json").unlink()
+    os.utime(trainer.spool, (0, 0))
+    said = recover(tmp_path)
+    assert f"{trainer.spool.name}: not stored: its address.json has been removed by somebody" in said
+    assert list(trainer.spool.glob("*.seg"))
+    shutil.rmtree(trainer.spool)
+
+
+def test_nothing_of_the_spool_is_left(tmp_path):
+    """The command recover ends a run whose spool has gone with all its processes, and removes the file that names the spool."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART)
+    end_all(trainer)
+    wipe(trainer.spool)
+    recover(tmp_path)
+    assert status(trainer.run_dir)["status"] == "failed"
+    assert not list(trainer.run_dir.glob(".spool-*"))

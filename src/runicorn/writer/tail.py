@@ -499,7 +499,7 @@ class Tail:
         return True
 
     def _may_have_been_stored(self, producer: Producer, number: int) -> bool:
-        """Whether an earlier writer may have stored a segment; the control page says so if the plan has gone by name."""
+        """Whether an earlier writer may have stored a segment; the control page knows it if the plan has gone."""
         earlier = any(each.number < number for each in producer.segments.values())
         if self._knows_the_past or producer.newest_stored >= 0 or earlier:  # segments are stored in order
             return False
