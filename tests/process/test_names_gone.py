@@ -489,10 +489,41 @@ def test_a_spool_without_any_address_is_told(tmp_path):
 
 
 def test_nothing_of_the_spool_is_left(tmp_path):
-    """The command recover ends a run whose spool has gone with all its processes, and removes the file that names the spool."""
+    """A run whose spool has gone with all its processes is ended, and the file that names the spool is removed."""
     trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART)
     end_all(trainer)
     wipe(trainer.spool)
     recover(tmp_path)
     assert status(trainer.run_dir)["status"] == "failed"
     assert not list(trainer.run_dir.glob(".spool-*"))
+
+
+def test_resumed_while_a_writer_has_no_name(tmp_path):
+    """A run that is resumed waits for the writer of the session before, whose spool has gone by name with its owner."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART, **SMALL)
+    writer = psutil.Process(trainer.writer_pid())
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    writer.suspend()
+    wipe(trainer.spool)
+    trainer.kill()
+    trainer.end()
+    body = f"""
+    run = rn.init(run_id={trainer.run_dir.name!r})
+    opened(run)
+    log_flat_out(run, 1000, 10_001)
+    run.finish()
+    """
+    refused = Trainer(tmp_path, body, expect_line=False, RUNICORN_FINISH_TIMEOUT_S="0.2")
+    _, errors = refused.end()
+    assert f"process {writer.pid} has not stored" in errors
+    writer.resume()
+    resumed = Trainer(tmp_path, body, expect_line=False)
+    _, errors = resumed.end()
+    assert resumed.process.returncode == 0, errors
+    steps = [event["data"]["global_step"] for event in events(trainer.run_dir)]
+    assert steps == sorted(set(steps))
+    assert steps[-1000:] == list(range(steps[-1000], steps[-1000] + 1000))
+    assert status(trainer.run_dir)["status"] == "finished"
