@@ -268,12 +268,18 @@ class Stage:
             if trial.kills_writer:
                 wait_gone(pid)
                 if self.outcome.kills < trial.count:
-                    zoo.wait_until(lambda gone=pid: control.writer_pid != gone, what="no writer followed")
+                    zoo.wait_until(lambda gone=pid: self.newest_writer(control) != gone, what="no writer followed")
             trainer.wait_returned(trainer.returned + trial.more)
         if trial.ends == "SIGKILL":
             trainer.kill()
         else:
             self.stop()
+
+    def newest_writer(self, control: ControlPage) -> int:
+        """Its process id, also where the page was removed by name and made again."""
+        with contextlib.suppress(OSError):
+            control.keep_named(str(self.trainer.spool / "control"), make=False)
+        return control.writer_pid
 
     def stop(self) -> None:
         """Have the script call finish()."""
