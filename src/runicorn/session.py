@@ -234,6 +234,8 @@ class Session:
                 progress.show()
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
+            if self._watch is not None:
+                self._watch.pass_on()  # its last words
         finally:
             self.queue.release()
             progress.clear()
