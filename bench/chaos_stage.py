@@ -340,7 +340,7 @@ class Stage:
             for spool in self.spools():
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(spool, (time.time() - OLD_S,) * 2)
-        if self.spools() and self.trial.then.startswith("recover"):
+        if (self.spools() or self.is_unlinked) and self.trial.then.startswith("recover"):
             zoo.recover(self.directory)
         elif self.spools() and self.trial.then == "next init":
             self.wait_until_no_writer_is_coming()
