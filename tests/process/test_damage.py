@@ -10,6 +10,8 @@ import pytest
 from zoo import Trainer, counted, recover, status, wait_dead, wait_until
 
 from runicorn.writer.plan import PlanFile
+from runicorn.writer.records import Blob, Image, Text, encode
+from runicorn.writer.segment import frame
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -140,6 +142,54 @@ def test_a_control_page_that_says_done_is_not_believed_alone(tmp_path):
     change(control, 8, b"\1\1")
     assert ": stored" in recover(tmp_path)
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+GOOD = "blob-0123456789abcdef"
+PATHS = [
+    "",
+    ".",
+    "..",
+    "../outside",
+    "{outside}",
+    "media",
+    "media/",
+    "media/..",
+    "media/../../outside",
+    "media/../a.png",
+]
+PATHS += ["media/a\0b", "status.json", "media/" + "x" * 5000]
+BLOBS = ["", ".", "..", "../outside", "{outside}", "plan", "control", "address.json", "a\0b", "x" * 5000]
+
+
+@pytest.mark.parametrize(
+    ("path", "blob"),
+    [
+        *((path, Blob(0, GOOD, 12)) for path in PATHS),
+        *(("media/i.png", Blob(0, name, 12)) for name in BLOBS),
+        *(("media/i.png", Blob(place, GOOD, 12)) for place in (7, -1)),
+        ("media/i.png", Blob(0, GOOD, -1)),
+    ],
+)
+def test_names_in_a_record_lead_nowhere_else(tmp_path, path, blob):
+    """An image whose names are not those that a process gives costs itself alone, and it is told."""
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"0123456789ab")
+    trainer = dead_run(tmp_path, "planned")
+    (trainer.spool / GOOD).write_bytes(b"0123456789ab")
+    (trainer.spool.parent / "outside").write_bytes(b"0123456789ab")
+    name = blob.name.format(outside=outside)
+    blob = Blob(blob.place, name, blob.size_bytes)
+    image = Image(1.0, "k", path.format(outside=outside), 1, None, ".png", 90, "RGB", 2, 2, blob)
+    segment = segment_of(trainer)
+    used = len(segment.read_bytes().rstrip(b"\0"))
+    change(segment, used, frame(encode(image)) + frame(encode(Text(1.0, "after"))))
+    assert ": stored" in recover(tmp_path)
+    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert "after" in (trainer.run_dir / "logs.txt").read_text()
+    assert outside.read_bytes() == (trainer.spool.parent / "outside").read_bytes() == b"0123456789ab"
+    assert not trainer.spool.exists()
+    assert status(trainer.run_dir)["storage_errors"]
+    (trainer.spool.parent / "outside").unlink()
 
 
 @pytest.mark.parametrize("damage", ["zeros", "random", "missing"])

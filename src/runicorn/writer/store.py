@@ -12,7 +12,7 @@ import msgspec
 
 from runicorn import rundir
 from runicorn.values import escape
-from runicorn.writer import held, reconcile, scan
+from runicorn.writer import held, reconcile, record_names, scan
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
 from runicorn.writer.crashpoints import crash_point
@@ -430,6 +430,7 @@ class Store:
     ) -> None:
         tally = self.tally
         events, logs = blobs
+        record_names.check(record)
         if isinstance(record, Holed):
             self._add_held(held.enter(tally.held, record, hello), events)
             return
