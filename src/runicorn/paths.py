@@ -212,6 +212,8 @@ def remove_made(made: list[str]) -> None:
 def workspace(workspace_root: Any) -> str:
     """The given workspace root, else the nearest parent of the working directory with ``.git``, else that.
 
+    Empty if the working directory has been removed.
+
     Raises:
         TypeError: neither a path nor None.
     """
@@ -222,7 +224,10 @@ def workspace(workspace_root: Any) -> str:
                 "Write a directory's path, or None."
             )
         return os.path.abspath(os.path.expanduser(os.fsdecode(os.fspath(workspace_root))))
-    here = at = os.getcwd()
+    try:
+        here = at = os.getcwd()
+    except FileNotFoundError:  # somebody has removed it: only who wants the code archived needs one
+        return ""
     while not os.path.exists(os.path.join(at, ".git")):
         parent = os.path.dirname(at)
         if parent == at:
