@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runicorn import statuses
 from runicorn.writer import mending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
@@ -218,7 +219,7 @@ class Session:
         progress = _Progress(self.control, deadline)
         producing = True
         try:
-            while not self._is_stored(lingering=lingering):
+            while not (self._is_stored(lingering=lingering) or self._has_ended_by_another_page()):
                 if producing and self.queue.is_safe():  # else the writer would not wait for what we may have to copy
                     self.queue.release()
                     producing = False
@@ -247,6 +248,21 @@ class Session:
             return watch is None or not watch.is_writer_alive()
         # Where joined processes outlive the owner the run goes on without it.
         return lingering and bool(self.control.others) and self.queue.is_stored()
+
+    def _has_ended_by_another_page(self) -> bool:
+        """Whether the run has ended, and its spool is removed, by a writer that knows another control page than ours.
+
+        It made one of its own if ours had lost its name before it came up.
+        """
+        if self.joined or self.control.done or os.path.lexists(self.address.spool):
+            return False
+        from runicorn.joining import read_status
+
+        try:
+            status = read_status(self.address.run_dir)
+        except OSError:
+            return False
+        return status.get("status") in statuses.FINAL
 
     def _digest(self) -> None:
         from runicorn.writer.writer import serve

@@ -97,7 +97,7 @@ def _parse(text: str, kind: type) -> bool | int | float | str:
             return False
         raise ValueError(text)
     if kind is str:
-        return os.path.abspath(text)  # the writer has another working directory
+        return os.path.abspath(os.path.expanduser(text))  # the writer has another working directory
     value: int | float = int(text) if kind is int else float(text)
     if not 0 <= value < float("inf"):
         raise ValueError(text)

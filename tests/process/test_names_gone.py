@@ -532,3 +532,19 @@ def test_resumed_while_a_writer_has_no_name(tmp_path):
     assert steps == sorted(set(steps))
     assert steps[-1000:] == list(range(steps[-1000], steps[-1000] + 1000))
     assert status(trainer.run_dir)["status"] == "finished"
+
+
+def test_a_control_page_that_goes_before_the_writer_is_up(run_program, storage):
+    """The writer makes a page of its own, which finish() never sees: it returns when the run has ended by that."""
+    source = """
+import os, sys
+import runicorn as rn
+run = rn.init(path="p", storage=sys.argv[1], run_id="r")
+run.log(a=1)
+os.unlink(os.path.join(run._session.address.spool, "control"))
+run.finish()
+"""
+    told = run_program(source)
+    assert told.stderr == ""
+    assert len(events(storage / "runs/p/r")) == 1
+    assert status(storage / "runs/p/r")["status"] == "finished"
