@@ -22,6 +22,7 @@ from zoo import (
 )
 
 from runicorn.writer.control import ControlPage
+from runicorn.writer.ending import Mark
 
 SMALL = {"RUNICORN_SEGMENT_BYTES": "16384", "RUNICORN_SEGMENT_MAX_BYTES": "16384"}
 NO_RESTART = {"RUNICORN_WRITER_RESTART_AFTER_S": "1000"}
@@ -527,3 +528,17 @@ def test_resumed_while_a_writer_has_no_name(tmp_path):
     assert steps == sorted(set(steps))
     assert steps[-1000:] == list(range(steps[-1000], steps[-1000] + 1000))
     assert status(trainer.run_dir)["status"] == "finished"
+
+
+def test_the_mark_of_sigterm_without_a_name(tmp_path):
+    """A SIGTERM's mark is seen by a writer that has opened its file before somebody removed the name."""
+    path = tmp_path / "sigterm"
+    path.touch()
+    mark = Mark(str(path))
+    with path.open("ab") as held:
+        path.unlink()
+        path.touch()
+        assert not mark.is_set()
+        held.write(b"Current thread 0x1 (most recent call first):")
+    assert mark.is_set()
+    mark.close()
