@@ -542,3 +542,25 @@ def test_the_mark_of_sigterm_without_a_name(tmp_path):
         held.write(b"Current thread 0x1 (most recent call first):")
     assert mark.is_set()
     mark.close()
+
+
+def test_no_second_writer_beside_one_without_names(tmp_path):
+    """A spool whose second place alone is left is not taken up by another writer while its own one lives."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **SMALL)
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    wipe(trainer.spool)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+    wipe(trainer.spool)
+    assert (overflow_of(trainer.spool) / "address.json").exists()
+    recover(tmp_path)
+    assert status(trainer.run_dir)["status"] == "running"
+    writer.resume()
+    wait_until(lambda: status(trainer.run_dir)["status"] == "failed")
+    stored = counted(trainer.run_dir)
+    assert stored == sorted(set(stored))
