@@ -23,6 +23,7 @@ from zoo import (
 )
 
 from runicorn.writer.control import ControlPage
+from runicorn.writer.ending import Mark
 
 SMALL = {"RUNICORN_SEGMENT_BYTES": "16384", "RUNICORN_SEGMENT_MAX_BYTES": "16384"}
 NO_RESTART = {"RUNICORN_WRITER_RESTART_AFTER_S": "1000"}
@@ -548,3 +549,39 @@ run.finish()
     assert told.stderr == ""
     assert len(events(storage / "runs/p/r")) == 1
     assert status(storage / "runs/p/r")["status"] == "finished"
+
+
+def test_the_mark_of_sigterm_without_a_name(tmp_path):
+    """A SIGTERM's mark is seen by a writer that has opened its file before somebody removed the name."""
+    path = tmp_path / "sigterm"
+    path.touch()
+    mark = Mark(str(path))
+    with path.open("ab") as held:
+        path.unlink()
+        path.touch()
+        assert not mark.is_set()
+        held.write(b"Current thread 0x1 (most recent call first):")
+    assert mark.is_set()
+    mark.close()
+
+
+def test_no_second_writer_beside_one_without_names(tmp_path):
+    """A spool whose second place alone is left is not taken up by another writer while its own one lives."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **SMALL)
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    wipe(trainer.spool)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+    wipe(trainer.spool)
+    assert (overflow_of(trainer.spool) / "address.json").exists()
+    recover(tmp_path)
+    assert status(trainer.run_dir)["status"] == "running"
+    writer.resume()
+    wait_until(lambda: status(trainer.run_dir)["status"] == "failed")
+    stored = counted(trainer.run_dir)
+    assert stored == sorted(set(stored))

@@ -72,13 +72,21 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
                 continue
             address = spool.read_address(path)
-            if is_live(address):
+            if is_live(address) or _has_nameless_writer(path):
                 continue  # by a producer: its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
             continue
         if storage is None or address.is_in(storage):
             found.append(address)
     return found
+
+
+def _has_nameless_writer(path: str) -> bool:
+    if os.path.lexists(os.path.join(path, spool.WRITER_LOCK)):
+        return False
+    from runicorn.writer import nameless  # for a spool that lacks names alone
+
+    return nameless.process_of(path) is not None
 
 
 def unreadable(settings: Settings) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn.writer.records import End
@@ -16,16 +18,16 @@ _MARK = b"(most recent call first)"
 _MARK_WITHIN_BYTES = 4096
 
 
-def without_goodbye(*, now: float, sigterm_mark: str, writer_got_sigterm: bool, exit_code: int | None) -> End:
+def without_goodbye(*, now: float, sigterm_mark: Mark, writer_got_sigterm: bool, exit_code: int | None) -> End:
     """The end of a run whose owner is gone and has not said why.
 
     Args:
         now: wall clock, epoch seconds.
-        sigterm_mark: path of the file where a SIGTERM that ended the owner has left its mark.
+        sigterm_mark: what a SIGTERM that ended the owner has left.
         writer_got_sigterm: the writer was sent SIGTERM before: a scheduler ends the job, us included.
         exit_code: of the owner, or minus the number of the signal that killed it; None = nobody can tell.
     """
-    if writer_got_sigterm or _is_marked(sigterm_mark):
+    if writer_got_sigterm or sigterm_mark.is_set():
         return End(now, "interrupted", "SIGTERM")
     return End(now, "failed", PROCESS_GONE) if exit_code is None else End(now, *_by(exit_code))
 
@@ -67,9 +69,30 @@ def without_owner(tally: Tally, *, now: float) -> End:
 _SEVERITY = ("finished", "interrupted", "failed")
 
 
-def _is_marked(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
+class Mark:
+    """The mark that a SIGTERM leaves, held open: somebody may remove its name before it is made.
+
+    Args:
+        path: of its file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        with suppress(OSError):
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
+
+    def is_set(self) -> bool:
+        """Whether it is there, in the file that was opened or in the one that has its name now."""
+        with suppress(OSError):
+            if self._fd >= 0 and _MARK in os.pread(self._fd, _MARK_WITHIN_BYTES, 0):
+                return True
+        with suppress(OSError), open(self._path, "rb") as file:
             return _MARK in file.read(_MARK_WITHIN_BYTES)
-    except OSError:
         return False
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

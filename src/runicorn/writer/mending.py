@@ -119,7 +119,10 @@ def _bring_back(overflow: str, settings: Settings) -> None:
         return
     if os.path.lexists(os.path.join(address.spool, spool.ADDRESS)):
         return
-    if not lives(address) and not is_held(overflow) and not is_held(address.spool):
+    from runicorn.writer import nameless  # for a spool that lacks names alone
+
+    held = is_held(overflow) or is_held(address.spool)
+    if not held and not lives(address) and nameless.process_of(address.spool) is None:
         mend(address, None)
 
 

@@ -20,15 +20,18 @@ def writer_of(run_dir: str, host: str) -> int | None:
         host: the host's label in file names.
     """
     word = _named_without_address(run_dir, host)
-    if not word:
-        return None
+    return process_of(word) if word else None
+
+
+def process_of(spool_path: str) -> int | None:
+    """Process id of a writer of a spool, by its arguments: its lock may have lost its name."""
     try:
         import psutil
     except ImportError:  # then nobody can be asked
         return None
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if word in process.cmdline() and process.pid != os.getpid():
+            if spool_path in process.cmdline() and process.pid != os.getpid():
                 return process.pid
     return None
 

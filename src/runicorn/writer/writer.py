@@ -52,6 +52,7 @@ class Writer:
         self._control.begin_generation()
         self._owner = mending.probe_owner(address)
         self._owner_process = OwnerProcess(address.owner_pid)
+        self._sigterm_mark = ending.Mark(os.path.join(address.spool, spool.SIGTERM_MARK))
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not self._owner.is_held()
@@ -174,7 +175,7 @@ class Writer:
             return ending.without_owner(tally, now=self._time_of_death())
         return ending.without_goodbye(
             now=self._time_of_death(),
-            sigterm_mark=os.path.join(self._address.spool, spool.SIGTERM_MARK),
+            sigterm_mark=self._sigterm_mark,
             writer_got_sigterm=self.terminated,
             exit_code=self._exit_code(_LOCK_TO_END_S),
         )
@@ -378,6 +379,7 @@ class Writer:
         self._plan_file.close()
         self._owner.close()
         self._owner_process.close()
+        self._sigterm_mark.close()
         self._control.close()
         for lock in self._locks:
             lock.release()
