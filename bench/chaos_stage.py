@@ -62,6 +62,7 @@ class Stage:
         self.trainer: zoo.Trainer | None = None
         self.kinds: list[dict[str, int]] = []
         self.is_unlinked = False
+        self.is_unlinked_early = False  # before any writer was up
         self.flipped = ""
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -171,6 +172,7 @@ class Stage:
             zoo.wait_until(lambda: control.heartbeat or trainer.process.poll() is not None, what="no writer is up")
             trainer.wait_returned(min(trial.around_at, trial.records))
         dice = trial.dice
+        self.is_unlinked_early = not control.heartbeat
         with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
             names = sorted(os.listdir(trainer.spool))
             if not names:
@@ -267,12 +269,18 @@ class Stage:
             if trial.kills_writer:
                 wait_gone(pid)
                 if self.outcome.kills < trial.count:
-                    zoo.wait_until(lambda gone=pid: control.writer_pid != gone, what="no writer followed")
+                    zoo.wait_until(lambda gone=pid: self.newest_writer(control) != gone, what="no writer followed")
             trainer.wait_returned(trainer.returned + trial.more)
         if trial.ends == "SIGKILL":
             trainer.kill()
         else:
             self.stop()
+
+    def newest_writer(self, control: ControlPage) -> int:
+        """Its process id, also where the page was removed by name and made again."""
+        with contextlib.suppress(OSError):
+            control.keep_named(str(self.trainer.spool / "control"), make=False)
+        return control.writer_pid
 
     def stop(self) -> None:
         """Have the script call finish()."""
@@ -332,7 +340,7 @@ class Stage:
             for spool in self.spools():
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(spool, (time.time() - OLD_S,) * 2)
-        if self.spools() and self.trial.then.startswith("recover"):
+        if (self.spools() or self.is_unlinked) and self.trial.then.startswith("recover"):
             zoo.recover(self.directory)
         elif self.spools() and self.trial.then == "next init":
             self.wait_until_no_writer_is_coming()

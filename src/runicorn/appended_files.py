@@ -57,7 +57,7 @@ def _open_regular(directory: Directory, name: str, keep_aside: Callable[[str], N
                 return fd
             os.close(fd)
         keep_aside(name)
-    raise NotOursError(errno.EPERM, "It is no regular file, again and again", os.path.join(directory.path, name))
+    raise NotOursError(errno.EPERM, "It was replaced, and is not a regular file", os.path.join(directory.path, name))
 
 
 def copy(directory: Directory, name: str, temporary: str, fd: int) -> int:

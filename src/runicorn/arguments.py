@@ -68,9 +68,9 @@ def step_by_position(more: tuple[Any, ...], step: Any, refusals: Refusals) -> An
         refusals.refuse(
             "positional arguments",
             TypeError(
-                f"log() takes the metrics and at most the step by position, and was given {1 + len(more)} positional "
+                f"log() takes at most two positional arguments, the metrics and the step. It was given {1 + len(more)} "
                 f"arguments{'' if step is None else ' beside step='}. Write log(data, step=..., stage=...). "
-                "What was one too many was left out; the metrics of the call were stored."
+                "The further arguments were left out; the metrics of the call were stored."
             ),
         )
     else:
@@ -94,7 +94,7 @@ def clean_wall_time(wall_time: Any, refusals: Refusals) -> float | None:
     refusals.refuse(
         ("wall_time", type(wall_time)),
         ValueError(
-            f"log(): wall_time={shown(wall_time)} is no number of seconds since 1970. Write for example time.time(), "
+            f"log(): wall_time={shown(wall_time)} is not a time in seconds since 1970. Write for example time.time(), "
             "or a datetime's timestamp(). The metrics of the call were stored with the time of the call."
         ),
     )

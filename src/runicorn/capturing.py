@@ -5,6 +5,7 @@ Only the run's owner does that: a process that joins, or another rank, has the s
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from typing import TYPE_CHECKING
@@ -26,12 +27,19 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
 
     Raises:
         ValueError: there are too many, or too large ones, and ``force`` is false.
+        FileNotFoundError: the working directory has been removed, and no workspace is given.
     """
     place = ranks.place()
     if place is not None and place.rank:
         return None
     from runicorn import workspace
 
+    if not opening.workspace_root:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            "init(): the working directory has been removed, so there is no code to archive. Nothing was made. "
+            "Pass workspace_root=, or leave snapshot_code out",
+        )
     storage = opening.storage
     # By its parts as well: the storage may be the workspace itself.
     ours = (storage, *(os.path.join(storage, name) for name in ("runs", "archive", "index", "runicorn.db")))

@@ -28,6 +28,7 @@ _exception_before: Any = None
 _LAST = -1000  # of all finalizers of multiprocessing
 
 _mark_fd = -1
+_mark_file: os.stat_result | None = None
 _mark_path = ""
 _marked_pid = 0
 
@@ -110,7 +111,7 @@ def _is_interactive() -> bool:
 
 def mark_sigterm(spool_path: str) -> None:
     """Have a SIGTERM that ends this process leave a mark in a spool; where the program has no handler."""
-    global _mark_fd, _mark_path, _marked_pid  # noqa: PLW0603 - one mark per process
+    global _mark_fd, _mark_file, _mark_path, _marked_pid  # noqa: PLW0603 - one mark per process
     if sys.platform == "win32":
         return
     path = os.path.join(spool_path, spool.SIGTERM_MARK)
@@ -126,6 +127,7 @@ def mark_sigterm(spool_path: str) -> None:
 
         _mark_fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         faulthandler.register(signal.SIGTERM, file=_mark_fd, all_threads=False, chain=True)
+        _mark_file = os.fstat(_mark_fd)
     except (OSError, ValueError, AttributeError):  # no descriptor, or no faulthandler: the cause stays unknown
         return
     if not _marked_pid:
@@ -139,7 +141,7 @@ def keep_mark_named(spool_path: str) -> None:
         return
     path = os.path.join(spool_path, spool.SIGTERM_MARK)
     try:
-        if os.path.samestat(os.stat(path), os.fstat(_mark_fd)):
+        if _is_mark_open() and os.path.samestat(os.stat(path), os.fstat(_mark_fd)):
             return
     except OSError:
         return
@@ -167,14 +169,29 @@ def _unmark_child() -> None:
 
 
 def _point_mark_at(path: str) -> None:
-    global _mark_path  # noqa: PLW0603 - one mark per process
+    global _mark_fd, _mark_file, _mark_path  # noqa: PLW0603 - one mark per process
     try:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
     except OSError:
         return
-    os.dup2(fd, _mark_fd, inheritable=False)
-    os.close(fd)
-    _mark_path = path
+    if _is_mark_open():
+        os.dup2(fd, _mark_fd, inheritable=False)
+        os.close(fd)
+    else:
+        import faulthandler
+
+        _mark_fd = fd
+        # It is registered: only its file changes.
+        faulthandler.register(signal.SIGTERM, file=fd, all_threads=False, chain=True)
+    _mark_file, _mark_path = os.fstat(_mark_fd), path
+
+
+def _is_mark_open() -> bool:
+    """Whether the mark's descriptor is ours: a program may close all, and the number is another file's then."""
+    try:
+        return _mark_file is not None and os.path.samestat(_mark_file, os.fstat(_mark_fd))
+    except OSError:
+        return False
 
 
 def _link(source: str, path: str) -> bool:

@@ -166,6 +166,9 @@ def spool_here(
         main = False
     pointer = os.path.join(run_dir, rundir.spool_pointer(host))
     while True:
+        from runicorn.writer import nameless  # for ranks alone
+
+        nameless.wait_until_found(run_dir, host, settings.finish_timeout_s)
         address = adopt.find_spool(run_dir, host)
         if address is not None:
             if address.attempt >= attempt and not is_closed(address):

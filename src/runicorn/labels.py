@@ -177,7 +177,7 @@ def _change_meta(
         meta = read_object(run_dir, rundir.META)
     except DamagedError as error:
         raise changeable.RefusedError(
-            f"{rundir.META} in {run_dir} cannot be read ({error}), and would lose what is in it. Nothing was "
+            f"{rundir.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
             "changed. Repair it first."
         ) from error
     with viewer_database.changing(storage) as rows:

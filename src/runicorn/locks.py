@@ -129,7 +129,7 @@ class Lock:
             fd, self._fd = self._fd, -1
             if fd >= 0:
                 _held.pop(self._key, None)
-                os.close(fd)
+                _close(fd, self._key)
 
 
 class Probe:
@@ -153,7 +153,8 @@ class Probe:
         with _alone():
             if _is_ours(self._key):
                 return True
-            if self._fd < 0:  # the lock was ours and has been released since: closed files hold nothing
+            # The lock was ours and has been released since: closed files hold nothing. Or the program has closed it.
+            if self._fd < 0 or not _is_still(self._fd, self._key):
                 return False
             # Shared, so that two who ask at the same moment do not take each other for the holder.
             if not _try_lock(self._fd, shared=True):
@@ -177,7 +178,7 @@ class Probe:
         with _alone():
             fd, self._fd = self._fd, -1
             if fd >= 0 and not _is_ours(self._key):
-                os.close(fd)
+                _close(fd, self._key)
 
 
 def held_here(path: str) -> Lock | None:
@@ -219,6 +220,19 @@ def _alone() -> threading.RLock:
 
 def _is_ours(key: tuple[int, int]) -> bool:
     return _held.get(key, (0, None))[0] == os.getpid()
+
+
+def _close(fd: int, key: tuple[int, int]) -> None:
+    if _is_still(fd, key):
+        os.close(fd)
+
+
+def _is_still(fd: int, key: tuple[int, int]) -> bool:
+    """Whether a descriptor is still that of our file: a program may close all, and have a file of its own there."""
+    try:
+        return _key(fd) == key
+    except OSError:
+        return False
 
 
 def _key(fd: int) -> tuple[int, int]:

@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import changeable, reading, rundir, statuses
+from runicorn import changeable, host, reading, rundir, statuses
 from runicorn.reading.info import LOST
 from runicorn.rundir import RunDir
-from runicorn.writer import opening_lock
+from runicorn.writer import nameless, opening_lock
 from runicorn.writer.ending import PROCESS_GONE
 
 if TYPE_CHECKING:
@@ -36,12 +36,16 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
         try:
             with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
                 info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
-                if info.status == LOST and not changeable.spools_of(info, settings):
+                if info.status == LOST and not changeable.spools_of(info, settings) and not _is_being_stored(info):
                     _end(info)
                     ended.append(reading.find(info.run_dir))
         except OSError as error:
             problems.append(f"{info.id}: lost, and its status was not written: {error}")
     return ended, problems
+
+
+def _is_being_stored(info: RunInfo) -> bool:
+    return nameless.writer_of(info.run_dir, host.label_of(host.hostname())) is not None
 
 
 def _end(info: RunInfo) -> None:
@@ -50,8 +54,21 @@ def _end(info: RunInfo) -> None:
         status = files.read_or_empty(rundir.STATUS)
         status.update(status=statuses.FAILED, ended_at=_last_sign_of_life(info), exit_reason=PROCESS_GONE)
         files.replace(rundir.STATUS, status)
+        _remove_pointer(files)
     finally:
         files.close()
+
+
+def _remove_pointer(files: RunDir) -> None:
+    """Remove the file that names a spool which is gone; one that has lost its address alone is known by it."""
+    name = rundir.spool_pointer(host.label_of(host.hostname()))
+    fd = files.open_for_reading(name)
+    if fd is None:
+        return
+    with os.fdopen(fd, encoding="utf-8", errors="surrogateescape") as file:
+        is_there = os.path.lexists(file.read())
+    if not is_there:
+        files.remove(name)
 
 
 def _last_sign_of_life(info: RunInfo) -> float:

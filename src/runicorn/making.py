@@ -190,6 +190,9 @@ class Opening:
     def _resume(self, run_id: str, run_dir: str) -> Run | None:
         """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
         self._check_host(run_id, run_dir)
+        from runicorn.writer import nameless  # for a resume alone
+
+        nameless.wait_until_found(run_dir, self.host, self.settings.finish_timeout_s)
         for earlier in adopt.spools_of(run_dir, self.settings):
             if adopt.is_live(earlier):
                 return None  # another process was faster to resume it

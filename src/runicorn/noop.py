@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class NoOpRun:
-    """A run that is none. ``id`` is ``"disabled"``.
+    """Stands in for a run and stores nothing. ``id`` is ``"disabled"``.
 
     Its directories lie in the temp directory and are made when one is asked for. At exit they are removed if they are
     empty; else one line on stderr says where they are.
@@ -49,7 +49,7 @@ class NoOpRun:
 
     @property
     def runs_dir(self) -> Path:
-        """``runs`` in it."""
+        """The folder ``runs`` in ``storage_root``."""
         return self.storage_root / "runs"
 
     @property
@@ -59,7 +59,7 @@ class NoOpRun:
 
     @property
     def media_dir(self) -> Path:
-        """``media`` in it."""
+        """The folder ``media`` in ``run_dir``."""
         return self.run_dir / "media"
 
     @property

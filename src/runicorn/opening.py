@@ -115,8 +115,8 @@ def init(
     if path is not None and run.path != opening.path:
         run._refusals.warn(  # noqa: SLF001 - ours
             "path",
-            f"init(): run {run.id} lies under the path {run.path!r}, and goes on there, not under {opening.path!r}. "
-            "Use another run_id for a run of its own.",
+            f"init(): run {run.id} already exists under the path {run.path!r}, and was opened there, not under "
+            f"{opening.path!r}. Use another run_id for a run of its own.",
         )
     if files is not None:
         capturing.hand_over_code(run, files)

@@ -142,8 +142,8 @@ def check_place(storage: str, path: str, run_id: str | None) -> None:
         at = os.path.join(at, segment)
         if is_run_directory(at):
             raise ValueError(
-                f"init(): path={path!r} leads into the directory of run {segment}, {at}, where no run would be found. "
-                "Nothing was made. Write another path."
+                f"init(): path={path!r} leads into the directory of run {segment}, {at}. Runs inside a run are not "
+                "found. Nothing was made. Write another path."
             )
     if run_id is None:
         return
@@ -212,6 +212,8 @@ def remove_made(made: list[str]) -> None:
 def workspace(workspace_root: Any) -> str:
     """The given workspace root, else the nearest parent of the working directory with ``.git``, else that.
 
+    Empty if the working directory has been removed.
+
     Raises:
         TypeError: neither a path nor None.
     """
@@ -222,7 +224,10 @@ def workspace(workspace_root: Any) -> str:
                 "Write a directory's path, or None."
             )
         return os.path.abspath(os.path.expanduser(os.fsdecode(os.fspath(workspace_root))))
-    here = at = os.getcwd()
+    try:
+        here = at = os.getcwd()
+    except FileNotFoundError:  # somebody has removed it: only who wants the code archived needs one
+        return ""
     while not os.path.exists(os.path.join(at, ".git")):
         parent = os.path.dirname(at)
         if parent == at:

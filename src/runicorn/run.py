@@ -314,7 +314,7 @@ class Run(AssetVerbs, KeepingVerbs):
         stored = statuses.normalise_status(status)
         if reason is not None and not isinstance(reason, str):
             raise TypeError(
-                f"finish(): reason={reason!r} is a {type(reason).__name__}. Write a string. The run is still open."
+                f"finish(): reason={reason!r} is of type {type(reason).__name__}. Write a string. The run stays open."
             )
         self._finish(stored, self._reason(stored, status) if reason is None else escape(reason))
 

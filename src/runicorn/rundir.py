@@ -394,7 +394,7 @@ class RunDir:
     def _keep_aside(self, name: str) -> None:
         with suppress(FileNotFoundError):  # another process has just done it
             kept = self._directory.keep_aside(name)
-            self.kept_aside.append(f"{name} was not what Runicorn writes: it was kept as {kept}")
+            self.kept_aside.append(f"{name} was damaged, and was renamed to {kept}")
 
     def _open_folder(self, folder: str) -> Directory:
         try:

@@ -135,10 +135,10 @@ class Session:
                     self.queue.put_end(end, self.refusals.take_count())
                 except SpoolFullError as error:
                     if deadline.left_s() <= 0:
-                        self.refusals.warn("end", f"finish(): the spool does not take the run's end: {error}.")
+                        self.refusals.warn("end", f"finish(): the run's end cannot be written to the spool: {error}.")
                         return False
                     self.look()
-                    progress.show(f"; the spool does not take the run's end: {error}")
+                    progress.show(f"; the run's end cannot be written to the spool: {error}")
                     time.sleep(_LONGEST_POLL_S)
                 else:
                     return True
@@ -234,6 +234,8 @@ class Session:
                 progress.show()
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
+            if self._watch is not None:
+                self._watch.pass_on()  # its last words
         finally:
             self.queue.release()
             progress.clear()

@@ -39,7 +39,7 @@ def test_usage_then_reading(tmp_path):
 
 
 PROJECT = """
-import os, pathlib
+import argparse, os, pathlib
 import numpy as np
 import runicorn as rn
 
@@ -48,6 +48,7 @@ for directory in ("checkpoints", "imagenet"):
 for file in ("labels.csv", "imagenet/1.jpg", "checkpoints/last.pt"):
     pathlib.Path(file).write_text(file)
 image = np.zeros((8, 8, 3), np.uint8)
+args, cfg = argparse.Namespace(lr=0.1), {"data": {"size": 8}}
 loss = norm = np.float32(1)
 """
 CHECK = """

@@ -293,7 +293,7 @@ def test_what_is_lost_is_told(tmp_path):
     assert 5000 in stored
     assert len(stored) < 5000
     (told,) = status(trainer.run_dir)["storage_errors"]
-    assert f"segment {int(lost.stem.rpartition('-')[2])} of process {trainer.process.pid} never came" in told["error"]
+    assert f"segment {int(lost.stem.rpartition('-')[2])} of process {trainer.process.pid} is missing" in told["error"]
     wait_until(lambda: not trainer.spool.exists())
 
 
@@ -386,3 +386,150 @@ def test_smaller_segments_are_tried(tmp_path):
     trainer.wait_returned(65_000)
     writer.resume()
     end_well(trainer)
+
+
+def test_the_first_segment_and_the_plan_removed_are_told(tmp_path):
+    """The next writer knows without a plan that a segment is missing before the first one that it finds."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **SMALL, **NO_RESTART)
+    writer = trainer.writer_pid()
+    control = ControlPage.open(str(trainer.spool / "control"))
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    wait_until(lambda: control.stored_records == 5000)
+    os.kill(writer, signal.SIGKILL)
+    wait_dead(writer)
+    before = set(trainer.spool.glob("*.seg"))
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+    unseen = sorted(set(trainer.spool.glob("*.seg")) - before)
+    assert len(unseen) > 3
+    for path in (*before, *unseen[:2], trainer.spool / "plan"):
+        path.unlink()
+    assert "stored" in recover(tmp_path)
+    stored = counted(trainer.run_dir)
+    assert stored == sorted(set(stored))
+    assert len(stored) < 10_000
+    told = [each["error"] for each in status(trainer.run_dir)["storage_errors"]]
+    number = int(unseen[1].stem.rpartition("-")[2])
+    assert any(f"segment {number} of process" in error for error in told)
+
+
+def test_more_segments_than_are_kept_mapped(tmp_path):
+    """What a stalled writer alone would hold is copied before its producer lets it go, so the writer may die."""
+    body = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    run = rn.init()
+    opened(run)
+    sys.stdin.readline()
+    log_flat_out(run, 1000)
+    print("half", flush=True)
+    sys.stdin.readline()
+    log_flat_out(run, 9000, 1001)
+    print("logged", flush=True)
+    sys.stdin.readline()
+    run.finish()
+    """
+    fault = tmp_path / "fault"
+    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(fault), PYTHONWARNINGS="ignore", **SMALL)
+    writer = psutil.Process(trainer.writer_pid())
+    writer.suspend()
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    segments = {path.name for path in trainer.spool.glob("*.seg")}
+    assert 1 < len(segments) < 16
+    fault.write_text("EIO")
+    writer.resume()
+    wait_until(lambda: segments <= {Path(file.path).name for file in writer.open_files()})
+    wipe(trainer.spool)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    writer.kill()
+    wait_dead(writer.pid)
+    fault.unlink()
+    trainer.go_on()
+    _, errors = trainer.end()
+    assert trainer.process.returncode == 0, errors
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "finished"
+
+
+def end_all(trainer: Trainer) -> None:
+    """Kill the writer once it has stored the first half, log the second half, and kill the trainer."""
+    writer = trainer.writer_pid()
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    os.kill(writer, signal.SIGKILL)
+    wait_dead(writer)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+
+
+def test_the_address_is_in_the_second_place_too(tmp_path):
+    """A dead run whose spool has lost its address is stored, if its second place has a copy."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART, **SMALL)
+    end_all(trainer)
+    second = overflow_of(trainer.spool)
+    second.mkdir(mode=0o700)
+    shutil.move(trainer.spool / "address.json", second)
+    assert "stored" in recover(tmp_path)
+    assert_exactly_once(trainer)
+    assert not second.exists()
+    assert not trainer.spool.exists()
+
+
+def test_a_spool_without_any_address_is_told(tmp_path):
+    """The command recover names a spool that does not say any more which run it belongs to, and leaves its records."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART, **SMALL)
+    end_all(trainer)
+    (trainer.spool / "address.json").unlink()
+    os.utime(trainer.spool, (0, 0))
+    said = recover(tmp_path)
+    assert f"{trainer.spool.name}: not stored: its address.json has been removed by somebody" in said
+    assert list(trainer.spool.glob("*.seg"))
+    shutil.rmtree(trainer.spool)
+
+
+def test_nothing_of_the_spool_is_left(tmp_path):
+    """A run whose spool has gone with all its processes is ended, and the file that names the spool is removed."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART)
+    end_all(trainer)
+    wipe(trainer.spool)
+    recover(tmp_path)
+    assert status(trainer.run_dir)["status"] == "failed"
+    assert not list(trainer.run_dir.glob(".spool-*"))
+
+
+def test_resumed_while_a_writer_has_no_name(tmp_path):
+    """A run that is resumed waits for the writer of the session before, whose spool has gone by name with its owner."""
+    trainer = Trainer(tmp_path, TWO_PARTS, **NO_RESTART, **SMALL)
+    writer = psutil.Process(trainer.writer_pid())
+    trainer.go_on()
+    assert trainer.read_line() == "half"
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    writer.suspend()
+    wipe(trainer.spool)
+    trainer.kill()
+    trainer.end()
+    body = f"""
+    run = rn.init(run_id={trainer.run_dir.name!r})
+    opened(run)
+    log_flat_out(run, 1000, 10_001)
+    run.finish()
+    """
+    refused = Trainer(tmp_path, body, expect_line=False, RUNICORN_FINISH_TIMEOUT_S="0.2")
+    _, errors = refused.end()
+    assert f"process {writer.pid} has not stored" in errors
+    writer.resume()
+    resumed = Trainer(tmp_path, body, expect_line=False)
+    _, errors = resumed.end()
+    assert resumed.process.returncode == 0, errors
+    steps = [event["data"]["global_step"] for event in events(trainer.run_dir)]
+    assert steps == sorted(set(steps))
+    assert steps[-1000:] == list(range(steps[-1000], steps[-1000] + 1000))
+    assert status(trainer.run_dir)["status"] == "finished"

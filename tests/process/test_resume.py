@@ -114,7 +114,7 @@ def expect_continued(first: Trainer, second: Trainer, found: dict, meta_before: 
     _, errors = second.end()
     assert second.process.returncode == 0, errors
     (warning,) = errors.splitlines()
-    assert "'cv/a', and goes on there, not under 'other'" in warning
+    assert "'cv/a', and was opened there, not under 'other'" in warning
     run_dir = first.run_dir
     assert counted(run_dir) == list(range(1, RECORDS + MORE + 1))
     steps = [event["data"]["global_step"] for event in events(run_dir)]

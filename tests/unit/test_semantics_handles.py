@@ -338,7 +338,7 @@ def test_finish_without_descriptors_says_what_it_waits_for(start_program, storag
     out, err = process.communicate(timeout=60)
     assert out == "returned\n"
     assert "waiting until" in err
-    assert "does not take the run's end" in err
+    assert "the run's end cannot be written to the spool" in err
     assert "Too many open files" in err
     assert status(storage / "runs" / "default" / "full")["status"] == "finished"
 

@@ -92,7 +92,7 @@ def launcher() -> Iterator[Finding]:
         yield Finding("launcher", BROKEN, str(error), f"Set {ranks.MODE} to joined or separate, or unset it.")
         return
     if place is None:
-        yield Finding("launcher", OK, "this process is no rank of a job: it has runs of its own", None, {"rank": None})
+        yield Finding("launcher", OK, "not part of a distributed job", None, {"rank": None})
         return
     world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS")
     details: dict[str, Any] = {"rank": place.rank, "world_size": world, "with_rank_0": place.main, "job": place.job}

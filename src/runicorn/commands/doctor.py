@@ -11,7 +11,7 @@ from runicorn.commands.options import add_json, add_storage
 if TYPE_CHECKING:
     import argparse
 
-HELP = "look at what runs need here, and say what to do where something is broken"
+HELP = "check this machine and the storage, and suggest fixes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -38,9 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows = parser.add_mutually_exclusive_group()
     rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
     rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
     parser.add_argument(
-        "--quote-formulas", action="store_true", help="in CSV, put a ' before what a spreadsheet may run as a formula"
+        "--force", action="store_true", help="replace an existing file, or a directory that holds only event files"
+    )
+    parser.add_argument(
+        "--quote-formulas",
+        action="store_true",
+        help="in CSV, put a ' before names and text that a spreadsheet may run as formulas",
     )
     add_storage(parser)
     add_json(parser)

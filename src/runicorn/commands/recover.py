@@ -12,7 +12,7 @@ from runicorn.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-HELP = "store what runs whose processes are gone have left in memory, and end those that are lost"
+HELP = "save records that crashed runs left in memory, and mark lost runs as failed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

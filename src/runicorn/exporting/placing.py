@@ -48,7 +48,7 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
     above = target
     while True:
         if place_of(above, "") is not None:
-            raise PermissionError(f"{above} is a run, and no place for other files. Nothing was written. Name another.")
+            raise PermissionError(f"{above} is the directory of a run. Nothing was written. Choose another.")
         if os.path.dirname(above) == above:
             break
         above = os.path.dirname(above)
@@ -57,7 +57,7 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
         return
     first = os.path.relpath(target, root).split(os.sep)[0]
     if first in _STORAGE_FOLDERS or first.startswith(_STORAGE_FILES):
-        raise PermissionError(f"{os.path.join(root, first)} is the storage's own. Nothing was written. Name another.")
+        raise PermissionError(f"{os.path.join(root, first)} belongs to the storage. Nothing was written.")
 
 
 def _refuse_kind(target: str, *, is_directory: bool) -> None:

@@ -82,17 +82,28 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]
 
 
 def unreadable(settings: Settings) -> list[str]:
-    """Spools that nobody holds and whose address is damaged: whose records they hold is not known, so they stay."""
+    """Spools that nobody holds and whose address is damaged or gone: whose records they hold nobody knows."""
     found = []
     for path in spool.find(settings):
         try:
-            if not any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
+            if not mending.is_held(path):
                 spool.read_address(path)
         except ValueError:
             found.append(path)
-        except OSError:  # it has just gone, or is not ours
-            continue
+        except OSError:  # it has just gone, or is not ours, or somebody has removed its address
+            if _has_lost_address(path):
+                found.append(path)
     return found
+
+
+def _has_lost_address(path: str) -> bool:
+    """Whether there are records in it, and no process that lives has made its address again."""
+    try:
+        names = os.listdir(path)
+        age_s = time.time() - os.stat(path, follow_symlinks=False).st_mtime
+    except OSError:
+        return False
+    return spool.ADDRESS not in names and any(map(_holds_records, names)) and age_s > mending.EVERY_S
 
 
 def sweep(settings: Settings) -> None:

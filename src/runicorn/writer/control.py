@@ -5,6 +5,7 @@
     0     8  magic
     8     1  closed: the run takes no more records (set by the owner's finish() or by the writer)
     9     1  done: everything is on disk, the final status is written
+    10    1  renewed: the page was made again without what the one before said
     12    4  u32 others: producers that live on after the owner's interpreter has ended
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
@@ -17,6 +18,7 @@
     516   4  u32 length of the task
     520 256  UTF-8 text of the task: what the writer does beside storing records
     776   8  u64 generation: how many writers have begun; what a writer has marked bears its number
+    1024  2048  slots of u32 producer, u32 one more than the number of its newest stored segment
     4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
 
 Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
@@ -42,18 +44,20 @@ _SLOTS_AT = 4096
 _SLOT_BYTES = 8 * SLOTS
 SIZE_BYTES = _SLOTS_AT + PLACES * _SLOT_BYTES
 
-_CLOSED_AT, _DONE_AT, _OTHERS_AT = 8, 9, 12
+_CLOSED_AT, _DONE_AT, _RENEWED_AT, _OTHERS_AT = 8, 9, 10, 12
 _HEARTBEAT_AT, _STORED_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 40, 48
 _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
 _WRITER_PID_AT = 512
 _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
 _GENERATION_AT = 776
+_NEWEST_AT, _NEWEST_SLOTS = 1024, 256
 
 _HIGHEST_U64, _HIGHEST_I64 = 2**64 - 1, 2**63 - 1
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
 _u32 = struct.Struct("<I")
+_newest = struct.Struct("<II")
 
 
 _of_ended_runs: ControlPage | None = None
@@ -277,6 +281,23 @@ class ControlPage:
         self._put(_GENERATION_AT, self.generation + 1)
         return self.generation
 
+    def set_renewed(self) -> None:
+        """Say that what the page before this one said is not known."""
+        self._view[_RENEWED_AT] = 1
+
+    def note_newest_stored(self, producer_number: int, segment_number: int) -> None:
+        """Leave for the next writer how far a producer's segments are stored: the plan may have gone by name."""
+        slot = _NEWEST_AT + _newest.size * (producer_number % _NEWEST_SLOTS)
+        _newest.pack_into(self._view, slot, producer_number, segment_number + 1)
+
+    def newest_stored(self, producer_number: int) -> int | None:
+        """Number of a producer's newest stored segment; -1 if none is stored, None if that is not known."""
+        slot = _NEWEST_AT + _newest.size * (producer_number % _NEWEST_SLOTS)
+        of, following = _newest.unpack_from(self._view, slot)
+        if following and of == producer_number:
+            return int(following) - 1
+        return None if following or self._view[_RENEWED_AT] else -1
+
     @property
     def troubles(self) -> int:
         """How many messages the writer has put so far."""
@@ -289,8 +310,10 @@ class ControlPage:
 
     def put_message(self, text: str) -> None:
         """Tell the owner why storing fails, or what is missing; it warns at its next look."""
-        self._put_text(text, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
-        self._put(_TROUBLE_AT, self.troubles + 1)
+        troubles = self.troubles + 1
+        for view in (self._view, *self._older):  # the owner may not have followed to the new page yet
+            _put_text(view, text, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
+            _u64.pack_into(view, _TROUBLE_AT, troubles & _HIGHEST_U64)
 
     @property
     def task(self) -> str:
@@ -299,19 +322,20 @@ class ControlPage:
 
     def put_task(self, text: str) -> None:
         """Tell who waits for the end what is being done."""
-        self._put_text(text, _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES)
+        _put_text(self._view, text, _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES)
 
     def _text(self, length_at: int, at: int, most_bytes: int) -> str:
         length = min(_u32.unpack_from(self._view, length_at)[0], most_bytes)
         return bytes(self._view[at : at + length]).decode("utf-8", "replace")
-
-    def _put_text(self, text: str, length_at: int, at: int, most_bytes: int) -> None:
-        encoded = text.encode("utf-8", "backslashreplace")[:most_bytes]
-        self._view[at : at + len(encoded)] = encoded
-        _u32.pack_into(self._view, length_at, len(encoded))
 
     def _get(self, at: int) -> int:
         return int(_u64.unpack_from(self._view, at)[0])
 
     def _put(self, at: int, value: int) -> None:
         _u64.pack_into(self._view, at, value & _HIGHEST_U64)
+
+
+def _put_text(view: memoryview, text: str, length_at: int, at: int, most_bytes: int) -> None:
+    encoded = text.encode("utf-8", "backslashreplace")[:most_bytes]
+    view[at : at + len(encoded)] = encoded
+    _u32.pack_into(view, length_at, len(encoded))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runicorn.writer.control import ControlPage
     from runicorn.writer.segment import Segment
 
-_MOST, _LIMIT_SHARE = 64, 16
+_MOST, _MOST_WITHOUT_DESCRIPTORS, _LIMIT_SHARE = 512, 4096, 8
 
 
 class Kept:
@@ -97,8 +97,12 @@ class Kept:
         # Each mapping costs a descriptor. What the writer holds open goes first, then what has its name.
         *older, newest = self._segments
         older.sort(key=lambda each: _is_held(each, generation))
-        kept = older[: self._most - 1]
-        self._segments = [each for each in self._segments if each in kept or each is newest]
+        names = _names(self._address.spool) | _names(self._address.overflow)
+        for each in older[self._most - 1 :]:
+            if each.name not in names:  # the writer that holds it may die: then nobody has it
+                self._copy(each)
+        gone = {each.number for each in older[self._most - 1 :]}
+        self._segments = [each for each in self._segments if each.number not in gone or each is newest]
 
 
 def _is_held(segment: Segment, generation: int | None) -> bool:
@@ -114,7 +118,7 @@ def _names(directory: str) -> set[str]:
 
 def _most_kept() -> int:
     if sys.platform == "win32" or sys.version_info >= (3, 13):  # no descriptor for a mapping
-        return 1024
+        return _MOST_WITHOUT_DESCRIPTORS
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -59,7 +59,9 @@ def launch(spool_path: str) -> int | None:
         arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, handed, *directories]
     else:
         arguments = [*interpreter, _FORKING_BOOT, spool_path, handed, *directories]
-    log = os.path.join(spool_path, spool.WRITER_LOG) if os.path.isdir(spool_path) else os.devnull
+    # Not made: a file that comes into a spool which is being removed would stay, and its directory.
+    log = os.path.join(spool_path, spool.WRITER_LOG)
+    log = log if os.path.exists(log) else os.devnull
     # First: in a program that has closed its own it may have the number of one of the three below.
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
     if own >= 0:
@@ -67,7 +69,7 @@ def launch(spool_path: str) -> int | None:
     told, tells = _pipe()
     actions += [
         (os.POSIX_SPAWN_DUP2, tells, 0),  # by which the intermediate says what it has started
-        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_APPEND, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
     try:

@@ -99,7 +99,7 @@ def freshen(address: spool.Address) -> None:
 
 
 def bring_back_lone(settings: Settings) -> None:
-    """Make the spool again where only its second place is left, and no process of its run: then it can be adopted."""
+    """Make the spool, or its address, again by that of its second place, if no process of its run is left."""
     prefix = f"runicorn-{spool._uid()}-"  # noqa: SLF001 - its own package
     base = spool.temp_dir()
     try:
@@ -115,11 +115,21 @@ def bring_back_lone(settings: Settings) -> None:
 def _bring_back(overflow: str, settings: Settings) -> None:
     address = spool.read_address(overflow)
     bases = (spool.shm_dir(settings), spool.temp_dir())
-    if address.overflow != overflow or os.path.dirname(address.spool) not in bases or os.path.lexists(address.spool):
+    if address.overflow != overflow or os.path.dirname(address.spool) not in bases:
         return
-    held = [name for name in os.listdir(overflow) if name.endswith(spool.LOCK_SUFFIX)]
-    if not lives(address) and not any(locks.is_held(os.path.join(overflow, name)) for name in held):
+    if os.path.lexists(os.path.join(address.spool, spool.ADDRESS)):
+        return
+    if not lives(address) and not is_held(overflow) and not is_held(address.spool):
         mend(address, None)
+
+
+def is_held(directory: str) -> bool:
+    """Whether a process holds one of the locks in a place of a spool."""
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(spool.LOCK_SUFFIX)]
+    except FileNotFoundError:
+        return False
+    return any(locks.is_held(os.path.join(directory, name)) for name in names)
 
 
 def lives(address: spool.Address) -> bool:
@@ -188,4 +198,5 @@ def _make_control(path: str) -> None:
         ControlPage.create(path)
         page = ControlPage.open(path)
         page.begin_generation()  # there was a writer before: what it has stored nobody knows
+        page.set_renewed()
         page.close()

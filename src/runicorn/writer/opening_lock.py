@@ -91,7 +91,7 @@ def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"Another process of this user has been opening, or changing, the run in {run_dir} for "
-                f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Look who holds {path}, and try again."
+                f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Find the process that holds {path}, and try again."
             )
         time.sleep(_POLL_S)
 

@@ -43,7 +43,8 @@ def recover(settings: Settings, storage: str | None) -> list[Recovered]:
 
 def _unknown(path: str) -> Recovered:
     """A spool that does not say any more which run it belongs to."""
-    why = f"its {spool.ADDRESS} is damaged, so nobody knows which run they belong to"
+    what = "is damaged" if os.path.lexists(os.path.join(path, spool.ADDRESS)) else "has been removed by somebody"
+    why = f"its {spool.ADDRESS} {what}, so nobody knows which run they belong to"
     return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)
 
 

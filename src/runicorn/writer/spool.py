@@ -290,7 +290,9 @@ def _encoded(address: Address) -> bytes:
         return msgspec.json.encode(address)
     except UnicodeEncodeError:
         paths = {name: _NO_TEXT + os.fsencode(getattr(address, name)).hex() for name in _PATHS}
-        return msgspec.json.encode(msgspec.structs.replace(address, **paths))
+        # Each process reads the variable itself.
+        settings = msgspec.structs.replace(address.settings, shm_dir="")
+        return msgspec.json.encode(msgspec.structs.replace(address, settings=settings, **paths))
 
 
 def _decoded(content: bytes) -> Address:

@@ -382,7 +382,7 @@ class Store:
                 record = decode(payload)
             except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
                 tally.damaged_bytes += len(payload)
-                self.note(f"a record of {len(payload)} bytes in segment {piece.segment} was not understood: it is lost")
+                self.note(f"a record of {len(payload)} bytes in segment {piece.segment} cannot be decoded: it is lost")
                 continue
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that

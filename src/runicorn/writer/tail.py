@@ -171,6 +171,14 @@ class Producer:
         self._probe: Probe | None = None
         self._probed_at = 0.0
 
+    @property
+    def number(self) -> int:
+        """By which the control page knows it; 0 if somebody has changed its name."""
+        try:
+            return int(self.name[-8:], 16)
+        except ValueError:
+            return 0
+
     def open_probe(self) -> Probe:
         """Hold its lock file open, while it has a name.
 
@@ -476,7 +484,7 @@ class Tail:
         before = followed.reader.before
         if before is None or producer.has_had(before):
             return True
-        if not self._knows_the_past and producer.newest_stored < 0:  # there is no plan that says what was stored
+        if self._may_have_been_stored(producer, before):
             return True
         producer.look(at_once=False)
         name = producer.name_of(before)
@@ -486,10 +494,18 @@ class Tail:
             return False
         producer.missing.add(before)
         self._lacks.append(
-            f"segment {before} of process {int(producer.name.partition('.')[0], 16)} never came: somebody has removed "
-            "it from the spool, and its records are missing"
+            f"segment {before} of process {int(producer.name.partition('.')[0], 16)} is missing: another program has "
+            "removed it from the spool, and its records are not stored"
         )
         return True
+
+    def _may_have_been_stored(self, producer: Producer, number: int) -> bool:
+        """Whether an earlier writer may have stored a segment; the control page knows it if the plan has gone."""
+        earlier = any(each.number < number for each in producer.segments.values())
+        if self._knows_the_past or producer.newest_stored >= 0 or earlier:  # segments are stored in order
+            return False
+        newest = self._control.newest_stored(producer.number)
+        return newest is None or number <= newest
 
     def take_lacks(self) -> list[str]:
         """What has been found missing since the last call, in words."""
@@ -541,6 +557,7 @@ class Tail:
             producer = self._producers[each.name.rpartition("-")[0]]
             del producer.segments[each.name]
             producer.newest_stored = max(producer.newest_stored, each.number)
+            self._control.note_newest_stored(producer.number, producer.newest_stored)
             producer.missing.discard(each.number)
             self._control.add_dropped(each.place, each.reader.file_bytes)
             each.reader.mark(self._generation, STORED)

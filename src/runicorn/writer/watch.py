@@ -82,6 +82,10 @@ class Watch:
                     self._go_in_process(self._trouble or f"every one that was started has ended{self._last_words()}")
                 self._prepare()
                 self.start()
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Warn of what the writer has said since the last time."""
         if self._control.troubles != self._troubles:
             self._troubles = self._control.troubles
             message = self._control.message

@@ -1,0 +1,61 @@
+"""A writer whose spool somebody has removed by name: it stores by what it has open, and nobody finds the spool."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+from runicorn import rendezvous, rundir
+from runicorn.writer import spool
+
+_POLL_S = 0.02
+
+
+def writer_of(run_dir: str, host: str) -> int | None:
+    """Process id of the writer that lives though its spool has no address by name; None if there is none.
+
+    Args:
+        run_dir: the run directory, whose pointer file names the spool still.
+        host: the host's label in file names.
+    """
+    word = _named_without_address(run_dir, host)
+    if not word:
+        return None
+    try:
+        import psutil
+    except ImportError:  # then nobody can be asked
+        return None
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if word in process.cmdline() and process.pid != os.getpid():
+                return process.pid
+    return None
+
+
+def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
+    """Wait until such a writer has made its spool again, or has ended.
+
+    Args:
+        run_dir: as for ``writer_of()``.
+        host: as for ``writer_of()``.
+        limit_s: how long to wait; 0 = for ever.
+
+    Raises:
+        TimeoutError: it has done neither.
+    """
+    deadline = time.monotonic() + (limit_s or float("inf"))
+    while (pid := writer_of(run_dir, host)) is not None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"init(): process {pid} has not stored what an earlier session of the run in {run_dir} has logged "
+                f"within {limit_s:.0f} s. Nothing was changed. See whether that directory can be written."
+            )
+        time.sleep(_POLL_S)
+
+
+def _named_without_address(run_dir: str, host: str) -> str | None:
+    word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+    if not word or os.path.lexists(os.path.join(word, spool.ADDRESS)):
+        return None
+    return word
