@@ -51,12 +51,12 @@ def overflow_of(spool: Path) -> Path:
     return Path(os.environ["TMPDIR"]) / f"{spool.name}-overflow"
 
 
-def end_well(trainer: Trainer) -> None:
+def end_well(trainer: Trainer, may_tell: frozenset[str] = frozenset()) -> None:
     _, errors = trainer.end()
     assert trainer.process.returncode == 0, errors
     assert_exactly_once(trainer)
     assert status(trainer.run_dir)["status"] == "finished"
-    assert set(status(trainer.run_dir)) == CLEAN
+    assert set(status(trainer.run_dir)) - may_tell == CLEAN
     assert_valid(trainer.run_dir)
     assert not trainer.spool.exists()
     assert not overflow_of(trainer.spool).exists()
@@ -198,7 +198,8 @@ def test_a_small_file_goes_and_then_the_writer(tmp_path, name):
     trainer.go_on()
     assert trainer.read_line() == "logged"
     trainer.go_on()
-    end_well(trainer)
+    # Without its plan, if anything was stored by then, the next writer goes by the run's files, and says so.
+    end_well(trainer, frozenset({"storage_errors"} if name == "plan" else ()))
 
 
 @pytest.mark.parametrize("name", SMALL_FILES)

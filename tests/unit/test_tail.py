@@ -106,6 +106,18 @@ def test_a_copy_adds_what_it_alone_has(address, tail):
     assert tail.is_in_doubt
 
 
+def test_a_damaged_copy_is_read_to_its_end(address, tail):
+    """What stands behind damage in a copy is had, although nothing before the damage was new."""
+    path = fill(address, 0, *texts("a", "b", "c"))
+    copy = path.replace("-00000000", "-00000001")
+    shutil.copy(path, copy)
+    for file, hit in ((copy, b"b"), (path, b"c")):
+        with open(file, "r+b") as opened:
+            opened.seek(opened.read().index(b"\xa1" + hit) + 1)
+            opened.write(b"x")
+    assert sorted(read(tail)) == texts("a", "b", "c")
+
+
 def test_a_copy_of_what_is_stored_is_left_to_the_files(address, tail):
     """Nobody knows any more what a segment had that is removed, so its copy is compared with the files."""
     path = fill(address, 0, *texts("a", "b"))

@@ -428,9 +428,7 @@ class Tail:
             stuck = not payloads and not followed.reader.sealed
             if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
                 payloads = followed.reader.read(limit_bytes - taken)
-            if payloads and (twin := self._twin_of(followed)) is not None:
-                payloads = self._without_twin(twin, payloads)
-            piece = followed.take_piece(payloads)
+            piece = followed.take_piece(self._without_twin(followed, payloads) if payloads else payloads)
             if piece is not None:
                 pieces.append(piece)
                 taken += followed.reader.position - followed.start
@@ -457,8 +455,11 @@ class Tail:
             known.append(origin)
         return None if found is None or found.name == origin.name else found.name
 
-    def _without_twin(self, twin: str, payloads: list[bytes]) -> list[bytes]:
-        """What a segment has that another one, of which somebody has made it or which was made of it, has not."""
+    def _without_twin(self, copy: Followed, payloads: list[bytes]) -> list[bytes]:
+        """What a segment has that another one, of which somebody has made it, has not; all of it if there is none."""
+        twin = self._twin_of(copy)
+        if twin is None:
+            return payloads
         self.is_in_doubt = True  # what only the copy has may have been stored before its twin was damaged
         followed = next((each.segments[twin] for each in self._producers.values() if twin in each.segments), None)
         if followed is None:  # it is stored: the files have what it had
