@@ -40,6 +40,7 @@ LOGS = "logs.txt"
 MEDIA = "media"
 ENVIRONMENT = "environment.json"
 CODE = "code_snapshot.zip"
+_ZIP = b"PK"
 OUTPUTS_STATE = ".outputs_state.json"
 EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretrained": [], "outputs": []}
 
@@ -267,13 +268,26 @@ class RunDir:
                         os.fsync(fd)
                 finally:
                     os.close(fd)
-                directory.replace(temporary, name)
+                self._give_name(directory, temporary, name)
             except OSError:
                 self._discard(directory, temporary)
                 raise
 
+    def _give_name(self, directory: Directory, temporary: str, name: str) -> None:
+        found = directory.status(name)
+        if found is not None and not stat.S_ISREG(found.st_mode):  # a rename onto a directory would fail for ever
+            self._keep_aside(name, directory)
+        directory.replace(temporary, name)
+
+    def _begins_with(self, name: str, start: bytes) -> bool:
+        fd = self.open_for_reading(name)
+        if fd is None:
+            return False
+        with os.fdopen(fd, "rb") as file:
+            return file.read(len(start)) == start
+
     def link(self, name: str, source: str) -> None:
-        """Give a file in the archive a name here too; where links cannot be had, a copy.
+        """Give a ZIP file in the archive a name here too; where links cannot be had, a copy.
 
         Raises:
             OSError: neither can be; nothing is there under its name.
@@ -286,7 +300,9 @@ class RunDir:
                 if error.errno in {errno.ENOENT, errno.ENOSPC}:
                     raise
                 self._copy(source, temporary)
-            self._directory.replace(temporary, name)
+            if not self._begins_with(name, _ZIP):
+                self._keep_aside(name)
+            self._give_name(self._directory, temporary, name)
         finally:
             # Also if it was done: a rename to another name of the same file does nothing.
             self._discard(self._directory, temporary)
@@ -391,9 +407,9 @@ class RunDir:
             self._appending[name] = fd
         return fd
 
-    def _keep_aside(self, name: str) -> None:
-        with suppress(FileNotFoundError):  # another process has just done it
-            kept = self._directory.keep_aside(name)
+    def _keep_aside(self, name: str, directory: Directory | None = None) -> None:
+        with suppress(FileNotFoundError):  # another process has just done it, or nothing is there
+            kept = (directory or self._directory).keep_aside(name)
             self.kept_aside.append(f"{name} was damaged, and was renamed to {kept}")
 
     def _open_folder(self, folder: str) -> Directory:

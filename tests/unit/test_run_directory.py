@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,36 @@ def test_a_run_that_could_not_be_opened_leaves_what_others_have_put_there(tmp_pa
     runicorn.paths.remove_made(made)
     assert os.listdir(tmp_path) == []
     assert rundir.MEDIA == "media"
+
+
+@pytest.mark.parametrize("kind", ["directory", "file", "FIFO"])
+def test_what_has_the_name_of_the_archived_code_is_kept_beside(open_run, ended, tmp_path, kind):
+    """What lies under code_snapshot.zip, and is no archive, is kept when a resumed run archives its code."""
+    place = ended / rundir.CODE
+    if kind == "FIFO":
+        os.mkfifo(place)
+    elif kind == "file":
+        place.write_text("mine")
+    else:
+        place.mkdir()
+        (place / "mine").touch()
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "a.py").touch()
+    open_run(path="p", run_id="r", snapshot_code=True, workspace_root=str(root)).finish()
+    assert zipfile.is_zipfile(place)
+    (kept,) = ended.glob(f"{rundir.CODE}.damaged-*")
+    assert kind == "FIFO" or (kept / "mine").exists() or kept.read_text() == "mine"
+
+
+def test_directory_in_the_place_of_a_file_of_a_live_run_is_kept_beside(open_run, ended):
+    """A directory that somebody puts in the place of status.json while the run is live does not stop its end."""
+    run = open_run(path="p", run_id="r")
+    place = ended / "status.json"
+    place.unlink()
+    place.mkdir()
+    (place / "mine").touch()
+    run.finish()
+    assert json.loads(place.read_text())["status"] == "finished"
+    (kept,) = ended.glob("status.json.damaged-*")
+    assert (kept / "mine").exists()

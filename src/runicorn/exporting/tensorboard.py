@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from itertools import islice
+from itertools import islice, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import rundir
@@ -16,10 +17,11 @@ from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from runicorn.exporting.selection import Selection
     from runicorn.reading import LoadedRun
+    from runicorn.reading.column import Column
 
 _WRITER = "tensorboardX.event_file_writer"
 _FILE_MARK = ".tfevents."
@@ -67,7 +69,7 @@ def write(run: LoadedRun, selection: Selection, directory: str, advance: Callabl
             told = _Told(name)
             for source, whole in columns.items():
                 column = whole.by_step() if selection.by_step else whole
-                rows = zip(column.step, column.time, column.value, strict=True)
+                rows = _by_step(column)
                 while piece := list(islice(rows, PIECE_ROWS)):
                     for step, time_s, value in piece:
                         number = told.number(value)
@@ -82,6 +84,14 @@ def write(run: LoadedRun, selection: Selection, directory: str, advance: Callabl
         for file in files.values():
             file.close()
     return Written(points, names, notes)
+
+
+def _by_step(column: Column) -> Iterator[tuple[int, float, Any]]:
+    """The rows of a column; TensorBoard takes a step back for a restart, and drops what it has of later steps."""
+    rows = zip(column.step, column.time, column.value, strict=True)
+    if all(before <= step for before, step in pairwise(column.step)):
+        return rows
+    return iter(sorted(rows, key=itemgetter(0)))
 
 
 class _Told:

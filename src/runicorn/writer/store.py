@@ -126,7 +126,8 @@ class Store:
                 return
             self._tally_from_files()
             self.insist(self._plan_file.clear)
-            self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
+            if not sound:
+                self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
             self._settle_doubt()
             return
         self.tally = plan.tally
