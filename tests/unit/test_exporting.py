@@ -367,6 +367,6 @@ def test_a_run_is_no_place_for_other_files(storage, export):
     run_dir = make(storage, "a", lines())
     before = (run_dir / "events.jsonl").read_bytes()
     _, said = export("a", "--force", to=str(run_dir / "events.jsonl"), status=1)
-    assert "is a run" in said.err
+    assert "is the directory of a run" in said.err
     assert (run_dir / "events.jsonl").read_bytes() == before
     assert sorted(os.listdir(run_dir)) == ["events.jsonl", "meta.json", "status.json"]
