@@ -62,7 +62,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
             for path in place.glob(f"runicorn-{os.geteuid()}-*")
             if _storage_of(path).startswith(str(storages))
         ]
-        told = [f"{path} of {_storage_of(path)}" for path in spools]
+        told = [f"{path} of {_storage_of(path)} with {_names_in(path)}" for path in spools]
         return told + [str(process) for process in _writers_of((*places, *spools))]
 
     try:
@@ -74,6 +74,13 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
             process.kill()
         for place in places:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _names_in(spool: Path) -> list[str]:
+    try:
+        return [f"{path.name} ({path.stat().st_size})" for path in sorted(spool.iterdir())]
+    except OSError:  # it has just gone
+        return []
 
 
 def _storage_of(spool: Path) -> str:
