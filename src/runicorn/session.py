@@ -100,11 +100,15 @@ class Session:
 
         with suppress(OSError, RuntimeError):
             if self._owner_locks and not self.queue.forked_here and not self.control.done:
-                again = mending.keep_lock(self.address, spool.OWNER_LOCK)
-                if again is not None:
-                    self._owner_locks.append(again)
-                mending.mend(self.address, self.control)
-                exits.keep_mark_named(self.address.spool)
+                try:
+                    again = mending.keep_lock(self.address, spool.OWNER_LOCK)
+                    if again is not None:
+                        self._owner_locks.append(again)
+                    mending.mend(self.address, self.control)
+                    exits.keep_mark_named(self.address.spool)
+                finally:
+                    if self.control.done:  # the writer has removed the spool meanwhile: it must not come back
+                        spool.dissolve(self.address)
             self.queue.keep_named()
 
     def end(self, end: End, timeout_s: float) -> bool:

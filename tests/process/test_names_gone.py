@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from zoo import (
     wait_until,
 )
 
+from runicorn.writer import mending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.ending import Mark
 
@@ -586,3 +588,19 @@ def test_no_second_writer_beside_one_without_names(tmp_path):
     wait_until(lambda: status(trainer.run_dir)["status"] == "failed")
     stored = counted(trainer.run_dir)
     assert stored == sorted(set(stored))
+
+
+def test_a_spool_that_is_removed_while_its_owner_mends_it_stays_removed(open_run, monkeypatch):
+    """The owner makes nothing again of a spool that the writer removes at that moment, for its run has ended."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)  # no writer process: the test is the writer
+    run = open_run()
+    address, keep_lock = run._session.address, mending.keep_lock
+
+    def removed_meanwhile(address, name):
+        run._session.control.set_done()
+        spool.dissolve(address)
+        return keep_lock(address, name)
+
+    monkeypatch.setattr(mending, "keep_lock", removed_meanwhile)
+    run._session._mend()
+    assert not os.path.lexists(address.spool)
