@@ -59,6 +59,7 @@ class Session:
         self._is_rank = is_rank
         self._owner_locks = [] if owner_lock is None else [owner_lock]
         self._mend_at = time.monotonic() + mending.EVERY_S
+        self._generation = 0
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.ranked)
         self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
@@ -122,11 +123,12 @@ class Session:
             Whether everything is stored and the writer is gone.
         """
         deadline = _Deadline(timeout_s)
+        self._generation = self.control.generation
         if not self._put_end(end, deadline):
             return False
         if not end.lingering:
             self.control.close_run()
-        stored = self._wait(deadline, lingering=end.lingering)
+        stored = self._wait(deadline, end)
         if stored:
             self._release()
         return stored
@@ -218,12 +220,20 @@ class Session:
         except OSError:  # the run has just ended, the spool has lost its name, or there is no descriptor left
             return None
 
-    def _wait(self, deadline: _Deadline, *, lingering: bool) -> bool:
+    def _repeat_end(self, end: End) -> None:
+        """For another writer: the plan in which the one before it had noted the end may have gone with its name."""
+        before, self._generation = self._generation, self.control.generation
+        if 0 < before != self._generation and not self.control.done:
+            with suppress(ClosedError, SpoolFullError, OSError):
+                self.queue.put_end_again(end)
+
+    def _wait(self, deadline: _Deadline, end: End) -> bool:
         poll_s = _FIRST_POLL_S
         progress = _Progress(self.control, deadline)
         producing = True
         try:
-            while not (self._is_stored(lingering=lingering) or self._has_ended_by_another_page()):
+            while not (self._is_stored(lingering=end.lingering) or self._has_ended_by_another_page()):
+                self._repeat_end(end)
                 if producing and self.queue.is_safe():  # else the writer would not wait for what we may have to copy
                     self.queue.release()
                     producing = False

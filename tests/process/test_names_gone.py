@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import sys
+import textwrap
 from pathlib import Path
 
 import psutil
@@ -604,3 +605,45 @@ def test_a_spool_that_is_removed_while_its_owner_mends_it_stays_removed(open_run
     monkeypatch.setattr(mending, "keep_lock", removed_meanwhile)
     run._session._mend()
     assert not os.path.lexists(address.spool)
+
+
+def test_a_writer_that_dies_with_the_end_alone_in_its_plan(tmp_path):
+    """finish() says the end again to another writer: the plan that had it has no name, and nobody else knows of it."""
+    body = """
+    run = rn.init()
+    opened(run)
+    sys.stdin.readline()
+    for i in range(1000):
+        run.log({"i": i})
+    session = run._session
+    put_end = session.queue.put_end
+
+    def put_and_kill(*arguments):
+        put_end(*arguments)
+        deadline = time.monotonic() + 60
+        while session.control.spooled_bytes and time.monotonic() < deadline:
+            time.sleep(0.001)
+        os.kill(session.control.writer_pid, signal.SIGKILL)
+
+    session.queue = Said(session.queue, put_and_kill)
+    run.finish()
+    """
+    said = """
+import signal, time
+
+class Said:
+    def __init__(self, queue, put_end):
+        self.__dict__.update(queue=queue, put_end=put_end)
+
+    def __getattr__(self, name):
+        return getattr(self.queue, name)
+"""
+    trainer = Trainer(tmp_path, said + textwrap.dedent(body), RUNICORN_FINISH_TIMEOUT_S="50")
+    trainer.writer_pid()
+    for name in os.listdir(trainer.spool):
+        (trainer.spool / name).unlink()
+    trainer.go_on()
+    _, errors = trainer.end()
+    assert trainer.process.returncode == 0, errors
+    assert len(events(trainer.run_dir)) == 1000
+    assert status(trainer.run_dir)["status"] == "finished"

@@ -197,6 +197,17 @@ class Queue:
                 self._put_exempt(record)
             self.close()
 
+    def put_end_again(self, record: Any) -> None:
+        """Push the owner's last record once more, for a writer that may not have it: a second one changes nothing.
+
+        Raises:
+            ClosedError: the run has ended.
+            SpoolFullError: neither place takes it.
+        """
+        with self._rotation:
+            self._put_exempt(record)
+            self.close()
+
     def report_lost(self, refused: int = 0) -> None:
         """Tell the writer how many records were not taken, where it does not know yet; no budget refuses that.
 
