@@ -404,7 +404,7 @@ def test_run_with_a_spool_lives_while_a_lock_in_it_is_held(spooled):
     assert status() == "running"
     owner.release()
     assert status() == "lost"
-    for name in ("writer.lock", "host-1.lock"):
+    for name in ("writer.lock", "1f.0000abcd.lock"):
         lock = Lock.take(os.path.join(address.spool, name))
         assert status() == "running"
         lock.release()
