@@ -117,8 +117,15 @@ def _has_lost_address(path: str) -> bool:
 def sweep(settings: Settings) -> None:
     """Remove what processes of this user have left that were killed while they made, opened or removed a spool."""
     opening_lock.sweep(settings)
-    mending.bring_back_lone(settings)
-    _sweep(spool.in_both_places(settings))
+    _sweep(_there(settings))
+
+
+def _there(settings: Settings) -> list[tuple[str, str]]:
+    """What is in both places, once that is brought back of which only the second place is left."""
+    there = spool.in_both_places(settings)
+    overflows = [path for path, suffix in there if suffix == spool.OVERFLOW_SUFFIX]
+    mending.bring_back_lone(overflows, settings)
+    return spool.in_both_places(settings) if overflows else there  # once if it can be: a temp directory may be long
 
 
 def _sweep(there: list[tuple[str, str]]) -> None:
@@ -131,8 +138,7 @@ def _sweep(there: list[tuple[str, str]]) -> None:
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
     opening_lock.sweep(settings)
-    mending.bring_back_lone(settings)
-    there = spool.in_both_places(settings)  # once: a temp directory may be long
+    there = _there(settings)
     _sweep(there)
     for address in _orphans_among([path for path, suffix in there if not suffix], storage):
         if _is_writer_coming(address):

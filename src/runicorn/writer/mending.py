@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 EVERY_S = 5.0
 FRESH_FOR_S = 3600.0
 _BEING_REMOVED_S = 0.1
-_OVERFLOW_SUFFIX = "-overflow"
 
 
 def mend(address: spool.Address, control: ControlPage | None) -> None:
@@ -98,18 +97,11 @@ def freshen(address: spool.Address) -> None:
             os.utime(directory)
 
 
-def bring_back_lone(settings: Settings) -> None:
+def bring_back_lone(overflows: list[str], settings: Settings) -> None:
     """Make the spool, or its address, again by that of its second place, if no process of its run is left."""
-    prefix = f"runicorn-{spool._uid()}-"  # noqa: SLF001 - its own package
-    base = spool.temp_dir()
-    try:
-        names = os.listdir(base)
-    except OSError:
-        return
-    for name in names:
-        if name.startswith(prefix) and name.endswith(_OVERFLOW_SUFFIX):
-            with suppress(OSError, ValueError):
-                _bring_back(os.path.join(base, name), settings)
+    for overflow in overflows:
+        with suppress(OSError, ValueError):
+            _bring_back(overflow, settings)
 
 
 def _bring_back(overflow: str, settings: Settings) -> None:
