@@ -72,20 +72,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: a variable's text is not of its field's type; names the variable.
         """
+        texts = {name: os.environ.get(_variable(name), "").strip() for name in cls.__struct_fields__}
+        if not any(texts.values()):  # the usual case: the fields' types are not needed, which take init() long to find
+            return cls()
         given: dict[str, Any] = {}
         for field in msgspec.structs.fields(cls):
-            variable = f"RUNICORN_{field.name.upper()}"
-            text = os.environ.get(variable, "").strip()
+            text = texts[field.name]
             if not text:
                 continue
             try:
                 given[field.name] = _parse(text, field.type)
             except ValueError as error:
+                variable = _variable(field.name)
                 raise ValueError(
                     f"{variable}={text!r} is not a {field.type.__name__}. "
                     f"Write for example {variable}={field.default}, or unset it."
                 ) from error
         return cls(**given)
+
+
+def _variable(field: str) -> str:
+    return f"RUNICORN_{field.upper()}"
 
 
 def _parse(text: str, kind: type) -> bool | int | float | str:

@@ -35,7 +35,9 @@ import sys
 import time
 import zlib
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from runicorn import removal
 
@@ -208,7 +210,7 @@ class Segment:
             return
 
 
-class Damage(NamedTuple):
+class Damage(msgspec.Struct, frozen=True):
     """A part of a segment in which no frame can be read, though frames follow it or it holds no rest of one."""
 
     start: int
