@@ -10,14 +10,10 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from runicorn import locks
 from runicorn.writer import spool
 from runicorn.writer.control import ControlPage
-
-if TYPE_CHECKING:
-    from runicorn.settings import Settings
 
 EVERY_S = 5.0
 FRESH_FOR_S = 3600.0
@@ -95,27 +91,6 @@ def freshen(address: spool.Address) -> None:
                 with suppress(OSError):
                     os.utime(os.path.join(directory, name), follow_symlinks=False)
             os.utime(directory)
-
-
-def bring_back_lone(overflows: list[str], settings: Settings) -> None:
-    """Make the spool, or its address, again by that of its second place, if no process of its run is left."""
-    for overflow in overflows:
-        with suppress(OSError, ValueError):
-            _bring_back(overflow, settings)
-
-
-def _bring_back(overflow: str, settings: Settings) -> None:
-    address = spool.read_address(overflow)
-    bases = (spool.shm_dir(settings), spool.temp_dir())
-    if address.overflow != overflow or os.path.dirname(address.spool) not in bases:
-        return
-    if os.path.lexists(os.path.join(address.spool, spool.ADDRESS)):
-        return
-    from runicorn.writer import nameless  # for a spool that lacks names alone
-
-    held = is_held(overflow) or is_held(address.spool)
-    if not held and not lives(address) and nameless.process_of(address.spool) is None:
-        mend(address, None)
 
 
 def is_held(directory: str) -> bool:

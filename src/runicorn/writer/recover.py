@@ -12,7 +12,11 @@ from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
     from runicorn.settings import Settings
+    from runicorn.writer.lone import Staying
     from runicorn.writer.spool import Address
+
+_PATIENCE_S = 5.0
+"""How long a writer is waited for that comes to its end."""
 
 
 class Recovered(NamedTuple):
@@ -37,8 +41,22 @@ class Recovered(NamedTuple):
 
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
     """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
+    staying = adopt.sweep(settings, _PATIENCE_S)
     stored = [_recover(address) for address in adopt.orphans(settings, storage)]
-    return stored + [_unknown(path) for path in adopt.unreadable(settings)]
+    stored += [_unknown(path) for path in adopt.unreadable(settings)]
+    return stored + [_lone(each) for each in staying if _concerns(each, storage)]
+
+
+def _concerns(staying: Staying, storage: str | None) -> bool:
+    return storage is None or staying.address is None or staying.address.is_in(storage)
+
+
+def _lone(staying: Staying) -> Recovered:
+    """The second place of a spool that is gone."""
+    address, path = staying.address, staying.path
+    run_id, run_dir = (address.run_id, address.run_dir) if address else (os.path.basename(path), "")
+    why = f"only the second place of its spool is left, and {staying.why}"
+    return Recovered(run_id, run_dir, path, stored=False, events=0, status=why)
 
 
 def _unknown(path: str) -> Recovered:
