@@ -117,11 +117,11 @@ def test_a_writer_that_ends_is_waited_for(tmp_path, lone, started, monkeypatch):
     assert_stored(lone)
 
 
-@pytest.mark.parametrize("error", [psutil.AccessDenied(1), ProcessLookupError("gone"), ValueError("half"), IndexError()])
+@pytest.mark.parametrize("error", [psutil.AccessDenied(1), ProcessLookupError(), ValueError("half"), IndexError()])
 def test_a_process_that_cannot_be_asked(tmp_path, lone, monkeypatch, error):
     """Whatever the question about another process's arguments raises, the records are stored."""
 
-    def fail(self):
+    def fail(_self):
         raise error
 
     monkeypatch.setattr(psutil.Process, "cmdline", fail)

@@ -157,9 +157,9 @@ def _is_writer_coming(address: spool.Address) -> bool:
         return False
     try:
         page = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
-        return page.writer_pid == 0 and page.generation == 0  # a page that was made again counts the writers before it
     except OSError:
         return False
+    return page.writer_pid == 0 and page.generation == 0  # a page that was made again counts the writers before it
 
 
 def finish_earlier_session(address: spool.Address, settings: Settings) -> None:
