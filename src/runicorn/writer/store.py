@@ -117,6 +117,8 @@ class Store:
         self._summary = self.read_or_set_aside(self.names.summary)
         for name in (rundir.META, rundir.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
+        if self.names.assets == rundir.ASSETS and not self.insist(lambda: self.run_dir.has(rundir.ASSETS)):
+            self.insist(lambda: self.run_dir.replace(rundir.ASSETS, rundir.EMPTY_ASSETS))  # every run has one
         plan, sound = self._plan_file.read(), self._plan_file.is_sound()
         if plan is None:
             self._resume_best()
