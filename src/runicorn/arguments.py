@@ -34,7 +34,7 @@ def clean_stage(stage: Any, refusals: Refusals) -> str | None:
     refusals.refuse(
         ("stage", type(stage)),
         TypeError(
-            f"log(): stage={shown(stage)} is a {type(stage).__name__}. Write a string, for example "
+            f"log(): stage={shown(stage)} is of type {type(stage).__name__}. Write a string, for example "
             'stage="epoch_1". The metrics of the call were stored without a stage.'
         ),
     )

@@ -82,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 given[field.name] = _parse(text, field.type)
             except ValueError as error:
                 raise ValueError(
-                    f"{variable}={text!r} is not a {field.type.__name__}. "
+                    f"{variable}={text!r} is not of type {field.type.__name__}. "
                     f"Write for example {variable}={field.default}, or unset it."
                 ) from error
         return cls(**given)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import rundir
 from runicorn.rundir import RunDir
+from runicorn.wording import counted
 from runicorn.writer import adopt, spool, superseded
 from runicorn.writer.writer import serve
 
@@ -36,7 +37,8 @@ class Recovered(NamedTuple):
             why = self.status or "another process is at it, or storing fails"
             return f"{self.run_id}: not stored: {why}. The records stay in {self.spool}"
         beside = ", in files beside those of the session that has resumed the run since" if self.late else ""
-        return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}{beside}; its status is {self.status}"
+        records = counted(self.events, "record")
+        return f"{self.run_id}: stored {records} in {self.run_dir}{beside}; its status is {self.status}"
 
 
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
