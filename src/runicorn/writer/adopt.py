@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn import directory_kinds, locks, removal, rendezvous, rundir
-from runicorn.writer import launch, lone, mending, opening_lock, scan, spool
+from runicorn.writer import launch, lone, mending, moved, opening_lock, scan, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
         if _is_writer_coming(address):
             continue
         try:
+            moved.note(address, storage)
             launch.launch(address.spool)
         except OSError:  # it stays for the next one
             continue
@@ -162,8 +163,13 @@ def _is_writer_coming(address: spool.Address) -> bool:
     return page.writer_pid == 0 and page.generation == 0  # a page that was made again counts the writers before it
 
 
-def finish_earlier_session(address: spool.Address, settings: Settings) -> None:
+def finish_earlier_session(address: spool.Address, settings: Settings, storage: str) -> None:
     """See to it that what an earlier session of a run left in its spool is stored before the run goes on.
+
+    Args:
+        address: of that spool.
+        settings: how long to wait.
+        storage: where the run's storage is now.
 
     Raises:
         TimeoutError: it was not within ``finish_timeout_s``.
@@ -173,6 +179,8 @@ def finish_earlier_session(address: spool.Address, settings: Settings) -> None:
     except OSError:  # it has just gone
         return
     control.close_run()
+    with suppress(OSError):  # then its writer says so
+        moved.note(address, storage)
     limit_s = settings.finish_timeout_s or float("inf")
     began = launched = time.monotonic()
     launched -= _RELAUNCH_S

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runicorn import rundir
 from runicorn.rundir import RunDir
 from runicorn.wording import counted
-from runicorn.writer import adopt, spool, superseded
+from runicorn.writer import adopt, moved, spool, superseded
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Recovered(NamedTuple):
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
     """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
     staying = adopt.sweep(settings, _PATIENCE_S)
-    stored = [_recover(address) for address in adopt.orphans(settings, storage)]
+    stored = [_recover(address, storage) for address in adopt.orphans(settings, storage)]
     stored += [_unknown(path) for path in adopt.unreadable(settings)]
     return stored + [_lone(each) for each in staying if _concerns(each, storage)]
 
@@ -68,9 +68,9 @@ def _unknown(path: str) -> Recovered:
     return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)
 
 
-def _recover(address: Address) -> Recovered:
+def _recover(address: Address, storage: str | None) -> Recovered:
     try:
-        return _store(address)
+        return _store(moved.note(address, storage))
     except Exception as error:  # noqa: BLE001 - the others wait for their turn
         return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=str(error))
 

@@ -11,7 +11,7 @@ from typing import Any
 from runicorn import paths, rundir, statuses
 from runicorn.locks import Lock
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, correction, crashpoints, ending, faults, mending, spool, superseded
+from runicorn.writer import adopt, correction, crashpoints, ending, faults, mending, moved, spool, superseded
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -403,7 +403,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         return False
     writer = None
     try:
-        address = spool.read_address(spool_path)
+        address = _follow(spool.read_address(spool_path))
         ControlPage.restore_magic(os.path.join(spool_path, spool.CONTROL))
         if _is_done(address) or adopt.is_stillborn(address):
             spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
@@ -430,6 +430,16 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     if writer is not None and handle_signals:  # a training process has better things to do
         writer.settle()
     return True
+
+
+def _follow(address: spool.Address) -> spool.Address:
+    """Where the run is now; one that lives has its directory made again where it was."""
+    try:
+        return moved.follow(address)
+    except FileNotFoundError as error:
+        if adopt.is_live(address):
+            return address
+        raise GaveUpError(str(error)) from error
 
 
 def _is_done(address: spool.Address) -> bool:
