@@ -41,7 +41,8 @@ def moved(trainer: Trainer, source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     trainer.old = trainer.run_dir
     trainer.run_dir = target / trainer.run_dir.relative_to(source)
-    trainer.counter = target / trainer.counter.relative_to(source) if trainer.counter.is_relative_to(source) else trainer.counter
+    if trainer.counter.is_relative_to(source):
+        trainer.counter = target / trainer.counter.relative_to(source)
     source.rename(target)
 
 

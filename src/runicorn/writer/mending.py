@@ -8,6 +8,7 @@ takes that as well and keeps the old one.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 
@@ -57,7 +58,10 @@ def keep_lock(address: spool.Address, name: str) -> locks.Lock | None:
         BlockingIOError: another process has taken it.
     """
     path = os.path.join(address.spool, name)
-    if locks.held_here(path) is not None:
+    held = locks.held_here(path)
+    if held is not None:
+        if not held.renew(path):
+            raise BlockingIOError(f"{path} is held by another process")
         return None
     _names(address)
     lock = locks.Lock.take(path, ours=True)
@@ -100,6 +104,26 @@ def is_held(directory: str) -> bool:
     except FileNotFoundError:
         return False
     return any(locks.is_held(os.path.join(directory, name)) for name in names)
+
+
+def has_dropped_lock(probe: locks.Probe, pid: int, spool_path: str) -> bool:
+    """Whether a lock is free because its holder, which goes on, has closed the file, as all that it has open.
+
+    Such a process has the spool's files mapped still: one that has ended, or has become another program, has not.
+
+    Args:
+        probe: that has found the lock free.
+        pid: of the process that had it.
+        spool_path: of the spool.
+    """
+    if probe.is_given_up() or sys.platform != "linux":
+        return False
+    name = os.fsencode(os.path.basename(spool_path))
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as maps:
+            return any(name in line for line in maps)
+    except OSError:
+        return False
 
 
 def lives(address: spool.Address) -> bool:
