@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.secret_names import strength
 from runicorn.values import shown
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +47,7 @@ def plain_of(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return bytes(value[:_LONGEST_BYTES]).decode("utf-8", "backslashreplace")
     if isinstance(value, memoryview):
-        return f"<memoryview of {value.nbytes:,} bytes>"
+        return f"<memoryview of {counted(value.nbytes, 'byte')}>"
     if isinstance(value, os.PathLike):
         return os.fsdecode(os.fspath(value))
     if isinstance(value, (dt.date, dt.time)):

@@ -173,7 +173,7 @@ def spool_here(
         if address is not None:
             if address.attempt >= attempt and not is_closed(address):
                 return address, None
-            adopt.finish_earlier_session(address, settings)
+            adopt.finish_earlier_session(address, settings, storage)
         with opening_lock.alone_with(run_dir, settings):
             if adopt.find_spool(run_dir, host) is not None:
                 continue  # another process was faster

@@ -60,6 +60,7 @@ class Session:
         self._owner_locks = [] if owner_lock is None else [owner_lock]
         self._mend_at = time.monotonic() + mending.EVERY_S
         self._generation = 0
+        self._has_let_go = False
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.ranked)
         self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
@@ -122,6 +123,8 @@ class Session:
         Returns:
             Whether everything is stored and the writer is gone.
         """
+        if self._has_let_go:  # all of it is done; and an interpreter that shuts down could not do it again
+            return True
         deadline = _Deadline(timeout_s)
         self._generation = self.control.generation
         if not self._put_end(end, deadline):
@@ -307,6 +310,7 @@ class Session:
             self._watch = None
         self.control = ControlPage.of_ended_run()
         self.queue.let_go(self.control)
+        self._has_let_go = True
 
 
 class _Deadline:

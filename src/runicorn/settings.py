@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             except ValueError as error:
                 variable = _variable(field.name)
                 raise ValueError(
-                    f"{variable}={text!r} is not a {field.type.__name__}. "
+                    f"{variable}={text!r} is not of type {field.type.__name__}. "
                     f"Write for example {variable}={field.default}, or unset it."
                 ) from error
         return cls(**given)

@@ -331,9 +331,11 @@ def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
     try:
         shape = getattr(value, "shape", None)
         if isinstance(shape, tuple):
-            what = f"a {kind.__name__} of shape {tuple(shape)}"
+            what = f"of type {kind.__name__} and shape {tuple(shape)}"
         elif issubclass(kind, (list, tuple, dict, set, frozenset)):
-            what = f"a {kind.__name__} of {len(value)} elements"
+            from runicorn.wording import counted  # for a message alone
+
+            what = f"of type {kind.__name__}, with {counted(len(value), 'element')}"
         else:
             what = f"of type {kind.__name__}"
         detail = f" ({cause})" if cause.args else ""

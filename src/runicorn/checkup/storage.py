@@ -14,6 +14,7 @@ from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
 from runicorn.reading.info import LOST
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,7 @@ def _runs(top: str) -> Iterator[Finding]:
     yield Finding(
         "runs",
         NOTE if lost else OK,
-        f"{counts.total():,} runs{f': {said}' if said else ''}",
+        f"{counted(counts.total(), 'run')}{f': {said}' if said else ''}",
         "List them with: runicorn ls --status lost. Store what they have left with: runicorn recover" if lost else None,
         {"total": counts.total(), **counts},
     )
@@ -172,7 +173,7 @@ def _database(top: str) -> Iterator[Finding]:
             details,
         )
     else:
-        yield Finding("viewer_database", OK, f"{path} has {details['rows']:,} rows", None, details)
+        yield Finding("viewer_database", OK, f"{path} has {counted(details['rows'], 'row')}", None, details)
     finally:
         if connection is not None:
             connection.close()

@@ -8,6 +8,7 @@ from operator import lt
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, extend
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +45,7 @@ class Column:
         return len(self.step)
 
     def __repr__(self) -> str:
-        return f"Column({self.name!r}, {len(self):,} values)"
+        return f"Column({self.name!r}, {counted(len(self), 'value')})"
 
     @property
     def stage(self) -> list[str | None]:

@@ -13,6 +13,7 @@ from runicorn.reading.directories import place_of, run_places
 from runicorn.reading.index import Index
 from runicorn.reading.info import STATUSES, RunInfo, read_info
 from runicorn.reading.liveness import judged
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -101,7 +102,7 @@ def find(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike
             return _in_directory(os.path.abspath(given))
         raise LookupError(
             f"No run {given!r} in {root}: no id is that or begins with it, no run has that alias, and {given!r} is not "
-            f"the directory of a run either. The storage has {len(infos)} runs{_newest(infos)}."
+            f"the directory of a run either. The storage has {counted(len(infos), 'run')}{_newest(infos)}."
         )
     if len(by_id) > 1:
         directories = ", ".join(place.run_dir for place in by_id)

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.part import FLOATS, INTS
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +35,7 @@ class Table:
         return self.columns[name]
 
     def __repr__(self) -> str:
-        return f"Table({len(self):,} rows, {', '.join(self.columns)})"
+        return f"Table({counted(len(self), 'row')}, {', '.join(self.columns)})"
 
     @property
     def names(self) -> list[str]:

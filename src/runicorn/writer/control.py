@@ -33,6 +33,8 @@ import os
 import struct
 from contextlib import suppress
 
+from runicorn.writer import mappings
+
 MAGIC = b"RNCCTL1\n"
 MISSING = "missing: "
 """How a message begins that tells of something that will not be in the run; others tell why storing fails."""
@@ -88,7 +90,7 @@ class ControlPage:
             status = os.fstat(fd)
             if status.st_size < SIZE_BYTES:
                 raise FileNotFoundError(f"{path} is not a control page yet")
-            mapped = mmap.mmap(fd, SIZE_BYTES)
+            mapped = mmap.mmap(fd, SIZE_BYTES, **mappings.WITHOUT_DESCRIPTOR)
         finally:
             os.close(fd)
         if mapped[:8] != MAGIC:
@@ -175,7 +177,14 @@ class ControlPage:
         self._older.clear()
         self.closed.release()
         self._view.release()
-        self._map.close()
+        if self._file_id == (0, 0) or not mappings.keep_if_not_ours(self._map, len(self._map)):
+            self._map.close()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # closed, or an interpreter that ends has taken something away
+            if self._file_id != (0, 0):
+                for view in (self._view, *self._older):
+                    mappings.keep_if_not_ours(view.obj, view.nbytes)
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""

@@ -23,7 +23,8 @@ import runicorn
 from runicorn.locks import held_here
 from runicorn.writer import owner, spool
 
-_BOOT = "import sys; sys.path.extend(sys.argv[3:]); from runicorn.writer.main import main; main(*sys.argv[1:3])"
+MAIN = "runicorn.writer.main"
+_BOOT = f"import sys; sys.path.extend(sys.argv[3:]); from {MAIN} import main; main(*sys.argv[1:3])"
 _SHELL = "/bin/sh"
 _SCRIPT = '"$@" </dev/null & echo $! >&0'
 _FORKING_BOOT = (

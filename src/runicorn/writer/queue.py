@@ -266,7 +266,8 @@ class Queue:
 
     def _has_named_lock(self) -> bool:
         places = (self._address.spool, self._address.overflow)
-        return any(held_here(os.path.join(place, self._producer + spool.LOCK_SUFFIX)) for place in places)
+        paths = [os.path.join(place, self._producer + spool.LOCK_SUFFIX) for place in places]
+        return any((lock := held_here(path)) is not None and lock.renew(path) for path in paths)
 
     def is_safe(self) -> bool:
         """Whether the newest writer holds all open that is sealed, or has stored it."""

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn import rundir
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, spool, superseded
+from runicorn.wording import counted
+from runicorn.writer import adopt, moved, spool, superseded
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
     from runicorn.settings import Settings
+    from runicorn.writer.lone import Staying
     from runicorn.writer.spool import Address
+
+_PATIENCE_S = 5.0
+"""How long a writer is waited for that comes to its end."""
 
 
 class Recovered(NamedTuple):
@@ -32,13 +37,28 @@ class Recovered(NamedTuple):
             why = self.status or "another process is at it, or storing fails"
             return f"{self.run_id}: not stored: {why}. The records stay in {self.spool}"
         beside = ", in files beside those of the session that has resumed the run since" if self.late else ""
-        return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}{beside}; its status is {self.status}"
+        records = counted(self.events, "record")
+        return f"{self.run_id}: stored {records} in {self.run_dir}{beside}; its status is {self.status}"
 
 
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
     """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
-    stored = [_recover(address) for address in adopt.orphans(settings, storage)]
-    return stored + [_unknown(path) for path in adopt.unreadable(settings)]
+    staying = adopt.sweep(settings, _PATIENCE_S)
+    stored = [_recover(address, storage) for address in adopt.orphans(settings, storage)]
+    stored += [_unknown(path) for path in adopt.unreadable(settings)]
+    return stored + [_lone(each) for each in staying if _concerns(each, storage)]
+
+
+def _concerns(staying: Staying, storage: str | None) -> bool:
+    return storage is None or staying.address is None or staying.address.is_in(storage)
+
+
+def _lone(staying: Staying) -> Recovered:
+    """The second place of a spool that is gone."""
+    address, path = staying.address, staying.path
+    run_id, run_dir = (address.run_id, address.run_dir) if address else (os.path.basename(path), "")
+    why = f"only the second place of its spool is left, and {staying.why}"
+    return Recovered(run_id, run_dir, path, stored=False, events=0, status=why)
 
 
 def _unknown(path: str) -> Recovered:
@@ -48,9 +68,9 @@ def _unknown(path: str) -> Recovered:
     return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)
 
 
-def _recover(address: Address) -> Recovered:
+def _recover(address: Address, storage: str | None) -> Recovered:
     try:
-        return _store(address)
+        return _store(moved.note(address, storage))
     except Exception as error:  # noqa: BLE001 - the others wait for their turn
         return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=str(error))
 

@@ -35,11 +35,11 @@ import sys
 import time
 import zlib
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from runicorn import removal
+from runicorn.writer import mappings
 
 MAGIC = b"RNCSEG2\n"
 SEAL = 0xFFFFFFFF
@@ -99,6 +99,10 @@ class Segment:
         self.size_bytes = size_bytes
         self._map = mapped
         self.write = mapped.write
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # an interpreter that ends may have taken anything away
+            mappings.keep_if_not_ours(self._map, self.size_bytes)
 
     @classmethod
     def claim(cls, spare: str, path: str, hello: bytes, before: int | None = None) -> Segment | None:
@@ -510,8 +514,6 @@ def _map(fd: int, size_bytes: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(fd, size_bytes)
     # Populated: a page fault in log() costs several times what the rest of it does.
-    return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0), **_WITHOUT_DESCRIPTOR)
-
-
-_WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""Older versions of Python keep a descriptor for each mapping."""
+    return mmap.mmap(
+        fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0), **mappings.WITHOUT_DESCRIPTOR
+    )

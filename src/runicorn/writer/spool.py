@@ -357,6 +357,11 @@ def bytes_in(directory: str) -> int:
     return total
 
 
+def holds_records(name: str) -> bool:
+    """Whether a file of this name in a spool may hold records, or what one of them tells of."""
+    return name.endswith(SEGMENT_SUFFIX) or name.startswith(BLOB_PREFIX)
+
+
 def largest_segment_bytes(address: Address) -> int:
     """How large a segment may become: the setting, or an eighth of the budget, but never less than the first one."""
     settings = address.settings

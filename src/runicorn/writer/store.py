@@ -12,6 +12,7 @@ import msgspec
 
 from runicorn import rundir
 from runicorn.values import escape
+from runicorn.wording import counted
 from runicorn.writer import held, reconcile, record_names, scan
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
@@ -117,6 +118,8 @@ class Store:
         self._summary = self.read_or_set_aside(self.names.summary)
         for name in (rundir.META, rundir.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
+        if self.names.assets == rundir.ASSETS and not self.insist(lambda: self.run_dir.has(rundir.ASSETS)):
+            self.insist(lambda: self.run_dir.replace(rundir.ASSETS, rundir.EMPTY_ASSETS))  # every run has one
         plan, sound = self._plan_file.read(), self._plan_file.is_sound()
         if plan is None:
             self._resume_best()
@@ -375,15 +378,16 @@ class Store:
         for damage in piece.damages:
             tally.damaged_bytes += damage.size_bytes
             self.note(
-                f"{damage.size_bytes} bytes at {damage.start} of segment {piece.segment} were damaged: what was logged "
-                "there is lost, the rest is stored"
+                f"segment {piece.segment} was damaged in {counted(damage.size_bytes, 'byte')} at {damage.start}: "
+                "what was logged there is lost, the rest is stored"
             )
         for payload in piece.payloads:
             try:
                 record = decode(payload)
             except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
                 tally.damaged_bytes += len(payload)
-                self.note(f"a record of {len(payload)} bytes in segment {piece.segment} cannot be decoded: it is lost")
+                size = counted(len(payload), "byte")
+                self.note(f"a record of {size} in segment {piece.segment} cannot be decoded: it is lost")
                 continue
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that

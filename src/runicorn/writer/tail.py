@@ -13,7 +13,7 @@ import msgspec
 
 from runicorn import removal
 from runicorn.locks import Probe
-from runicorn.writer import spool
+from runicorn.writer import mending, spool
 from runicorn.writer.control import WRITERS_SLOT
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
@@ -168,6 +168,7 @@ class Producer:
         self.newest_stored = -1
         self.missing: set[int] = set()
         self._lock_paths = [os.path.join(place, name + spool.LOCK_SUFFIX) for place in places]
+        self._spool = places[0]
         self._probe: Probe | None = None
         self._probed_at = 0.0
 
@@ -176,6 +177,14 @@ class Producer:
         """By which the control page knows it; 0 if somebody has changed its name."""
         try:
             return int(self.name[-8:], 16)
+        except ValueError:
+            return 0
+
+    @property
+    def pid(self) -> int:
+        """Of the process, as it sees itself; 0 if somebody has changed its name."""
+        try:
+            return int(self.name.partition(".")[0], 16)
         except ValueError:
             return 0
 
@@ -201,7 +210,8 @@ class Producer:
             return
         self._probed_at = now
         try:
-            self.dead = not self.open_probe().is_held()
+            probe = self.open_probe()
+            self.dead = not probe.is_held() and not mending.has_dropped_lock(probe, self.pid, self._spool)
         except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
             self.dead = not self._has_process()
         except OSError:  # out of descriptors: the next look will say
@@ -212,7 +222,7 @@ class Producer:
             import psutil
         except (ImportError, OSError):  # out of descriptors: the next look will say
             return True
-        return psutil.pid_exists(int(self.name.partition(".")[0], 16))
+        return psutil.pid_exists(self.pid)
 
     def has_had(self, number: int) -> bool:
         """Whether a segment is followed, or stored, or not waited for any more."""
