@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import rundir
+from runicorn import locks, rundir
 from runicorn.rundir import RunDir
 from runicorn.writer import adopt, spool, superseded
+from runicorn.writer.control import ControlPage
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
     from runicorn.settings import Settings
     from runicorn.writer.spool import Address
+
+
+_STILL_S = 3.0
+_POLL_S = 0.02
 
 
 class Recovered(NamedTuple):
@@ -38,7 +44,47 @@ class Recovered(NamedTuple):
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
     """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
     stored = [_recover(address) for address in adopt.orphans(settings, storage)]
-    return stored + [_unknown(path) for path in adopt.unreadable(settings)]
+    held = [_held(address) for address in adopt.held_by_writers(settings, storage)]
+    return stored + [each for each in held if each] + [_unknown(path) for path in adopt.unreadable(settings)]
+
+
+def _held(address: Address) -> Recovered | None:
+    """What a writer that lives holds of dead processes; None if it stores that while it is waited for."""
+    try:
+        page = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
+        why = _standstill(page, address)
+    except OSError:  # it has just gone
+        return None
+    if why is None:
+        return None
+    if not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):  # it has died meanwhile
+        return _recover(address)
+    return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=why)
+
+
+def _standstill(page: ControlPage, address: Address) -> str | None:
+    """Wait until the spool has gone; if its writer does not get on for some seconds, what there is to say of that."""
+    before, beat, since = None, 0, 0.0
+    while os.path.isdir(address.spool):
+        now = page.stored_records, page.spooled_bytes, page.task
+        if now != before:
+            before, beat, since = now, page.heartbeat, time.monotonic()
+        elif time.monotonic() - since > _STILL_S:
+            said = page.message or page.task
+            what = f"does not get on{f': {said}' if said else ''}"
+            return f"its writer, {_writer_of(address)}, {'stands still' if page.heartbeat == beat else what}"
+        time.sleep(_POLL_S)
+    return None
+
+
+def _writer_of(address: Address) -> str:
+    try:
+        probe = locks.Probe(os.path.join(address.spool, spool.WRITER_LOCK))
+    except OSError:
+        return "a process"
+    pid = probe.holder_pid()
+    probe.close()
+    return f"process {pid}" if pid else "a process"
 
 
 def _unknown(path: str) -> Recovered:
