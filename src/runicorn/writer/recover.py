@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import locks, rundir
+from runicorn import locks, plain_json, rundir
 from runicorn.rundir import RunDir
 from runicorn.writer import adopt, spool, superseded
 from runicorn.writer.control import ControlPage
@@ -121,6 +122,9 @@ def _lines(address: Address) -> int:
         return 0
     for name in os.listdir(address.run_dir):
         if name.startswith("events.") and name.endswith(".jsonl"):
-            with open(os.path.join(address.run_dir, name), "rb") as file:
+            with (
+                suppress(OSError, plain_json.UnfitFileError),
+                os.fdopen(plain_json.open_regular(os.path.join(address.run_dir, name)), "rb") as file,
+            ):
                 total += sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     return total
