@@ -18,8 +18,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runicorn.secret_names import strength
+<<<<<<< HEAD
 from runicorn.values import shown
 from runicorn.wording import counted
+=======
+from runicorn.values import is_missing, shown
+>>>>>>> audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +48,10 @@ def plain_of(value: Any) -> Any:
             return base(value)
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, collections.UserString):  # its elements are of its own type, without an end
+        return str(value.data)
+    if is_missing(type(value)):
+        return None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value[:_LONGEST_BYTES]).decode("utf-8", "backslashreplace")
     if isinstance(value, memoryview):

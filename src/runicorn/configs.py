@@ -33,8 +33,13 @@ from runicorn.config_objects import (
     qualified_name,
     shape_of,
 )
+<<<<<<< HEAD
 from runicorn.secret_names import MASK, is_secret, strength
 from runicorn.values import HIGHEST_INT, LOWEST_INT, escape
+=======
+from runicorn.secret_names import is_secret, strength
+from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, plain_elements
+>>>>>>> audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -206,7 +211,7 @@ class _Conversion:
             return told
         try:
             dates = getattr(value.dtype, "kind", "") in {"m", "M"}
-            content = value.astype(str).tolist() if dates else value.tolist()
+            content = value.astype(str).tolist() if dates else plain_elements(value)
         except Exception:  # noqa: BLE001 - a library's own refusal
             return told
         return self.of(content, name, secret=secret)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runicorn.writer import spool
 
-_DESCRIPTORS = 8
+_DESCRIPTORS = 10
 """What it takes to open a run and log into it; most of them for a moment only."""
 
 _Arguments = ParamSpec("_Arguments")

@@ -245,12 +245,24 @@ def config_directory() -> str:
     return os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "runicorn")
 
 
-def _configured_root() -> str | None:
-    import msgspec
+def configuration() -> dict[str, Any]:
+    """The user's configuration file, which may be a link; empty if there is none.
+
+    Raises:
+        OSError: it cannot be opened or read.
+        ValueError: it is no regular file, is too large, or holds no JSON object.
+    """
+    from runicorn import plain_json
 
     try:
-        with open(os.path.join(config_directory(), "config.json"), "rb") as file:
-            root = msgspec.json.decode(file.read(), type=dict[str, Any]).get("user_root_dir")
-    except (OSError, ValueError):  # none, or not readable: as if there were none
+        return plain_json.read_object(os.path.realpath(os.path.join(config_directory(), "config.json")))
+    except FileNotFoundError:
+        return {}
+
+
+def _configured_root() -> str | None:
+    try:
+        root = configuration().get("user_root_dir")
+    except (OSError, ValueError):  # not readable: as if there were none
         return None
     return root if isinstance(root, str) and root else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -67,15 +66,9 @@ def _configuration() -> str:
 def _configured() -> tuple[str | None, str | None]:
     """The root that the user's configuration names; and why it cannot be read."""
     try:
-        with open(_configuration(), "rb") as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        return None, None
+        named = paths.configuration().get("user_root_dir")
     except (OSError, ValueError) as error:
-        return None, getattr(error, "strerror", None) or "it is no JSON"
-    if not isinstance(content, dict):
-        return None, "it is no JSON object"
-    named = content.get("user_root_dir")
+        return None, getattr(error, "strerror", None) or f"it is {error}"
     return (named, None) if isinstance(named, str) and named else (None, None)
 
 

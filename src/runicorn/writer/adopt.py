@@ -81,6 +81,21 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]
     return found
 
 
+def held_by_writers(settings: Settings, storage: str | None) -> list[spool.Address]:
+    """The spools of a storage (None = of all) on this host whose producers are all gone, and whose writer lives."""
+    found = _readable_spools(settings) if storage is None else spools_in(storage, settings)
+    return [address for address in found if _is_held_by_its_writer_alone(address)]
+
+
+def _is_held_by_its_writer_alone(address: spool.Address) -> bool:
+    try:
+        if is_live(address) or _has_living_producer(address.spool):
+            return False
+    except OSError:  # it has just gone
+        return False
+    return locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK))
+
+
 def _has_nameless_writer(path: str) -> bool:
     if os.path.lexists(os.path.join(path, spool.WRITER_LOCK)):
         return False

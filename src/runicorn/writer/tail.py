@@ -381,8 +381,8 @@ class Tail:
             return True
         except OSError:
             return False
-        if fd > self._highest_fd:  # storing what we hold needs some, and makes room for the rest
-            os.close(fd)
+        if fd > self._highest_fd and any(each.segments for each in self._producers.values()):
+            os.close(fd)  # storing what we hold needs some, and makes room for the rest
             return False
         producer = self._producer(name)
         with suppress(OSError):
