@@ -217,6 +217,48 @@ def test_a_segment_that_was_copied_is_stored_once(tmp_path):
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
 
 
+def test_text_of_a_segment_that_has_another_ones_name_is_stored(tmp_path):
+    """First and last segment have exchanged their names, one is there twice: each line of text is stored once."""
+    body = """
+    import time
+    run = rn.init()
+    opened(run)
+    run.set_primary_metric("loss", mode="min")
+    sys.stdin.readline()
+    for i in range(1, 401):
+        log_flat_out(run, 1, first=i)
+        run.log_text(f"text {i}.")
+    for i in range(401, 10_000):  # until a batch kills it
+        log_flat_out(run, 1, first=i)
+        time.sleep(0.001)
+    """
+    variables = {"RUNICORN_CRASH_AT": "planned:2:both", "RUNICORN_SEGMENT_BYTES": "4096"}
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", **variables)
+    writer = psutil.Process(trainer.writer_pid())
+    plan = PlanFile(str(trainer.spool / "plan"))
+    wait_until(plan.read, 60, "there is no first batch")
+    writer.suspend()
+    trainer.go_on()
+    trainer.wait_returned(400)
+    writer.resume()
+    trainer.end()
+    wait_dead(writer.pid)
+    plan.close()
+    first, *between, last = sorted(trainer.spool.glob("*.seg"))
+    assert between
+    twin = last.with_name(f"{last.name[:-12]}{99:08d}.seg")
+    twin.write_bytes(between[0].read_bytes())
+    twin.chmod(0o600)
+    aside = first.rename(first.with_name("aside"))
+    last.rename(first)
+    aside.rename(last)
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    lines = (trainer.run_dir / "logs.txt").read_text().splitlines()
+    assert sorted(line.partition(" | ")[2] for line in lines) == sorted(f"text {i}." for i in range(1, 401))
+    assert not trainer.spool.exists()
+
+
 def test_a_damaged_frame_of_a_living_producer_does_not_stop_its_run(tmp_path):
     """While a run is live, what follows a damaged frame is stored, and finish() ends the run."""
     body = """

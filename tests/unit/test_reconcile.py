@@ -7,7 +7,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from runicorn.writer import reconcile
-from runicorn.writer.reconcile import Step
+from runicorn.writer.reconcile import SegmentText, Step
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -47,10 +47,45 @@ def test_text_is_stored_once_wherever_a_writer_stopped(producers, events_begun, 
         step.text for steps, start, stop in zip(everything, whole, batch, strict=True) for step in steps[start:stop]
     ]
     logs += b"".join(texts_of_batch[: None if events_begun else data.draw(st.integers(0, len(texts_of_batch)))])
-    texts = [reconcile.text_in_doubt(steps, {"events.jsonl": events}) for steps in everything]
+    texts = [reconcile.text_of(steps, {"events.jsonl": events}) for steps in everything]
     missing = reconcile.missing_text(texts, logs.split(b"\n")[:-1])
     stored = Counter((logs + missing).split(b"\n")[1:-1])
     assert stored == Counter(step.text.rstrip() for steps in everything for step in steps if step.text)
+
+
+@examples()
+@given(segments=st.lists(st.tuples(st.lists(st.booleans(), max_size=6), st.booleans()), max_size=5))
+def test_a_stored_segment_says_nothing_of_the_text_of_another_one(segments):
+    """Files that have changed their names are read in another order: text before stored events may be missing."""
+    everything = [steps_of(number, kinds) for number, (kinds, _) in enumerate(segments)]
+    stored = [step for steps, (_, is_stored) in zip(everything, segments, strict=True) if is_stored for step in steps]
+    events = Counter(step.events.rstrip() for step in stored if step.events)
+    logs = b"".join(step.text for step in stored)
+    texts = [reconcile.text_of(steps, {"events.jsonl": events}) for steps in everything]
+    missing = reconcile.missing_text(texts, logs.split(b"\n")[:-1])
+    found = Counter((logs + missing).split(b"\n")[:-1])
+    assert found == Counter(step.text.rstrip() for steps in everything for step in steps if step.text)
+
+
+@examples()
+@given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=4), data=st.data())
+def test_lines_that_are_alike_in_several_segments_are_stored_once(lengths, data):
+    """Segments were stored one after the other, up to some line: what is behind it is missing, in its order."""
+    lines = st.sampled_from([b"a", b"b", b"c"])
+    segments = [[data.draw(lines) for _ in range(length)] for length in lengths]
+    everything = [line for segment in segments for line in segment]
+    stop = data.draw(st.integers(0, len(everything)))
+    missing = reconcile.missing_text([SegmentText(segment) for segment in segments], everything[:stop])
+    assert Counter(missing.split(b"\n")[:-1]) == Counter(everything[stop:])
+
+
+def test_a_line_that_is_stored_for_certain_is_not_taken_for_a_later_one_that_is_alike():
+    """Of two lines that are alike, one before a stored event and one behind it, the file has one: one is missing."""
+    steps = [Step("e", b"", b"x\n"), Step("e", b"event\n", b""), Step("e", b"", b"x\n")]
+    text = reconcile.text_of(steps, {"e": Counter([b"event"])})
+    assert text == SegmentText([b"x", b"x"], 1)
+    assert reconcile.missing_text([text], [b"x"]) == b"x\n"
+    assert reconcile.missing_text([text], [b"x", b"x"]) == b""
 
 
 @examples()

@@ -2,11 +2,13 @@
 
 Event lines carry the time of their call, so each is known by itself. Lines of text may be alike. They are known by
 their order, and by the events around them: a batch's text is written before its events, so all text before a stored
-event is stored.
+event of the same segment is stored. Of another segment's text that says nothing: files may have changed their names, so
+that a later segment was read first.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +27,13 @@ class Step(NamedTuple):
     text: bytes
 
 
+class SegmentText(NamedTuple):
+    """The lines of text of one segment; the first ``stored`` of them are in the file for certain."""
+
+    lines: list[bytes]
+    stored: int = 0
+
+
 def lines_there(fd: int, wanted: set[bytes], start_bytes: int) -> Counter[bytes]:
     """How often each wanted line is in a file from there on; of its other lines nothing is kept."""
     return Counter(line for line in scan.lines_of(fd, os.fstat(fd).st_size, start_bytes) if line in wanted)
@@ -41,34 +50,37 @@ def without(blob: bytes | bytearray, there: Counter[bytes]) -> bytes:
     return b"".join(left)
 
 
-def text_in_doubt(steps: list[Step], there: dict[str, Counter[bytes]]) -> list[bytes]:
-    """The lines of text of one producer of which no event says that they are stored."""
+def text_of(steps: list[Step], there: dict[str, Counter[bytes]]) -> SegmentText:
+    """The lines of text of one segment, and how many of them must be stored, by the events behind them."""
+    lines: list[bytes] = []
     stored = 0
-    left = {name: Counter(lines) for name, lines in there.items()}
-    for number, step in enumerate(steps, start=1):
-        lines = step.events.split(b"\n")[:-1]
-        if lines and all(left.get(step.name, Counter())[line] > 0 for line in lines):
-            left[step.name].subtract(lines)
-            stored = number
-    return [line for step in steps[stored:] for line in step.text.split(b"\n")[:-1]]
+    left = {name: Counter(known) for name, known in there.items()}
+    for step in steps:
+        lines += step.text.split(b"\n")[:-1]
+        events = step.events.split(b"\n")[:-1]
+        if events and all(left.get(step.name, Counter())[line] > 0 for line in events):
+            left[step.name].subtract(events)
+            stored = len(lines)
+    return SegmentText(lines, stored)
 
 
-def missing_text(producers: list[list[bytes]], there: Iterable[bytes]) -> bytes:
-    """The lines that a file does not have, of producers whose lines are in it in their order, up to some line each."""
-    found = [0] * len(producers)
+def missing_text(segments: list[SegmentText], there: Iterable[bytes]) -> bytes:
+    """The lines that a file does not have, of segments whose lines are in it in their order, up to some line each."""
+    found = [0] * len(segments)
     awaited: dict[bytes, list[int]] = {}
-    for number, lines in enumerate(producers):
-        if lines:
-            awaited.setdefault(lines[0], []).append(number)
+    for number, each in enumerate(segments):
+        if each.lines:
+            awaited.setdefault(each.lines[0], []).append(number)
     for line in there:
         numbers = awaited.get(line)
         if not numbers:
             continue
-        number = numbers.pop(0)
+        number = numbers.pop(0)  # of segments that await the same line, the first: it was stored before the others
         found[number] += 1
-        if found[number] < len(producers[number]):
-            awaited.setdefault(producers[number][found[number]], []).append(number)
-    return b"".join(line + b"\n" for lines, n in zip(producers, found, strict=True) for line in lines[n:])
+        if found[number] < len(segments[number].lines):
+            bisect.insort(awaited.setdefault(segments[number].lines[found[number]], []), number)
+    rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
+    return b"".join(line + b"\n" for lines in rest for line in lines)
 
 
 def rest_of_torn(torn: bytes, missing: bytes) -> bytes:

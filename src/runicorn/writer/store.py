@@ -146,13 +146,13 @@ class Store:
         shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
         for name in shorter:
             self.note(f"{name} has become shorter: somebody has removed lines, and they are not stored again")
-        if plan.in_doubt or shorter:
+        if plan.in_doubt or shorter or self._tail.is_in_doubt:
             self._write_in_doubt(plan, pieces)
             return True
         whole = not gone_bytes and not any(piece.damages for piece in pieces)
         surplus: list[str] = []
         self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
-        return bool(surplus) or self._tail.is_in_doubt
+        return bool(surplus)
 
     def _own_size_bytes(self, name: str) -> int:
         if name not in {self.names.logs, self.names.events} and not rundir.is_events_of_rank(name):
@@ -290,13 +290,14 @@ class Store:
         blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
         there = {name: self._lines_there(name, blob) for name, blob in blobs.items() if name != self.names.logs}
         rest = {name: reconcile.without(blobs[name], known.copy()) for name, known in there.items()}
-        texts = [reconcile.text_in_doubt(each, there) for each in steps.values()]
+        texts = [reconcile.text_of(each, there) for each in steps.values()]
         by_records = sum(len(step.text) for each in steps.values() for step in each)
-        texts.append(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1])
+        texts.append(reconcile.SegmentText(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1]))
         with self._reading(self.names.logs) as lines:
             logs = reconcile.missing_text(texts, lines)
         found = sum(known.total() for known in there.values())
-        self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
+        if plan.in_doubt:
+            self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
         for name, missing in {self.names.logs: logs, **rest}.items():
             self._append(name, memoryview(reconcile.rest_of_torn(self._torn_end(name), missing)))
         self._conclude()
@@ -309,11 +310,11 @@ class Store:
         self._build(piece._replace(payloads=[]), blobs, sizes)
         name = self.names.events_of(piece.hello.rank)
         events, logs = blobs[name], blobs[self.names.logs]
-        of_producer = steps.setdefault(piece.hello.producer, [])
+        of_segment = steps.setdefault(piece.segment, [])
         for payload in piece.payloads:
             before = len(events), len(logs)
             self._build(piece._replace(payloads=[payload], damages=()), blobs, sizes)
-            of_producer.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
+            of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
     def _lines_there(self, name: str, blob: bytearray) -> Counter[bytes]:
         wanted = set(bytes(blob).split(b"\n")[:-1])
