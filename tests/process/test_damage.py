@@ -30,9 +30,10 @@ for i in range(401, 10_000):  # until a batch kills it
 """
 
 
-def dead_run(tmp_path: Path, moment: str) -> Trainer:
+def dead_run(tmp_path: Path, moment: str, body: str = BODY, **variables: str) -> Trainer:
     """A run of which a batch is stored when owner and writer die, at a moment of the batch after that."""
-    trainer = Trainer(tmp_path, BODY, PYTHONWARNINGS="ignore", RUNICORN_CRASH_AT=f"{moment}:2:both")
+    variables["RUNICORN_CRASH_AT"] = f"{moment}:2:both"
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", **variables)
     writer = psutil.Process(trainer.writer_pid())
     plan = PlanFile(str(trainer.spool / "plan"))
     wait_until(plan.read, 60, "there is no first batch")
@@ -217,6 +218,17 @@ def test_a_segment_that_was_copied_is_stored_once(tmp_path):
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
 
 
+@pytest.mark.parametrize("moment", ["planned", "appending", "appended", "stored"])
+def test_a_segment_that_has_got_another_name_is_stored_once(tmp_path, moment):
+    """The plan knows a segment by its name: under another one, what of it is stored is found in the files."""
+    trainer = dead_run(tmp_path, moment, BODY.replace('run.log_text("behind")', ""))
+    segment = segment_of(trainer)
+    segment.rename(segment.with_name(segment.name.replace("-00000000", "-00000001")))
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert not trainer.spool.exists()
+
+
 def test_text_of_a_segment_that_has_another_ones_name_is_stored(tmp_path):
     """First and last segment have exchanged their names, one is there twice: each line of text is stored once."""
     body = """
@@ -232,18 +244,7 @@ def test_text_of_a_segment_that_has_another_ones_name_is_stored(tmp_path):
         log_flat_out(run, 1, first=i)
         time.sleep(0.001)
     """
-    variables = {"RUNICORN_CRASH_AT": "planned:2:both", "RUNICORN_SEGMENT_BYTES": "4096"}
-    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", **variables)
-    writer = psutil.Process(trainer.writer_pid())
-    plan = PlanFile(str(trainer.spool / "plan"))
-    wait_until(plan.read, 60, "there is no first batch")
-    writer.suspend()
-    trainer.go_on()
-    trainer.wait_returned(400)
-    writer.resume()
-    trainer.end()
-    wait_dead(writer.pid)
-    plan.close()
+    trainer = dead_run(tmp_path, "planned", body, RUNICORN_SEGMENT_BYTES="4096")
     first, *between, last = sorted(trainer.spool.glob("*.seg"))
     assert between
     twin = last.with_name(f"{last.name[:-12]}{99:08d}.seg")

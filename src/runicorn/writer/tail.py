@@ -287,6 +287,8 @@ class Tail:
                 else:  # its producer may make it again still: what the plan has read of it is not to be read then
                     self._resume[item.name] = item
                 gone_bytes += item.stop - item.start
+                if item.mark:  # it may be there under another name
+                    self._origins.setdefault(item.mark, []).append(Origin(item.name, None, None))
                 continue
             followed.reader.position = item.start
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
