@@ -56,7 +56,7 @@ class Scalar(float):
 class Copy:
     def __init__(self, values):
         self.stream, self.copied = dice.randrange(3), [float(each) for each in values]
-        self.at = time.monotonic() + dice.choice((0, .005, .05, 60))
+        self.at = time.monotonic() + dice.choice((0, .001, .005, .02))
 
     def has_arrived(self):
         return time.monotonic() >= self.at

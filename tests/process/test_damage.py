@@ -11,7 +11,7 @@ from zoo import Trainer, counted, recover, status, wait_dead, wait_until
 
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.records import Blob, Image, Text, encode
-from runicorn.writer.segment import frame
+from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, frame, unpack_frame_header
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -216,6 +216,22 @@ def test_a_segment_that_was_copied_is_stored_once(tmp_path):
     twin.chmod(0o600)
     assert ": stored" in recover(tmp_path)
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
+def test_of_a_segment_and_its_copy_one_may_be_damaged_at_its_beginning(tmp_path, moment, number):
+    """The first record of either is not what it was: the two are copies still, and what one has is stored once."""
+    trainer = dead_run(tmp_path, moment)
+    segment = segment_of(trainer)
+    twin = segment.with_name(segment.name.replace("-00000000", "-00000001"))
+    twin.write_bytes(segment.read_bytes())
+    twin.chmod(0o600)
+    hello_bytes, _ = unpack_frame_header(segment.read_bytes(), HEADER_BYTES)
+    change((segment, twin)[number], HEADER_BYTES + FRAME_HEADER_BYTES + hello_bytes, b"\xff")
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert not trainer.spool.exists()
 
 
 @pytest.mark.parametrize("moment", ["planned", "appending", "appended", "stored"])

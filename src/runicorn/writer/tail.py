@@ -261,7 +261,8 @@ class Tail:
         self.held_back = 0
         self.torn_bytes = 0
         self.is_in_doubt = False
-        self._origins: dict[int, list[Origin]] = {}
+        self._origins: dict[int, list[Origin]] = {}  # by mark
+        self._turns: dict[tuple[str, int | None], list[Origin]] = {}  # by the name of the producer, and turn
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
         """Take up a plan's segments where it stood before the batch, and read that batch again.
@@ -450,11 +451,16 @@ class Tail:
 
     def _twin_of(self, followed: Followed) -> str | None:
         """The name of an earlier segment of which this one is a copy; None if it is none."""
-        known = self._origins.setdefault(followed.mark, [])
         origin = followed.origin
+        by_mark = self._origins.setdefault(followed.mark, [])
+        producer = self._producer(followed.name)
+        by_turn = self._turns.setdefault((producer.name, origin.turn), [])
+        # A dead producer had one segment a turn; a living one may have given one up. A copy may have lost its mark.
+        known = by_mark + by_turn if producer.dead and origin.turn is not None else by_mark
         found = next((each for each in known if each.name == origin.name or each.may_be(origin)), None)
         if found is None:
-            known.append(origin)
+            by_mark.append(origin)
+            by_turn.append(origin)
         return None if found is None or found.name == origin.name else found.name
 
     def _without_twin(self, copy: Followed, payloads: list[bytes]) -> list[bytes]:
