@@ -104,7 +104,7 @@ for i in range(dice.choice((5, 100, 1500))):
         end = dice.choice(("\\n", "\\n", " ", "\\r\\n"))
         print(f"print owner {i}.", end=end, file=dice.choice((sys.stdout, sys.stderr)))
     if i % 50 == 0:
-        run.log_dataset(f"set{i}", dice.choice(({"rows": i}, os.environ["TMPDIR"] + "/../out")))
+        run.log_dataset(f"set{i}", dice.choice(({"rows": i}, os.environ["TMPDIR"] + "/../data")))
     if images and i % 40 == 0:
         run.log_image(f"im{i}", Image.new("RGB", (8, 8), (i % 256, 0, 0)))
     if i % 30 == 0:
@@ -250,6 +250,7 @@ def make_spool(place: Place, dice: random.Random) -> str | None:
     environment = place.environment
     if moment:
         environment["RUNICORN_CRASH_AT"] = f"{moment}:{dice.randint(1, 4)}:{dice.choice(('writer', 'both'))}"
+    pathlib.Path(place.top, "data").write_bytes(b"rows")
     environment["RUNICORN_SEGMENT_BYTES"] = str(dice.choice((4096, 65536, 262144)))
     arguments = [dice.randrange(1 << 30), dice.randrange(4), dice.randrange(2), dice.randrange(2)]
     with open(f"{place.top}/out", "wb") as out:

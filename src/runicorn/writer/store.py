@@ -276,8 +276,11 @@ class Store:
                 return memoryview(blob)[len(there) :]
             if whole and name == self.names.logs:  # in another time zone, or language, text has other lines
                 return memoryview(blob)[len(there) :]
-            known = reconcile.lines_there(fd, set(bytes(blob).split(b"\n")), size_before)
-            missing = reconcile.without(blob, known)
+            lines = scan.lines_of(fd, os.fstat(fd).st_size, size_before)
+            if name == self.names.logs:
+                missing = reconcile.text_behind(blob, list(lines))
+            else:
+                missing = reconcile.without(blob, reconcile.Wanted(blob).count_in(lines))
             return memoryview(reconcile.rest_of_torn(reconcile.torn_end(fd), missing))
         finally:
             os.close(fd)
@@ -288,13 +291,14 @@ class Store:
         pieces = sorted(pieces, key=lambda piece: piece.turn)
         steps: dict[str, list[reconcile.Step]] = {}
         blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
-        there = {name: self._lines_there(name, blob) for name, blob in blobs.items() if name != self.names.logs}
+        there = {name: self._lines_there(name, blob) for name, blob in blobs.items()}
+        text_there = there.pop(self.names.logs)
         rest = {name: reconcile.without(blobs[name], known.copy()) for name, known in there.items()}
         texts = [reconcile.text_of(each, there) for each in steps.values()]
         by_records = sum(len(step.text) for each in steps.values() for step in each)
         texts.append(reconcile.SegmentText(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1]))
         with self._reading(self.names.logs) as lines:
-            logs = reconcile.missing_text(texts, lines)
+            logs = reconcile.missing_text(texts, lines, text_there)
         found = sum(known.total() for known in there.values())
         if plan.in_doubt:
             self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
@@ -317,14 +321,15 @@ class Store:
             of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
     def _lines_there(self, name: str, blob: bytearray) -> Counter[bytes]:
-        wanted = set(bytes(blob).split(b"\n")[:-1])
+        wanted = reconcile.Wanted(blob)
         found = Counter[bytes]()
         names = [name]
-        if self.names.late:  # an earlier writer may have written into the files that a newer session has now
+        if self.names.late and name != self.names.logs:
+            # An earlier writer may have written into the files that a newer session has now.
             names += [each for each in self.insist(self.run_dir.names) if each.startswith("events.") and each != name]
         for each in names:
             with self._reading(each) as lines:
-                found.update(line for line in lines if line in wanted)
+                found.update(wanted.count_in(lines))
         return found
 
     def _torn_end(self, name: str) -> bytes:
