@@ -102,6 +102,7 @@ class Store:
         self._retry_max_s = retry_max_s
         self._patience = patience
         self._sequence = 0
+        self._goes_on = False  # where another writer has stopped
         self._summary: dict[str, Any] = {}
         self._summary_changed = False
         self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
@@ -124,13 +125,14 @@ class Store:
                 for name in (*self._own_events(), self.names.logs):
                     self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
                 return
+            self._goes_on = True
             self._tally_from_files()
             self.insist(self._plan_file.clear)
             if not sound:
                 self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
             self._settle_doubt()
             return
-        self.tally = plan.tally
+        self.tally, self._goes_on = plan.tally, True
         self._remove_spent_blobs()
         self._sequence = plan.sequence
         if self._take_up(plan) or not sound:
@@ -199,7 +201,9 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
-        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt)
+        # A record still waits for its values if they were damaged after it was stored with them.
+        waits = last and self._goes_on and bool(self.tally.held)
+        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt or waits)
         if plan.in_doubt:
             self._write_in_doubt(plan, pieces)
         else:
