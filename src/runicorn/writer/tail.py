@@ -141,6 +141,11 @@ class Followed:
         return 0 if self.reader.before is None else self.reader.before + 1
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Its place among its producer's: by the header if that is there, and by the name."""
+        return self.turn if self.reader.valid else self.number, self.number
+
+    @property
     def origin(self) -> Origin:
         """What it is known by, whatever its name."""
         return Origin(
@@ -385,8 +390,8 @@ class Tail:
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
             followed.announced = True
-        # By number: a producer's records are in the order of its segments.
-        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
+        # A producer's records are in the order of its segments, and a file may have another one's name.
+        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[1].order))
         return True
 
     def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
