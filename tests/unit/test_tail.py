@@ -140,3 +140,12 @@ def test_pieces_say_their_turn_by_the_header(address, tail):
         (2, texts("b")),
         (1, texts("a")),
     ]
+
+
+def test_segments_are_read_in_the_order_of_their_headers(address, tail):
+    """First and last file have exchanged their names: what was logged first is read first."""
+    first, _, last = (fill(address, number, *texts(word)) for number, word in enumerate("abc"))
+    shutil.move(first, f"{first}.aside")
+    shutil.move(last, first)
+    shutil.move(f"{first}.aside", last)
+    assert [payload for piece in tail.collect(1 << 20, probe=True) for payload in piece.payloads] == texts(*"abc")
