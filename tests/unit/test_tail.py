@@ -131,12 +131,12 @@ def test_a_copy_of_what_is_stored_is_left_to_the_files(address, tail):
 
 
 def test_pieces_say_their_turn_by_the_header(address, tail):
-    """Segments whose names were exchanged are known by what stands in them."""
+    """Segments whose names were exchanged are read in the order that stands in them: what was logged first is first."""
     one, other = fill(address, 1, *texts("a")), fill(address, 2, *texts("b"))
     os.rename(one, f"{one}.x")
     os.rename(other, one)
     os.rename(f"{one}.x", other)
     assert [(piece.turn, piece.payloads) for piece in tail.collect(1 << 20, probe=True)] == [
-        (2, texts("b")),
         (1, texts("a")),
+        (2, texts("b")),
     ]

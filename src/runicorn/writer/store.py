@@ -103,6 +103,7 @@ class Store:
         self._retry_max_s = retry_max_s
         self._patience = patience
         self._sequence = 0
+        self._goes_on = False  # where another writer has stopped
         self._summary: dict[str, Any] = {}
         self._summary_changed = False
         self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
@@ -127,13 +128,14 @@ class Store:
                 for name in (*self._own_events(), self.names.logs):
                     self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
                 return
+            self._goes_on = True
             self._tally_from_files()
             self.insist(self._plan_file.clear)
             if not sound:
                 self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
             self._settle_doubt()
             return
-        self.tally = plan.tally
+        self.tally, self._goes_on = plan.tally, True
         self._remove_spent_blobs()
         self._sequence = plan.sequence
         if self._take_up(plan) or not sound:
@@ -149,13 +151,13 @@ class Store:
         shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
         for name in shorter:
             self.note(f"{name} has become shorter: somebody has removed lines, and they are not stored again")
-        if plan.in_doubt or shorter:
+        if plan.in_doubt or shorter or self._tail.is_in_doubt:
             self._write_in_doubt(plan, pieces)
             return True
         whole = not gone_bytes and not any(piece.damages for piece in pieces)
         surplus: list[str] = []
         self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
-        return bool(surplus) or self._tail.is_in_doubt
+        return bool(surplus)
 
     def _own_size_bytes(self, name: str) -> int:
         if name not in {self.names.logs, self.names.events} and not rundir.is_events_of_rank(name):
@@ -202,7 +204,9 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
-        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt)
+        # A record still waits for its values if they were damaged after it was stored with them.
+        waits = last and self._goes_on and bool(self.tally.held)
+        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt or waits)
         if plan.in_doubt:
             self._write_in_doubt(plan, pieces)
         else:
@@ -279,8 +283,11 @@ class Store:
                 return memoryview(blob)[len(there) :]
             if whole and name == self.names.logs:  # in another time zone, or language, text has other lines
                 return memoryview(blob)[len(there) :]
-            known = reconcile.lines_there(fd, set(bytes(blob).split(b"\n")), size_before)
-            missing = reconcile.without(blob, known)
+            lines = scan.lines_of(fd, os.fstat(fd).st_size, size_before)
+            if name == self.names.logs:
+                missing = reconcile.text_behind(blob, list(lines))
+            else:
+                missing = reconcile.without(blob, reconcile.Wanted(blob).count_in(lines))
             return memoryview(reconcile.rest_of_torn(reconcile.torn_end(fd), missing))
         finally:
             os.close(fd)
@@ -291,15 +298,17 @@ class Store:
         pieces = sorted(pieces, key=lambda piece: piece.turn)
         steps: dict[str, list[reconcile.Step]] = {}
         blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
-        there = {name: self._lines_there(name, blob) for name, blob in blobs.items() if name != self.names.logs}
+        there = {name: self._lines_there(name, blob) for name, blob in blobs.items()}
+        text_there = there.pop(self.names.logs)
         rest = {name: reconcile.without(blobs[name], known.copy()) for name, known in there.items()}
-        texts = [reconcile.text_in_doubt(each, there) for each in steps.values()]
+        texts = [reconcile.text_of(each, there) for each in steps.values()]
         by_records = sum(len(step.text) for each in steps.values() for step in each)
-        texts.append(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1])
+        texts.append(reconcile.SegmentText(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1]))
         with self._reading(self.names.logs) as lines:
-            logs = reconcile.missing_text(texts, lines)
+            logs = reconcile.missing_text(texts, lines, text_there)
         found = sum(known.total() for known in there.values())
-        self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
+        if plan.in_doubt:
+            self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
         for name, missing in {self.names.logs: logs, **rest}.items():
             self._append(name, memoryview(reconcile.rest_of_torn(self._torn_end(name), missing)))
         self._conclude()
@@ -312,21 +321,22 @@ class Store:
         self._build(piece._replace(payloads=[]), blobs, sizes)
         name = self.names.events_of(piece.hello.rank)
         events, logs = blobs[name], blobs[self.names.logs]
-        of_producer = steps.setdefault(piece.hello.producer, [])
+        of_segment = steps.setdefault(piece.segment, [])
         for payload in piece.payloads:
             before = len(events), len(logs)
             self._build(piece._replace(payloads=[payload], damages=()), blobs, sizes)
-            of_producer.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
+            of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
     def _lines_there(self, name: str, blob: bytearray) -> Counter[bytes]:
-        wanted = set(bytes(blob).split(b"\n")[:-1])
+        wanted = reconcile.Wanted(blob)
         found = Counter[bytes]()
         names = [name]
-        if self.names.late:  # an earlier writer may have written into the files that a newer session has now
+        if self.names.late and name != self.names.logs:
+            # An earlier writer may have written into the files that a newer session has now.
             names += [each for each in self.insist(self.run_dir.names) if each.startswith("events.") and each != name]
         for each in names:
             with self._reading(each) as lines:
-                found.update(line for line in lines if line in wanted)
+                found.update(wanted.count_in(lines))
         return found
 
     def _torn_end(self, name: str) -> bytes:

@@ -141,6 +141,11 @@ class Followed:
         return 0 if self.reader.before is None else self.reader.before + 1
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Its place among its producer's: by the header if that is there, and by the name."""
+        return self.turn if self.reader.valid else self.number, self.number
+
+    @property
     def origin(self) -> Origin:
         """What it is known by, whatever its name."""
         return Origin(
@@ -271,7 +276,8 @@ class Tail:
         self.held_back = 0
         self.torn_bytes = 0
         self.is_in_doubt = False
-        self._origins: dict[int, list[Origin]] = {}
+        self._origins: dict[int, list[Origin]] = {}  # by mark
+        self._turns: dict[tuple[str, int | None], list[Origin]] = {}  # by the name of the producer, and turn
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
         """Take up a plan's segments where it stood before the batch, and read that batch again.
@@ -297,6 +303,8 @@ class Tail:
                 else:  # its producer may make it again still: what the plan has read of it is not to be read then
                     self._resume[item.name] = item
                 gone_bytes += item.stop - item.start
+                if item.mark:  # it may be there under another name
+                    self._origins.setdefault(item.mark, []).append(Origin(item.name, None, None))
                 continue
             followed.reader.position = item.start
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
@@ -392,8 +400,8 @@ class Tail:
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
             followed.announced = True
-        # By number: a producer's records are in the order of its segments.
-        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
+        # A producer's records are in the order of its segments, and a file may have another one's name.
+        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[1].order))
         return True
 
     def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
@@ -458,11 +466,16 @@ class Tail:
 
     def _twin_of(self, followed: Followed) -> str | None:
         """The name of an earlier segment of which this one is a copy; None if it is none."""
-        known = self._origins.setdefault(followed.mark, [])
         origin = followed.origin
+        by_mark = self._origins.setdefault(followed.mark, [])
+        producer = self._producer(followed.name)
+        by_turn = self._turns.setdefault((producer.name, origin.turn), [])
+        # A dead producer had one segment a turn; a living one may have given one up. A copy may have lost its mark.
+        known = by_mark + by_turn if producer.dead and origin.turn is not None else by_mark
         found = next((each for each in known if each.name == origin.name or each.may_be(origin)), None)
         if found is None:
-            known.append(origin)
+            by_mark.append(origin)
+            by_turn.append(origin)
         return None if found is None or found.name == origin.name else found.name
 
     def _without_twin(self, copy: Followed, payloads: list[bytes]) -> list[bytes]:
