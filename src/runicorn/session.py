@@ -81,9 +81,9 @@ class Session:
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
-        self.queue.look()
-        if time.monotonic() >= self._mend_at:
+        if time.monotonic() >= self._mend_at or self.control.moved:
             self._mend()
+        self.queue.look()
         watch = self._watch
         if watch is not None and not self.queue.forked_here:
             watch.look()
