@@ -59,7 +59,7 @@ _GENERATION_AT = 776
 _PRODUCERS_AT, _PRODUCERS = 1024, 192
 _PID_AT, _MADE_AT, _NEWEST_STORED_AT = 4, 8, 12  # of a producer
 
-_HIGHEST_U64, _HIGHEST_I64 = 2**64 - 1, 2**63 - 1
+_HIGHEST_U64, _HIGHEST_I64, _HIGHEST_PID = 2**64 - 1, 2**63 - 1, 2**31 - 1
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
 _u32 = struct.Struct("<I")
@@ -329,7 +329,7 @@ class ControlPage:
     def producers(self) -> Iterator[Noted]:
         """What is known of each producer that the writer has not forgotten."""
         for number, pid, made, stored in _producer.iter_unpack(bytes(self._view[_PRODUCERS_AT:_SLOTS_AT])):
-            if number:
+            if number and pid <= _HIGHEST_PID:  # else it is damaged
                 yield Noted(number, pid, made - 1, stored - 1)
 
     def forget_producer(self, number: int) -> None:

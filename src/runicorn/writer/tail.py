@@ -552,7 +552,7 @@ class Tail:
         for each in self._control.producers():
             first = max(newest, each.stored) + 1
             if each.number == producer.number and each.made >= first:
-                producer.missing.update(range(first, each.made + 1))
+                producer.missing.add(each.made)
                 self._lacks.append(
                     f"segments {first} to {each.made} of process {each.pid} are missing: another program has removed "
                     "them from the spool before a writer has seen them, and what was logged there is not stored"
