@@ -27,7 +27,7 @@ def log(producer, first, most):
 child = os.fork()
 if not child:
     for first in (1, 101, 201):
-        with open("go-on") as words:  # a pipe with a name
+        with open(f"go-on-{{first}}") as words:  # a pipe with a name; of its own: the last word may not be closed yet
             words.readline()
         log(1, first, 100)
         open(f"logged-{{first}}", "w").close()
@@ -57,14 +57,15 @@ class Family:
     def __init__(self, tmp_path: Path, end_of_owner: str, end_of_child: str = "os._exit(0)") -> None:
         self._directory = tmp_path
         self._first = 1
-        os.mkfifo(tmp_path / "go-on")
+        for first in (1, 101, 201):
+            os.mkfifo(tmp_path / f"go-on-{first}")
         self.trainer = Trainer(tmp_path, BODY.format(end_of_owner=end_of_owner, end_of_child=end_of_child), **QUICK)
         self.writer = psutil.Process(self.trainer.writer_pid())
         self.child = 0
 
     def log_in_child(self) -> None:
         """Have the child log, and wait until it has."""
-        (self._directory / "go-on").write_text("\n")
+        (self._directory / f"go-on-{self._first}").write_text("\n")
         wait_until((self._directory / f"logged-{self._first}").exists)
         self._first += 100
         self.child = next(each.pid for each in psutil.Process(self.trainer.process.pid).children())
