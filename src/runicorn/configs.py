@@ -33,13 +33,8 @@ from runicorn.config_objects import (
     qualified_name,
     shape_of,
 )
-<<<<<<< HEAD
 from runicorn.secret_names import MASK, is_secret, strength
-from runicorn.values import HIGHEST_INT, LOWEST_INT, escape
-=======
-from runicorn.secret_names import is_secret, strength
 from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, plain_elements
->>>>>>> audit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -35,8 +35,10 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
         # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
         try:
             with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
+                # First: a writer that ends while we look has written how the run has ended.
+                has_records = _is_being_stored(info) or changeable.spools_of(info, settings)
                 info = changeable.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
-                if info.status == LOST and not changeable.spools_of(info, settings) and not _is_being_stored(info):
+                if info.status == LOST and not has_records:
                     _end(info)
                     ended.append(reading.find(info.run_dir))
         except OSError as error:
@@ -45,7 +47,8 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
 
 
 def _is_being_stored(info: RunInfo) -> bool:
-    return nameless.writer_of(info.run_dir, host.label_of(host.hostname())) is not None
+    """Whether a writer lives; its spool may have no name at this moment."""
+    return nameless.any_writer_of(info.run_dir, host.label_of(host.hostname())) is not None
 
 
 def _end(info: RunInfo) -> None:

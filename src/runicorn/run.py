@@ -535,6 +535,10 @@ class Run(AssetVerbs, KeepingVerbs):
 
     def _refuse_after_end(self, call: str) -> None:
         self._let_go_of_ended_run()
+        now = time()
+        # The run ends, and a writer waits for what this process has logged before, if that has lost its names.
+        if self._session.joined and not (self._session.control.done or self._looked_at <= now < self._look_at):
+            self._look(now)
         self._refusals.warn(
             "after the end",
             f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "

@@ -82,12 +82,16 @@ class Session:
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
-        self.queue.look()
-        if time.monotonic() >= self._mend_at:
-            self._mend()
+        self._keep_in_reach()
         watch = self._watch
         if watch is not None and not self.queue.forked_here:
             watch.look()
+
+    def _keep_in_reach(self) -> None:
+        """See to it that a writer finds what this process has pushed."""
+        if time.monotonic() >= self._mend_at or self.control.moved:
+            self._mend()
+        self.queue.look()
 
     def _offer_all(self) -> None:
         """Before another writer is started: what the last one alone had open has to have a name."""
@@ -199,7 +203,7 @@ class Session:
             while not self.queue.is_stored() and not self.control.done:
                 if deadline.left_s() <= 0:
                     return False
-                self.queue.look()
+                self._keep_in_reach()
                 if watch is not None:
                     watch.look()
                     if watch.in_process:  # no writer can be started, and the owner's finish() may wait for our end

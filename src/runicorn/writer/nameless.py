@@ -24,6 +24,20 @@ def writer_of(run_dir: str, host: str) -> int | None:
     return process_of(word) if word else None
 
 
+def any_writer_of(run_dir: str, host: str) -> int | None:
+    """Process id of the writer that lives, whether its spool has an address by name or not; None if there is none.
+
+    Args:
+        run_dir: as for ``writer_of()``.
+        host: as for ``writer_of()``.
+    """
+    word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+    with suppress(OSError, ValueError):
+        if word and not spool.read_address(word).is_of(run_dir):  # the pointer file was copied with its directory
+            return None
+    return process_of(word) if word else None
+
+
 def process_of(spool_path: str) -> int | None:
     """Process id of a writer of a spool, by its arguments: its lock may have lost its name.
 

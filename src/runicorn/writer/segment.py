@@ -6,6 +6,7 @@ r"""The format of a segment: an append-only file of frames, written by one proce
     8   8  u64, size of the file in bytes
     16  8  u64, generation of the writer that has opened it; the writer's, by pwrite
     24  1  state: 0 not opened, 1 followed by that writer, 2 stored and about to be removed; the writer's too
+    25  1  1 if this is a copy of one that a writer had opened
     28  4  u32, one more than the number of the segment that its producer filled before; 0 = this is the first
     32  .. frames, one after the other, then zeros
 
@@ -57,7 +58,7 @@ _TORN_PAUSE_S, _EMPTY_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 2.0, 30.0
 
 FOLLOWED, STORED = 1, 2
 
-_MARK_AT, _STATE_AT, _BEFORE_AT = 16, 24, 28
+_MARK_AT, _STATE_AT, _COPIED_AT, _BEFORE_AT = 16, 24, 25, 28
 _header = struct.Struct("<8sQQB3xI")
 _mark = struct.Struct("<QB")
 _u32 = struct.Struct("<I")
@@ -151,6 +152,7 @@ class Segment:
         mapped = self._map_new(path, self.size_bytes)
         mapped[_BEFORE_AT:] = memoryview(self._map)[_BEFORE_AT:]
         mapped[8:_MARK_AT] = self._map[8:_MARK_AT]
+        mapped[_COPIED_AT] = bool(self._map[_STATE_AT] or self._map[_COPIED_AT])
         mapped[:8] = MAGIC
         mapped.seek(self.size_bytes)
         return type(self)(path, mapped, self.size_bytes)
@@ -287,6 +289,10 @@ class SegmentReader:
             return os.pwrite(self._fd, _mark.pack(generation, state), _MARK_AT) == _mark.size
         except OSError:
             return False
+
+    def was_opened(self) -> bool:
+        """Whether a writer has opened it before, or the one that it is a copy of, and may have stored a part of it."""
+        return any(os.pread(self._fd, 2, _STATE_AT))
 
     def free_pages(self) -> None:
         """Give the memory back of what is stored, although its producer may have it mapped still; not the header's."""

@@ -128,7 +128,7 @@ class Store:
                 for name in (*self._own_events(), self.names.logs):
                     self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
                 return
-            self._goes_on = True
+            self._goes_on = self._tail.has_lost_plan = True
             self._tally_from_files()
             self.insist(self._plan_file.clear)
             if not sound:
@@ -136,6 +136,7 @@ class Store:
             self._settle_doubt()
             return
         self.tally, self._goes_on = plan.tally, True
+        self._tail.has_lost_plan = plan.follows_lost
         self._remove_spent_blobs()
         self._sequence = plan.sequence
         if self._take_up(plan) or not sound:
@@ -151,10 +152,12 @@ class Store:
         shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
         for name in shorter:
             self.note(f"{name} has become shorter: somebody has removed lines, and they are not stored again")
+        whole = not gone_bytes and not any(piece.damages for piece in pieces)
+        if not whole:
+            self._tally_from_files(plan.sizes)
         if plan.in_doubt or shorter or self._tail.is_in_doubt:
             self._write_in_doubt(plan, pieces)
             return True
-        whole = not gone_bytes and not any(piece.damages for piece in pieces)
         surplus: list[str] = []
         self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
         return bool(surplus)
@@ -168,16 +171,21 @@ class Store:
         names = (*self._own_events(), self.names.logs)
         return any(self.insist(lambda name=name: self.run_dir.changed_at(name)) > time_s for name in names)  # type: ignore[misc]
 
-    def _tally_from_files(self) -> None:
-        """What the plan would have said of the records that are stored."""
-        for name in self._own_events():
-            with self._reading(name) as lines:
+    def _tally_from_files(self, sizes: dict[str, int] | None = None) -> None:
+        """What the plan would have said of the records that are stored.
+
+        Args:
+            sizes: only of those behind these lengths: a part of a batch that cannot be built again may be there.
+        """
+        for name in self._own_events() if sizes is None else [*{*self._own_events()} & {*sizes}]:
+            start_bytes = 0 if sizes is None else sizes[name]
+            with self._reading(name, start_bytes) as lines:
                 for step in scan.steps_of(lines, self._opened_at):
-                    self.tally.records += 1
+                    self.tally.records += sizes is None
                     self.tally.owned = True
                     self.tally.last_step = max(step, self.tally.last_step or step)
             if self.tally.primary is not None:
-                with self._reading(name) as lines:
+                with self._reading(name, start_bytes) as lines:
                     for value, step in scan.values_of(lines, self.tally.primary.name):
                         self.tally.see_value(value, step)
 
@@ -219,7 +227,15 @@ class Store:
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
-        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally, last=last, in_doubt=in_doubt)
+        plan = Plan(
+            self._sequence,
+            self._tail.ranges(),
+            sizes,
+            self.tally,
+            last=last,
+            in_doubt=in_doubt,
+            follows_lost=self._tail.has_lost_plan,
+        )
         self.insist(lambda: self._plan_file.write(plan))
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
@@ -349,14 +365,14 @@ class Store:
             os.close(fd)
 
     @contextmanager
-    def _reading(self, name: str) -> Iterator[Iterator[bytes]]:
-        """The whole lines of a file; none if it is not there."""
+    def _reading(self, name: str, start_bytes: int = 0) -> Iterator[Iterator[bytes]]:
+        """The whole lines of a file, from ``start_bytes`` on; none if it is not there, or not so long."""
         fd = self.insist(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             yield iter(())
             return
         try:
-            yield scan.lines_of(fd, os.fstat(fd).st_size)
+            yield scan.lines_of(fd, os.fstat(fd).st_size, start_bytes)
         finally:
             os.close(fd)
 

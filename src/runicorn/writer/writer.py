@@ -237,6 +237,8 @@ class Writer:
                 time.sleep(CLOSING_PAUSE_S)
             self._store.store(pieces)
             self._control.beat()
+        self._tail.give_up_unseen()
+        self._note_lacks()
         self._side_work.finish()
         self._store.store([], last=True)
         meter.read(self._store.tally.effort, 0)
