@@ -302,7 +302,7 @@ class LoadedRun:
 
 
 def load(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike[str] | None = None) -> LoadedRun:
-    """Load a run with its numbers; they are read when they are asked for.
+    """A run with its numbers.
 
     Args:
         run: its id, the beginning of its id, its alias, its directory (in any storage), its ``RunInfo``, or a ``Run``.
