@@ -34,20 +34,20 @@ def runs(
     where: Callable[[RunInfo], object] | None = None,
     recycled: bool = False,
 ) -> list[RunInfo]:
-    """The runs of a storage, newest first.
+    """List the runs of a storage, newest first.
 
     Args:
-        storage: the storage root; None = as ``init()`` finds it.
-        path: a path and all below it (``cv`` has ``cv`` and ``cv/x``), or a pattern (``cv/*``).
-        status: one status, or several.
-        alias: the alias, or a pattern.
-        newer_than_s: only runs created within so many seconds.
-        older_than_s: only runs created longer ago than that.
-        where: asked last for each run; kept where it says yes.
-        recycled: also those that were deleted in the viewer.
+        storage: the storage root; None = the one that ``init()`` would use.
+        path: only runs at this path and below it (``cv`` matches ``cv`` and ``cv/x``); or a pattern (``cv/*``).
+        status: only runs of this status, or of one of these.
+        alias: only runs of this alias; or a pattern.
+        newer_than_s: only runs created at most this many seconds ago.
+        older_than_s: only runs created more than this many seconds ago.
+        where: a function that is called last with each run; a run stays if it returns true.
+        recycled: also list runs in the recycle bin.
 
     Raises:
-        ValueError: a status that there is not.
+        ValueError: there is no such status.
     """
     root = paths.storage_root(storage)
     wanted = _statuses(status)
