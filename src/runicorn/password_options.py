@@ -37,6 +37,7 @@ _LIKELY = re.compile(
 _OTHER = re.compile(
     r"(?:bf|fp|tf|float|bfloat|int|uint|u?i|f|nf|complex|cuda:?|gpu|cpu)\d{1,3}(?:[_\-].{0,20})?"  # precision, device
     r"|\d[\d.:x\-]*(?:[a-z%]{1,3}|-(?:mixed|true|bit))?"  # a number with a unit, a size, a port
+    r"|[+\-]?\d[\d_.]{0,20}e[+\-]?\d{1,3}|0x[\da-f]{1,16}"  # a number of another form
     r"|[\w.\-]{1,200}:\d{1,5}"  # a host and a port
     r"|[\w.\-@+]{1,200}\.(?:[a-z]{1,5}\d?|[A-Z]{1,5})"  # a file
     r"|[$%]\{?\w+[}%]?",  # a variable of a shell

@@ -277,7 +277,7 @@ HARMLESS_OPTIONS = [
     "train.py -p $PORT1 -p host1:9092 -p 224x224", "train.py -p adam -P -p --lr 1", "train.py -patience 3 -pretrained",
     "train.py --pin-memory true --pin_memory --gpio-pin 4", "train.py --no-pin", "sudo -u bob python -u train.py",
     "docker run -u 1000:1000 image", "mysql -u root -p mydb", "train.py -w 4 -a resnet50 -k 5", "ssh -p 22 host1",
-    "train.py --country-code 49 --postal-code 1 --error-code 3",
+    "train.py -p 1e-05 -p 0x1F90 -p 1_000_000", "train.py --country-code 49 --postal-code 1 --error-code 3",
 ]  # fmt: skip
 
 

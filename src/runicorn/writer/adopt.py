@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn import directory_kinds, locks, removal, rendezvous, rundir
-from runicorn.writer import launch, lone, mending, moved, opening_lock, scan, spool
+from runicorn.writer import launch, mending, opening_lock, scan, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
     from runicorn.rundir import RunDir
     from runicorn.settings import Settings
+    from runicorn.writer.lone import Staying
 
 _HALF_MADE_S = 60.0
 _POLL_S = 0.01
@@ -106,6 +107,8 @@ def _has_nameless_writer(path: str) -> bool:
 
 def unreadable(settings: Settings) -> list[str]:
     """Spools that nobody holds and whose address is damaged or gone: whose records they hold nobody knows."""
+    from runicorn.writer import lone  # for `recover` alone
+
     found = []
     for path in spool.find(settings):
         try:
@@ -119,7 +122,7 @@ def unreadable(settings: Settings) -> list[str]:
     return found
 
 
-def sweep(settings: Settings, patience_s: float = 0.0) -> list[lone.Staying]:
+def sweep(settings: Settings, patience_s: float = 0.0) -> list[Staying]:
     """Remove what processes of this user have left that were killed while they made, opened or removed a spool.
 
     Args:
@@ -135,12 +138,14 @@ def sweep(settings: Settings, patience_s: float = 0.0) -> list[lone.Staying]:
     return staying
 
 
-def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str, str]], list[lone.Staying]]:
+def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str, str]], list[Staying]]:
     """What is in both places, once that is brought back of which only the second place is left; and what is not."""
     there = spool.in_both_places(settings)
     overflows = [path for path, suffix in there if suffix == spool.OVERFLOW_SUFFIX]
     if not overflows:  # a temp directory may be long: it is listed once if that will do
         return there, []
+    from runicorn.writer import lone  # for a spool that has a second place alone
+
     staying = lone.bring_back(overflows, settings, patience_s)
     return spool.in_both_places(settings), staying
 
@@ -160,6 +165,8 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
     for address in _orphans_among([path for path, suffix in there if not suffix], storage):
         if _is_writer_coming(address):
             continue
+        from runicorn.writer import moved  # for an orphan alone
+
         try:
             moved.note(address, storage)
             launch.launch(address.spool)
@@ -194,6 +201,8 @@ def finish_earlier_session(address: spool.Address, settings: Settings, storage: 
     except OSError:  # it has just gone
         return
     control.close_run()
+    from runicorn.writer import moved  # for a resume alone
+
     with suppress(OSError):  # then its writer says so
         moved.note(address, storage)
     limit_s = settings.finish_timeout_s or float("inf")
