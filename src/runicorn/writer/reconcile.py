@@ -111,8 +111,8 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     """
     found = [0] * len(segments)
     once = _once(Counter(line for each in segments for line in each.lines), known)
-    # What is printed into one line comes as several records. Without one of them the line is another one: those behind it
-    # are looked for, and it is stored itself, for a part of it may be missing.
+    # What is printed into one line comes as several records. Without one of them the line is another one: those behind
+    # it are looked for, and it is stored itself, for a part of it may be missing.
     changed: list[bytes] = []
     beyond = {
         line: (number, place)
