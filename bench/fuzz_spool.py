@@ -485,9 +485,9 @@ def judge(
         return
     if os.path.isdir(spool):
         say(f"the spool stays: {[each['status'] for each in results]}")
-    must, may, hit = expected(before, after, stored_before)
+    safe = stored_before | Counter(planned[1]) if has_plan else stored_before
+    must, may, hit = expected(before, after, safe)
     may |= planned[1]
-    must |= planned[1] if has_plan else set()
     if any(" blob-" in each for each in outcome.mutations):  # pixels are hit
         must = {key for key in must if key[0] != "image" or key in stored_before}
     moved = any(each.startswith(("swap", "missing")) for each in outcome.mutations)

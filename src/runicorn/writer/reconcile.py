@@ -111,7 +111,9 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     """
     found = [0] * len(segments)
     once = _once(Counter(line for each in segments for line in each.lines), known)
-    # What is printed into one line comes as several records. Without one of them the line is another one.
+    # What is printed into one line comes as several records. Without one of them the line is another one: those behind
+    # it are looked for, and it is stored itself, for a part of it may be missing.
+    changed: list[bytes] = []
     beyond = {
         line: (number, place)
         for number, each in enumerate(segments)
@@ -135,11 +137,13 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
             wait_for_next(number)
         elif line in beyond and beyond[line][1] > found[beyond[line][0]]:
             number, place = beyond[line]
-            awaited[segments[number].lines[found[number]]].remove(number)
+            lines, first = segments[number]
+            awaited[lines[found[number]]].remove(number)
+            changed += [each for each in lines[max(first, found[number]) : place] if not known[each]]
             found[number] = place + 1
             wait_for_next(number)
     rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
-    return b"".join(line + b"\n" for lines in rest for line in lines)
+    return b"".join(line + b"\n" for lines in (changed, *rest) for line in lines)
 
 
 def _once(lines: Counter[bytes], there: Counter[bytes]) -> set[bytes]:
