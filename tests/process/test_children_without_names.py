@@ -43,6 +43,14 @@ while run._session.control.generation < 2:
 print("another writer", flush=True)
 sys.stdin.readline()
 """
+LOG_ON = """
+i = 0
+while not os.path.exists("end"):
+    run.log({"producer": 3, "i": (i := i + 1)})
+    time.sleep(0.01)
+os.waitpid(child, 0)
+run.finish()
+"""
 
 
 class Family:
@@ -93,16 +101,19 @@ class Family:
 
 def test_a_part_that_was_stored_before_its_plan_was_lost_is_not_stored_again(tmp_path):
     """A child makes its segment again after the next writer has compared what it had found with the run's files."""
-    family = Family(tmp_path, WHEN_WRITER_CAME + "os.waitpid(child, 0)\nrun.finish()")
+    family = Family(tmp_path, WHEN_WRITER_CAME + LOG_ON)
     family.log_in_child()
     family.wait_stored(200)
     family.lose_names_and_writer()
     family.trainer.go_on()
     assert family.trainer.read_line() == "another writer"
-    family.log_in_child()
-    family.wait_stored(300)
-    family.log_in_child()
     family.trainer.go_on()
+    for _ in range(4):  # so many batches: what it had found is compared
+        stored = len(family.stored(3))
+        wait_until(lambda stored=stored: len(family.stored(3)) > stored)
+    for _ in range(2):
+        family.log_in_child()
+    (tmp_path / "end").touch()
     _, errors = family.trainer.end()
     assert family.trainer.process.returncode == 0, errors
     assert family.stored(0) == list(range(1, 101))
