@@ -36,8 +36,7 @@ import sys
 import time
 import zlib
 from contextlib import suppress
-
-import msgspec
+from typing import NamedTuple
 
 from runicorn import removal
 from runicorn.writer import mappings
@@ -216,7 +215,7 @@ class Segment:
             return
 
 
-class Damage(msgspec.Struct, frozen=True):
+class Damage(NamedTuple):
     """A part of a segment in which no frame can be read, though frames follow it or it holds no rest of one."""
 
     start: int
