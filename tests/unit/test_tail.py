@@ -6,11 +6,11 @@ import time
 
 import pytest
 
+from runicorn.queue import spool
+from runicorn.queue.control_page import ControlPage
+from runicorn.queue.records import Hello, Lost, Text, encode
+from runicorn.queue.segment import Segment, frame
 from runicorn.settings import Settings
-from runicorn.writer import spool
-from runicorn.writer.control import ControlPage
-from runicorn.writer.records import Hello, Lost, Text, encode
-from runicorn.writer.segment import Segment, frame
 from runicorn.writer.tail import Tail
 
 PRODUCER = "ffffff.00000001"  # a process that does not live
