@@ -11,7 +11,7 @@ from runicorn.queue.control_page import ControlPage
 from runicorn.queue.records import Hello, Lost, Text, encode
 from runicorn.queue.segment import Segment, frame
 from runicorn.settings import Settings
-from runicorn.writer.tail import Tail
+from runicorn.writer.follow import Tail
 
 PRODUCER = "ffffff.00000001"  # a process that does not live
 
