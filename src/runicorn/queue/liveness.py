@@ -17,6 +17,7 @@ def is_live(address: spool_address.Address) -> bool:
 
 
 def has_living_producer(path: str) -> bool:
+    """Whether a process other than the owner and the writer holds a lock in a spool."""
     others = {spool.OWNER_LOCK, spool.WRITER_LOCK}
     names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX) and name not in others]
     return any(locks.is_held(os.path.join(path, name)) for name in names)
