@@ -50,7 +50,7 @@ KEPT = {
     "keras_terminal": ["Epoch 1/2", "5/5 ━", "Epoch 2/2", "5/5 ━", "done"],
     "lightning_tqdm_terminal": [*LIGHTNING, "epoch 0 is over", "epoch 1 is over", STOPPED, "Epoch 1: 4/4", "done"],
     "lightning_rich_terminal": [
-        *[*LIGHTNING, "epoch 0 is over", STOPPED, "epoch 1 is over", "Epoch 1/1  ━ 4/4", "0:00:00", "done"],
+        *[*LIGHTNING, "epoch 0 is over", STOPPED, "epoch 1 is over", "Epoch 1/1  ━ 4/4", "done"],
     ],
     "rich_progress_terminal": [*RICH[0], "epoch 0 is over", *RICH[1], "one ━ 100%", "two ━ 100%", "epoch 1 is over"],
     "rich_live_terminal": ["message 1", "message 2", "message 3", *TABLE, "done"],
@@ -82,7 +82,7 @@ for _name in ("tqdm", "tqdm_nested", "tqdm_write", "keras", "lightning_tqdm", "r
     KEPT[f"{_name}_pipe"] = KEPT[f"{_name}_terminal"]  # they write the same to a pipe
 
 THREADS = [f"tqdm_threads_{where}" for where in ("terminal", "pipe")]
-BAR = re.compile(r"[━│┃└]|: \d/\d|^0:00:00")
+BAR = re.compile(r"[━│┃└]|: \d/\d")
 
 
 def is_rewritten(name):
@@ -156,7 +156,7 @@ def kept(lines):
         text = re.sub(r"━+ +(\d+%|\d+/\d+|[0-9.]+/[0-9.]+ MB) .*", r"━ \1", text) if text[:1] not in "┏┡" else text
         text = re.sub(r"^(\d+/\d+) ━+ .*", r"\1 ━", text)
         if not text.startswith(("  Created wheel", "  Stored in directory")):  # a hash, and a folder
-            found.append(text.strip() if text.strip() == "0:00:00" else text)
+            found.append(text)
     return found
 
 
