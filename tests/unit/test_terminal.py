@@ -393,6 +393,12 @@ def test_what_is_printed_behind_a_block_is_a_line_before_the_block_is_painted_ag
     assert "end" in found
 
 
+def test_the_first_block_may_be_painted_by_another_thread():
+    """A block that has no control character in it yet is a painting, whoever has hidden the cursor."""
+    block = "\r\x1b[2K\x1b[1A\x1b[2Kone 2\ntwo 2\n\x1b[?25h"
+    assert play("smart", "\x1b[?25l", (ERR, 9, "one 1\ntwo 1"), block, "done\n") == ["one 2", "two 2", "done"]
+
+
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 PIECES = [
