@@ -26,9 +26,8 @@ class Line(msgspec.Struct, omit_defaults=True):
     Attributes:
         time_s: when.
         text: what it has printed.
-        held: what only the next chunk explains: a return, half an escape sequence, or newlines, which are empty lines
-            or lead to a bar further down.
-        cut: its beginning has become a line already, because it was too long to wait for the end.
+        held: a return, half an escape sequence, or newlines: only the next chunk tells what they mean.
+        cut: its beginning has become a line already, because it was too long.
     """
 
     time_s: float
