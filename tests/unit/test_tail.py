@@ -1,8 +1,9 @@
-"""What the reading end of the queue takes for a copy of a segment, and what it does not."""
+"""What the reading end of the queue takes for a copy of a segment, or for one that was given up, and what it does not."""
 
 import os
 import shutil
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -10,7 +11,8 @@ from runicorn.locks import Lock
 from runicorn.settings import Settings
 from runicorn.writer import spool
 from runicorn.writer.control import ControlPage
-from runicorn.writer.records import Hello, Lost, Text, encode
+from runicorn.writer.queue import Queue
+from runicorn.writer.records import Hello, Lost, Text, decode, encode
 from runicorn.writer.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.writer.tail import Tail
 
@@ -292,3 +294,57 @@ def test_a_segment_of_the_plan_that_was_given_up_has_no_copy(address, tail, how_
     assert read(later)[-1:] == texts("b")
     assert not later.is_in_doubt
     later.close()
+
+
+@pytest.fixture
+def queue(address):
+    """Of this process, which has no writer."""
+    control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
+    made = Queue(address, control, joined=True, rank=None)
+    yield made
+    made.let_go(ControlPage.of_ended_run())
+    control.close()
+
+
+def put(queue, word: str) -> None:
+    """A record into the queue."""
+    queue.put(Text(1.0, word))
+
+
+ROTATIONS = {
+    "appear": lambda queue: queue.appear(),
+    "log": lambda queue: put(queue, "own"),
+    "report": lambda queue: queue.report_lost(1),
+}
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_in_use_is_the_newest_whatever_interrupts_a_rotation(tail, queue, monkeypatch, first, rotation, raises):
+    """A signal handler rotates as well, or begins to and raises: what is pushed then, and later, is had."""
+    create = Segment.create
+    interrupted = []
+
+    def create_and_be_interrupted(*arguments) -> Segment:
+        made = create(*arguments)
+        if interrupted == [True] and raises:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        if not interrupted:
+            interrupted.append(True)
+            with suppress(KeyboardInterrupt):
+                put(queue, "handler")
+        return made
+
+    if not first:
+        put(queue, "before")
+        queue.seal()
+    monkeypatch.setattr(Segment, "create", create_and_be_interrupted)
+    ROTATIONS[rotation](queue)
+    found = read(tail)
+    put(queue, "after")
+    found += read(tail)
+    words = [decode(each).text for each in found if isinstance(decode(each), Text)]
+    assert words[-1] == "after"
+    assert words.count("handler") == (not raises)
