@@ -1,4 +1,4 @@
-"""What the reading end of the queue takes for a copy of a segment, or for one that was given up, and what it does not."""
+"""What the reading end of the queue takes for a copy of a segment, or for one given up, and what it does not."""
 
 import os
 import shutil
