@@ -143,6 +143,7 @@ def test_a_signal_at_every_moment_of_opening_a_segment(tmp_path, prepare, handle
         assert set(kinds["i"].values()) == {1}
         assert everyone.keys() - came <= kinds["i"].keys(), "who was not interrupted has its record stored"
     assert status(trainer.run_dir)["status"] == "finished"
+    assert "storage_errors" not in status(trainer.run_dir), "what was given up half made is no damage"
     wait_stored(trainer)
 
 

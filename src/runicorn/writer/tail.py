@@ -110,10 +110,18 @@ class Followed:
                 self.start = max(self.start, self.reader.position)
         return self.hello is not None
 
-    def pass_over_damage(self, stand_in: Hello, *, ended: bool) -> bool:
-        """Go on behind damage; where header or hello are damaged, by another hello. Whether there is more to read."""
+    def pass_over_damage(self, stand_in: Hello, *, ended: bool, filled: bool) -> bool:
+        """Go on behind damage; where header or hello are damaged, by another hello. Whether there is more to read.
+
+        Args:
+            stand_in: that hello.
+            ended: nothing is written any more.
+            filled: it was in use. Else one without a header may have been given up half made, and lacks nothing.
+        """
         if not self.reader.size_bytes and not self.reader.valid:
-            if not ended or not self.reader.file_bytes or not self.reader.pass_over_header():
+            if not ended or not self.reader.file_bytes or (not filled and self.reader.is_half_made()):
+                return False
+            if not self.reader.pass_over_header():
                 return False
             if self.ready:
                 return True
@@ -142,9 +150,9 @@ class Followed:
         return 0 if self.reader.before is None else self.reader.before + 1
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Its place among its producer's: by the header if that is there, and by the name."""
-        return self.turn if self.reader.valid else self.number, self.number
+    def has_header(self) -> bool:
+        """Whether its header is there, and whole."""
+        return self.reader.valid and not self.reader.has_lost_header
 
     @property
     def origin(self) -> Origin:
@@ -198,6 +206,31 @@ class Producer:
     def newest_had(self) -> int:
         """The highest number of those that are followed, or stored, or not waited for any more; -1 if there is none."""
         return max(self.newest_stored, *self.missing, *(each.number for each in self.segments.values()), -1)
+
+    @property
+    def newest(self) -> Followed | None:
+        """The only one that it may still write into; None if none is followed."""
+        return next(reversed(self.segments.values()), None)
+
+    def take_in(self, followed: Followed) -> None:
+        """Put one into the order of the records: by the headers, for a file may have another one's name.
+
+        One without a header is half made, given up half made, or damaged: it comes before the next, by number, that
+        has one. So the newest is last, although its turn is below its number if others were given up before it.
+        """
+        self.segments[followed.name] = followed
+        turns = [(each.number, each.turn) for each in self.segments.values() if each.has_header]
+
+        def order(each: Followed) -> tuple[int, int]:
+            if each.has_header:
+                return each.turn, each.number
+            return min((turn for number, turn in turns if number > each.number), default=each.number), each.number
+
+        self.segments = dict(sorted(self.segments.items(), key=lambda item: order(item[1])))
+
+    def has_filled(self, number: int) -> bool:
+        """Whether one of its segments says that this one was in use before it."""
+        return any(each.reader.before == number for each in self.segments.values())
 
     def open_probe(self) -> Probe:
         """Hold its lock file open, while it has a name.
@@ -320,7 +353,7 @@ class Tail:
                 continue
             followed.reader.position = item.start
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
-                followed.pass_over_damage(self._stand_in(followed), ended=True)
+                followed.pass_over_damage(self._stand_in(followed), ended=True, filled=True)
             if item.mark not in {0, followed.reader.frame_header(followed.first)}:
                 self._has_strange = True  # another file has its name: it is read from its beginning
                 followed.start = followed.reader.position = followed.first
@@ -332,7 +365,8 @@ class Tail:
             followed.start = item.start if item.mark else followed.first
             followed.reader.position = max(item.stop, followed.first) if item.mark else followed.first
             followed.finished = item.finished
-            self._twin_of(followed)
+            if followed.ever_read:
+                self._twin_of(followed)
         return pieces, gone_bytes
 
     def _await_copies(self, ranges: list[SegmentRange]) -> None:
@@ -412,13 +446,12 @@ class Tail:
         producer = self._producer(name)
         with suppress(OSError):
             producer.open_probe()
-        followed = producer.segments[name] = Followed(place, name, fd, self._generation)
+        followed = Followed(place, name, fd, self._generation)
         begun = self._resume.pop(name, None)
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
             followed.announced = True
-        # A producer's records are in the order of its segments, and a file may have another one's name.
-        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[1].order))
+        producer.take_in(followed)
         return True
 
     def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
@@ -444,7 +477,7 @@ class Tail:
 
     def _collect_from(self, producer: Producer, limit_bytes: int, pieces: list[Piece], *, probe: bool) -> int:
         taken = 0
-        newest = next(reversed(producer.segments.values()), None)
+        newest = producer.newest
         for followed in producer.segments.values():
             if followed.finished:
                 continue
@@ -465,7 +498,9 @@ class Tail:
                 if producer.dead and followed.ready:
                     payloads = followed.reader.read(limit_bytes - taken)
             stuck = not payloads and not followed.reader.sealed
-            if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
+            filled = stuck and producer.has_filled(followed.number)
+            ended = producer.dead or (filled and time.monotonic() - followed.seen_at > GAP_WAIT_S)
+            if stuck and followed.pass_over_damage(self._stand_in(followed), ended=ended, filled=filled):
                 payloads = followed.reader.read(limit_bytes - taken)
             if followed.was_opened and self.has_lost_plan:
                 self._has_doubtful |= bool(payloads)
@@ -480,8 +515,10 @@ class Tail:
                 # Nothing more can come. What is left is a torn frame, whose log() never returned.
                 followed.finished = True
                 self.torn_bytes += followed.reader.torn
-            elif payloads or followed is newest or (followed.ever_read and not followed.reader.searched):
+            elif payloads or followed is newest:
                 break
+            elif (filled or followed.ever_read) and not (ended or followed.reader.searched):
+                break  # it is damaged; or its name was gone, and its producer is at making it again
             else:
                 # Given up half made, by an exception or by a signal handler that rotated as well; or its seal is
                 # damaged. A producer seals a segment before it makes the next, so nothing more will be in this one.
@@ -680,7 +717,7 @@ class Tail:
         """
         now = time.monotonic()
         for producer in self._producers.values():
-            newest = next(reversed(producer.segments.values()), None)
+            newest = producer.newest
             if (
                 newest is None
                 or newest.place != spool.PRIMARY
