@@ -24,9 +24,9 @@ const HELP = [
 /** Everything that the page shows. */
 function App() {
   const address = useAddress();
-  const [server, setServer] = useState(/** @type {any} */ (null));
-  const [error, setError] = useState(/** @type {any} */ (null));
-  const help = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  const [server, setServer] = useState(null);
+  const [error, setError] = useState(null);
+  const help = useRef(null);
   const enter = async () => {
     if (!takeToken()) await askForToken();
     try {
@@ -44,7 +44,7 @@ function App() {
     g: () => document.querySelector(/** @type {"a"} */ ("a.runs-link"))?.click(),
   });
   if (error && !server) return html`<${Entrance} error=${error} enter=${enter} />`;
-  const here = (/** @type {string[]} */ pages) => (pages.includes(address.page) ? "page" : null);
+  const here = (pages) => (pages.includes(address.page) ? "page" : null);
   return html`<a class="skip" href="#main" onClick=${skipToMain}>To the content</a>
     <header class="top">
       <a class="brand" href=${hrefOf("")}>Runicorn</a>
@@ -52,13 +52,13 @@ function App() {
         <a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>
         <a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>
       </nav>
-      <span class="where quiet cut" title=${server?.storages.map((/** @type {any} */ each) => each.root).join("\n")}>${server?.storages.map((/** @type {any} */ each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>
+      <span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>
       <span class="grow"></span>
       <${LinkWord} />
       <button aria-label="Keys and help" title="Keys and help" onClick=${() => help.current?.showModal()}>?</button>
     </header>
     ${server && html`<${Page} address=${address} />`}
-    <dialog ref=${help} aria-label="Keys and help" onClick=${(/** @type {any} */ event) => event.target === help.current && help.current?.close()}>
+    <dialog ref=${help} aria-label="Keys and help" onClick=${(event) => event.target === help.current && help.current?.close()}>
       <h2>Keys</h2>
       <dl>${HELP.map(([keys, what]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
       <p class="quiet">Drag on a chart to zoom, on all of them; double-click shows everything again.<br />The address of the page holds all that you have chosen: copy it to come back.</p>
@@ -92,8 +92,8 @@ function LinkWord() {
 
 /** Without the token of the viewer nothing is shown. @param {{ error: any, enter: () => void }} props */
 function Entrance({ error, enter }) {
-  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
-  const send = (/** @type {Event} */ event) => {
+  const field = useRef(null);
+  const send = (event) => {
     event.preventDefault();
     keepToken(field.current?.value ?? "");
     enter();

@@ -22,18 +22,18 @@ import { Plot, placeText, plotData } from "./plot.js";
  * @param {{ metric: string, run: any, name: string, version: string, settings: any, view: import("./plot.js").PlotView, isPinned: boolean, isOnly: boolean, actions: CardActions }} props
  */
 export function ChartCard({ metric, run, name, version, settings, view, isPinned, isOnly, actions }) {
-  const box = useRef(/** @type {HTMLElement | null} */ (null));
-  const read = useRef(/** @type {HTMLElement | null} */ (null));
-  const plot = useRef(/** @type {Plot | null} */ (null));
+  const box = useRef(null);
+  const read = useRef(null);
+  const plot = useRef(null);
   const size = useSize(box);
   const dark = useDark();
-  const [hovered, setHovered] = useState(/** @type {number | null} */ (null));
-  const buckets = size.width ? Math.min(2000, Math.max(100, Math.ceil((size.width - 60) / 50) * 50)) : 0;
+  const [hovered, setHovered] = useState(null);
+  const buckets = size.width ? Math.min(2000, Math.ceil((size.width * 1.5) / 100) * 100) : 0;
   const kept = useCurves({ ...settings, buckets }, metric, version, true);
   const curves = useMemo(() => (kept?.curves ?? []).filter((each) => !each.head.error), [kept]);
   const drawn = useMemo(() => plotData(curves, view.logY), [curves, view.logY]);
   const several = curves.length > 1;
-  const latest = useRef(/** @type {any} */ (null));
+  const latest = useRef(null);
   latest.current = { drawn, view, several, curves };
   useEffect(() => {
     if (!box.current || !size.width || !curves.length) return;
@@ -55,7 +55,7 @@ export function ChartCard({ metric, run, name, version, settings, view, isPinned
   }, [dark]);
   useEffect(() => void (plot.current && size.width && plot.current.resize(size)), [size.width, size.height]);
   useEffect(() => () => dropPlot(plot), []);
-  const keys = (/** @type {KeyboardEvent} */ event) => {
+  const keys = (event) => {
     const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (!by) return;
     event.preventDefault();
@@ -66,7 +66,7 @@ export function ChartCard({ metric, run, name, version, settings, view, isPinned
     <div class="card-head">
       <h3 class="cut" title=${metric}>${metric}</h3><span class="grow"></span>
       <span class="read" ref=${read}></span>
-      <${Popover} label="⋯" name=${`Menu of ${metric}`} kind="menu" plain=${true}>${(/** @type {() => void} */ close) => html`<${CardMenu} ...${{ metric, view, curves, drawn, plot, run, name, isPinned, isOnly, settings, actions, close }} />`}<//>
+      <${Popover} label="⋯" name=${`Menu of ${metric}`} kind="menu" plain=${true}>${(close) => html`<${CardMenu} ...${{ metric, view, curves, drawn, plot, run, name, isPinned, isOnly, settings, actions, close }} />`}<//>
     </div>
     <div class="plot" ref=${box} tabindex="0" role="img" aria-label=${`Chart of ${metric}; its figures are in the table below`} onKeyDown=${keys}>
       ${!curves.length && html`<span class="frame"></span>${trouble && html`<span class="note">${trouble}</span>`}`}
@@ -82,7 +82,7 @@ function eventsOf(actions, read, latest, setHovered) {
   return {
     zoom: actions.zoom,
     reset: () => actions.zoom(null, null),
-    hover: (/** @type {number | null} */ index) => {
+    hover: (index) => {
       showReading(read.current, latest.current, index);
       if (latest.current.several) setHovered(index);
     },
@@ -101,7 +101,7 @@ function dropPlot(plot) {
  */
 function showReading(element, { drawn, view, curves }, index) {
   if (!element) return;
-  const main = curves.findIndex((/** @type {Curve} */ each) => !each.head.superseded);
+  const main = curves.findIndex((each) => !each.head.superseded);
   const value = index === null ? curves[main]?.head.last_value : valueAt(drawn, main, index);
   const strong = document.createElement("b");
   strong.textContent = shortNumber(value);
@@ -121,12 +121,12 @@ function valueAt(drawn, curve, index) {
 
 /** What is under the crosshair, the greatest first. @param {any} props */
 function Tip({ curves, drawn, index, plot, x }) {
-  const rows = curves.map((/** @type {Curve} */ curve, /** @type {number} */ at) => ({ at, name: curveName(curve), value: valueAt(drawn, at, index) }));
-  const sorted = rows.filter((/** @type {any} */ row) => row.value !== null).sort((/** @type {any} */ first, /** @type {any} */ second) => second.value - first.value).slice(0, 12);
+  const rows = curves.map((curve, at) => ({ at, name: curveName(curve), value: valueAt(drawn, at, index) }));
+  const sorted = rows.filter((row) => row.value !== null).sort((first, second) => second.value - first.value).slice(0, 12);
   const isLeft = (plot?.chart.cursor.left ?? 0) > (plot?.chart.over.clientWidth ?? 0) / 2;
   return html`<div class="tip" style=${isLeft ? { left: "60px" } : { right: "12px" }}>
     <div class="quiet">${placeText(drawn.data[0][index], x)}</div>
-    ${sorted.map((/** @type {any} */ row) => html`<div key=${row.at}><span style=${{ color: curveStyle(row.at).colour }}>■</span> ${row.name} <b>${shortNumber(row.value)}</b></div>`)}
+    ${sorted.map((row) => html`<div key=${row.at}><span style=${{ color: curveStyle(row.at).colour }}>■</span> ${row.name} <b>${shortNumber(row.value)}</b></div>`)}
   </div>`;
 }
 
@@ -141,11 +141,11 @@ function Foot({ curves, logY }) {
   const heads = curves.filter((each) => !each.head.superseded).map((each) => each.head);
   const head = heads[0];
   if (!head) return html`<figcaption class="foot"> </figcaption>`;
-  const sum = (/** @type {"nan" | "inf" | "log_hidden" | "replaced"} */ name) => heads.reduce((total, each) => total + (each[name] ?? 0), 0);
+  const sum = (name) => heads.reduce((total, each) => total + (each[name] ?? 0), 0);
   const odd = [
     sum("nan") ? `${countText(sum("nan"))} NaN` : "",
     sum("inf") ? `${countText(sum("inf"))} infinite` : "",
-    logY && sum("log_hidden") ? `${countText(sum("log_hidden"))} at or below 0 not shown` : "",
+    logY && sum("log_hidden") ? `${countText(sum("log_hidden"))} ≤ 0 not on a log axis` : "",
   ].filter(Boolean).join(" · ");
   const replaced = sum("replaced");
   const indexed = Math.min(...heads.map((each) => each.indexed ?? 1));
@@ -156,9 +156,10 @@ function Foot({ curves, logY }) {
 
 /** @param {import("./source.js").CurveHead} head */
 function shownText(head) {
+  if (!head.in_range && head.total) return `none of ${countText(head.total)} points in this range`;
   const whole = head.in_range < head.total ? `${countText(head.in_range)} in view of ${countText(head.total)}` : countText(head.total);
   if (head.kind === "points") return head.in_range < head.total ? `${whole} points, each shown` : `${whole} point${head.total === 1 ? "" : "s"}, each shown`;
-  return head.in_range < head.total ? `${countText(head.n)} of ${whole} points, min to max shown` : `${countText(head.n)} of ${whole} points, min to max shown`;
+  return `${countText(head.n)} of ${whole} points, min to max shown`;
 }
 
 /** The figures of a chart for those who do not see it. @param {{ metric: string, name: string, curves: Curve[] }} props */
@@ -180,8 +181,8 @@ function exactText(value) {
 
 /** @param {any} props */
 function CardMenu({ metric, view, curves, drawn, plot, run, name, isPinned, isOnly, settings, actions, close }) {
-  const item = (/** @type {string} */ text, /** @type {() => void} */ act) => html`<button onClick=${() => { act(); close(); }}>${text}</button>`;
-  const replaced = curves.some((/** @type {Curve} */ each) => each.head.replaced > 0);
+  const item = (text, act) => html`<button onClick=${() => { act(); close(); }}>${text}</button>`;
+  const replaced = curves.some((each) => each.head.replaced > 0);
   const what = { title: `${metric} · ${name}`, metric, curves, drawn, view, chart: plot.current?.chart };
   const file = `${name}-${metric}`;
   return html`

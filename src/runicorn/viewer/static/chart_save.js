@@ -63,7 +63,7 @@ function drawnSvg({ title, drawn, chart }) {
   svg.append(svgText(title, { x: 8, y: 18, "font-size": 13, "font-weight": 600, fill: themeColour("--ink") }));
   const body = svgPart("g", { transform: `translate(0 ${SAVE_HEAD})` });
   const box = { left: chart.bbox.left / devicePixelRatio, top: chart.bbox.top / devicePixelRatio, width: chart.bbox.width / devicePixelRatio, height: chart.bbox.height / devicePixelRatio };
-  const place = { x: (/** @type {number} */ value) => box.left + chart.valToPos(value, "x"), y: (/** @type {number} */ value) => box.top + chart.valToPos(value, "y") };
+  const place = { x: (value) => box.left + chart.valToPos(value, "x"), y: (value) => box.top + chart.valToPos(value, "y") };
   const clip = svgPart("clipPath", { id: "plot" });
   clip.append(svgPart("rect", { x: box.left, y: box.top, width: box.width, height: box.height }));
   body.append(clip, ...svgAxes(chart, box, place));
@@ -85,11 +85,11 @@ function svgAxes(chart, box, place) {
   const ink = themeColour("--quiet");
   const [ticksX, ticksY] = [0, 1].map((axis) => ({ at: chart.axes[axis]._splits ?? [], texts: chart.axes[axis]._values ?? [] }));
   const bottom = box.top + box.height;
-  ticksX.at.forEach((/** @type {number} */ value, /** @type {number} */ index) => {
+  ticksX.at.forEach((value, index) => {
     parts.push(svgPart("line", { x1: place.x(value), x2: place.x(value), y1: box.top, y2: bottom, stroke: themeColour("--grid") }));
     parts.push(svgText(ticksX.texts[index] ?? "", { x: place.x(value), y: bottom + 15, fill: ink, "text-anchor": "middle" }));
   });
-  ticksY.at.forEach((/** @type {number} */ value, /** @type {number} */ index) => {
+  ticksY.at.forEach((value, index) => {
     parts.push(svgPart("line", { x1: box.left, x2: box.left + box.width, y1: place.y(value), y2: place.y(value), stroke: themeColour("--grid") }));
     parts.push(svgText(ticksY.texts[index] ?? "", { x: box.left - 6, y: place.y(value) + 4, fill: ink, "text-anchor": "end" }));
   });
@@ -112,8 +112,8 @@ function linePath(x, y, place) {
 
 /** @param {any[]} data @param {number} high @param {any} place */
 function bandPath(data, high, place) {
-  const known = data[0].map((/** @type {number} */ _x, /** @type {number} */ index) => index).filter((/** @type {number} */ index) => typeof data[high][index] === "number");
-  const along = (/** @type {number[]} */ indexes, /** @type {any[]} */ values) => indexes.map((index) => `${place.x(data[0][index]).toFixed(2)} ${place.y(values[index]).toFixed(2)}`).join("L");
+  const known = data[0].map((_x, index) => index).filter((index) => typeof data[high][index] === "number");
+  const along = (indexes, values) => indexes.map((index) => `${place.x(data[0][index]).toFixed(2)} ${place.y(values[index]).toFixed(2)}`).join("L");
   return known.length ? `M${along(known, data[high])}L${along([...known].reverse(), data[high + 1])}Z` : "";
 }
 

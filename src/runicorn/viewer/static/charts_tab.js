@@ -26,8 +26,8 @@ const AXES = [["step", "Step"], ["time", "Time since the start"], ["wall", "Wall
  * @param {string} search for the server, where there are more than the page takes
  */
 function useMetrics(runKey, isSystem, known, search) {
-  const [answer, setAnswer] = useState(/** @type {any} */ (null));
-  const [error, setError] = useState(/** @type {any} */ (null));
+  const [answer, setAnswer] = useState(null);
+  const [error, setError] = useState(null);
   useEffect(() => {
     const query = [`limit=${MOST_NAMES}`, isSystem ? `prefix=${SYSTEM}` : "", search].filter(Boolean).join("&");
     let isMine = true;
@@ -39,8 +39,8 @@ function useMetrics(runKey, isSystem, known, search) {
 
 /** What is chosen for all charts, out of the address. @param {URLSearchParams} query */
 function chartSettings(query) {
-  const number = (/** @type {string} */ name) => (query.get(name) && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
-  const list = (/** @type {string} */ name) => (query.get(name) ?? "").split(",").filter(Boolean).map(decodeURIComponent);
+  const number = (name) => (query.get(name) && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
+  const list = (name) => (query.get(name) ?? "").split(",").filter(Boolean).map(decodeURIComponent);
   return {
     x: query.get("x") ?? "step",
     from: number("from"),
@@ -70,7 +70,7 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
   const isMany = known > MOST_NAMES;
   const serverSearch = isMany && chosen.search ? `q=${encodeURIComponent(chosen.search)}${chosen.isRegex ? "&regex=1" : ""}` : "";
   const { answer, error } = useMetrics(row.key, isSystem, known, serverSearch);
-  const names = useMemo(() => (answer?.metrics ?? []).filter((/** @type {string} */ name) => isSystem || !name.startsWith(SYSTEM)), [answer]);
+  const names = useMemo(() => (answer?.metrics ?? []).filter((name) => isSystem || !name.startsWith(SYSTEM)), [answer]);
   const pattern = useMemo(() => namePattern(chosen.search, chosen.isRegex), [chosen.search, chosen.isRegex]);
   const wanted = useMemo(() => wantedNames(names, chosen, pattern), [names, pattern, chosen.only, chosen.hidden.join()]);
   useKeys({
@@ -120,7 +120,7 @@ export function ChartsBar({ head, query, isSystem }) {
     ${chosen.only && html`<button class="plain" onClick=${() => changeQuery({ only: null })}>All charts</button>`}
     ${chosen.hidden.length > 0 && html`<button class="wide-only" onClick=${() => changeQuery({ hide: null })}>${countText(chosen.hidden.length)} hidden: show</button>`}
     <input id="search" type="search" aria-invalid=${isBad ? "true" : null} placeholder=${`Find among ${countText(isSystem ? head.system_metrics : head.metrics)} metrics`} aria-label="Find metrics" value=${chosen.search}
-      onInput=${(/** @type {any} */ event) => changeQuery({ m: event.target.value })} onKeyDown=${(/** @type {any} */ event) => event.key === "Escape" && event.target.blur()} />
+      onInput=${(event) => changeQuery({ m: event.target.value })} onKeyDown=${(event) => event.key === "Escape" && event.target.blur()} />
     <button class="wide-only" aria-pressed=${String(chosen.isRegex)} title="The search is a regular expression" onClick=${() => changeQuery({ regex: chosen.isRegex ? null : "1" })}>Regex</button>
     <button class="wide-only" aria-pressed=${String(chosen.logYAll)} title="Log y on all charts (l)" onClick=${() => changeQuery({ logy: chosen.logYAll ? null : "1" })}>Log y</button>
     <${Popover} label="Axes"><${AxesSettings} chosen=${chosen} head=${head} /><//>`;
@@ -128,29 +128,29 @@ export function ChartsBar({ head, query, isSystem }) {
 
 /** @param {{ chosen: any, head: any }} props */
 function AxesSettings({ chosen, head }) {
-  const stages = [...new Set((head.stages ?? []).map((/** @type {any} */ each) => each.stage))];
-  const pick = (/** @type {string} */ name) => (/** @type {any} */ event) => changeQuery({ [name]: event.target.value });
+  const stages = [...new Set((head.stages ?? []).map((each) => each.stage))];
+  const pick = (name) => (event) => changeQuery({ [name]: event.target.value });
   const isOther = !AXES.some(([value]) => value === chosen.x);
-  const flip = (/** @type {string} */ name, /** @type {boolean} */ is) => () => changeQuery({ [name]: is ? null : "1" });
+  const flip = (name, is) => () => changeQuery({ [name]: is ? null : "1" });
   return html`
-    <label class="row">x axis <select value=${chosen.x} onChange=${(/** @type {any} */ event) => changeQuery({ x: event.target.value === "step" ? null : event.target.value, from: null, to: null })}>
+    <label class="row">x axis <select value=${chosen.x} onChange=${(event) => changeQuery({ x: event.target.value === "step" ? null : event.target.value, from: null, to: null })}>
       ${AXES.map(([value, text]) => html`<option value=${value}>${text}</option>`)}${isOther && html`<option value=${chosen.x}>${chosen.x.replace("metric:", "")}</option>`}</select></label>
-    <label class="row">or a metric <input type="text" placeholder="name" value=${isOther ? chosen.x.slice(7) : ""} onChange=${(/** @type {any} */ event) => changeQuery({ x: event.target.value ? `metric:${event.target.value}` : null, from: null, to: null })} /></label>
+    <label class="row">or a metric <input type="text" placeholder="name" value=${isOther ? chosen.x.slice(7) : ""} onChange=${(event) => changeQuery({ x: event.target.value ? `metric:${event.target.value}` : null, from: null, to: null })} /></label>
     <label class="row">from <input type="number" step="any" value=${chosen.from ?? ""} onChange=${pick("from")} /></label>
     <label class="row">to <input type="number" step="any" value=${chosen.to ?? ""} onChange=${pick("to")} /></label>
-    <label class="row"><span>Smooth ${chosen.smooth ? shortNumber(chosen.smooth) : "off"}</span><input type="range" min="0" max="0.99" step="0.01" value=${chosen.smooth} onInput=${(/** @type {any} */ event) => changeQuery({ smooth: Number(event.target.value) || null })} /></label>
+    <label class="row"><span>Smooth ${chosen.smooth ? shortNumber(chosen.smooth) : "off"}</span><input type="range" min="0" max="0.99" step="0.01" value=${chosen.smooth} onInput=${(event) => changeQuery({ smooth: Number(event.target.value) || null })} /></label>
     <label class="check"><input type="checkbox" checked=${chosen.logX} onChange=${flip("logx", chosen.logX)} />Log x</label>
     <label class="check"><input type="checkbox" checked=${chosen.logYAll} onChange=${flip("logy", chosen.logYAll)} />Log y</label>
     ${head.resumed?.length > 0 && html`<label class="check"><input type="checkbox" checked=${chosen.superseded} onChange=${flip("old", chosen.superseded)} />Show what a resume replaced</label>`}
     ${stages.length > 1 && html`<label class="row">Stage <select value=${chosen.stage ?? ""} onChange=${pick("stage")}><option value="">all</option>${stages.map((stage) => html`<option value=${stage}>${stage}</option>`)}</select></label>`}
     ${head.ranks?.length > 1 && html`<label class="row">Ranks <select value=${chosen.rank ?? ""} onChange=${pick("rank")}>
       <option value="">rank 0</option><option value="each">each</option><option value="mean">mean</option><option value="minmax">min to max</option><option value="slowest">slowest</option>
-      ${head.ranks.map((/** @type {number} */ rank) => html`<option value=${rank}>rank ${rank}</option>`)}</select></label>`}`;
+      ${head.ranks.map((rank) => html`<option value=${rank}>rank ${rank}</option>`)}</select></label>`}`;
 }
 
 /** Cards in lines, of which those near the view stand. @param {any} props */
 function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
-  const lane = useRef(/** @type {HTMLElement | null} */ (null));
+  const lane = useRef(null);
   const { width } = useSize(lane);
   const view = useView(lane);
   const columns = Math.max(1, Math.floor((width + CARD_GAP) / (CARD_WIDTH + CARD_GAP)));
@@ -162,7 +162,7 @@ function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
   const shown = width ? lines.filter((line) => line.top + line.height > view.top - AHEAD_PX && line.top < view.bottom + AHEAD_PX) : [];
   const settings = { run: row.key, x: chosen.x, from: chosen.from, to: chosen.to, smooth: chosen.smooth, stage: chosen.stage, rank: chosen.rank, superseded: chosen.superseded };
   const actions = useMemo(() => cardActions(), []);
-  const card = (/** @type {string} */ metric) => html`<${ChartCard} key=${metric} ...${{
+  const card = (metric) => html`<${ChartCard} key=${metric} ...${{
     metric,
     run: row,
     name: runName(row),
@@ -173,7 +173,7 @@ function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
     isOnly: chosen.only === metric,
     actions,
   }} />`;
-  const place = (/** @type {Line} */ line) => ({ top: `${line.top}px`, height: `${line.height - (line.folder === undefined ? CARD_GAP : 0)}px`, gridTemplateColumns: `repeat(${chosen.only ? 1 : columns}, minmax(0, 1fr))` });
+  const place = (line) => ({ top: `${line.top}px`, height: `${line.height - (line.folder === undefined ? CARD_GAP : 0)}px`, gridTemplateColumns: `repeat(${chosen.only ? 1 : columns}, minmax(0, 1fr))` });
   return html`<div class="lane" ref=${lane} style=${{ height: `${total}px` }}>
     ${shown.map((line) => (line.folder !== undefined
       ? html`<div class="folder" key=${`folder ${line.folder}`} style=${{ top: `${line.top}px`, height: `${line.height}px` }}>
@@ -254,7 +254,7 @@ function foldersOf(names, pinned, primary, isSystem) {
   const early = [...pinned, primary].filter((name) => name !== null && names.includes(name));
   const first = /** @type {string[]} */ ([...new Set(early)]);
   const folders = new Map();
-  const folderOf = (/** @type {string} */ name) => {
+  const folderOf = (name) => {
     const own = isSystem ? name.slice(SYSTEM.length) : name;
     return own.includes("/") ? own.slice(0, own.indexOf("/")) : "";
   };

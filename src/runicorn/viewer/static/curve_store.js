@@ -43,7 +43,7 @@ function curveKey(wish, metric) {
  */
 export function useCurves(wish, metric, version, inView) {
   const [, draw] = useState(0);
-  const [shown, setShown] = useState(/** @type {KeptCurves | null} */ (null));
+  const [shown, setShown] = useState(null);
   const key = curveKey(wish, metric);
   const ready = wish.buckets > 0;
   useEffect(() => {
@@ -161,8 +161,8 @@ function joinedCurve(before, tail) {
 
 /** What the head says of the range, for the whole of it. @param {Record<string, Float64Array>} data @param {any} before @param {any} tail */
 function sumsOf(data, before, tail) {
-  const finite = (/** @type {Float64Array} */ values) => values.filter((value) => Number.isFinite(value));
-  const sum = (/** @type {Float64Array | undefined} */ values) => (values ?? new Float64Array(0)).reduce((total, value) => total + value, 0);
+  const finite = (values) => values.filter((value) => Number.isFinite(value));
+  const sum = (values) => (values ?? new Float64Array(0)).reduce((total, value) => total + value, 0);
   const least = finite(data.min).reduce((low, value) => Math.min(low, value), Infinity);
   const greatest = finite(data.max).reduce((high, value) => Math.max(high, value), -Infinity);
   const odd = sum(data.nonfinite);

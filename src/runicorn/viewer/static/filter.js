@@ -50,7 +50,7 @@ export function columnOf(name, others) {
 
 /** Whether a run is asked for. @param {any} run @param {Filter} filter @param {string[]} others @param {number} now */
 export function isWanted(run, filter, others, now) {
-  const holds = (/** @type {Condition} */ condition) => conditionHolds(run, condition, others, now);
+  const holds = (condition) => conditionHolds(run, condition, others, now);
   return filter.conditions.every(holds) && (!filter.words.length || wordsAreIn(run, filter.words));
 }
 
@@ -110,7 +110,7 @@ function compareBest(first, second, turn) {
 
 /** @param {any} first @param {any} second @param {number} turn */
 function compareCells(first, second, turn) {
-  const lacks = (/** @type {any} */ value) => value === null || value === undefined || value === "" || Number.isNaN(value);
+  const lacks = (value) => value === null || value === undefined || value === "" || Number.isNaN(value);
   if (lacks(first) || lacks(second)) return Number(lacks(first)) - Number(lacks(second));
   if (typeof first === "number" && typeof second === "number") return turn * (first - second);
   const [left, right] = [String(first), String(second)];

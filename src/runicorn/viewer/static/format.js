@@ -67,7 +67,7 @@ export function momentText(time) {
   if (time === null || time === undefined) return "";
   const date = new Date(time * 1000);
   if (Number.isNaN(date.getTime())) return String(time);
-  const two = (/** @type {number} */ part) => String(part).padStart(2, "0");
+  const two = (part) => String(part).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }

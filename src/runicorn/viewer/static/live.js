@@ -109,7 +109,7 @@ export function useLive(wish, hear) {
   const latest = useRef(hear);
   latest.current = hear;
   useEffect(() => {
-    const watcher = { wish, hear: (/** @type {string} */ name, /** @type {any} */ data) => latest.current(name, data) };
+    const watcher = { wish, hear: (name, data) => latest.current(name, data) };
     watchers.add(watcher);
     renewStream();
     return () => {

@@ -22,7 +22,7 @@ function logWindow(answer) {
   const texts = answer.text.split("\n");
   if (texts[texts.length - 1] === "") texts.pop();
   let offset = answer.offset;
-  const lines = texts.map((/** @type {string} */ text, /** @type {number} */ index) => {
+  const lines = texts.map((text, index) => {
     const at = answer.offsets?.[index] ?? offset;
     offset = at + lineBytes.encode(text).length + 1;
     return { offset: at, text };
@@ -49,13 +49,13 @@ export function LogsTab({ head, row, query }) {
   const search = query.get("q") ?? "";
   useKeys({ "/": () => document.getElementById("search")?.focus() });
   if (!head.logs.length) return html`<p class="empty quiet">This run has no log. <code>run.log_text()</code>, a logging handler or <code>init(capture_console=True)</code> write one.</p>`;
-  const file = head.logs.find((/** @type {any} */ each) => each.source === number) ?? head.logs[0];
+  const file = head.logs.find((each) => each.source === number) ?? head.logs[0];
   return html`<div class="logs">
     <div class="bar">
       <input id="search" type="search" placeholder="Search the whole log" aria-label="Search the whole log" value=${search}
-        onChange=${(/** @type {any} */ event) => changeQuery({ q: event.target.value })} onKeyDown=${(/** @type {any} */ event) => event.key === "Escape" && event.target.blur()} />
-      ${head.logs.length > 1 && html`<select aria-label="Log of" value=${number} onChange=${(/** @type {any} */ event) => changeQuery({ source: event.target.value, at: null })}>
-        ${head.logs.map((/** @type {any} */ each) => html`<option value=${each.source}>${each.host ?? each.name}</option>`)}</select>`}
+        onChange=${(event) => changeQuery({ q: event.target.value })} onKeyDown=${(event) => event.key === "Escape" && event.target.blur()} />
+      ${head.logs.length > 1 && html`<select aria-label="Log of" value=${number} onChange=${(event) => changeQuery({ source: event.target.value, at: null })}>
+        ${head.logs.map((each) => html`<option value=${each.source}>${each.host ?? each.name}</option>`)}</select>`}
       <span class="quiet wide-only">${file.name}, ${bytesText(file.size)}</span>
     </div>
     ${search && html`<${LogHits} key=${`${number} ${search}`} row=${row} number=${number} search=${search} />`}
@@ -65,18 +65,18 @@ export function LogsTab({ head, row, query }) {
 
 /** @param {{ row: any, number: number, at: number | null, search: string }} props */
 function LogView({ row, number, at, search }) {
-  const [shown, setShown] = useState(/** @type {LogWindow | null} */ (null));
-  const [error, setError] = useState(/** @type {any} */ (null));
+  const [shown, setShown] = useState(null);
+  const [error, setError] = useState(null);
   const [follows, setFollows] = useState(at === null);
-  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const box = useRef(null);
   const busy = useRef(false);
-  const hold = useRef(/** @type {{ from: number, height: number } | null} */ (null));
+  const hold = useRef(null);
   const latest = useRef(shown);
   latest.current = shown;
   const follow = useRef(follows);
   follow.current = follows;
-  const ask = (/** @type {number} */ offset) => source.get(`runs/${encodeURIComponent(row.key)}/logs?source=${number}&offset=${offset}&bytes=${WINDOW_BYTES}`).then(logWindow);
-  const attempt = async (/** @type {() => Promise<void>} */ act) => {
+  const ask = (offset) => source.get(`runs/${encodeURIComponent(row.key)}/logs?source=${number}&offset=${offset}&bytes=${WINDOW_BYTES}`).then(logWindow);
+  const attempt = async (act) => {
     if (busy.current) return;
     busy.current = true;
     try {
@@ -171,10 +171,10 @@ function LogRow({ line, isAt, runKey, number, search }) {
 
 /** @param {{ row: any, number: number, search: string }} props */
 function LogHits({ row, number, search }) {
-  const [hits, setHits] = useState(/** @type {any[]} */ ([]));
+  const [hits, setHits] = useState([]);
   const [state, setState] = useState({ next: /** @type {number | null} */ (0), scanned: 0, size: 0, busy: false });
   const isMine = useRef(true);
-  const more = async (/** @type {number} */ after, /** @type {number} */ already) => {
+  const more = async (after, already) => {
     setState((before) => ({ ...before, busy: true }));
     let next = /** @type {number | null} */ (after);
     let found = 0;
@@ -193,7 +193,7 @@ function LogHits({ row, number, search }) {
     more(0, 0).catch(() => setState((before) => ({ ...before, busy: false })));
     return () => void (isMine.current = false);
   }, []);
-  const link = (/** @type {number} */ offset) => runHref(row.key, "logs", { .../** @type {Record<string, string>} */ (number ? { source: String(number) } : {}), at: String(offset), q: search });
+  const link = (offset) => runHref(row.key, "logs", { .../** @type {Record<string, string>} */ (number ? { source: String(number) } : {}), at: String(offset), q: search });
   return html`<div class="hits mono" tabindex="0" role="region" aria-label="Lines found">
     ${hits.map((hit) => html`<a key=${hit.offset} href=${link(hit.offset)}>${markedText(plainLine(hit.text), search)}</a>`)}
     <p class="empty quiet" role="status">${state.busy ? `searched ${bytesText(state.scanned)} of ${bytesText(state.size)}` : hits.length ? `${countText(hits.length)} lines found` : "No line has that."}
@@ -280,13 +280,13 @@ function nextStyle(before, codes) {
 
 /** A colour of 256, or of 16 million. @param {number[]} rest */
 function largeColour(rest) {
-  const hex = (/** @type {number[]} */ parts) => `#${parts.map((part) => Math.min(255, part || 0).toString(16).padStart(2, "0")).join("")}`;
+  const hex = (parts) => `#${parts.map((part) => Math.min(255, part || 0).toString(16).padStart(2, "0")).join("")}`;
   if (rest[0] === 2) return { colour: hex([rest[1], rest[2], rest[3]]), used: 4 };
   if (rest[0] !== 5) return { colour: "", used: 0 };
   const number = rest[1] ?? 0;
   if (number < 16) return { colour: String(number % 8), used: 2 };
   const grey = 8 + (number - 232) * 10;
-  const level = (/** @type {number} */ part) => (part ? 55 + 40 * part : 0);
+  const level = (part) => (part ? 55 + 40 * part : 0);
   const cube = number - 16;
   const parts = number >= 232 ? [grey, grey, grey] : [level(Math.floor(cube / 36)), level(Math.floor(cube / 6) % 6), level(cube % 6)];
   return { colour: hex(parts), used: 2 };

@@ -66,10 +66,10 @@ export function silence(run) {
  */
 export function Popover({ label, name, kind, plain, children }) {
   const [open, setOpen] = useState(false);
-  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const box = useRef(null);
   useEffect(() => {
     if (!open) return undefined;
-    const shut = (/** @type {Event} */ event) => {
+    const shut = (event) => {
       if (event instanceof KeyboardEvent && event.key !== "Escape") return;
       if (event.type === "pointerdown" && box.current?.contains(/** @type {Node} */ (event.target))) return;
       if (event instanceof KeyboardEvent) {
@@ -100,7 +100,7 @@ export function useKeys(keys) {
   const latest = useRef(keys);
   latest.current = keys;
   useEffect(() => {
-    const press = (/** @type {KeyboardEvent} */ event) => {
+    const press = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       const at = event.target instanceof HTMLElement ? event.target : null;
       if (at?.matches("input:not([type=checkbox]):not([type=range]), textarea, select, dialog *")) return;

@@ -29,10 +29,15 @@ const AXIS_WIDTH = 52;
 const AXIS_HEIGHT = 24;
 const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 const MOST_DOTS_PX = 7;
+const LOG_TICKS = 6;
+const LOG_AXIS = {
+  splits: (_chart, _axis, low, high) => logSplits(low, high),
+  filter: (_chart, splits) => splits,
+};
 
 /** uPlot is a script of its own. @returns {any} */
 function uplotClass() {
-  return /** @type {any} */ (window).uPlot;
+  return window["uPlot"];
 }
 
 /**
@@ -50,7 +55,7 @@ export function plotData(curves, logY) {
     const middle = placesOf(head, data);
     const columns = rolesOf(head, data);
     for (const [role] of columns) series.push({ curve, role });
-    tables.push([middle, ...columns.map(([, values]) => drawable(values, logY))]);
+    tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, data.max) : values, logY))]);
     odd.push(...oddMarks(head, data, middle));
   });
   if (!tables.length) return { data: [[]], series, odd };
@@ -74,6 +79,12 @@ function rolesOf(head, data) {
   if (data.smooth) columns.push(["raw", raw]);
   columns.push(["line", data.smooth ?? raw]);
   return columns;
+}
+
+/** On a log axis a band that begins at or below zero begins at its least value above. @param {Float64Array} low @param {Float64Array} high */
+function aboveZero(low, high) {
+  const least = [...low, ...high].reduce((found, value) => (value > 0 && value < found ? value : found), Infinity);
+  return low.map((value, index) => (value <= 0 && high[index] > 0 ? least : value));
 }
 
 /** @param {Float64Array} values @param {boolean} logY */
@@ -144,13 +155,13 @@ export class Plot {
     return {
       ...size,
       pxAlign: 0,
-      padding: [6, 8, 0, 0],
+      padding: [6, 18, 0, 0],
       legend: { show: false },
       focus: { alpha: 1 },
       cursor: this.cursorOptions(),
       scales: {
-        x: { time: false, distr: view.logX ? 3 : 1, range: (/** @type {any} */ _chart, /** @type {number} */ low, /** @type {number} */ high) => this.rangeX(low, high) },
-        y: { distr: view.logY ? 3 : 1, range: (/** @type {any} */ _chart, /** @type {number} */ low, /** @type {number} */ high) => rangeY(low, high, this.view.logY) },
+        x: { time: false, distr: view.logX ? 3 : 1, range: (_chart, low, high) => this.rangeX(low, high) },
+        y: { distr: view.logY ? 3 : 1, range: (_chart, low, high) => rangeY(low, high, this.view.logY) },
       },
       axes: [this.axisX(), this.axisY()],
       series: [{}, ...this.drawn.series.map((part) => this.seriesOptions(part))],
@@ -164,7 +175,7 @@ export class Plot {
   }
 
   cursorOptions() {
-    const moves = (/** @type {string} */ type) => type === "mousemove" || type === "mouseleave";
+    const moves = (type) => type === "mousemove" || type === "mouseleave";
     return {
       y: false,
       drag: { x: true, y: false, setScale: false, dist: 4 },
@@ -196,21 +207,23 @@ export class Plot {
     const isTime = this.view.x === "time" || this.view.x === "wall";
     return {
       ...axisLook(),
+      ...(this.view.logX ? LOG_AXIS : {}),
       size: AXIS_HEIGHT,
       gap: 3,
       space: isTime ? 76 : 60,
       ...(isTime && !this.view.logX ? { incrs: TIME_STEPS } : {}),
-      values: (/** @type {any} */ chart, /** @type {number[]} */ splits, /** @type {number} */ _axis, /** @type {number} */ _space, /** @type {number} */ step) => tickTexts(splits, this.view.x, step, chart),
+      values: (chart, splits, _axis, _space, step) => tickTexts(splits, this.view.x, step, chart),
     };
   }
 
   axisY() {
     return {
       ...axisLook(),
+      ...(this.view.logY ? LOG_AXIS : {}),
       gap: 4,
       space: 28,
-      size: (/** @type {any} */ _chart, /** @type {string[] | null} */ texts) => Math.max(AXIS_WIDTH, 16 + 6.3 * Math.max(0, ...(texts ?? []).map((text) => text?.length ?? 0))),
-      values: (/** @type {any} */ _chart, /** @type {number[]} */ splits) => distinctTexts(splits),
+      size: (_chart, texts) => Math.max(AXIS_WIDTH, 16 + 6.3 * Math.max(0, ...(texts ?? []).map((text) => text?.length ?? 0))),
+      values: (_chart, splits) => distinctTexts(splits),
     };
   }
 
@@ -220,10 +233,10 @@ export class Plot {
     const isEdge = role === "low" || role === "high";
     const isFaint = isEdge || role === "raw" || this.drawn.series.length === 0;
     return {
-      stroke: isFaint ? transparent(colour, isEdge ? 0.5 : 0.35) : colour,
+      stroke: isFaint ? transparent(colour, isEdge ? 0.3 : 0.35) : colour,
       width: role === "line" ? 1.5 : 1,
       dash: isEdge ? undefined : dash.length ? dash : undefined,
-      points: isEdge ? { show: false, filter: (/** @type {any} */ chart, /** @type {number} */ at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (/** @type {any} */ chart, /** @type {number} */ at, /** @type {boolean} */ show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
+      points: isEdge ? { show: false, filter: (chart, at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (chart, at, show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
     };
   }
 
@@ -250,6 +263,7 @@ export class Plot {
     ctx.setLineDash([2 * ratio, 3 * ratio]);
     ctx.font = `${10 * ratio}px ${AXIS_FONT.slice(5)}`;
     ctx.textBaseline = "top";
+    ctx.textAlign = "left";
     for (const { stage, from } of this.view.stages) {
       const x = this.chart.valToPos(from, "x", true);
       if (!Number.isFinite(x) || x < bbox.left || x > bbox.left + bbox.width || (x < free && free - x > 4 * ratio)) continue;
@@ -374,9 +388,22 @@ function alone(values) {
   return found.length ? found : null;
 }
 
-/** Labels with as many digits as it takes to tell them apart. @param {number[]} splits */
-function distinctTexts(splits) {
-  const texts = splits.map((value) => (value === null ? "" : shortNumber(value)));
+/** Powers of ten; of a short range 1, 2, 5; of a shorter one round steps. @param {number} low @param {number} high */
+function logSplits(low, high) {
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const skip = Math.max(1, Math.ceil((last - first) / LOG_TICKS));
+  const parts = last - first > 3 ? [1] : [1, 2, 5];
+  const splits = [];
+  for (let power = first; power <= last; power += skip) splits.push(...parts.map((part) => Number(`${part}e${power}`)));
+  const shown = splits.filter((value) => value >= low && value <= high);
+  if (shown.length > 1) return shown;
+  const step = 10 ** Math.floor(Math.log10((high - low) / 2));
+  return [...Array(20).keys()].map((index) => (Math.ceil(low / step) + index) * step).filter((value) => value <= high);
+}
+
+/** Labels with as many digits as it takes to tell them apart. @param {number[]} splits @param {(value: number) => string} [short] */
+function distinctTexts(splits, short = shortNumber) {
+  const texts = splits.map((value) => (value === null ? "" : short(value)));
   const given = texts.filter(Boolean);
   if (new Set(given).size === given.length) return texts;
   for (let digits = 5; digits <= 15; digits++) {
@@ -390,7 +417,14 @@ function distinctTexts(splits) {
 function tickTexts(splits, x, step, _chart) {
   if (x === "wall") return splits.map((value) => clockText(value, step));
   if (x === "time") return splits.map((value) => (value === null ? "" : value === 0 ? "0" : spanText(value)));
-  return distinctTexts(splits);
+  return splits.some((value) => Math.abs(value) >= 1e4) ? distinctTexts(splits, roundText) : distinctTexts(splits);
+}
+
+/** A large round step: 200k, 1.5M. @param {number} value */
+function roundText(value) {
+  const size = Math.abs(value);
+  if (size >= 1e9) return shortNumber(value);
+  return size >= 1e6 ? `${shortNumber(value / 1e6)}M` : size >= 1e3 ? `${shortNumber(value / 1e3)}k` : shortNumber(value);
 }
 
 /** @param {number} value @param {number} step */

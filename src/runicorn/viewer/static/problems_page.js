@@ -9,8 +9,8 @@ import { source } from "./source.js";
 
 /** The page of problems. */
 export function ProblemsPage() {
-  const [answer, setAnswer] = useState(/** @type {any} */ (null));
-  const [error, setError] = useState(/** @type {any} */ (null));
+  const [answer, setAnswer] = useState(null);
+  const [error, setError] = useState(null);
   const load = () => void source.get("problems").then(setAnswer, setError);
   useEffect(load, []);
   useEffect(() => void (document.title = "Problems · Runicorn"), []);
@@ -30,7 +30,7 @@ export function ProblemsPage() {
     <section>
       <h2>Status checker</h2>
       <p>${checkerText(answer.checker)} ${answer.checker?.looked_at && html`<span class="quiet">Last look: <${Ago} time=${answer.checker.looked_at} />.</span>`}</p>
-      <ul>${(answer.checker?.troubles ?? []).map((/** @type {any} */ each) => html`<li class="bad">${plainText(each)}</li>`)}</ul>
+      <ul>${(answer.checker?.troubles ?? []).map((each) => html`<li class="bad">${plainText(each)}</li>`)}</ul>
     </section>
     <section>
       <h2>What tracking has cost</h2>

@@ -14,10 +14,10 @@ const HEAD_AGAIN_MS = 1500;
 
 /** A run's head, kept up to date. @param {string} runKey */
 function useRun(runKey) {
-  const [head, setHead] = useState(/** @type {any} */ (null));
-  const [error, setError] = useState(/** @type {any} */ (null));
-  const [live, setLive] = useState(/** @type {any} */ (null));
-  const timer = useRef(/** @type {number | undefined} */ (undefined));
+  const [head, setHead] = useState(null);
+  const [error, setError] = useState(null);
+  const [live, setLive] = useState(null);
+  const timer = useRef(undefined);
   const load = () => source.get(`runs/${encodeURIComponent(runKey)}`).then((answer) => { setHead(answer); setError(null); }, setError);
   useEffect(() => {
     load();
@@ -113,12 +113,12 @@ function LastData({ row }) {
 
 /** @param {{ head: any, row: any, query: URLSearchParams }} props */
 function FieldsTab({ head, row, query }) {
-  const [parts, setParts] = useState(/** @type {any} */ (null));
+  const [parts, setParts] = useState(null);
   const search = (query.get("q") ?? "").toLowerCase();
   const place = `runs/${encodeURIComponent(row.key)}`;
   useEffect(() => {
     let isMine = true;
-    const ask = (/** @type {string} */ name) => source.get(`${place}/${name}`).catch((error) => ({ error, fields: [] }));
+    const ask = (name) => source.get(`${place}/${name}`).catch((error) => ({ error, fields: [] }));
     Promise.all(["config", "summary", "environment", "problems"].map(ask)).then(([config, summary, environment, problems]) => isMine && setParts({ config, summary, environment, problems }));
     return () => void (isMine = false);
   }, [row.key, head.version, row.status]);
@@ -128,14 +128,14 @@ function FieldsTab({ head, row, query }) {
     ["id", row.id], ["path", row.path], ["directory", head.run_dir], ["host", row.hostname], ["process", row.pid],
     ["created", momentText(row.created_at)], ["started", momentText(row.started_at)], ["ended", momentText(row.ended_at)],
     ["group", row.group], ["parent", row.parent], ["notes", row.notes], ["tags", (row.tags ?? []).join(", ")],
-    ["resumed", (head.resumed ?? []).map((/** @type {any} */ each) => resumeText(each)).join("\n")],
+    ["resumed", (head.resumed ?? []).map((each) => resumeText(each)).join("\n")],
     ["ranks", (head.ranks ?? []).join(", ")], ["other processes", (head.producers ?? []).join(", ")],
     ["metrics", countText(head.metrics)], ["images", head.images ? countText(head.images) : ""],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => ({ name, value, text: String(value) }));
-  const own = parts.summary.fields.filter((/** @type {any} */ each) => !each.name.startsWith("runicorn."));
-  const cost = parts.summary.fields.filter((/** @type {any} */ each) => each.name.startsWith("runicorn."));
+  const own = parts.summary.fields.filter((each) => !each.name.startsWith("runicorn."));
+  const cost = parts.summary.fields.filter((each) => each.name.startsWith("runicorn."));
   return html`<div class="bar"><input id="search" type="search" placeholder="Find a field" aria-label="Find a field" value=${query.get("q") ?? ""}
-      onInput=${(/** @type {any} */ event) => changeQuery({ q: event.target.value })} /></div>
+      onInput=${(event) => changeQuery({ q: event.target.value })} /></div>
     <div class="sheet">
       <${Fields} title="Summary" fields=${own} search=${search} none="No summary yet." />
       <${Fields} title="Config" fields=${parts.config.fields} search=${search} none="log_config() was not called." />
@@ -177,7 +177,7 @@ function RunProblems({ problems }) {
     problems.lost_records ? `${countOf(problems.lost_records, "record")} were not stored` : "",
     ...(problems.storage_errors ?? []).map(plainText),
     ...(problems.remarks ?? []).map(plainText),
-    ...(problems.problems ?? []).slice(0, 200).map((/** @type {any} */ each) => `${each.file}, byte ${countText(each.offset)}: ${each.reason}`),
+    ...(problems.problems ?? []).slice(0, 200).map((each) => `${each.file}, byte ${countText(each.offset)}: ${each.reason}`),
   ].filter(Boolean);
   if (!lines.length) return null;
   return html`<section aria-label="Problems"><h2>Problems</h2><ul>${lines.map((line) => html`<li class="bad">${line}</li>`)}</ul>

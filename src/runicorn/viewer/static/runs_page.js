@@ -24,7 +24,8 @@ with rn.init(path="first") as run:
  * @property {string} id as in the address
  * @property {string} name in the head
  * @property {string} by what it is sorted by
- * @property {string} width
+ * @property {number} least pixels
+ * @property {number} [share] of the room that is left
  * @property {boolean} [right]
  * @property {boolean} [narrow] whether a telephone shows it
  * @property {(run: any) => any} cell
@@ -35,7 +36,7 @@ function useRuns(wanted) {
   const [state, setState] = useState(/** @type {{ rows: Map<string, any> | null, error: any }} */ ({ rows: null, error: null }));
   const version = useRef("");
   const cols = wanted.join(",");
-  const load = async (/** @type {boolean} */ full) => {
+  const load = async (full) => {
     const query = [full || !version.current ? "" : `since=${encodeURIComponent(version.current)}`, cols && `cols=${encodeURIComponent(cols)}`];
     try {
       const answer = await source.get(`runs?${query.filter(Boolean).join("&")}`);
@@ -44,7 +45,7 @@ function useRuns(wanted) {
       setState((before) => ({ rows: before.rows, error }));
     }
   };
-  const merge = (/** @type {any} */ answer) => {
+  const merge = (answer) => {
     version.current = answer.version;
     setServerNow(answer.now);
     setState((before) => ({ rows: mergedRows(answer.full ? null : before.rows, answer), error: null }));
@@ -62,8 +63,8 @@ function useRuns(wanted) {
 function mergedRows(before, answer) {
   const names = Object.keys(answer.columns);
   const changed = new Map();
-  (answer.columns.key ?? []).forEach((/** @type {string} */ key, /** @type {number} */ index) => {
-    const row = /** @type {any} */ ({ ...before?.get(key) });
+  (answer.columns.key ?? []).forEach((key, index) => {
+    const row = ({ ...before?.get(key) });
     for (const name of names) row[name] = answer.columns[name][index];
     changed.set(key, row);
   });
@@ -75,7 +76,7 @@ function mergedRows(before, answer) {
 
 /** Names of config and summary that there are. */
 function useOtherColumns() {
-  const [others, setOthers] = useState(/** @type {{ name: string, runs: number }[]} */ ([]));
+  const [others, setOthers] = useState([]);
   useEffect(() => void source.get("runs/columns").then((answer) => setOthers(answer.columns), () => undefined), []);
   return others;
 }
@@ -99,8 +100,8 @@ export function RunsPage() {
   const all = useMemo(() => [...(rows?.values() ?? [])], [rows]);
   const shown = useMemo(() => {
     const named = only ? new Set(only.split(",")) : null;
-    const isBelow = (/** @type {any} */ run) => !path || run.path === path || run.path.startsWith(`${path}/`);
-    const isOf = (/** @type {any} */ run) => !status.length || status.includes(run.status);
+    const isBelow = (run) => !path || run.path === path || run.path.startsWith(`${path}/`);
+    const isOf = (run) => !status.length || status.includes(run.status);
     const now = serverNow();
     const kept = all.filter((run) => isBelow(run) && isOf(run) && (!named || named.has(run.key)) && isWanted(run, filter, otherNames, now));
     return inOrder(kept, order, otherNames);
@@ -158,15 +159,15 @@ function pathsOf(runs) {
       counts.set(path, (counts.get(path) ?? 0) + 1);
     }
   }
-  const order = (/** @type {string} */ path) => path.replaceAll("/", "\u0001");
+  const order = (path) => path.replaceAll("/", "\u0001");
   const sorted = [...counts].sort(([first], [second]) => (order(first) < order(second) ? -1 : 1));
   return sorted.map(([path, count]) => ({ path, count, depth: path.split("/").length }));
 }
 
 /** @param {{ paths: any[], total: number, path: string, query: URLSearchParams }} props */
 function PathTree({ paths, total, path, query }) {
-  const link = (/** @type {string} */ to) => hrefOf("", { ...Object.fromEntries(query), path: to });
-  const item = (/** @type {string} */ to, /** @type {string} */ name, /** @type {number} */ count, /** @type {number} */ depth) => html`<li key=${to}>
+  const link = (to) => hrefOf("", { ...Object.fromEntries(query), path: to });
+  const item = (to, name, count, depth) => html`<li key=${to}>
     <a href=${link(to)} aria-current=${path === to ? "true" : null} style=${{ paddingLeft: `${16 + depth * 12}px` }} title=${to || name}>
       <span class="grow cut">${name}</span><span class="count">${countText(count)}</span>
     </a>
@@ -181,19 +182,19 @@ function PathTree({ paths, total, path, query }) {
 function RunsBar({ query, shown, all, chosen, setChosen, others, chosenColumns, status }) {
   const counts = new Map();
   for (const run of all) counts.set(run.status, (counts.get(run.status) ?? 0) + 1);
-  const toggle = (/** @type {string} */ name) => changeQuery({ status: (status.includes(name) ? status.filter((/** @type {string} */ each) => each !== name) : [...status, name]).join(",") });
+  const toggle = (name) => changeQuery({ status: (status.includes(name) ? status.filter((each) => each !== name) : [...status, name]).join(",") });
   const isNarrowed = Boolean(query.get("q") || query.get("only") || status.length);
   return html`<div class="bar" role="search">
     <input id="search" type="search" placeholder="Search, or lr<1e-3 status=failed" aria-label="Search runs" value=${query.get("q") ?? ""}
-      onInput=${(/** @type {any} */ event) => changeQuery({ q: event.target.value })}
-      onKeyDown=${(/** @type {any} */ event) => event.key === "Escape" && event.target.blur()} />
-    <span class="wide-only">${STATUSES.filter((name) => counts.has(name)).map((name) => html`<button key=${name} aria-pressed=${String(status.includes(name))} onClick=${() => toggle(name)}>
-      <span class=${`status ${name}`}>${name}</span> <span class="quiet">${countText(counts.get(name))}</span></button>`)}</span>
-    <span class="grow"></span>
+      onInput=${(event) => changeQuery({ q: event.target.value })}
+      onKeyDown=${(event) => event.key === "Escape" && event.target.blur()} />
+    ${!chosen.size && html`<span class="wide-only">${STATUSES.filter((name) => counts.has(name)).map((name) => html`<button key=${name} aria-pressed=${String(status.includes(name))} onClick=${() => toggle(name)}>
+      <span class=${`status ${name}`}>${name}</span> <span class="quiet">${countText(counts.get(name))}</span></button>`)}</span>`}
     ${chosen.size > 0 && html`<span class="wide-only">${countText(chosen.size)} selected
       <button onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
       <button onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
       <button onClick=${() => setChosen(new Set())}>Clear</button></span>`}
+    <span class="grow"></span>
     <span class="quiet" aria-live="polite">${isNarrowed || shown.length !== all.length ? `${countText(shown.length)} of ${countOf(all.length, "run")}` : countOf(all.length, "run")}</span>
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
     <${ColumnsPopover} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
@@ -203,16 +204,16 @@ function RunsBar({ query, shown, all, chosen, setChosen, others, chosenColumns, 
 /** @param {{ others: { name: string, runs: number }[], chosen: string[], hidden: string[] }} props */
 function ColumnsPopover({ others, chosen, hidden }) {
   const [text, setText] = useState("");
-  const flip = (/** @type {string[]} */ list, /** @type {string} */ name) => (list.includes(name) ? list.filter((each) => each !== name) : [...list, name]).join(",");
+  const flip = (list, name) => (list.includes(name) ? list.filter((each) => each !== name) : [...list, name]).join(",");
   const names = others.map((each) => each.name);
-  const isOn = (/** @type {string} */ name) => chosen.some((each) => columnOf(each, names) === name);
+  const isOn = (name) => chosen.some((each) => columnOf(each, names) === name);
   const found = others.filter((each) => each.name.toLowerCase().includes(text.toLowerCase())).slice(0, 200);
   return html`<${Popover} label="Columns">
     <div class="row"><h2>Columns</h2></div>
     ${standardColumns([], "", false).filter((each) => each.id !== "name").map((each) => html`<label class="check" key=${each.id}>
       <input type="checkbox" checked=${!hidden.includes(each.id)} onChange=${() => changeQuery({ hide: flip(hidden, each.id) })} />${each.name}</label>`)}
     ${others.length > 0 && html`<h2>Config and summary</h2>
-      ${others.length > 12 && html`<input type="search" aria-label="Find a column" placeholder="Find a column" value=${text} onInput=${(/** @type {any} */ event) => setText(event.target.value)} />`}
+      ${others.length > 12 && html`<input type="search" aria-label="Find a column" placeholder="Find a column" value=${text} onInput=${(event) => setText(event.target.value)} />`}
       ${found.map((each) => html`<label class="check" key=${each.name}>
         <input type="checkbox" checked=${isOn(each.name)} onChange=${() => changeQuery({ cols: isOn(each.name) ? chosen.filter((name) => columnOf(name, names) !== each.name).join(",") : [...chosen, each.name].join(",") })} />
         <span class="cut">${each.name}</span></label>`)}`}
@@ -224,18 +225,18 @@ function standardColumns(runs, path, isNarrow) {
   const metrics = [...new Set(runs.map((run) => run.best_metric_name).filter(Boolean))];
   const one = metrics.length === 1 ? metrics[0] : null;
   const hasReason = !isNarrow && runs.some((run) => run.reason || silence(run));
-  const tail = (/** @type {any} */ run) => (path && run.path.startsWith(`${path}/`) ? run.path.slice(path.length + 1) : run.path === path && path ? "" : run.path);
+  const tail = (run) => (path && run.path.startsWith(`${path}/`) ? run.path.slice(path.length + 1) : run.path === path && path ? "" : run.path);
   return [
-    { id: "status", name: "Status", by: "status", width: hasReason ? "minmax(110px, 1.1fr)" : "110px", narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
-    { id: "name", name: "Run", by: "name", width: "minmax(150px, 1.2fr)", narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
-    { id: "path", name: "Path", by: "path", width: "minmax(70px, 0.8fr)", cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
-    { id: "best", name: one ?? "Best", by: "best", width: one || isNarrow ? "104px" : "minmax(140px, 0.7fr)", right: true, narrow: true, cell: (run) => bestCell(run, one || isNarrow) },
-    { id: "trend", name: "Trend", by: "", width: "112px", cell: (run) => html`<${Sparkline} run=${run} />` },
-    { id: "step", name: "Step", by: "step", width: "92px", right: true, cell: (run) => stepText(run.last_step) },
-    { id: "last", name: "Last data", by: "last", width: "92px", right: true, cell: (run) => html`<${Ago} time=${run.last_data_at} />` },
-    { id: "age", name: "Started", by: "created_at", width: "92px", right: true, narrow: true, cell: (run) => html`<${Ago} time=${run.started_at ?? run.created_at} />` },
-    { id: "took", name: "Took", by: "took", width: "104px", right: true, cell: (run) => html`<${Duration} run=${run} />` },
-    { id: "tags", name: "Tags", by: "tags", width: "minmax(70px, 0.7fr)", cell: (run) => html`<${Tags} tags=${run.tags} />` },
+    { id: "status", name: "Status", by: "status", least: hasReason ? 160 : isNarrow ? 104 : 108, share: hasReason ? 1.2 : 0, narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
+    { id: "name", name: "Run", by: "name", least: isNarrow ? 100 : 186, share: 1, narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
+    { id: "path", name: "Path", by: "path", least: 60, share: 0.8, cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
+    { id: "best", name: one ?? "Best", by: "best", least: one || isNarrow ? 84 : 140, share: one ? 0 : 0.5, right: true, narrow: true, cell: (run) => bestCell(run, one || isNarrow) },
+    { id: "trend", name: "Trend", by: "", least: 108, cell: (run) => html`<${Sparkline} run=${run} />` },
+    { id: "step", name: "Step", by: "step", least: 80, right: true, cell: (run) => stepText(run.last_step) },
+    { id: "last", name: "Last data", by: "last", least: 80, right: true, cell: (run) => html`<${Ago} time=${run.last_data_at} />` },
+    { id: "age", name: "Started", by: "created_at", least: 80, right: true, narrow: true, cell: (run) => html`<${Ago} time=${run.started_at ?? run.created_at} />` },
+    { id: "took", name: "Took", by: "took", least: 92, right: true, cell: (run) => html`<${Duration} run=${run} />` },
+    { id: "tags", name: "Tags", by: "tags", least: 60, share: 0.7, cell: (run) => html`<${Tags} tags=${run.tags} />` },
   ];
 }
 
@@ -252,13 +253,13 @@ function chosenColumnsOf(chosen, others) {
   return chosen.map((name) => {
     const full = columnOf(name, others);
     const short = full.split(".").pop() ?? full;
-    return { id: full, name: short, by: name, width: "104px", right: true, cell: (run) => html`<span title=${`${full}: ${run[full] ?? ""}`}>${shortNumber(run[full])}</span>` };
+    return { id: full, name: short, by: name, least: 100, right: true, cell: (run) => html`<span title=${`${full}: ${run[full] ?? ""}`}>${shortNumber(run[full])}</span>` };
   });
 }
 
 /** @param {any} props */
 function RunsTable({ runs, chosen, setChosen, order, chosenColumns, otherNames, hidden, path }) {
-  const box = useRef(/** @type {HTMLElement | null} */ (null));
+  const box = useRef(null);
   const size = useSize(box);
   const [scroll, setScroll] = useState(0);
   const [at, setAt] = useState(-1);
@@ -267,10 +268,13 @@ function RunsTable({ runs, chosen, setChosen, order, chosenColumns, otherNames, 
   const sample = runs ?? [];
   const standard = useMemo(() => standardColumns(sample, path, isNarrow), [runs, path, isNarrow]);
   const columns = [...standard.filter((each) => !hidden.includes(each.id)), ...chosenColumnsOf(chosenColumns, otherNames)].filter((each) => !isNarrow || each.narrow);
-  const template = `${isNarrow ? "" : "32px "}${columns.map((each) => each.width).join(" ")}`;
+  const wide = (each) => (each.share ? `minmax(${each.least}px, ${each.share}fr)` : `${each.least}px`);
+  const template = `${isNarrow ? "" : "32px "}${columns.map(wide).join(" ")}`;
+  // Each row is a grid of its own: only an equal width makes their columns meet.
+  const least = `${columns.reduce((total, each) => total + each.least, isNarrow ? 16 : 48)}px`;
   const first = Math.max(0, Math.floor(scroll / ROW_HEIGHT) - EXTRA_ROWS);
   const last = Math.min(sample.length, Math.ceil((scroll + size.height) / ROW_HEIGHT) + EXTRA_ROWS);
-  const choose = (/** @type {number} */ index, /** @type {boolean} */ stretch) => {
+  const choose = (index, stretch) => {
     const next = new Set(chosen);
     const from = stretch && lastChosen.current >= 0 ? lastChosen.current : index;
     const isOn = !next.has(sample[index].key);
@@ -278,7 +282,7 @@ function RunsTable({ runs, chosen, setChosen, order, chosenColumns, otherNames, 
     lastChosen.current = index;
     setChosen(next);
   };
-  const move = (/** @type {number} */ by) => {
+  const move = (by) => {
     const next = Math.min(sample.length - 1, Math.max(0, at + by));
     setAt(next);
     const view = box.current;
@@ -294,21 +298,21 @@ function RunsTable({ runs, chosen, setChosen, order, chosenColumns, otherNames, 
     Enter: () => at >= 0 && at < sample.length && goTo(runHref(sample[at].key)),
     Escape: () => setChosen(new Set()),
   });
-  return html`<div class="table" ref=${box} role="table" aria-label="Runs" aria-rowcount=${sample.length + 1} tabindex="0" onScroll=${(/** @type {any} */ event) => setScroll(event.currentTarget.scrollTop)}>
-    <div role="rowgroup"><div class="head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: template }}>
+  return html`<div class="table" ref=${box} role="table" aria-label="Runs" aria-rowcount=${sample.length + 1} tabindex="0" onScroll=${(event) => setScroll(event.currentTarget.scrollTop)}>
+    <div role="rowgroup"><div class="head" role="row" aria-rowindex="1" style=${{ gridTemplateColumns: template, minWidth: least }}>
       ${!isNarrow && html`<span class="cell" role="columnheader"><span class="hidden-text">Selected</span></span>`}
       ${columns.map((each) => html`<${HeadCell} key=${each.id} column=${each} order=${order} />`)}
     </div></div>
     <div class="body" role="rowgroup" style=${{ height: `${sample.length * ROW_HEIGHT}px` }}>
-      ${runs === null && [...Array(12).keys()].map((index) => html`<div class="row" role="row" key=${index} style=${{ gridTemplateColumns: template, top: `${index * ROW_HEIGHT}px` }}>
+      ${runs === null && [...Array(12).keys()].map((index) => html`<div class="row" role="row" key=${index} style=${{ gridTemplateColumns: template, minWidth: least, top: `${index * ROW_HEIGHT}px` }}>
         <span class="cell" role="cell"></span>${columns.map((each) => html`<span class="cell" role="cell" key=${each.id}><span class="skeleton"></span></span>`)}</div>`)}
-      ${sample.slice(first, last).map((/** @type {any} */ run, /** @type {number} */ offset) => {
+      ${sample.slice(first, last).map((run, offset) => {
         const index = first + offset;
         const isChosen = chosen.has(run.key);
         return html`<div key=${run.key} role="row" aria-rowindex=${index + 2} class=${`row ${isChosen ? "chosen" : ""} ${index === at ? "at" : ""}`}
-          style=${{ gridTemplateColumns: template, top: `${index * ROW_HEIGHT}px` }} onClick=${() => setAt(index)} onDblClick=${() => goTo(runHref(run.key))}>
+          style=${{ gridTemplateColumns: template, minWidth: least, top: `${index * ROW_HEIGHT}px` }} onClick=${() => setAt(index)} onDblClick=${() => goTo(runHref(run.key))}>
           ${!isNarrow && html`<span class="cell" role="cell"><input type="checkbox" aria-label=${`Select ${runName(run)}`} checked=${isChosen}
-            onClick=${(/** @type {any} */ event) => { event.stopPropagation(); choose(index, event.shiftKey); }} /></span>`}
+            onClick=${(event) => { event.stopPropagation(); choose(index, event.shiftKey); }} /></span>`}
           ${columns.map((each) => html`<span key=${each.id} role="cell" class=${`cell ${each.right ? "right" : ""}`}>${each.cell(run)}</span>`)}
         </div>`;
       })}
@@ -322,7 +326,7 @@ function HeadCell({ column, order }) {
   const parts = order.split(",");
   const found = parts.find((part) => part.replace(/^-/, "") === column.by);
   const direction = found ? (found.startsWith("-") ? "descending" : "ascending") : null;
-  const sort = (/** @type {any} */ event) => {
+  const sort = (event) => {
     const startsHigh = ["created_at", "last", "step", "took"].includes(column.by);
     const next = found ? (found.startsWith("-") ? column.by : `-${column.by}`) : `${startsHigh ? "-" : ""}${column.by}`;
     const rest = parts.filter((part) => part !== found);

@@ -75,7 +75,7 @@ export function askForToken() {
   return new Promise((resolve) => {
     const channel = new BroadcastChannel(tokenPlace);
     const timer = setTimeout(() => done(false), 400);
-    const done = (/** @type {boolean} */ got) => {
+    const done = (got) => {
       clearTimeout(timer);
       channel.close();
       resolve(got);

@@ -45,7 +45,7 @@ async function fetchSparks() {
   const byMetric = new Map();
   for (const each of wanted) byMetric.set(each.run.best_metric_name, [...(byMetric.get(each.run.best_metric_name) ?? []), each]);
   for (const [metric, group] of byMetric) {
-    const wish = { runs: group.map((/** @type {any} */ each) => each.run.key), metrics: [metric], buckets: SPARK_BUCKETS };
+    const wish = { runs: group.map((each) => each.run.key), metrics: [metric], buckets: SPARK_BUCKETS };
     await source.curves(wish, (curve) => keepSpark(group, curve)).catch(() => undefined);
   }
 }
@@ -65,9 +65,9 @@ function drawnSpark({ head, data }) {
   if (kept.length < 2) return null;
   const [low, high] = sparkBounds(kept.map((index) => line[index]));
   const [first, last] = [data.x[kept[0]], data.x[kept[kept.length - 1]]];
-  const across = (/** @type {number} */ index) => (((data.x[index] - first) / (last - first || 1)) * SPARK_WIDTH).toFixed(1);
-  const down = (/** @type {number} */ value) => (SPARK_HEIGHT - 2 - ((Math.min(high, Math.max(low, value)) - low) / (high - low || 1)) * (SPARK_HEIGHT - 4)).toFixed(1);
-  const along = (/** @type {Float64Array} */ values, /** @type {number[]} */ indexes) => indexes.map((index) => `${across(index)} ${down(values[index])}`).join("L");
+  const across = (index) => (((data.x[index] - first) / (last - first || 1)) * SPARK_WIDTH).toFixed(1);
+  const down = (value) => (SPARK_HEIGHT - 2 - ((Math.min(high, Math.max(low, value)) - low) / (high - low || 1)) * (SPARK_HEIGHT - 4)).toFixed(1);
+  const along = (values, indexes) => indexes.map((index) => `${across(index)} ${down(values[index])}`).join("L");
   const band = head.kind === "buckets" ? `M${along(data.max, kept)}L${along(data.min, [...kept].reverse())}Z` : "";
   return { line: `M${along(line, kept)}`, band };
 }
