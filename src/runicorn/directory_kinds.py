@@ -47,7 +47,7 @@ STORAGE = Kind(r"[^.].*|\.recycle", by_link=True)
 ARCHIVE = Kind(r"\.(?:[0-9a-f]{12}-)?[0-9a-f]{12}\.new(?:\.old)?", by_link=True)
 RENDEZVOUS = Kind(rf"[0-9a-f]{{32}}|{_TEMPORARY}")
 CACHE = Kind(
-    r"(?:[0-9]+-[0-9]+\.part|[0-9a-f]{32}\.msgpack)(?:\.new-[0-9a-f]+-[0-9a-f]{8})?|[0-9a-f]+-[0-9a-f]+-[0-9a-f]{32}|(?:columns|index)-[0-9]+",
+    r"(?:[0-9]+-[0-9]+\.part|[0-9]+-[0-9]+-[0-9a-f]{32}\.levels|[0-9a-f]{32}\.msgpack)(?:\.new-[0-9a-f]+-[0-9a-f]{8})?|[0-9a-f]+-[0-9a-f]+-[0-9a-f]{32}|(?:columns|index)-[0-9]+",
     own=True,
 )
 EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
