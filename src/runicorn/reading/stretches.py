@@ -37,6 +37,7 @@ class Stretch:
         y: the values.
         start: the first of the stretch.
         stop: behind its last.
+        group: that they are from.
     """
 
     def __init__(self, x: Any, y: Any, ends: tuple[int, int], number: int, group: Group, rows: Any = None) -> None:
@@ -44,14 +45,14 @@ class Stretch:
         self.start, self.stop = ends
         self.make_levels: Callable[[], Levels | None] = _nothing
         self._number = number
-        self._group = group
+        self.group = group
         self._rows = rows
         self._ends: list[int] | None = None
 
     def order(self, at: int) -> tuple[int, int]:
         """Sorts its values by when they were logged among those of all stretches: number of the part, and line."""
         row = at if self._rows is None else self._rows[at]
-        numbers = self._group.numbers
+        numbers = self.group.numbers
         if len(numbers) == 2:
             return self._number, numbers[0] + row
         if self._ends is None:
