@@ -260,7 +260,7 @@ class LoadedRun:
 
     def _read_on(self) -> bool:
         files = self._files or {}
-        names = _events_files(self.info.run_dir)
+        names = events_files(self.info.run_dir)
         ordered = {name: files.get(name) or EventsFile(self.info.run_dir, name, self._cache) for name in names}
         changed = ordered.keys() != files.keys()
         for file in ordered.values():
@@ -311,7 +311,7 @@ def load(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike
     return LoadedRun(find(run, storage), Cache.of_user())
 
 
-def _events_files(run_dir: str) -> list[str]:
+def events_files(run_dir: str) -> list[str]:
     """The events files that there are: the main one, those of ranks, those of other hosts."""
     try:
         names = [name for name in os.listdir(run_dir) if name.startswith(_MARKED) and name.endswith(".jsonl")]
