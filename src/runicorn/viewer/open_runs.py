@@ -75,12 +75,14 @@ class OpenRun:
             if stamps == self._stamps and self.is_complete:
                 return False
             left = most_bytes
+            begun = self.read_bytes
             for file in self.files.values():
                 before = file.end
                 if left > 0:
                     file.read(left)
                     left -= max(0, file.end - before)
-            self.is_complete = left > 0
+            sizes = sum(_stamp(os.path.join(self.run_dir, name))[2] for name in self.files)
+            self.is_complete = self.read_bytes >= sizes or self.read_bytes <= begun
             self._stamps = stamps
             return not self.is_complete
 

@@ -142,8 +142,10 @@ export const source = serverSource();
  */
 async function readFrames(reader, each) {
   let kept = new Uint8Array(0);
+  let isWhole = false;
   for (;;) {
     const { done, value } = await reader.read();
+    if (done && isWhole) return;
     if (done) throw new SourceError(0, "The answer was cut.");
     kept = joinedBytes(kept, value);
     let at = 0;
@@ -154,8 +156,8 @@ async function readFrames(reader, each) {
       const bodyAt = at + 8 + headBytes;
       if (kept.length < bodyAt + bodyBytes) break;
       const head = JSON.parse(new TextDecoder().decode(kept.subarray(at + 8, bodyAt)));
-      if (head.end) return;
-      each({ head, data: arraysOf(head, kept.slice(bodyAt, bodyAt + bodyBytes)) });
+      if (head.end) isWhole = true;
+      else each({ head, data: arraysOf(head, kept.slice(bodyAt, bodyAt + bodyBytes)) });
       at = bodyAt + bodyBytes;
     }
     kept = kept.slice(at);
