@@ -81,7 +81,7 @@ class Watched:
     def _console(self, message: Any) -> None:
         is_expected = any(words in message.text for words in self.allowed)
         if message.type in {"error", "warning"} and not is_expected:
-            self.faults.append(f"{message.type}: {message.text}")
+            self.faults.append(f"{message.type}: {message.text} {message.location.get('url')}")
 
     def _dialog(self, dialog: Any) -> None:
         self.faults.append(f"dialog: {dialog.message}")

@@ -108,6 +108,6 @@ def test_five_thousand_metrics_are_found_by_name(tmp_path, viewer_of, open_page)
     assert figures(page, "layer9/block24/w19")[0]["last"] == 5.0
     page.goto(f"{page.url.split('?')[0]}?m=^layer3/.*w7$&regex=1")
     expect(page.get_by_text("25 charts")).to_be_visible()
-    page.get_by_role("button", name="layer3").click()
+    page.get_by_role("button", name="▾ layer3").click()
     expect(page.locator("figure.card")).to_have_count(0)
     assert "closed=layer3" in page.url

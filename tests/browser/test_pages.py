@@ -104,6 +104,7 @@ def test_keys_move_select_and_open(viewer, open_page):
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text(names[0])
     page.keyboard.press("g")

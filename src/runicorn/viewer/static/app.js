@@ -109,4 +109,6 @@ function Entrance({ error, enter }) {
 }
 
 followLinks();
+// The icon is asked for again at each new address, and then relative to that.
+for (const link of document.querySelectorAll("link[rel=icon]")) link.setAttribute("href", Object(link).href);
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));

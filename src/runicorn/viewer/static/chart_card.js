@@ -29,7 +29,7 @@ export function ChartCard({ metric, run, name, version, settings, view, isPinned
   const dark = useDark();
   const [hovered, setHovered] = useState(null);
   const buckets = size.width ? Math.min(2000, Math.ceil((size.width * 1.5) / 100) * 100) : 0;
-  const kept = useCurves({ ...settings, buckets }, metric, version, true);
+  const kept = useCurves({ ...settings, log: view.logY, buckets }, metric, version, true);
   const curves = useMemo(() => (kept?.curves ?? []).filter((each) => !each.head.error), [kept]);
   const drawn = useMemo(() => plotData(curves, view.logY), [curves, view.logY]);
   const several = curves.length > 1;

@@ -14,6 +14,7 @@ import { source } from "./source.js";
  * @property {string | null} stage
  * @property {string | null} rank
  * @property {boolean} superseded
+ * @property {boolean} log whether values at or below zero are counted
  * @property {number} buckets
  * @typedef {{ curves: Curve[], version: string, error: string }} KeptCurves
  */
@@ -91,7 +92,7 @@ function fetchWanted() {
  */
 function tailOf(kept, wish) {
   const curve = kept?.curves[0];
-  if (!curve || kept.curves.length > 1 || wish.smooth || wish.to !== null || wish.x.startsWith("metric:")) return null;
+  if (!curve || kept.curves.length > 1 || wish.log || wish.smooth || wish.to !== null || wish.x.startsWith("metric:")) return null;
   const { head, data } = curve;
   if (head.error || head.indexed < 1 || !head.n || head.n > wish.buckets * 1.5) return null;
   return head.kind === "buckets" ? { from: data.x[head.n - 1], width: head.width } : null;
@@ -99,7 +100,7 @@ function tailOf(kept, wish) {
 
 /** @param {{ wish: CurveWish, part: any, keys: Map<string, string> }} batch */
 async function fetchBatch({ wish, part, keys }) {
-  const asked = { runs: [wish.run], metrics: [...keys.keys()], x: wish.x, from: wish.from, to: wish.to, buckets: wish.buckets, smooth: wish.smooth, stage: wish.stage, rank: rankOf(wish.rank), superseded: wish.superseded, ...part };
+  const asked = { runs: [wish.run], metrics: [...keys.keys()], x: wish.x, from: wish.from, to: wish.to, buckets: wish.buckets, smooth: wish.smooth, stage: wish.stage, rank: rankOf(wish.rank), superseded: wish.superseded, log: wish.log, ...part };
   const came = new Map();
   for (const key of keys.values()) askedCurves.add(key);
   try {
@@ -137,7 +138,7 @@ function keepCurves(key, kept) {
 function mergeTail(key, tail) {
   const before = keptCurves.get(key)?.curves[0];
   if (!before) return;
-  const isOfOneKind = !tail.head.error && tail.head.kind === "buckets" && tail.head.width === before.head.width && tail.head.replaced === before.head.replaced;
+  const isOfOneKind = !tail.head.error && !tail.head.nan && !tail.head.inf && tail.head.kind === "buckets" && tail.head.width === before.head.width && tail.head.replaced === before.head.replaced;
   // Points instead of buckets, or values that were superseded: the whole is asked for at the next look.
   const curve = isOfOneKind ? joinedCurve(before, tail) : { ...before, head: { ...before.head, indexed: 0, version: "" } };
   keepCurves(key, { curves: [curve], version: curve.head.version, error: "" });
@@ -162,10 +163,7 @@ function joinedCurve(before, tail) {
 /** What the head says of the range, for the whole of it. @param {Record<string, Float64Array>} data @param {any} before @param {any} tail */
 function sumsOf(data, before, tail) {
   const finite = (values) => values.filter((value) => Number.isFinite(value));
-  const sum = (values) => (values ?? new Float64Array(0)).reduce((total, value) => total + value, 0);
   const least = finite(data.min).reduce((low, value) => Math.min(low, value), Infinity);
   const greatest = finite(data.max).reduce((high, value) => Math.max(high, value), -Infinity);
-  const odd = sum(data.nonfinite);
-  const inf = Math.min(odd, Math.max(before.inf, tail.inf));
-  return { in_range: sum(data.count), low: Number.isFinite(least) ? least : null, high: Number.isFinite(greatest) ? greatest : null, nan: odd - inf, inf, log_hidden: Math.max(before.log_hidden, tail.log_hidden), last_value: tail.last_value ?? before.last_value };
+  return { in_range: data.count.reduce((total, value) => total + value, 0), low: Number.isFinite(least) ? least : null, high: Number.isFinite(greatest) ? greatest : null, nan: before.nan, inf: before.inf, last_value: tail.last_value ?? before.last_value };
 }

@@ -70,6 +70,7 @@ function LogView({ row, number, at, search }) {
   const [follows, setFollows] = useState(at === null);
   const box = useRef(null);
   const busy = useRef(false);
+  const goal = useRef(at);
   const hold = useRef(null);
   const latest = useRef(shown);
   latest.current = shown;
@@ -109,6 +110,7 @@ function LogView({ row, number, at, search }) {
     setShown(joinedWindows(before, { ...more, lines, size: Math.max(more.size, before.size) }, false));
   });
   useEffect(() => {
+    goal.current = at;
     const isIn = at !== null && shown && at >= shown.from && at < shown.to;
     if (!isIn) open();
     if (at !== null) setFollows(false);
@@ -129,8 +131,11 @@ function LogView({ row, number, at, search }) {
     if (follows && !shown.atEnd) later();
   }, [shown, follows]);
   useLayoutEffect(() => {
-    if (at !== null && shown) box.current?.querySelector(".at")?.scrollIntoView({ block: "center" });
-  }, [at, shown === null]);
+    const line = goal.current === at ? box.current?.querySelector(".at") : null;
+    if (!line) return;
+    line.scrollIntoView({ block: "center" });
+    goal.current = null;
+  }, [at, shown]);
   const scrolled = () => {
     const view = box.current;
     if (!view || !shown) return;

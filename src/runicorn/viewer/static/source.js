@@ -27,7 +27,7 @@ import { viewerRoot } from "./address.js";
  * @property {number | null} first_x
  * @property {number | null} last_x
  * @property {number | null} last_value
- * @property {number} log_hidden
+ * @property {number | null} log_hidden
  * @property {string} version
  * @property {number} indexed
  * @property {string} [error]
