@@ -87,11 +87,12 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
     else:
         made, path = address.bind_socket(options.socket)
         entry = serving.entry_of(viewer, path=path)
-    serving.say_link(entry.link)
-    _say_where(options, entry)
-    if _opens(options):
-        serving.open_page(entry.link)
-    serving.serve(viewer, made, entry, idle_s=options.idle_timeout)
+    with serving.published(entry):
+        serving.say_link(entry.link)
+        _say_where(options, entry)
+        if _opens(options):
+            serving.open_page(entry.link)
+        serving.serve(viewer, made, idle_s=options.idle_timeout)
     return 0
 
 

@@ -292,6 +292,11 @@ class EventsFile:
         if self._folder:
             self._cache.write(pieces, _FOLDER, self._folder, name)
 
+    @property
+    def has_sessions(self) -> bool:
+        """Whether several sessions have logged to it, of which later ones supersede what earlier ones have."""
+        return any(0 < edge < self.end for edge in self._edges)
+
     def session_of(self, header: Header) -> int:
         """In which session of the run a part was logged: how many edges are at or before its beginning."""
         return sum(1 for edge in self._edges if edge <= header.start)

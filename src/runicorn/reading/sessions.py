@@ -8,16 +8,20 @@ after it has opened the run again supersedes nothing: a second ``fit`` that begi
 
 from __future__ import annotations
 
+from array import array
+from itertools import compress, groupby
 from typing import TYPE_CHECKING, Any
 
 from runicorn import rundir
+from runicorn.reading.part import Group
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.resumption import CONTINUED, EVENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from runicorn.reading.part import Group, Header
+    from runicorn.reading.events import EventsFile
+    from runicorn.reading.part import Header
 
 Piece = tuple[int, "Header", "list[tuple[Group, int]]"]
 """What a part has of a metric: the number of its session, its header, and groups each with the number of a column."""
@@ -58,3 +62,57 @@ def limits(pieces: Iterable[Piece]) -> dict[int, int]:
             found[session] = least
         least = first[session] if least is None else min(least, first[session])
     return found
+
+
+def pieces_of(file: EventsFile, name: str) -> list[Piece]:
+    """What each part of a file has of a metric."""
+    return [(file.session_of(header), header, of_name) for header, of_name in file.of_metric(name)]
+
+
+def limits_of(file: EventsFile, name: str) -> dict[int, int]:
+    """For each session of a file that has a later one: from which step on its values of a metric are superseded."""
+    return limits(pieces_of(file, name)) if file.has_sessions else {}
+
+
+def current(file: EventsFile, name: str) -> Iterator[tuple[Header, list[tuple[Group, int]]]]:
+    """What each part has of a metric, without what a later session has superseded."""
+    if not file.has_sessions:
+        yield from file.of_metric(name)
+        return
+    pieces = pieces_of(file, name)
+    bounds = limits(pieces)
+    for session, header, of_name in pieces:
+        limit = bounds.get(session)
+        kept = of_name if limit is None else [each for place in of_name for each in _below(*place, limit)]
+        if kept:
+            yield header, kept
+
+
+def superseded_count(file: EventsFile, name: str) -> int:
+    """How many values of a metric a later session has superseded."""
+    if not file.has_sessions:
+        return 0
+    pieces = pieces_of(file, name)
+    bounds = limits(pieces)
+    return sum(
+        sum(1 for step in group.steps if step >= bounds[session])
+        for session, _, of_name in pieces
+        if session in bounds
+        for group, _ in of_name
+    )
+
+
+def _below(group: Group, number: int, limit: int) -> list[tuple[Group, int]]:
+    """The lines of a group whose step is below a limit, with one of its columns alone."""
+    wanted = [step < limit for step in group.steps]
+    if all(wanted):
+        return [(group, number)]
+    kept = Group((group.names[number],), group.kinds[number])
+    for values, into in ((group.steps, kept.steps), (group.times, kept.times), (group.columns[number], kept.columns[0])):
+        into.extend(compress(values, wanted))
+    if not len(kept.steps):
+        return []
+    numbers = array("q", compress(group.line_numbers(), wanted))
+    origins = groupby(compress(group.origin_numbers(), wanted))
+    kept.add_runs(numbers, 0, [(origin, sum(1 for _ in those)) for origin, those in origins])
+    return [(kept, 0)]

@@ -1,4 +1,4 @@
-"""``GET live``: what changes in the runs that a page shows, told as it happens; nobody watches, nothing is looked at."""
+"""``GET live``: what changes in the runs that a page shows; what nobody watches is not looked at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, encoded, query_flag
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
 Event = tuple[str, dict[str, Any]]
 
 
 async def live(request: Request) -> Response:
     """``GET live``."""
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     viewer = viewer_of(request)
     keys = _keys(request, "runs")
     logs = _keys(request, "logs")

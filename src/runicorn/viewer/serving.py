@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -16,11 +16,13 @@ import uvicorn
 from runicorn import host
 from runicorn.viewer import address
 from runicorn.viewer.app import make_app
-from runicorn.viewer.state import Viewer
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
     from types import FrameType
+
+    from runicorn.viewer.state import Viewer
 
 _GRACE_S = 1
 _NICENESS = 5
@@ -62,13 +64,12 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
 
 
-def serve(viewer: Viewer, made: socket.socket, entry: address.Entry, *, idle_s: float | None = None) -> None:
+def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -> None:
     """Answer until told to go.
 
     Args:
         viewer: what is shown.
         made: the socket that listens.
-        entry: what others find it by.
         idle_s: end after so many seconds without a request or an open page; None = never.
     """
     config = uvicorn.Config(
@@ -90,14 +91,26 @@ def serve(viewer: Viewer, made: socket.socket, entry: address.Entry, *, idle_s: 
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(_NICENESS)  # a training beside it goes first
-    name = address.write(entry)
     try:
         server.run(sockets=[made])
+    finally:
+        viewer.close()
+
+
+@contextmanager
+def published(entry: address.Entry) -> Iterator[None]:
+    """Leave word of a viewer for as long as it runs.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    name = address.write(entry)
+    try:
+        yield
     finally:
         address.remove(name)
         if entry.socket:
             _remove_socket(entry.socket)
-        viewer.close()
 
 
 def _watch_idle(server: Server, viewer: Viewer, idle_s: float) -> None:
