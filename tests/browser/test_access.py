@@ -21,7 +21,7 @@ PAGES = {
     "charts": (f"run/{RUN}", "table.figures tbody tr"),
     "summary": (f"run/{RUN}/summary", "table.fields"),
     "logs": (f"run/{RUN}/logs?q=line", ".log-line"),
-    "problems": ("problems", "h2"),
+    "problems": ("problems", "main h2"),
 }
 PAYLOADS = [
     "<img src=x onerror=alert(1)>",
