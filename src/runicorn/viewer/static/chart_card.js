@@ -7,6 +7,9 @@ import { countText, shortNumber } from "./format.js";
 import { Popover, curveStyle, useDark, useSize } from "./parts.js";
 import { Plot, placeText, plotData } from "./plot.js";
 
+/** A bucket is as wide as a line is thick: more of them would make a noisy curve a solid block. */
+const PX_A_BUCKET = 1.5;
+
 /**
  * @typedef {import("./source.js").Curve} Curve
  * @typedef {object} CardActions
@@ -19,16 +22,16 @@ import { Plot, placeText, plotData } from "./plot.js";
  */
 
 /**
- * @param {{ metric: string, run: any, name: string, version: string, settings: any, view: import("./plot.js").PlotView, isPinned: boolean, isOnly: boolean, actions: CardActions }} props
+ * @param {{ metric: string, name: string, version: string, settings: any, view: import("./plot.js").PlotView, isPinned: boolean, isOnly: boolean, actions: CardActions }} props
  */
-export function ChartCard({ metric, run, name, version, settings, view, isPinned, isOnly, actions }) {
+export function ChartCard({ metric, name, version, settings, view, isPinned, isOnly, actions }) {
   const box = useRef(null);
   const read = useRef(null);
   const plot = useRef(null);
   const size = useSize(box);
   const dark = useDark();
   const [hovered, setHovered] = useState(null);
-  const buckets = size.width ? Math.min(2000, Math.ceil((size.width * 1.5) / 100) * 100) : 0;
+  const buckets = size.width ? Math.min(2000, Math.ceil(size.width / PX_A_BUCKET / 50) * 50) : 0;
   const kept = useCurves({ ...settings, log: view.logY, buckets }, metric, version, true);
   const curves = useMemo(() => (kept?.curves ?? []).filter((each) => !each.head.error), [kept]);
   const drawn = useMemo(() => plotData(curves, view.logY), [curves, view.logY]);
@@ -39,14 +42,7 @@ export function ChartCard({ metric, run, name, version, settings, view, isPinned
     if (!box.current || !size.width || !curves.length) return;
     if (plot.current && !plot.current.fits(drawn, view)) dropPlot(plot);
     if (plot.current) plot.current.update(drawn, view);
-    else plot.current = new Plot(box.current, size, drawn, view, {
-      zoom: actions.zoom,
-      reset: () => actions.zoom(null, null),
-      hover: (index) => {
-        showReading(read.current, latest.current, index);
-        if (latest.current.several) setHovered(index);
-      },
-    });
+    else plot.current = new Plot(box.current, size, drawn, view, eventsOf(actions, read, latest, setHovered));
     showReading(read.current, latest.current, plot.current.chart.cursor.idx ?? null);
   }, [drawn, view, size.width > 0]);
   useEffect(() => {
@@ -66,7 +62,7 @@ export function ChartCard({ metric, run, name, version, settings, view, isPinned
     <div class="card-head">
       <h3 class="cut" title=${metric}>${metric}</h3><span class="grow"></span>
       <span class="read" ref=${read}></span>
-      <${Popover} label="⋯" name=${`Menu of ${metric}`} kind="menu" plain=${true}>${(close) => html`<${CardMenu} ...${{ metric, view, curves, drawn, plot, run, name, isPinned, isOnly, settings, actions, close }} />`}<//>
+      <${Popover} label="⋯" name=${`Menu of ${metric}`} kind="menu" plain=${true}>${(close) => html`<${CardMenu} ...${{ metric, view, curves, drawn, plot, name, isPinned, isOnly, settings, actions, close }} />`}<//>
     </div>
     <div class="plot" ref=${box} tabindex="0" role="img" aria-label=${`Chart of ${metric}; its figures are in the table below`} onKeyDown=${keys}>
       ${!curves.length && html`<span class="frame"></span>${trouble && html`<span class="note">${trouble}</span>`}`}
@@ -180,7 +176,7 @@ function exactText(value) {
 }
 
 /** @param {any} props */
-function CardMenu({ metric, view, curves, drawn, plot, run, name, isPinned, isOnly, settings, actions, close }) {
+function CardMenu({ metric, view, curves, drawn, plot, name, isPinned, isOnly, settings, actions, close }) {
   const item = (text, act) => html`<button onClick=${() => { act(); close(); }}>${text}</button>`;
   const replaced = curves.some((each) => each.head.replaced > 0);
   const what = { title: `${metric} · ${name}`, metric, curves, drawn, view, chart: plot.current?.chart };
@@ -194,5 +190,5 @@ function CardMenu({ metric, view, curves, drawn, plot, run, name, isPinned, isOn
     ${item("Save as PNG", () => savePng(what, `${file}.png`))}
     ${item("Save as SVG", () => saveSvg(what, `${file}.svg`))}
     ${item("Save as CSV", () => saveCsv(what, `${file}.csv`))}
-    ${run ? null : null}`;
+`;
 }

@@ -77,6 +77,8 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
     "/": () => document.getElementById("search")?.focus(),
     l: () => changeQuery({ logy: chosen.logYAll ? null : "1" }),
     r: () => changeQuery({ from: null, to: null }),
+    j: () => focusChart(1),
+    k: () => focusChart(-1),
   });
   if (error && !answer) return html`<${Trouble} error=${error} />`;
   return html`<div class="charts">
@@ -85,6 +87,14 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
     ${names.length > 0 && !wanted.length && html`<p class="quiet">No metric of ${countText(names.length)} has such a name.</p>`}
     <${ChartLanes} ...${{ names: answer ? wanted : null, guess: Math.min(known || 6, 12), row, head, version, chosen, isSystem }} />
   </div>`;
+}
+
+/** The focus goes to the next chart, or to the one before. @param {number} by */
+function focusChart(by) {
+  const charts = [...document.querySelectorAll(".card .plot")];
+  const at = charts.indexOf(document.activeElement);
+  const next = charts[at < 0 ? 0 : Math.min(charts.length - 1, Math.max(0, at + by))];
+  if (next instanceof HTMLElement) next.focus();
 }
 
 /** @param {string} search @param {boolean} isRegex */
@@ -164,7 +174,6 @@ function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
   const actions = useMemo(() => cardActions(), []);
   const card = (metric) => html`<${ChartCard} key=${metric} ...${{
     metric,
-    run: row,
     name: runName(row),
     version,
     settings,

@@ -246,7 +246,7 @@ export class Plot {
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top - 8 * devicePixelRatio, bbox.width + 8 * devicePixelRatio, bbox.height + 8 * devicePixelRatio);
     ctx.clip();
-    if (this.view.x === "step") this.drawStages(ctx, bbox);
+    if (this.view.x === "step" && this.view.stages.length > 1) this.drawStages(ctx, bbox);
     this.drawOdd(ctx, bbox);
     if (this.view.x === "step" && this.view.best) this.drawBest(ctx, this.view.best);
     ctx.restore();

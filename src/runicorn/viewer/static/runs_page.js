@@ -106,19 +106,19 @@ export function RunsPage() {
     const kept = all.filter((run) => isBelow(run) && isOf(run) && (!named || named.has(run.key)) && isWanted(run, filter, otherNames, now));
     return inOrder(kept, order, otherNames);
   }, [all, only, path, status.join(), filter, otherNames, order]);
+  const paths = useMemo(() => pathsOf(all), [all]);
   useKeptColumns(query.get("cols"));
   useKeys({ "/": () => document.getElementById("search")?.focus() });
   useEffect(() => void (document.title = path ? `${path} · Runicorn` : "Runs · Runicorn"), [path]);
   if (error && !rows) return html`<main id="main"><${Trouble} error=${error} /></main>`;
   if (rows && !rows.size) return html`<main id="main"><${EmptyStorage} /></main>`;
-  const paths = pathsOf(all);
   const hasTree = paths.length > 1;
   return html`<div class=${`runs ${hasTree ? "with-tree" : ""}`}>
     ${hasTree && html`<${PathTree} paths=${paths} total=${all.length} path=${path} query=${query} />`}
     <main class="runs-main" id="main">
       <h1 class="hidden-text">Runs</h1>
-      <${RunsBar} ...${{ query, shown, all, chosen, setChosen, others, chosenColumns, status }} />
-      <${RunsTable} ...${{ runs: rows ? shown : null, chosen, setChosen, order, chosenColumns, otherNames, hidden: listOf(query.get("hide")), path }} />
+      <${RunsBar} ...${{ query, paths, shown, all, chosen, setChosen, others, chosenColumns, status }} />
+      <${RunsTable} ...${{ all, runs: rows ? shown : null, chosen, setChosen, order, chosenColumns, otherNames, hidden: listOf(query.get("hide")), path }} />
     </main>
   </div>`;
 }
@@ -179,7 +179,7 @@ function PathTree({ paths, total, path, query }) {
 }
 
 /** @param {any} props */
-function RunsBar({ query, shown, all, chosen, setChosen, others, chosenColumns, status }) {
+function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenColumns, status }) {
   const counts = new Map();
   for (const run of all) counts.set(run.status, (counts.get(run.status) ?? 0) + 1);
   const toggle = (name) => changeQuery({ status: (status.includes(name) ? status.filter((each) => each !== name) : [...status, name]).join(",") });
@@ -195,7 +195,9 @@ function RunsBar({ query, shown, all, chosen, setChosen, others, chosenColumns, 
       <button onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
       <button onClick=${() => setChosen(new Set())}>Clear</button></span>`}
     <span class="grow"></span>
-    <span class="quiet" aria-live="polite">${isNarrowed || shown.length !== all.length ? `${countText(shown.length)} of ${countOf(all.length, "run")}` : countOf(all.length, "run")}</span>
+    <select class="narrow-only" aria-label="Path" value=${query.get("path") ?? ""} onChange=${(event) => changeQuery({ path: event.target.value })}>
+      <option value="">All paths</option>${paths.map((each) => html`<option value=${each.path}>${each.path}</option>`)}</select>
+    <span class="quiet wide-only" aria-live="polite">${isNarrowed || shown.length !== all.length ? `${countText(shown.length)} of ${countOf(all.length, "run")}` : countOf(all.length, "run")}</span>
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
     <${ColumnsPopover} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
@@ -207,7 +209,7 @@ function ColumnsPopover({ others, chosen, hidden }) {
   const flip = (list, name) => (list.includes(name) ? list.filter((each) => each !== name) : [...list, name]).join(",");
   const names = others.map((each) => each.name);
   const isOn = (name) => chosen.some((each) => columnOf(each, names) === name);
-  const found = others.filter((each) => each.name.toLowerCase().includes(text.toLowerCase())).slice(0, 200);
+  const found = others.filter((each) => !/^summary\.(best_metric_|runicorn\.)/.test(each.name) && each.name.toLowerCase().includes(text.toLowerCase())).slice(0, 200);
   return html`<${Popover} label="Columns">
     <div class="row"><h2>Columns</h2></div>
     ${standardColumns([], "", false).filter((each) => each.id !== "name").map((each) => html`<label class="check" key=${each.id}>
@@ -227,16 +229,16 @@ function standardColumns(runs, path, isNarrow) {
   const hasReason = !isNarrow && runs.some((run) => run.reason || silence(run));
   const tail = (run) => (path && run.path.startsWith(`${path}/`) ? run.path.slice(path.length + 1) : run.path === path && path ? "" : run.path);
   return [
-    { id: "status", name: "Status", by: "status", least: hasReason ? 160 : isNarrow ? 104 : 108, share: hasReason ? 1.2 : 0, narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
-    { id: "name", name: "Run", by: "name", least: isNarrow ? 100 : 186, share: 1, narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
-    { id: "path", name: "Path", by: "path", least: 60, share: 0.8, cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
+    { id: "status", name: "Status", by: "status", least: hasReason ? 160 : isNarrow ? 104 : 108, share: hasReason ? 1 : 0, narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
+    { id: "name", name: "Run", by: "name", least: isNarrow ? 100 : 186, share: 0.5, narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
+    { id: "path", name: "Path", by: "path", least: 60, share: 1, cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
     { id: "best", name: one ?? "Best", by: "best", least: one || isNarrow ? 84 : 140, share: one ? 0 : 0.5, right: true, narrow: true, cell: (run) => bestCell(run, one || isNarrow) },
     { id: "trend", name: "Trend", by: "", least: 108, cell: (run) => html`<${Sparkline} run=${run} />` },
     { id: "step", name: "Step", by: "step", least: 80, right: true, cell: (run) => stepText(run.last_step) },
     { id: "last", name: "Last data", by: "last", least: 88, right: true, cell: (run) => html`<${Ago} time=${run.last_data_at} />` },
     { id: "age", name: "Started", by: "created_at", least: 80, right: true, narrow: true, cell: (run) => html`<${Ago} time=${run.started_at ?? run.created_at} />` },
     { id: "took", name: "Took", by: "took", least: 92, right: true, cell: (run) => html`<${Duration} run=${run} />` },
-    { id: "tags", name: "Tags", by: "tags", least: 60, share: 0.7, cell: (run) => html`<${Tags} tags=${run.tags} />` },
+    { id: "tags", name: "Tags", by: "tags", least: 60, share: 0.5, cell: (run) => html`<${Tags} tags=${run.tags} />` },
   ];
 }
 
@@ -258,7 +260,7 @@ function chosenColumnsOf(chosen, others) {
 }
 
 /** @param {any} props */
-function RunsTable({ runs, chosen, setChosen, order, chosenColumns, otherNames, hidden, path }) {
+function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, otherNames, hidden, path }) {
   const box = useRef(null);
   const size = useSize(box);
   const [scroll, setScroll] = useState(0);
@@ -266,7 +268,7 @@ function RunsTable({ runs, chosen, setChosen, order, chosenColumns, otherNames, 
   const lastChosen = useRef(-1);
   const isNarrow = size.width > 0 && size.width < 640;
   const sample = runs ?? [];
-  const standard = useMemo(() => standardColumns(sample, path, isNarrow), [runs, path, isNarrow]);
+  const standard = useMemo(() => standardColumns(all, path, isNarrow), [all, path, isNarrow]);
   const columns = [...standard.filter((each) => !hidden.includes(each.id)), ...chosenColumnsOf(chosenColumns, otherNames)].filter((each) => !isNarrow || each.narrow);
   const wide = (each) => (each.share ? `minmax(${each.least}px, ${each.share}fr)` : `${each.least}px`);
   const template = `${isNarrow ? "" : "32px "}${columns.map(wide).join(" ")}`;

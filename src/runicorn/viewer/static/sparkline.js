@@ -7,10 +7,11 @@ const SPARK_WIDTH = 96;
 const SPARK_HEIGHT = 20;
 const SPARK_BUCKETS = 48;
 const SPARK_LIVE_S = 4;
+const SPARK_TRIES = 60;
 /** @typedef {{ line: string, band: string }} Spark */
 /** @type {Map<string, { spark: Spark | null, stamp: number, at: number }>} */
 const sparks = new Map();
-/** @type {Map<string, { run: any, stamp: number, tell: () => void }>} */
+/** @type {Map<string, { run: any, stamp: number, tell: () => void, tries: number }>} */
 const wantedSparks = new Map();
 let sparkTimer = 0;
 
@@ -32,9 +33,9 @@ export function Sparkline({ run }) {
   </svg>`;
 }
 
-/** @param {any} run @param {number} stamp @param {() => void} tell */
-function wantSpark(run, stamp, tell) {
-  wantedSparks.set(run.key, { run, stamp, tell });
+/** @param {any} run @param {number} stamp @param {() => void} tell @param {number} [tries] how often it was not whole */
+function wantSpark(run, stamp, tell, tries = 0) {
+  wantedSparks.set(run.key, { run, stamp, tell, tries });
   if (!sparkTimer) sparkTimer = window.setTimeout(fetchSparks, 40);
 }
 
@@ -54,6 +55,9 @@ async function fetchSparks() {
 function keepSpark(group, curve) {
   const found = group.find((each) => each.run.key === curve.head.run);
   if (!found) return;
+  if (curve.head.indexed < 1 && found.tries < SPARK_TRIES) {
+    setTimeout(() => wantSpark(found.run, found.stamp, found.tell, found.tries + 1), SPARK_LIVE_S * 500);
+  }
   sparks.set(found.run.key, { spark: curve.head.error ? null : drawnSpark(curve), stamp: found.stamp, at: Date.now() });
   found.tell();
 }
