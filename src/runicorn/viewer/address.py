@@ -32,6 +32,8 @@ _MOST_PORTS = 100
 _ASK_S = 5.0
 _MOST_BYTES = 1 << 20
 _BACKLOG = 64
+_LONGEST_SOCKET_BYTES = 103
+"""Of the path of a Unix socket, on every system."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -204,6 +206,8 @@ def bind_socket(path: str) -> tuple[socket.socket, str]:
     if not path:
         path = os.path.join(folder(), f"viewer-{os.urandom(8).hex()}.sock")
     path = os.path.abspath(os.path.expanduser(path))
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_BYTES:
+        raise OSError(errno.ENAMETOOLONG, "too long for a socket: name a shorter path with --socket PATH", path)
     above = os.path.dirname(path)
     with contextlib.suppress(FileExistsError):
         os.mkdir(above, 0o700)

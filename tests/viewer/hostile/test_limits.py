@@ -230,11 +230,12 @@ def test_the_token_is_in_no_list_of_processes_and_in_no_log(start_viewer, make_r
     assert [(path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) for path in holding] == [(0o700, 0o600)]
 
 
-def test_a_socket_is_the_users_alone(start_viewer, make_run, tmp_path):
+def test_a_socket_is_the_users_alone(start_viewer, make_run, tmp_path, monkeypatch):
     """``--socket`` makes a folder of mode 0700 and a socket of mode 0600, and is asked through it with the token."""
     from runicorn.viewer import address
 
     make_run()
+    monkeypatch.setenv("RUNICORN_VIEWER_DIR", os.environ["TMPDIR"])  # a socket's path is short
     viewer = start_viewer("--socket")
     (entry,) = address.running()
     assert entry.socket
@@ -245,6 +246,7 @@ def test_a_socket_is_the_users_alone(start_viewer, make_run, tmp_path):
     address.ask(entry, "POST", "/api/v1/stop")
     viewer.wait(timeout=60)
     assert not os.path.exists(entry.socket)
+    os.rmdir(os.path.dirname(entry.socket))
 
 
 def test_a_folder_that_others_may_enter_gets_no_socket(storage, tmp_path, capsys):
