@@ -51,7 +51,19 @@ def test_the_example_is_as_the_server_answers(client, request_text, answer_text)
 def test_there_are_examples():
     """Each address of the interface has one, but for the streams."""
     addresses = "\n".join(request for request, _ in EXAMPLES)
-    for path in ("server", "runs", "runs/columns", "runs/{key}", "metrics", "config", "summary", "environment", "problems", "logs", "search"):
+    for path in (
+        "server",
+        "runs",
+        "runs/columns",
+        "runs/{key}",
+        "metrics",
+        "config",
+        "summary",
+        "environment",
+        "problems",
+        "logs",
+        "search",
+    ):
         assert path in addresses
 
 
@@ -64,7 +76,10 @@ def frames(content):
         head = json.loads(content[at + 8 : at + 8 + head_bytes])
         body = content[at + 8 + head_bytes : at + 8 + head_bytes + body_bytes]
         count = head.get("n", 0) if head["arrays"] else 0
-        arrays = {name: array("d", body[8 * count * place : 8 * count * (place + 1)]) for place, name in enumerate(head["arrays"])}
+        arrays = {
+            name: array("d", body[8 * count * place : 8 * count * (place + 1)])
+            for place, name in enumerate(head["arrays"])
+        }
         assert body_bytes == 8 * count * len(arrays)
         yield head, arrays
         at += 8 + head_bytes + body_bytes
@@ -77,7 +92,11 @@ def test_frames_are_as_documented(client):
     assert answer.headers["content-type"] == "application/vnd.runicorn.curves"
     *found, (last, _) = frames(answer.content)
     assert last["end"] is True
-    documented = [json.loads(text) for kind, text in BLOCK.findall(DOCS.read_text()) if kind == "json" and '"kind": "buckets"' in text]
+    documented = [
+        json.loads(text)
+        for kind, text in BLOCK.findall(DOCS.read_text())
+        if kind == "json" and '"kind": "buckets"' in text
+    ]
     has(found[0][0], documented[0])
     assert list(found[0][1]) == ["x", "min", "max", "mean", "last", "count", "smooth"]
     assert [head.get("error") for head, _ in found[1:]] == ["no such metric", *2 * ["No run has the key 'nowhere'."]]

@@ -197,7 +197,15 @@ def machine(**other):
         ({"pid": None}, None),
         ({"pid": -1}, None),
     ],
-    ids=["another host", "another machine of the same name", "another /dev/shm", "0.7.2", "0.7.2 live", "no pid", "no such pid"],
+    ids=[
+        "another host",
+        "another machine of the same name",
+        "another /dev/shm",
+        "0.7.2",
+        "0.7.2 live",
+        "no pid",
+        "no such pid",
+    ],
 )
 def test_what_nobody_here_can_know_is_never_ended(storage, look, meta, shown):
     """A run of another host, of other shared memory under the same name, of 0.7.2, and one without a process stay."""
@@ -260,7 +268,11 @@ def test_the_viewer_itself_does_it(train, storage, start_viewer):
     import http.client
 
     process = train(how="unstored")
-    pace = {"RUNICORN_VIEWER_CHECK_S": "0.2", "RUNICORN_VIEWER_CHECK_WATCHED_S": "0.1", "RUNICORN_VIEWER_END_AFTER_S": "0.5"}
+    pace = {
+        "RUNICORN_VIEWER_CHECK_S": "0.2",
+        "RUNICORN_VIEWER_CHECK_WATCHED_S": "0.1",
+        "RUNICORN_VIEWER_END_AFTER_S": "0.5",
+    }
     viewer = start_viewer("--port", 0, environment=pace)
     port, token = link_parts(viewer.link)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -121,9 +121,17 @@ def entries() -> Iterator[tuple[str, Entry]]:
     except OSError:
         return
     for name in names:
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            with open(os.path.join(folder(), name), "rb") as file:
-                yield name, msgspec.json.decode(file.read(_MOST_BYTES), type=Entry)
+        entry = _read(os.path.join(folder(), name))
+        if entry is not None:
+            yield name, entry
+
+
+def _read(path: str) -> Entry | None:
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(_MOST_BYTES), type=Entry)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # gone, or of another version
+        return None
 
 
 def running() -> list[Entry]:
