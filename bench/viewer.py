@@ -1,8 +1,8 @@
 """How fast is the viewer's server, how much memory does it take, and what does a training beside it notice?
 
-Everything is asked over HTTP from another process, as a page asks it: so the times are those of server and transfer, and
-not of drawing. Levels are what each block of 256 values comes to, kept in the cache beside the columns. Cold is without any
-cache. With ``--published`` the viewer of Runicorn 0.7.2 shows the same run of 1,000,000 records in the same call.
+Everything is asked over HTTP from another process, as a page asks it: so the times are those of server and transfer,
+and not of drawing. Levels are what each block of 256 values comes to, kept in the cache beside the columns. Cold is
+without any cache. With ``--published`` the viewer of Runicorn 0.7.2 shows the same run of 1,000,000 records in the same call.
 """
 
 from __future__ import annotations
@@ -226,11 +226,9 @@ def many_names(root: str, storage: str, names: int) -> dict[str, float]:
     """A run of many metrics: their list, a search in it, and twelve curves."""
     run_dir = read.make_run(storage, "names", 1)
     every = {f"group{number % 50}/metric{number}": 0.5 for number in range(names)}
+    events = [{"type": "metrics", "data": {**every, "global_step": step, "time": 1.0 + step}} for step in range(100)]
     with open(os.path.join(run_dir, "events.jsonl"), "w", encoding="utf-8") as file:
-        for step in range(100):
-            file.write(
-                json.dumps({"type": "metrics", "data": {**every, "global_step": step, "time": 1.0 + step}}) + "\n"
-            )
+        file.writelines(json.dumps(event) + "\n" for event in events)
     with viewer(root, storage) as (asked, _):
         asked.ask("/api/v1/runs/names")
         names_s = timed(lambda: [asked.ask(f"/api/v1/runs/names/metrics?q={q}&limit=10000") for q in ("", "metric77")])
@@ -244,8 +242,7 @@ def long_log(root: str, storage: str, size: int) -> dict[str, float]:
     run_dir = read.make_run(storage, "log", 1)
     line = b"12:00:00 | step 123456 loss 0.123456 accuracy 0.98765 and some more words\n"
     with open(os.path.join(run_dir, "logs.txt"), "wb") as file:
-        for _ in range(size // (len(line) * 1000) + 1):
-            file.write(line * 1000)
+        file.writelines(line * 1000 for _ in range(size // (len(line) * 1000) + 1))
     with viewer(root, storage) as (asked, _):
         asked.ask("/api/v1/runs")
         end_s = timed(lambda: asked.ask("/api/v1/runs/log/logs"))

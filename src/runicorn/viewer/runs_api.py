@@ -124,7 +124,6 @@ def _resumed(opened: OpenRun) -> list[dict[str, Any]]:
             "time": entry.get("time"),
             "host": entry.get("hostname"),
             "continued": entry.get("continued") is True,
-            "from_step": None,
         }
         for entry in opened.resumed[:_MOST_LISTED]
     ]

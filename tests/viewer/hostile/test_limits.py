@@ -271,7 +271,7 @@ def test_a_socket_is_the_users_alone(start_viewer, make_run, monkeypatch):
     assert os.stat(entry.socket).st_mode & 0o777 == 0o600
     assert os.stat(os.path.dirname(entry.socket)).st_mode & 0o777 == 0o700
     assert address.ask(entry, "GET", "/api/v1/server")["pid"] == viewer.pid
-    assert "ssh -L 23300:" in viewer.told.read_text()
+    wait_until(lambda: "ssh -L 23300:" in viewer.told.read_text())
     address.ask(entry, "POST", "/api/v1/stop")
     viewer.wait(timeout=60)
     assert not os.path.exists(entry.socket)
