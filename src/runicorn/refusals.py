@@ -55,7 +55,6 @@ class Refusals:
         last = " No further kind of warning is shown." if len(self._seen) == MOST_WARNINGS else ""
         _say(f"{message}{last} [run {self._run_id}]")
 
-
     def broken(self, call: str, error: Exception) -> None:
         """Tell of an exception inside this package that must not get out of a call.
 

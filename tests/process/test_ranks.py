@@ -213,9 +213,7 @@ class Job:
         self._launcher.stdin.flush()
         pids = self._launcher.stdout.readline().split()
         assert len(pids) == len(self._names), "the launcher has died"
-        self.process_of.update(
-            {name: psutil.Process(int(pid)) for name, pid in zip(self._names, pids, strict=True)}
-        )
+        self.process_of.update({name: psutil.Process(int(pid)) for name, pid in zip(self._names, pids, strict=True)})
 
     def tell(self, gate):
         """Open a gate."""

@@ -174,11 +174,9 @@ def test_curve_is_what_was_logged(tmp_path_factory, sessions, x, stage, buckets,
         edges += [len(content)] if number else []
         file.edges = edges
         for step, time_s, values, where in recorded:
-            content += line(step, time_s, {**values, "_": 0}, **({} if where is None else {}))[:-1] + b"\n"
-            if where is not None:
-                staged = json.loads(content.splitlines()[-1])
-                staged["data"]["stage"] = where
-                content = content[: content[:-1].rfind(b"\n") + 1] + json.dumps(staged).encode() + b"\n"
+            staged = json.loads(line(step, time_s, {**values, "_": 0}))
+            staged["data"].update({} if where is None else {"stage": where})
+            content += json.dumps(staged).encode() + b"\n"
             if draw.random() < 0.2:
                 path.write_bytes(content + (b'{"type": "met' if draw.random() < 0.3 else b""))
                 file.read(draw.choice([None, 300, 5000]))

@@ -28,7 +28,7 @@ def resumed(storage, run_program):
     return storage / "runs" / "cv" / "resumed"
 
 
-def test_a_later_session_supersedes_what_came_from_its_first_step_on(resumed, storage):
+def test_a_later_session_supersedes_what_came_from_its_first_step_on(resumed):
     """Each step is there once, with the later value; the old ones come back on demand, and are counted."""
     run = rn.load(str(resumed))
     loss = run["loss"]
@@ -48,7 +48,7 @@ def test_sizes_at_the_resume_are_noted(resumed):
     assert "continued" not in entry
 
 
-def test_a_process_that_had_the_run_continues_it(storage, open_run):
+def test_a_process_that_had_the_run_continues_it(open_run):
     """A second fit in the same process that begins at step 0 belongs to the run: it supersedes nothing, and says so."""
     first = open_run(run_id="fits", path="cv")
     for step in range(10):
@@ -82,12 +82,17 @@ def test_tables_leave_out_what_was_superseded(resumed):
     assert len(json_lines(resumed)) == 70
 
 
-def test_exports_and_commands_take_the_later_values(resumed, storage, capsys, tmp_path):
+@pytest.mark.usefixtures("resumed")
+def test_exports_and_commands_take_the_later_values(storage, capsys, tmp_path):
     """``export``, ``plot`` and ``compare`` show the later session's values; ``--superseded`` has the others too."""
     out = tmp_path / "out.csv"
     assert cli.main(["export", "resumed", "--storage", str(storage), "-o", str(out), "--lines"]) == 0
     assert len(out.read_text().splitlines()) == 60
-    more = [*("export", "resumed", "--storage", str(storage), "--lines", "--superseded"), "-o", str(tmp_path / "all.csv")]
+    more = [
+        *("export", "resumed", "--storage", str(storage), "--lines", "--superseded"),
+        "-o",
+        str(tmp_path / "all.csv"),
+    ]
     assert cli.main(more) == 0
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 71
     capsys.readouterr()

@@ -91,7 +91,16 @@ def start_viewer(storage, tmp_path):
         source = str(Path(runicorn.__file__).parents[1])
         errors = (tmp_path / f"viewer-{len(started)}.txt").open("w")
         process = subprocess.Popen(
-            [sys.executable, "-m", "runicorn.cli", "viewer", "--storage", str(storage), "--no-open", *map(str, arguments)],
+            [
+                sys.executable,
+                "-m",
+                "runicorn.cli",
+                "viewer",
+                "--storage",
+                str(storage),
+                "--no-open",
+                *map(str, arguments),
+            ],
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, "PYTHONPATH": source, **(environment or {})},

@@ -134,7 +134,7 @@ class Grid:
 
 
 def round_width(span: float, buckets: int, *, whole: bool) -> float:
-    """The least of 1, 2, 5, 10, 20, 50 and so on (0.1, 0.2 ... too unless whole) that fits so many times into a span."""
+    """The least of 1, 2, 5, 10, 20 and so on (0.1, 0.2 ... too unless whole) that fits so many times into a span."""
     least = span / max(1, buckets)
     if whole and least <= 1:
         return 1
@@ -313,7 +313,7 @@ def smoothed(
 ) -> tuple[array[float], State | None]:
     """The exponential moving average over x, without the pull of its beginning towards 0.
 
-    What was before has the weight that is given for each unit of x: the average does not depend on how densely was logged.
+    What was before has the given weight for each unit of x: the average does not depend on how densely was logged.
 
     Args:
         x: in rising order.

@@ -132,8 +132,8 @@ class Levels:
         left, right = summed(values[start : first * BLOCK]), summed(values[last * BLOCK : stop])
         total = left.total + right.total + sum(self.total[first:last])
         return Summed(
-            min(left.low, right.low, min(self.low[first:last])),
-            max(left.high, right.high, max(self.high[first:last])),
+            min(left.low, right.low, *self.low[first:last]),
+            max(left.high, right.high, *self.high[first:last]),
             total,
             left.finite + right.finite + sum(self.finite[first:last]),
             left.nan + right.nan + sum(self.nan[first:last]),

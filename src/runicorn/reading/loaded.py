@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from runicorn import rundir, statuses
-from runicorn.reading import table as tables
 from runicorn.reading import sessions, text
+from runicorn.reading import table as tables
 from runicorn.reading.cache import Cache
 from runicorn.reading.column import Column, ColumnBuilder
 from runicorn.reading.events import EventsFile

@@ -108,7 +108,11 @@ def _below(group: Group, number: int, limit: int) -> list[tuple[Group, int]]:
     if all(wanted):
         return [(group, number)]
     kept = Group((group.names[number],), group.kinds[number])
-    for values, into in ((group.steps, kept.steps), (group.times, kept.times), (group.columns[number], kept.columns[0])):
+    for values, into in (
+        (group.steps, kept.steps),
+        (group.times, kept.times),
+        (group.columns[number], kept.columns[0]),
+    ):
         into.extend(compress(values, wanted))
     if not len(kept.steps):
         return []

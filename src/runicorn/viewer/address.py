@@ -32,6 +32,8 @@ _MOST_PORTS = 100
 _ASK_S = 5.0
 _MOST_BYTES = 1 << 20
 _BACKLOG = 64
+_LONGEST_SOCKET_BYTES = 103
+"""Of the path of a Unix socket, on every system."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -119,9 +121,17 @@ def entries() -> Iterator[tuple[str, Entry]]:
     except OSError:
         return
     for name in names:
-        with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            with open(os.path.join(folder(), name), "rb") as file:
-                yield name, msgspec.json.decode(file.read(_MOST_BYTES), type=Entry)
+        entry = _read(os.path.join(folder(), name))
+        if entry is not None:
+            yield name, entry
+
+
+def _read(path: str) -> Entry | None:
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(_MOST_BYTES), type=Entry)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):  # gone, or of another version
+        return None
 
 
 def running() -> list[Entry]:
@@ -204,6 +214,8 @@ def bind_socket(path: str) -> tuple[socket.socket, str]:
     if not path:
         path = os.path.join(folder(), f"viewer-{os.urandom(8).hex()}.sock")
     path = os.path.abspath(os.path.expanduser(path))
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_BYTES:
+        raise OSError(errno.ENAMETOOLONG, "too long for a socket: name a shorter path with --socket PATH", path)
     above = os.path.dirname(path)
     with contextlib.suppress(FileExistsError):
         os.mkdir(above, 0o700)

@@ -92,5 +92,7 @@ def _http_error(_request: Request, error: Exception) -> Response:
 def _fault(request: Request, error: Exception) -> Response:
     _logger.error("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error, exc_info=error)
     what = f"The viewer has failed at this: {type(error).__name__}."
-    content = error_content(500, what, "What it was stands where the viewer was started. The run's files are untouched.")
+    content = error_content(
+        500, what, "What it was stands where the viewer was started. The run's files are untouched."
+    )
     return Response(content, 500, media_type="application/json")

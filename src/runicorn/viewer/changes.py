@@ -11,10 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runicorn import statuses
-from runicorn.reading.cache import Cache
-from runicorn.reading.index import Index
 from runicorn.reading.info import LOST
 from runicorn.viewer.presence import is_here, last_data_at, seen
+from runicorn.viewer.scan import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,6 +64,7 @@ class Table:
 
     def __init__(self, storages: Iterable[str]) -> None:
         self.storages = list(storages)
+        self._scans = [Scan(storage) for storage in self.storages]
         self._epoch = secrets.token_hex(4)
         self._version = 0
         self._rows: dict[str, Row] = {}
@@ -126,8 +126,8 @@ class Table:
 
     def _refresh(self) -> None:
         there = set()
-        for number, storage in enumerate(self.storages):
-            for stored in Index(storage, Cache.of_user()).infos(recycled=False):
+        for number in range(len(self.storages)):
+            for stored in self._scans[number].infos():
                 key = self._key_of(stored, number)
                 there.add(key)
                 info = seen(stored) if stored.status == statuses.RUNNING else stored
@@ -136,8 +136,10 @@ class Table:
             self._remove(key)
 
     def _put(self, key: str, info: RunInfo, storage: int) -> None:
-        cells = _cells(key, info, storage)
         before = self._rows.get(key)
+        if before is not None and before.info is info:
+            return
+        cells = _cells(key, info, storage)
         if before is not None and before.cells == cells:
             before.info = info
             return

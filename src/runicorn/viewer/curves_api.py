@@ -77,9 +77,13 @@ class Wanted(msgspec.Struct):
         if self.buckets < 1 or not 0 <= self.smooth < 1:
             raise ProblemError(400, "buckets is 1 at least, and smooth from 0 to below 1.")
         if self.x not in {STEP, TIME, _WALL, _RELATIVE} and not self.x.startswith(METRIC):
-            raise ProblemError(400, f"x={self.x[:60]!r} is no axis.", "Write step, time, wall, relative_step, metric:NAME.")
+            raise ProblemError(
+                400, f"x={self.x[:60]!r} is no axis.", "Write step, time, wall, relative_step, metric:NAME."
+            )
         if isinstance(self.rank, str) and self.rank not in {_EACH, _MEAN, _BAND, _SLOWEST}:
-            raise ProblemError(400, f"rank={self.rank[:60]!r} is none.", "Write a number, each, mean, minmax or slowest.")
+            raise ProblemError(
+                400, f"rank={self.rank[:60]!r} is none.", "Write a number, each, mean, minmax or slowest."
+            )
         if self.width is not None and not self.width > 0:
             raise ProblemError(400, "width is above 0.")
 
@@ -152,7 +156,7 @@ def _of_run(row: Row, opened: OpenRun, wanted: Wanted, metric: str) -> Iterator[
 def _drawn(
     row: Row, opened: OpenRun, wanted: Wanted, metric: str, rank: int | str | None, *, superseded: bool
 ) -> Drawn:
-    found, made = _curve(row, opened, wanted, metric, rank, superseded=superseded)
+    made = _curve(row, opened, wanted, metric, rank, superseded=superseded)
     head = {
         "run": row.key,
         "metric": metric,
@@ -169,7 +173,7 @@ def _drawn(
 
 def _curve(
     row: Row, opened: OpenRun, wanted: Wanted, metric: str, rank: int | str | None, *, superseded: bool = False
-) -> tuple[Found, Curve]:
+) -> Curve:
     axis = TIME if wanted.x in {TIME, _WALL} else STEP if wanted.x == _RELATIVE else wanted.x
     found = collect(
         opened.files.values(), metric, opened.store, x=axis, superseded=superseded,
@@ -182,7 +186,7 @@ def _curve(
         offset = row.info.started_at
     elif wanted.x == _RELATIVE:
         offset = None
-    return found, curve(found, wanted.query(offset))
+    return curve(found, wanted.query(offset))
 
 
 def figures(made: Curve) -> dict[str, Any]:
@@ -248,9 +252,9 @@ def _slowest(found: Found) -> Found:
     xs = sorted(most)
     whole = all(isinstance(x, int) for x in xs)
     first = found.stretches[0]
-    stretch = Stretch(
-        array("q" if whole else "d", xs), array("d", [float(most[x]) for x in xs]), (0, len(xs)), 0, first.group, range(len(xs))
-    )  # fmt: skip
+    ys = array("d", [float(most[x]) for x in xs])
+    count = len(xs)
+    stretch = Stretch(array("q" if whole else "d", xs), ys, (0, count), 0, first.group, range(count))
     return found._replace(stretches=[stretch])
 
 
@@ -266,7 +270,7 @@ def _of_group(viewer: Viewer, wanted: Wanted, group: Group, metric: str) -> Draw
     for row, opened in members:
         with opened.reading():
             if any(metric in file.names for file in opened.files.values()):
-                ends.append(_curve(row, opened, wanted, metric, None)[1])
+                ends.append(_curve(row, opened, wanted, metric, None))
     width = max((each.width for each in ends), default=1.0)
     columns: dict[float, list[tuple[float, float, float]]] = {}
     having = 0
@@ -276,7 +280,7 @@ def _of_group(viewer: Viewer, wanted: Wanted, group: Group, metric: str) -> Draw
                 continue
             having += 1
             again = msgspec.structs.replace(wanted, width=width, smooth=0.0)
-            _, made = _curve(row, opened, again, metric, None)
+            made = _curve(row, opened, again, metric, None)
         for x, low, high, mean in _in_buckets(made, width):
             columns.setdefault(x, []).append((low, high, mean))
     xs = sorted(columns)

@@ -51,6 +51,7 @@ class Guard:
         self._active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -60,8 +61,6 @@ class Guard:
         answering = _Answering(send, is_api=scope["path"].startswith(API))
         try:
             self._check(scope)
-            if self._active >= limits.CONNECTIONS:
-                raise ProblemError(429, "Too many requests are being answered.", "Close other tabs, or ask again.")
         except ProblemError as problem:
             await answering.refuse(problem)
             return
@@ -73,6 +72,8 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = _Headers(scope)
+        if self._active >= limits.CONNECTIONS:
+            raise ProblemError(429, "Too many requests are being answered.", "Close other tabs, or ask again.")
         if not scope["path"].startswith("/"):
             raise ProblemError(400, "The request line names a host.", "Ask for a path alone.")
         host = self._check_host(headers)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from runicorn import rundir
@@ -123,7 +124,6 @@ def _resumed(opened: OpenRun) -> list[dict[str, Any]]:
             "time": entry.get("time"),
             "host": entry.get("hostname"),
             "continued": entry.get("continued") is True,
-            "from_step": None,
         }
         for entry in opened.resumed[:_MOST_LISTED]
     ]
@@ -152,10 +152,9 @@ def metrics(request: Request) -> Response:
         matching = [name for name in names if matches(name)]
         primary = row.info.best_metric_name
         matching.sort(key=lambda name: (name != primary, name))
-        begin = 0
-        if after is not None:
-            begin = next((at for at, name in enumerate(matching) if (name != primary, name) > (after != primary, after)),
-                         len(matching))  # fmt: skip
+        begin = (
+            0 if after is None else bisect_right(matching, (after != primary, after), key=lambda n: (n != primary, n))
+        )
         shown = matching[begin : begin + limit]
         content = {
             "version": opened.version,

@@ -121,7 +121,11 @@ def search(request: Request) -> Response:
             size = os.fstat(file.fileno()).st_size
             after = query_int(request, "after", size if back else 0, 0, _FARTHEST)
             needle = _Needle(text, is_exact=query_flag(request, "case"))
-            found = _search_back(file, needle, min(after, size), limit) if back else _search(file, needle, after, size, limit)
+            found = (
+                _search_back(file, needle, min(after, size), limit)
+                if back
+                else _search(file, needle, after, size, limit)
+            )
     except FileNotFoundError:
         size, found = 0, ([], None, 0)
     except (OSError, DamagedError) as error:
