@@ -29,7 +29,7 @@ def card(page: Page, metric: str) -> Locator:
 def figures(page: Page, metric: str) -> list[dict[str, Any]]:
     """The rows of a chart's table for screen readers; waits until there is one."""
     rows = card(page, metric).locator("table.figures tbody tr")
-    expect(rows).not_to_have_count(0, timeout=60_000)
+    expect(rows).not_to_have_count(0)
     found = []
     for row in rows.all():
         name, *cells = [row.locator("th").inner_text(), *row.locator("td").all_inner_texts()]
@@ -40,7 +40,7 @@ def figures(page: Page, metric: str) -> list[dict[str, Any]]:
 
 def wait_for_count(page: Page, metric: str, count: int) -> None:
     """Wait until a chart has so many values."""
-    expect(card(page, metric).locator("table.figures tbody tr").first.locator("td").last).to_have_text(str(count), timeout=60_000)
+    expect(card(page, metric).locator("table.figures tbody tr").first.locator("td").last).to_have_text(str(count))
 
 
 def pixels_at_the_top(page: Page, metric: str) -> int:

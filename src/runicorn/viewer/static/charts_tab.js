@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.
 import { changeQuery } from "./address.js";
 import { ChartCard } from "./chart_card.js";
 import { countOf, countText, shortNumber } from "./format.js";
-import { Popover, Trouble, runName, useKeys, useSize } from "./parts.js";
+import { Ago, Popover, Trouble, runName, useKeys, useSize } from "./parts.js";
 import { source } from "./source.js";
 
 const CARD_HEIGHT = 204;
@@ -117,7 +117,8 @@ function wantedNames(names, chosen, pattern) {
 /** @param {{ row: any, isSystem: boolean }} props */
 function NoMetrics({ row, isSystem }) {
   if (isSystem) return html`<p class="quiet">No metric of the machine was recorded.</p>`;
-  return html`<p class="quiet">${row.status === "running" ? "Waiting for the first log(); it appears here by itself." : "Nothing was logged by this run."}</p>`;
+  if (row.status !== "running") return html`<p class="quiet">Nothing was logged by this run.</p>`;
+  return html`<p class="quiet">Waiting for the first log(); the run began <${Ago} time=${row.started_at ?? row.created_at} />. It appears here by itself.</p>`;
 }
 
 /** The settings of all charts, in the bar of the tabs. @param {{ head: any, row: any, query: URLSearchParams, isSystem: boolean }} props */

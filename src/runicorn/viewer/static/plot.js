@@ -21,7 +21,7 @@ import { curveStyle, themeColour } from "./parts.js";
  *
  * @typedef {{ x: number, kind: "NaN" | "inf" | "-inf" }} OddMark
  * @typedef {{ data: any[], series: SeriesPart[], odd: OddMark[] }} PlotData
- * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high" }} SeriesPart
+ * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", isOld: boolean }} SeriesPart
  */
 
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
@@ -54,7 +54,7 @@ export function plotData(curves, logY) {
   curves.forEach(({ head, data }, curve) => {
     const middle = placesOf(head, data);
     const columns = rolesOf(head, data);
-    for (const [role] of columns) series.push({ curve, role });
+    for (const [role] of columns) series.push({ curve, role, isOld: head.superseded });
     tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, data.max) : values, logY))]);
     odd.push(...oddMarks(head, data, middle));
   });
@@ -228,14 +228,14 @@ export class Plot {
   }
 
   /** @param {SeriesPart} part */
-  seriesOptions({ curve, role }) {
+  seriesOptions({ curve, role, isOld }) {
     const { colour, dash } = curveStyle(curve);
     const isEdge = role === "low" || role === "high";
-    const isFaint = isEdge || role === "raw" || this.drawn.series.length === 0;
+    const isFaint = isEdge || role === "raw" || isOld;
     return {
-      stroke: isFaint ? transparent(colour, isEdge ? 0.3 : 0.35) : colour,
+      stroke: isFaint ? transparent(colour, isEdge ? 0.3 : isOld ? 0.6 : 0.35) : colour,
       width: role === "line" ? 1.5 : 1,
-      dash: isEdge ? undefined : dash.length ? dash : undefined,
+      dash: isEdge ? undefined : isOld ? [4, 3] : dash.length ? dash : undefined,
       points: isEdge ? { show: false, filter: (chart, at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (chart, at, show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
     };
   }
