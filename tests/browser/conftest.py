@@ -77,7 +77,8 @@ class Watched:
         page.on("dialog", self._dialog)
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         page.add_init_script(
-            "addEventListener('securitypolicyviolation', (event) => console.error('policy: ' + event.violatedDirective))"
+            "addEventListener('securitypolicyviolation', (event) =>"
+            " console.error('policy: ' + event.violatedDirective))"
         )
 
     def _console(self, message: Any) -> None:

@@ -52,7 +52,7 @@ def event(step: int, stage: str | None = None, **data: Any) -> str:
     """A line of ``events.jsonl``."""
     at = BEGUN + step * 0.01
     odd = {name: value for name, value in data.items() if isinstance(value, float) and not math.isfinite(value)}
-    words = {name: "NaN" if value != value else "Infinity" if value > 0 else "-Infinity" for name, value in odd.items()}
+    words = {name: _word(value) for name, value in odd.items()}
     numbers = {name: None if name in odd else value for name, value in data.items()}
     named = {} if stage is None else {"stage": stage}
     line = {"ts": at, "type": "metrics", "data": {**numbers, "global_step": step, "time": at, **named}}
@@ -66,7 +66,8 @@ def million_records() -> Iterable[str]:
         loss = SPIKE if step == SPIKE_AT else 0.1 + draw()
         at = BEGUN + step * 0.01
         val = f'"val_loss": {1 + step / 1e6}, ' if step % 25_000 == 0 else ""
-        yield f'{{"ts": {at}, "type": "metrics", "data": {{"loss": {loss}, {val}"global_step": {step}, "time": {at}}}}}\n'
+        data = f'{{"loss": {loss}, {val}"global_step": {step}, "time": {at}}}'
+        yield f'{{"ts": {at}, "type": "metrics", "data": {data}}}\n'
 
 
 def few_runs(storage: Path, count: int = 30) -> None:
@@ -75,7 +76,9 @@ def few_runs(storage: Path, count: int = 30) -> None:
     statuses = ["finished", "finished", "failed", "interrupted"]
     for number in range(count):
         length = draw.randrange(20, 60)
-        curve = [{"step": step, "loss": 1 / step + draw.random() / 50, "val/acc": 1 - 1 / step} for step in range(1, length)]
+        curve = [
+            {"step": step, "loss": 1 / step + draw.random() / 50, "val/acc": 1 - 1 / step} for step in range(1, length)
+        ]
         status = statuses[number % 4]
         write_run(
             storage,
@@ -87,9 +90,18 @@ def few_runs(storage: Path, count: int = 30) -> None:
             alias=f"trial {number}" if number % 2 else None,
             tags=["sweep"] if number % 3 == 0 else [],
             config={"lr": 10.0 ** -(1 + number % 4), "batch": 32},
-            summary={"best_metric_name": "loss", "best_metric_value": (number * 7 % count) / 100, "best_metric_step": 9, "best_metric_mode": "min"},
+            summary={
+                "best_metric_name": "loss",
+                "best_metric_value": (number * 7 % count) / 100,
+                "best_metric_step": 9,
+                "best_metric_mode": "min",
+            },
             log="".join(f"[2026-01-01 00:00:{line % 60:02}] line {line} of run {number}\n" for line in range(200)),
         )
+
+
+def _word(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _write(path: Path, content: Any) -> None:

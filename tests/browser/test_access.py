@@ -26,7 +26,7 @@ PAGES = {
 PAYLOADS = [
     "<img src=x onerror=alert(1)>",
     "<script>alert(2)</script>",
-    "\"><svg onload=alert(3)>",
+    '"><svg onload=alert(3)>',
     "javascript:alert(4)",
     "${alert(5)}{{7*7}}",
     "<a href='javascript:alert(6)'>x</a>",
@@ -45,7 +45,7 @@ def several(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_page_is_accessible(several, viewer_of, open_page, name, scheme):
-    """axe finds nothing to object to, in both colour schemes."""
+    """The rules of axe find nothing to object to, in both colour schemes."""
     place, mark = PAGES[name]
     page = open_page(viewer_of(several).at(place), scheme=scheme)
     expect(page.locator(mark).first).to_be_attached()
@@ -87,12 +87,15 @@ def test_pages_work_behind_a_prefix(several, viewer_of, open_page, prefix):
 
 
 def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):
-    """Names, tags, metrics, config, log and reasons that are markup open no dialog, break no policy, and are read as they are."""
+    """Names, tags, metrics, config, log and reasons that are markup open no dialog and are read as they are."""
     for number, payload in enumerate(PAYLOADS):
         write_run(
             tmp_path,
             f"run{number}",
-            [{"step": 1, "stage": payload, payload: 1.0, f"{payload}/a": 1.0}, {"step": 2, payload: 2.0, f"{payload}/a": 1.0}],
+            [
+                {"step": 1, "stage": payload, payload: 1.0, f"{payload}/a": 1.0},
+                {"step": 2, payload: 2.0, f"{payload}/a": 1.0},
+            ],
             path="p",
             status="failed",
             reason=payload,
@@ -100,7 +103,13 @@ def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):
             tags=[payload],
             notes=payload,
             config={payload: payload},
-            summary={payload: payload, "best_metric_name": payload, "best_metric_value": 1.0, "best_metric_step": 1, "best_metric_mode": "min"},
+            summary={
+                payload: payload,
+                "best_metric_name": payload,
+                "best_metric_value": 1.0,
+                "best_metric_step": 1,
+                "best_metric_mode": "min",
+            },
             log=f"{payload}\n\x1b]0;{payload}\x07\x1b[31m{payload}\x1b[0m\n",
         )
     (tmp_path / "runs" / "p" / "run0" / "status.json").write_text(json.dumps({"status": PAYLOADS[0]}))
@@ -113,7 +122,11 @@ def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):
             page.goto(f"{viewer.root}run/run{number}{place}")
             expect(page.locator("h1")).to_have_text(payload)
             expect(page.locator("main").get_by_text(payload).nth(1)).to_be_attached()
-    for query in ("?q=<img src=x onerror=alert(1)>", "?path=<svg onload=alert(1)>&sort=<b>&cols=<i>", "run/run0?m=(&regex=1&x=metric:<b>"):
+    for query in (
+        "?q=<img src=x onerror=alert(1)>",
+        "?path=<svg onload=alert(1)>&sort=<b>&cols=<i>",
+        "run/run0?m=(&regex=1&x=metric:<b>",
+    ):
         page.goto(f"{viewer.root}{query}")
         expect(page.locator("main")).to_be_visible()
     page.goto(f"{viewer.root}problems")

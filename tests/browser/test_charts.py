@@ -10,6 +10,13 @@ from reading import card, figures, foot, pixels_at_the_top, wait_for_count
 from storages import RECORDS, SPIKE, SPIKE_AT, million_records, write_run
 from zoo import Trainer
 
+RED_PIXELS = """(figure) => {
+  const canvas = figure.querySelector('canvas');
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  let red = 0;
+  for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 100 && data[at] - data[at + 2] > 100) red += 1;
+  return red;
+}"""
 ZOOMS = [(SPIKE_AT - 100_000, SPIKE_AT + 50_000), (SPIKE_AT - 900, SPIKE_AT + 100), (SPIKE_AT - 5, SPIKE_AT + 5)]
 
 
@@ -54,13 +61,7 @@ def test_odd_values_are_marked_and_counted(tmp_path, viewer_of, open_page):
     page = open_page(viewer_of(tmp_path).at("run/odd"))
     assert figures(page, "loss") == [{"name": "odd", "last": 0.05, "min": 0.05, "max": 1.0, "n": 20}]
     assert foot(page, "loss") == "20 points, each shown · 2 NaN · 2 infinite"
-    red = card(page, "loss").evaluate(
-        "(figure) => { const canvas = figure.querySelector('canvas');"
-        " const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
-        " let red = 0; for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 100 && data[at] - data[at + 2] > 100) red += 1;"
-        " return red; }"
-    )
-    assert red > 20
+    assert card(page, "loss").evaluate(RED_PIXELS) > 20
 
 
 def test_log_axis_counts_what_it_cannot_show(tmp_path, viewer_of, open_page):
@@ -97,7 +98,9 @@ def test_resumed_run_shows_one_line_and_the_old_branch_on_demand(tmp_path, viewe
 
 def test_five_thousand_metrics_are_found_by_name(tmp_path, viewer_of, open_page):
     """Of 5,000 metrics only the cards near the view exist; a search by name or expression leads to any of them."""
-    names = [f"layer{layer}/block{block}/w{weight}" for layer in range(10) for block in range(25) for weight in range(20)]
+    names = [
+        f"layer{layer}/block{block}/w{weight}" for layer in range(10) for block in range(25) for weight in range(20)
+    ]
     write_run(tmp_path, "wide", [{"step": step, **dict.fromkeys(names, float(step))} for step in range(1, 6)])
     page = open_page(viewer_of(tmp_path).at("run/wide"))
     assert figures(page, "layer0/block0/w0")[0]["n"] == 5

@@ -52,7 +52,13 @@ def test_values_come_to_the_chart_and_leave_the_zoom_alone(tmp_path, viewer_of, 
     assert figures(page, "loss")[0]["max"] == 50.0
     _tell(trainer, ",".join(["1.0"] * 999 + ["60.0"]))
     wait_for_count(page, "loss", 7000)
-    assert figures(page, "loss")[0] == {"name": "20260101_000000_00000c", "last": 60.0, "min": 1.0, "max": 60.0, "n": 7000}
+    assert figures(page, "loss")[0] == {
+        "name": "20260101_000000_00000c",
+        "last": 60.0,
+        "min": 1.0,
+        "max": 60.0,
+        "n": 7000,
+    }
     assert card(page, "loss").bounding_box() == before
     page.goto(f"{viewer.root}run/20260101_000000_00000c?from=5000&to=5200")
     wait_for_count(page, "loss", 201)
@@ -85,11 +91,16 @@ def test_new_runs_and_lines_of_text_come_by_themselves(tmp_path, viewer_of, open
 
 @pytest.mark.timeout(300)
 def test_killed_run_is_shown_as_lost_then_failed_with_all_its_values(tmp_path, viewer_of, open_page):
-    """Trainer and writer are killed under an open page: lost, then failed with a reason, the last values on the chart."""
+    """Trainer and writer are killed under a page: lost, then failed with a reason, the last values on the chart."""
     trainer = Trainer(tmp_path, STEPWISE)
     _tell(trainer, ",".join(["1.0"] * 50))
     trainer.wait_returned(50)
-    viewer = viewer_of(tmp_path / "storage", RUNICORN_VIEWER_END_AFTER_S="8", RUNICORN_VIEWER_CHECK_S="0.5", RUNICORN_VIEWER_CHECK_WATCHED_S="0.5")
+    viewer = viewer_of(
+        tmp_path / "storage",
+        RUNICORN_VIEWER_END_AFTER_S="8",
+        RUNICORN_VIEWER_CHECK_S="0.5",
+        RUNICORN_VIEWER_CHECK_WATCHED_S="0.5",
+    )
     page = open_page(viewer.at("run/20260101_000000_00000c"))
     wait_for_count(page, "loss", 50)
     expect(page.locator(".run-head .status")).to_have_text("running")

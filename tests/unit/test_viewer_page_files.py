@@ -56,7 +56,9 @@ def test_imports_are_one_line_each_at_the_top():
         lines = path.read_text(encoding="utf-8").splitlines()
         imports = [number for number, line in enumerate(lines) if re.match(r"import\b", line)]
         assert all(IMPORT.fullmatch(lines[number]) for number in imports), path.name
-        code = [number for number, line in enumerate(lines) if line and not line.startswith(("//", "/**", " *", "import"))]
+        code = [
+            number for number, line in enumerate(lines) if line and not line.startswith(("//", "/**", " *", "import"))
+        ]
         assert not imports or max(imports) < min(code), path.name
         without_types = re.sub(r"/\*\*.*?\*/", "", "\n".join(lines), flags=re.DOTALL)
         assert not re.search(r"export default|export \*|import\(", without_types), path.name
@@ -65,7 +67,9 @@ def test_imports_are_one_line_each_at_the_top():
 def test_imported_names_are_exported():
     """What a module imports is exported by the module that it names."""
     for path in MODULES:
-        for names, source in re.findall(r'import \{ ([\w, ]+) \} from "\./(\w+\.js)";', path.read_text(encoding="utf-8")):
+        for names, source in re.findall(
+            r'import \{ ([\w, ]+) \} from "\./(\w+\.js)";', path.read_text(encoding="utf-8")
+        ):
             text = (STATIC / source).read_text(encoding="utf-8")
             for name in names.split(", "):
                 assert re.search(rf"^export (?:async )?(?:function|class|const|let) {name}\b", text, re.MULTILINE), name

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.
 import { saveCsv, savePng, saveSvg } from "./chart_save.js";
 import { useCurves } from "./curve_store.js";
 import { countText, shortNumber } from "./format.js";
-import { Popover, curveStyle, useDark, useSize } from "./parts.js";
+import { Popover, curveStyle, useSize } from "./parts.js";
 import { Plot, placeText, plotData } from "./plot.js";
 
 /** A bucket is as wide as a line is thick: more of them would make a noisy curve a solid block. */
@@ -29,7 +29,6 @@ export function ChartCard({ metric, name, version, settings, view, isPinned, isO
   const read = useRef(null);
   const plot = useRef(null);
   const size = useSize(box);
-  const dark = useDark();
   const [hovered, setHovered] = useState(null);
   const buckets = size.width ? Math.min(2000, Math.ceil(size.width / PX_A_BUCKET / 50) * 50) : 0;
   const kept = useCurves({ ...settings, log: view.logY, buckets }, metric, version, true);
@@ -45,10 +44,6 @@ export function ChartCard({ metric, name, version, settings, view, isPinned, isO
     else plot.current = new Plot(box.current, size, drawn, view, eventsOf(actions, read, latest, setHovered));
     showReading(read.current, latest.current, plot.current.chart.cursor.idx ?? null);
   }, [drawn, view, size.width > 0]);
-  useEffect(() => {
-    dropPlot(plot);
-    if (box.current && size.width && curves.length) plot.current = new Plot(box.current, size, drawn, view, eventsOf(actions, read, latest, setHovered));
-  }, [dark]);
   useEffect(() => void (plot.current && size.width && plot.current.resize(size)), [size.width, size.height]);
   useEffect(() => () => dropPlot(plot), []);
   const keys = (event) => {

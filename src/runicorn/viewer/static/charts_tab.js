@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.
 import { changeQuery } from "./address.js";
 import { ChartCard } from "./chart_card.js";
 import { countOf, countText, shortNumber } from "./format.js";
-import { Ago, Popover, Trouble, runName, useKeys, useSize } from "./parts.js";
+import { Ago, Popover, Trouble, runName, useDark, useKeys, useSize } from "./parts.js";
 import { source } from "./source.js";
 
 const CARD_HEIGHT = 204;
@@ -164,6 +164,7 @@ function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
   const lane = useRef(null);
   const { width } = useSize(lane);
   const view = useView(lane);
+  const dark = useDark();
   const columns = Math.max(1, Math.floor((width + CARD_GAP) / (CARD_WIDTH + CARD_GAP)));
   const lines = useMemo(
     () => (names ? linesOf(names, chosen, columns, row.best_metric_name, isSystem) : guessedLines(guess, columns)),
@@ -178,7 +179,7 @@ function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
     name: runName(row),
     version,
     settings,
-    view: { x: chosen.x, from: chosen.from, to: chosen.to, logX: chosen.logX, logY: chosen.logYAll !== chosen.logY.includes(metric), stages: head.stages ?? [], best: bestOf(row, metric) },
+    view: { x: chosen.x, from: chosen.from, to: chosen.to, logX: chosen.logX, dark, logY: chosen.logYAll !== chosen.logY.includes(metric), stages: head.stages ?? [], best: bestOf(row, metric) },
     isPinned: chosen.pinned.includes(metric),
     isOnly: chosen.only === metric,
     actions,

@@ -21,6 +21,7 @@ import { source } from "./source.js";
 
 const KEPT_CURVES = 400;
 const LIVE_PAUSE_MS = 300;
+const AGAIN_MS = 3000;
 /** @type {Map<string, KeptCurves>} */
 const keptCurves = new Map();
 /** @type {Map<string, { wish: CurveWish, metric: string, tell: Set<() => void> }>} */
@@ -43,7 +44,7 @@ function curveKey(wish, metric) {
  * @param {boolean} inView
  */
 export function useCurves(wish, metric, version, inView) {
-  const [, draw] = useState(0);
+  const [told, tellAgain] = useState(0);
   const [shown, setShown] = useState(null);
   const key = curveKey(wish, metric);
   const ready = wish.buckets > 0;
@@ -53,14 +54,15 @@ export function useCurves(wish, metric, version, inView) {
     if (!inView || !ready || kept?.version === version) return undefined;
     const tell = () => {
       setShown(keptCurves.get(key) ?? null);
-      draw((count) => count + 1);
+      tellAgain((count) => count + 1);
     };
-    const timer = setTimeout(() => wantCurves(key, wish, metric, tell), kept ? LIVE_PAUSE_MS : 0);
+    const pause = kept?.error ? AGAIN_MS : kept ? LIVE_PAUSE_MS : 0;
+    const timer = setTimeout(() => wantCurves(key, wish, metric, tell), pause);
     return () => {
       clearTimeout(timer);
       wantedCurves.get(key)?.tell.delete(tell);
     };
-  }, [key, version, inView, shown?.version]);
+  }, [key, version, inView, shown?.version, shown?.error ? told : 0]);
   return keptCurves.get(key) ?? shown;
 }
 
@@ -113,7 +115,7 @@ async function fetchBatch({ wish, part, keys }) {
       else keepCurves(key, { curves: came.get(key), version: curve.head.version ?? "", error: curve.head.error ?? "" });
     });
   } catch (error) {
-    for (const key of keys.values()) if (!keptCurves.has(key)) keepCurves(key, { curves: [], version: "", error: error instanceof Error ? error.message : String(error) });
+    for (const key of keys.values()) if (!keptCurves.get(key)?.curves.length) keepCurves(key, { curves: [], version: "", error: error instanceof Error ? error.message : String(error) });
   }
   for (const key of keys.values()) {
     askedCurves.delete(key);

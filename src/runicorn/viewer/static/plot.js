@@ -11,6 +11,7 @@ import { curveStyle, themeColour } from "./parts.js";
  * @property {number | null} to
  * @property {boolean} logX
  * @property {boolean} logY
+ * @property {boolean} dark colours are read when a chart is made
  * @property {{ stage: string, from: number, to: number }[]} stages
  * @property {{ step: number, value: number } | null} best
  *
@@ -210,7 +211,7 @@ export class Plot {
       ...(this.view.logX ? LOG_AXIS : {}),
       size: AXIS_HEIGHT,
       gap: 3,
-      space: isTime ? 76 : 60,
+      space: 60,
       ...(isTime && !this.view.logX ? { incrs: TIME_STEPS } : {}),
       values: (chart, splits, _axis, _space, step) => tickTexts(splits, this.view.x, step, chart),
     };
@@ -339,7 +340,7 @@ export class Plot {
 
 /** What a chart cannot change while it stands. @param {PlotData} drawn @param {PlotView} view */
 function plotShape(drawn, view) {
-  return JSON.stringify([drawn.series, view.logX, view.logY, view.x]);
+  return JSON.stringify([drawn.series, view.logX, view.logY, view.x, view.dark]);
 }
 
 /** @param {SeriesPart[]} series */

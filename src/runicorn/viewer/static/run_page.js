@@ -119,7 +119,8 @@ function FieldsTab({ head, row, query }) {
   useEffect(() => {
     let isMine = true;
     const ask = (name) => source.get(`${place}/${name}`).catch((error) => ({ error, fields: [] }));
-    Promise.all(["config", "summary", "environment", "problems"].map(ask)).then(([config, summary, environment, problems]) => isMine && setParts({ config, summary, environment, problems }));
+    const ofTheStart = parts ? [parts.config, parts.environment] : [ask("config"), ask("environment")];
+    Promise.all([...ofTheStart, ask("summary"), ask("problems")]).then(([config, environment, summary, problems]) => isMine && setParts({ config, summary, environment, problems }));
     return () => void (isMine = false);
   }, [row.key, head.version, row.status]);
   useKeys({ "/": () => document.getElementById("search")?.focus() });
