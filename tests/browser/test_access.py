@@ -84,6 +84,7 @@ def test_pages_work_behind_a_prefix(several, viewer_of, open_page, prefix):
         page.get_by_role("link", name="Problems").click()
         expect(page.get_by_text("Status checker")).to_be_visible()
         assert page.url == f"{root}problems"
+        page.close()
 
 
 def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):

@@ -14,7 +14,7 @@ export function shortNumber(value) {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e6) return plainNumber.format(value).replace("-", "−");
+  if ((Number.isInteger(value) || size >= 1e3) && size < 1e6) return plainNumber.format(Number.isInteger(value) ? value : Number(value.toPrecision(4))).replace("-", "−");
   const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? exponent(value.toExponential(3)) : trimmed(value.toPrecision(4));
   return text.replace(/^-/, "−");
 }

@@ -71,6 +71,7 @@ function LogView({ row, number, at, search }) {
   const box = useRef(null);
   const busy = useRef(false);
   const goal = useRef(at);
+  const queued = useRef(/** @type {(() => Promise<void>) | null} */ (null));
   const hold = useRef(null);
   const latest = useRef(shown);
   latest.current = shown;
@@ -78,7 +79,7 @@ function LogView({ row, number, at, search }) {
   follow.current = follows;
   const ask = (offset) => source.get(`runs/${encodeURIComponent(row.key)}/logs?source=${number}&offset=${offset}&bytes=${WINDOW_BYTES}`).then(logWindow);
   const attempt = async (act) => {
-    if (busy.current) return;
+    if (busy.current) return void (queued.current = act);
     busy.current = true;
     try {
       await act();
@@ -87,6 +88,9 @@ function LogView({ row, number, at, search }) {
       setError(problem);
     } finally {
       busy.current = false;
+      const next = queued.current;
+      queued.current = null;
+      if (next) attempt(next);
     }
   };
   const open = () => attempt(async () => {
@@ -98,7 +102,8 @@ function LogView({ row, number, at, search }) {
     if (!before) return;
     const more = await ask(before.to);
     if (more.to > before.to) setShown(joinedWindows(before, more, true));
-    else setShown({ ...before, size: more.size, atEnd: more.atEnd });
+    // The last line is not whole yet: there is nothing to ask for until the file has grown.
+    else setShown({ ...before, size: more.size, atEnd: true });
   });
   const earlier = () => attempt(async () => {
     const before = latest.current;
@@ -119,8 +124,9 @@ function LogView({ row, number, at, search }) {
     const isMine = name === "log" && data.key === row.key && data.source === number;
     if (!isMine && name !== "again") return;
     const before = latest.current;
-    if (before && follow.current) later();
-    else if (before && isMine) setShown({ ...before, size: data.size, atEnd: false });
+    if (!before) open();
+    else if (follow.current) later();
+    else if (isMine) setShown({ ...before, size: data.size, atEnd: false });
   });
   useLayoutEffect(() => {
     const view = box.current;

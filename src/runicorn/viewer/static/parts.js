@@ -1,6 +1,6 @@
 // @ts-check
 /** Small parts that every page uses: status, times, a popover, keys, colours of curves. */
-import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { agoText, momentText, spanText } from "./format.js";
 import { serverNow } from "./live.js";
 
@@ -141,13 +141,14 @@ export function useDark() {
 /** The size of an element, kept up to date. @param {{ current: HTMLElement | null }} ref */
 export function useSize(ref) {
   const [size, setSize] = useState({ width: 0, height: 0 });
-  useEffect(() => {
-    if (!ref.current) return undefined;
-    const observer = new ResizeObserver(([entry]) => {
-      const { width, height } = entry.contentRect;
-      setSize({ width: Math.floor(width), height: Math.floor(height) });
-    });
-    observer.observe(ref.current);
+  useLayoutEffect(() => {
+    const element = ref.current;
+    if (!element) return undefined;
+    // The first size is known before the first picture, so that nothing moves after it.
+    const measure = () => setSize({ width: element.clientWidth, height: element.clientHeight });
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
     return () => observer.disconnect();
   }, []);
   return size;

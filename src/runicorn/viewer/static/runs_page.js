@@ -229,16 +229,16 @@ function standardColumns(runs, path, isNarrow) {
   const hasReason = !isNarrow && runs.some((run) => run.reason || silence(run));
   const tail = (run) => (path && run.path.startsWith(`${path}/`) ? run.path.slice(path.length + 1) : run.path === path && path ? "" : run.path);
   return [
-    { id: "status", name: "Status", by: "status", least: hasReason ? 160 : isNarrow ? 104 : 108, share: hasReason ? 1 : 0, narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
-    { id: "name", name: "Run", by: "name", least: isNarrow ? 100 : 186, share: 0.5, narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
-    { id: "path", name: "Path", by: "path", least: 60, share: 1, cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
+    { id: "status", name: "Status", by: "status", least: hasReason ? 150 : isNarrow ? 104 : 108, share: hasReason ? 1 : 0, narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
+    { id: "name", name: "Run", by: "name", least: isNarrow ? 100 : 176, share: 0.6, narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
+    { id: "path", name: "Path", by: "path", least: 84, share: 1, cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
     { id: "best", name: one ?? "Best", by: "best", least: one || isNarrow ? 84 : 140, share: one ? 0 : 0.5, right: true, narrow: true, cell: (run) => bestCell(run, one || isNarrow) },
     { id: "trend", name: "Trend", by: "", least: 108, cell: (run) => html`<${Sparkline} run=${run} />` },
     { id: "step", name: "Step", by: "step", least: 80, right: true, cell: (run) => stepText(run.last_step) },
     { id: "last", name: "Last data", by: "last", least: 88, right: true, cell: (run) => html`<${Ago} time=${run.last_data_at} />` },
     { id: "age", name: "Started", by: "created_at", least: 80, right: true, narrow: true, cell: (run) => html`<${Ago} time=${run.started_at ?? run.created_at} />` },
     { id: "took", name: "Took", by: "took", least: 92, right: true, cell: (run) => html`<${Duration} run=${run} />` },
-    { id: "tags", name: "Tags", by: "tags", least: 60, share: 0.5, cell: (run) => html`<${Tags} tags=${run.tags} />` },
+    { id: "tags", name: "Tags", by: "tags", least: 56, share: 0.5, cell: (run) => html`<${Tags} tags=${run.tags} />` },
   ];
 }
 
