@@ -132,3 +132,16 @@ def test_a_torn_last_line_belongs_to_nobody(resumed, storage, run_program):
     run = reading.load("resumed", storage)
     assert list(run["loss"].step) == list(range(1, 50))
     assert len(run.problems) == 1
+
+
+def test_a_part_that_was_kept_over_both_sessions_is_not_taken(resumed, storage, monkeypatch):
+    """What a reader that knew of no sessions has left in the cache does not make one of two."""
+    monkeypatch.setattr(events, "_LEAST_KEPT_BYTES", 1024)
+    meta = (resumed / "meta.json").read_text()
+    told = json.loads(meta)
+    del told["resumed"][0]["events"]
+    (resumed / "meta.json").write_text(json.dumps(told))
+    assert len(reading.load("resumed", storage)["loss"]) == 70
+    (resumed / "meta.json").write_text(meta)
+    assert len(reading.load("resumed", storage)["loss"]) == 59
+    assert len(reading.load("resumed", storage)["loss"]) == 59

@@ -40,12 +40,14 @@ class EventsFile:
     Attributes:
         headers: of its parts, in their order.
         size: of the file when it was looked at last, bytes.
+        has_more: the last ``read()`` was told to stop before that.
         edges: where later sessions begin, byte offsets; each begins a part. May be set anew before ``read()``.
     """
 
     def __init__(self, run_dir: str, name: str, cache: Cache, edges: Sequence[int] = ()) -> None:
         self.name = name
         self.size = 0
+        self.has_more = False
         self.edges = edges
         self._run_dir = run_dir
         self._cache = cache
@@ -111,6 +113,7 @@ class EventsFile:
         """
         before = (self._file, self.end, self._trouble, self._torn)
         self._trouble = self._names = None
+        self.has_more = False
         try:
             with open_inside(self._run_dir, self.name) as file:
                 self._read(file, most_bytes)
@@ -141,7 +144,9 @@ class EventsFile:
         begun = self.end
         self._read_to(file, limit)
         if self.end == begun and limit < self.size:  # a line that is longer
-            self._read_to(file, self.size)
+            limit = self.size
+            self._read_to(file, limit)
+        self.has_more = limit < self.size
         if self._growing is not None:
             grown = self.end - max(self._kept_bytes, self._growing.header.start)
             if grown >= max(_LEAST_KEPT_BYTES, (self.end - self._growing.header.start) // 4):

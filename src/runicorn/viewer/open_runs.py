@@ -74,15 +74,16 @@ class OpenRun:
             stamps = self._look()
             if stamps == self._stamps and self.is_complete:
                 return False
-            left = most_bytes
-            begun = self.read_bytes
+            left, is_complete = most_bytes, True
             for file in self.files.values():
+                if left <= 0:
+                    is_complete = False
+                    break
                 before = file.end
-                if left > 0:
-                    file.read(left)
-                    left -= max(0, file.end - before)
-            sizes = sum(_stamp(os.path.join(self.run_dir, name))[2] for name in self.files)
-            self.is_complete = self.read_bytes >= sizes or self.read_bytes <= begun
+                file.read(left)
+                left -= max(0, file.end - before)
+                is_complete = is_complete and not file.has_more
+            self.is_complete = is_complete
             self._stamps = stamps
             return not self.is_complete
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import re
@@ -103,6 +104,24 @@ def test_other_hosts_are_refused(client):
         assert answer.status_code == 403, host
         assert "--allow-host" in answer.json()["error"]["hint"]
         assert client.get("/", headers={"Host": host}).status_code == 403, host
+
+
+def test_several_hosts_are_refused_whatever_server_is_in_front(client):
+    """Two Host headers, or none, are 400 by the guard itself: the library below may let them pass."""
+    for hosts in ([], [b"localhost", b"localhost"], [b"localhost", b"evil.example"]):
+        headers = [(b"host", host) for host in hosts]
+        headers.append((b"x-runicorn-token", client.viewer.token.text.encode()))
+        told = []
+
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        async def send(message, told=told):
+            told.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/api/v1/server", "headers": headers, "query_string": b""}
+        asyncio.run(client.app({**scope, "raw_path": b"/"}, receive, send))
+        assert told[0]["status"] == 400
 
 
 def test_an_allowed_host_is_answered(open_viewer, make_run):
