@@ -40,6 +40,9 @@ def test_windows_join_without_a_gap(client, storage, seed, most):
         found = client.get(f"/api/v1/runs/{KEY}/logs", params={"bytes": most, **given}).json()
         assert found["text"] == content[found["offset"] : found["next"]].decode("utf-8", "replace")
         assert found["size"] == len(content)
+        window_bytes = content[found["offset"] : found["next"]]
+        begins = [0, *(at + 1 for at, byte in enumerate(window_bytes[:-1]) if byte == 10)] if window_bytes else []
+        assert found["offsets"] == [found["offset"] + at for at in begins]
         return found
 
     at, seen = 0, window(offset=0)

@@ -40,7 +40,16 @@ def logs(request: Request) -> Response:
                 start = min(after, size) if after >= 0 else _start_of(file, offset, most, size)
                 window = _window(file, start, most, size, live=is_live(row.info))
     except FileNotFoundError:
-        window = {"size": 0, "offset": 0, "next": 0, "text": "", "at_start": True, "at_end": True, "cut": False}
+        window = {
+            "size": 0,
+            "offset": 0,
+            "next": 0,
+            "text": "",
+            "offsets": [],
+            "at_start": True,
+            "at_end": True,
+            "cut": False,
+        }
     except (OSError, DamagedError) as error:
         raise ProblemError(404, f"{name} cannot be read: {error}") from error
     return answer(request, {"source": number, "name": name, "live": is_live(row.info), **window})
@@ -72,10 +81,21 @@ def _window_before(file: BinaryIO, stop: int, most: int, size: int) -> dict[str,
         "offset": start,
         "next": start + len(content),
         "text": content.decode("utf-8", "replace"),
+        "offsets": _line_offsets(content, start),
         "at_start": start == 0,
         "at_end": start + len(content) >= size,
         "cut": False,
     }
+
+
+def _line_offsets(content: bytes, start: int) -> list[int]:
+    """Where each line of a window begins in the file; what was replaced in its text has another length there."""
+    found = [start] if content else []
+    at = content.find(b"\n") + 1
+    while 0 < at < len(content):
+        found.append(start + at)
+        at = content.find(b"\n", at) + 1
+    return found
 
 
 def _start_of(file: BinaryIO, offset: int, most: int, size: int) -> int:
@@ -101,6 +121,7 @@ def _window(file: BinaryIO, start: int, most: int, size: int, *, live: bool) -> 
         "offset": start,
         "next": start + end,
         "text": content[:end].decode("utf-8", "replace"),
+        "offsets": _line_offsets(content[:end], start),
         "at_start": start == 0,
         "at_end": start + len(content) >= size,
         "cut": cut,
