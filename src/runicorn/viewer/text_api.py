@@ -29,11 +29,27 @@ def logs(request: Request) -> Response:
     row, number, name = _source(request)
     most = query_int(request, "bytes", _WINDOW_BYTES, 1, limits.LOG_BYTES)
     offset = query_int(request, "offset", -most, -_FARTHEST, _FARTHEST)
+    before = query_int(request, "before", -1, 0, _FARTHEST)
+    after = query_int(request, "after", -1, 0, _FARTHEST)
     try:
         with open_inside(row.info.run_dir, name) as file:
-            window = _window(file, offset, most, live=is_live(row.info))
+            size = os.fstat(file.fileno()).st_size
+            if before >= 0:
+                window = _window_before(file, min(before, size), most, size)
+            else:
+                start = min(after, size) if after >= 0 else _start_of(file, offset, most, size)
+                window = _window(file, start, most, size, live=is_live(row.info))
     except FileNotFoundError:
-        window = {"size": 0, "offset": 0, "next": 0, "text": "", "at_start": True, "at_end": True, "cut": False}
+        window = {
+            "size": 0,
+            "offset": 0,
+            "next": 0,
+            "text": "",
+            "offsets": [],
+            "at_start": True,
+            "at_end": True,
+            "cut": False,
+        }
     except (OSError, DamagedError) as error:
         raise ProblemError(404, f"{name} cannot be read: {error}") from error
     return answer(request, {"source": number, "name": name, "live": is_live(row.info), **window})
@@ -53,12 +69,42 @@ def _source(request: Request) -> tuple[Row, int, str]:
     return row, number, sources[number]["name"]
 
 
-def _window(file: BinaryIO, offset: int, most: int, *, live: bool) -> dict[str, Any]:
-    size = os.fstat(file.fileno()).st_size
-    start = max(0, size + offset) if offset < 0 else min(offset, size)
-    from_end = offset < 0
+def _window_before(file: BinaryIO, stop: int, most: int, size: int) -> dict[str, Any]:
+    """What is before an offset where a line begins: as many whole lines as fit, or the end of one that does not."""
+    start = max(0, stop - most)
     if start:
-        start = _line_start(file, start, size, most, forward=from_end)
+        start = _line_start(file, start, stop, most, forward=True)
+    file.seek(start)
+    content = file.read(stop - start) or b""
+    return {
+        "size": size,
+        "offset": start,
+        "next": start + len(content),
+        "text": content.decode("utf-8", "replace"),
+        "offsets": _line_offsets(content, start),
+        "at_start": start == 0,
+        "at_end": start + len(content) >= size,
+        "cut": False,
+    }
+
+
+def _line_offsets(content: bytes, start: int) -> list[int]:
+    """Where each line of a window begins in the file; what was replaced in its text has another length there."""
+    found = [start] if content else []
+    at = content.find(b"\n") + 1
+    while 0 < at < len(content):
+        found.append(start + at)
+        at = content.find(b"\n", at) + 1
+    return found
+
+
+def _start_of(file: BinaryIO, offset: int, most: int, size: int) -> int:
+    """The beginning of the line that an offset is in; a negative one counts from the end."""
+    start = max(0, size + offset) if offset < 0 else min(offset, size)
+    return _line_start(file, start, size, most, forward=offset < 0) if start else 0
+
+
+def _window(file: BinaryIO, start: int, most: int, size: int, *, live: bool) -> dict[str, Any]:
     file.seek(start)
     content = file.read(min(most, size - start)) or b""
     end, cut = len(content), False
@@ -75,6 +121,7 @@ def _window(file: BinaryIO, offset: int, most: int, *, live: bool) -> dict[str, 
         "offset": start,
         "next": start + end,
         "text": content[:end].decode("utf-8", "replace"),
+        "offsets": _line_offsets(content[:end], start),
         "at_start": start == 0,
         "at_end": start + len(content) >= size,
         "cut": cut,
