@@ -10,14 +10,15 @@ from playwright.sync_api import expect
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-_TOP_PIXELS = """(figure) => {
+_AT_THE_TOP = """(figure) => {
   const canvas = figure.querySelector('canvas');
-  const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, Math.round(canvas.height * 0.25)).data;
-  let coloured = 0;
+  const { width, height } = canvas;
+  const pixels = canvas.getContext('2d').getImageData(0, 0, width, Math.round(height * 0.25)).data;
+  const columns = new Set();
   for (let at = 0; at < pixels.length; at += 4) {
-    if (pixels[at + 3] > 20 && pixels[at + 2] - pixels[at] > 60) coloured += 1;
+    if (pixels[at + 3] > 20 && pixels[at + 2] - pixels[at] > 60) columns.add((at / 4) % width);
   }
-  return coloured;
+  return [...columns].map((column) => (column / devicePixelRatio - 52) / (width / devicePixelRatio - 70));
 }"""
 
 
@@ -43,9 +44,11 @@ def wait_for_count(page: Page, metric: str, count: int) -> None:
     expect(card(page, metric).locator("table.figures tbody tr").first.locator("td").last).to_have_text(str(count))
 
 
-def pixels_at_the_top(page: Page, metric: str) -> int:
-    """How many pixels of the upper quarter of a chart have the colour of its curve."""
-    return card(page, metric).evaluate(_TOP_PIXELS)
+def peak(page: Page, metric: str) -> tuple[float, float]:
+    """What of the curve is in the upper quarter of a chart: from where to where, as shares of its width."""
+    shares = card(page, metric).evaluate(_AT_THE_TOP)
+    assert shares, f"nothing of {metric} is in the upper quarter of its chart"
+    return min(shares), max(shares)
 
 
 def foot(page: Page, metric: str) -> str:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from playwright.sync_api import expect
-from reading import card, figures, foot, pixels_at_the_top, wait_for_count
+from reading import card, figures, foot, peak, wait_for_count
 from storages import RECORDS, SPIKE, SPIKE_AT, million_records, write_run
 from zoo import Trainer
 
@@ -35,16 +35,22 @@ def test_spike_is_seen_at_every_zoom_that_contains_it(million, viewer_of, open_p
     page = open_page(viewer.at("run/20260101_000000_00000a"))
     wait_for_count(page, "loss", RECORDS)
     assert figures(page, "loss")[0]["max"] == SPIKE
-    assert pixels_at_the_top(page, "loss") > 3
+    _assert_peak_at(page, SPIKE_AT / RECORDS)
     assert "of 1,000,000 points, min to max shown" in foot(page, "loss")
     for low, high in ZOOMS:
         page.goto(f"{viewer.root}run/20260101_000000_00000a?from={low}&to={high}")
         wait_for_count(page, "loss", high - low + 1)
         assert figures(page, "loss")[0]["max"] == SPIKE
-        assert pixels_at_the_top(page, "loss") > 3, (low, high)
+        _assert_peak_at(page, (SPIKE_AT - low) / (high - low))
     page.goto(f"{viewer.root}run/20260101_000000_00000a?from=1&to=1000")
     wait_for_count(page, "loss", 1000)
     assert figures(page, "loss")[0]["max"] < 1.1
+
+
+def _assert_peak_at(page, share):
+    """Only the spike reaches the top, where its step is."""
+    first, last = peak(page, "loss")
+    assert share - 0.06 < first <= last < share + 0.06
 
 
 def test_values_that_were_logged_seldom_are_all_shown(million, viewer_of, open_page):

@@ -77,7 +77,7 @@ function LogView({ row, number, at, search }) {
   latest.current = shown;
   const follow = useRef(follows);
   follow.current = follows;
-  const ask = (offset) => source.get(`runs/${encodeURIComponent(row.key)}/logs?source=${number}&offset=${offset}&bytes=${WINDOW_BYTES}`).then(logWindow);
+  const ask = (from) => source.get(`runs/${encodeURIComponent(row.key)}/logs?source=${number}&${from}&bytes=${WINDOW_BYTES}`).then(logWindow);
   const attempt = async (act) => {
     if (busy.current) return void (queued.current = act);
     busy.current = true;
@@ -94,13 +94,13 @@ function LogView({ row, number, at, search }) {
     }
   };
   const open = () => attempt(async () => {
-    const window = await ask(at === null ? -WINDOW_BYTES : Math.max(0, at - WINDOW_BYTES / 4));
+    const window = await ask(`offset=${at === null ? -WINDOW_BYTES : Math.max(0, at - WINDOW_BYTES / 4)}`);
     setShown(window);
   });
   const later = () => attempt(async () => {
     const before = latest.current;
     if (!before) return;
-    const more = await ask(before.to);
+    const more = await ask(`offset=${before.to}`);
     if (more.to > before.to) setShown(joinedWindows(before, more, true));
     // The last line is not whole yet: there is nothing to ask for until the file has grown.
     else setShown({ ...before, size: more.size, atEnd: true });
@@ -108,11 +108,9 @@ function LogView({ row, number, at, search }) {
   const earlier = () => attempt(async () => {
     const before = latest.current;
     if (!before || before.atStart || before.from <= 0) return;
-    const from = Math.max(0, before.from - WINDOW_BYTES);
-    const more = await ask(from);
-    const lines = more.lines.filter((line) => line.offset < before.from);
-    hold.current = { from: before.from, height: box.current?.scrollHeight ?? 0 };
-    setShown(joinedWindows(before, { ...more, lines, size: Math.max(more.size, before.size) }, false));
+    const more = await ask(`before=${before.from}`);
+    hold.current = box.current?.scrollHeight ?? 0;
+    setShown(joinedWindows(before, more, false));
   });
   useEffect(() => {
     goal.current = at;
@@ -131,7 +129,7 @@ function LogView({ row, number, at, search }) {
   useLayoutEffect(() => {
     const view = box.current;
     if (!view || !shown) return;
-    if (hold.current) view.scrollTop += view.scrollHeight - hold.current.height;
+    if (hold.current !== null) view.scrollTop += view.scrollHeight - hold.current;
     else if (follows) view.scrollTop = view.scrollHeight;
     hold.current = null;
     if (follows && !shown.atEnd) later();
@@ -154,7 +152,7 @@ function LogView({ row, number, at, search }) {
   const toEnd = () => {
     changeQuery({ at: null });
     setFollows(true);
-    attempt(async () => setShown(await ask(-WINDOW_BYTES)));
+    attempt(async () => setShown(await ask(`offset=${-WINDOW_BYTES}`)));
   };
   if (error && !shown) return html`<${Trouble} error=${error} />`;
   return html`
