@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,9 +17,10 @@ PIECE_BYTES = 65536
 
 
 @contextmanager
-def prefix_proxy(root: str, prefix: str) -> Iterator[str]:
-    """A proxy of a viewer below a prefix; gives its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(urlsplit(root).netloc, quote(prefix)))
+def prefix_proxy(root: str, prefix: str, port: int = 0) -> Iterator[str]:
+    """A proxy of a viewer below a prefix; gives its address. At its end all its connections are cut."""
+    open_sockets: set[socket.socket] = set()
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler(urlsplit(root).netloc, quote(prefix), open_sockets))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
@@ -26,12 +28,24 @@ def prefix_proxy(root: str, prefix: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}{quote(prefix)}"
     finally:
         server.shutdown()
+        for each in list(open_sockets):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
         thread.join()
         server.server_close()
 
 
-def _handler(target: str, prefix: str) -> type[BaseHTTPRequestHandler]:
+def _handler(target: str, prefix: str, open_sockets: set[socket.socket]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        def setup(self) -> None:
+            super().setup()
+            open_sockets.add(self.connection)
+
+        def finish(self) -> None:
+            open_sockets.discard(self.connection)
+            with suppress(OSError):
+                super().finish()
+
         def _pass_on(self) -> None:
             if not self.path.startswith(prefix):
                 self.send_error(404)

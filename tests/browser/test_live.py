@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
+from prefix_proxy import prefix_proxy
 from reading import card, figures, wait_for_count
 from zoo import Trainer
 
@@ -119,16 +121,21 @@ def test_killed_run_is_shown_as_lost_then_failed_with_all_its_values(tmp_path, v
     trainer.end()
 
 
-def test_page_says_that_its_viewer_is_gone_and_comes_back(tmp_path, viewer_of, open_page):
-    """Without its viewer the page keeps what it shows and says that it is not connected."""
+def test_page_says_that_it_is_cut_off_and_catches_up(tmp_path, viewer_of, open_page):
+    """Cut off, the page keeps what it shows and says so; when it is connected again it shows what it has missed."""
     open_page.watched.allowed.append("ERR_")
     trainer = Trainer(tmp_path, STEPWISE)
     _tell(trainer, "1.0,2.0")
     viewer = viewer_of(tmp_path / "storage")
-    page = open_page(viewer.at("run/20260101_000000_00000c"))
-    wait_for_count(page, "loss", 2)
-    viewer.end()
+    with prefix_proxy(viewer.root, "/a/") as root:
+        page = open_page(f"{root}run/20260101_000000_00000c#t={viewer.token}")
+        wait_for_count(page, "loss", 2)
     expect(page.get_by_text("not connected, trying again")).to_be_visible()
     assert figures(page, "loss")[0]["n"] == 2
+    _tell(trainer, "3.0,4.0,5.0")
+    with prefix_proxy(viewer.root, "/a/", port=urlsplit(root).port):
+        wait_for_count(page, "loss", 5)
+        expect(page.locator(".link-state")).to_have_text("live")
+        page.close()
     _tell(trainer, "end")
     trainer.end()

@@ -86,6 +86,7 @@ function Page({ address }) {
 /** Whether what is shown is up to date. */
 function LinkWord() {
   const state = useLinkState();
+  if (state === "refused") return html`<span class="link-state off" role="status">the viewer was started again: open its new link</span>`;
   if (state === "lost") return html`<span class="link-state off" role="status">not connected, trying again</span>`;
   return state === "live" ? html`<span class="link-state quiet wide-only">live</span>` : null;
 }

@@ -9,9 +9,10 @@ import { SourceError, source } from "./source.js";
  * @property {boolean} [list] the table of runs
  * @property {string} [logs] a key
  * @typedef {{ wish: Wish, hear: (name: string, data: any) => void }} Watcher
- * @typedef {"none" | "connecting" | "live" | "lost"} LinkState
+ * @typedef {"none" | "connecting" | "live" | "lost" | "refused"} LinkState
  */
 
+const SILENCE_MS = 40_000;
 /** @type {Set<Watcher>} */
 const watchers = new Set();
 /** @type {Set<(state: LinkState) => void>} */
@@ -25,6 +26,7 @@ let failures = 0;
 /** @type {number | undefined} */
 let streamTimer;
 let clockAhead = 0;
+let heardAt = 0;
 
 /** Epoch seconds by the server's clock, to which the times of runs belong. */
 export function serverNow() {
@@ -66,12 +68,13 @@ async function openStream() {
   streamWish = wish;
   if (!wish) return setLinkState("none");
   const mine = (stream = new AbortController());
+  heardAt = Date.now();
   if (linkState !== "lost") setLinkState("connecting");
   try {
     await source.live(wish, (name, data) => heard(mine, name, data), mine.signal);
   } catch (error) {
     if (mine.signal.aborted) return;
-    if (error instanceof SourceError && error.status === 401) return setLinkState("lost");
+    if (error instanceof SourceError && error.status === 401) return setLinkState("refused");
   }
   if (mine.signal.aborted) return;
   stream = null;
@@ -83,6 +86,8 @@ async function openStream() {
 /** @param {AbortController} mine @param {string} name @param {any} data */
 function heard(mine, name, data) {
   if (mine.signal.aborted) return;
+  heardAt = Date.now();
+  if (name === "ping") return;
   if (name === "hello") {
     failures = 0;
     setServerNow(data.now);
@@ -98,7 +103,17 @@ function tellWatchers(name, data) {
   for (const watcher of [...watchers]) watcher.hear(name, data);
 }
 
+/** A stream that says nothing for long is dead, though nobody has told: a laptop that slept, a cable. */
+function watchStream() {
+  if (!stream || Date.now() - heardAt < SILENCE_MS) return;
+  stream.abort();
+  stream = null;
+  setLinkState("lost");
+  openStream();
+}
+
 document.addEventListener("visibilitychange", renewStream);
+setInterval(watchStream, 5000);
 
 /**
  * Hear what happens to runs, for as long as the component stands.

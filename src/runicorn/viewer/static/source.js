@@ -183,7 +183,7 @@ function joinedBytes(first, second) {
 }
 
 /**
- * Server-sent events out of a stream.
+ * Server-sent events out of a stream; whatever comes is a `ping` too, for the server says every 15 s that it is there.
  * @param {ReadableStreamDefaultReader<Uint8Array>} reader
  * @param {(name: string, data: any) => void} each
  */
@@ -193,6 +193,7 @@ async function readEvents(reader, each) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
+    each("ping", {});
     kept += decoder.decode(value, { stream: true }).replace(/\r\n/g, "\n");
     const blocks = kept.split("\n\n");
     kept = blocks.pop() ?? "";
