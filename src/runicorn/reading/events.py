@@ -11,11 +11,11 @@ from runicorn.reading import cache as caches
 from runicorn.reading.blocks import Piece, blocks, read_at
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.part import Header, Part
-from runicorn.reading.part_file import StoredPart, pieces_of, read_header, stored_part, thawed
+from runicorn.reading.part_file import StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
 from runicorn.reading.plain_files import DamagedError, Problem, open_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from runicorn.reading.cache import Cache
     from runicorn.reading.column import ColumnBuilder
@@ -305,6 +305,27 @@ class EventsFile:
     def session_of(self, header: Header) -> int:
         """In which session of the run a part was logged: how many edges are at or before its beginning."""
         return sum(1 for edge in self._edges if edge <= header.start)
+
+    def bare_groups(self, known: Container[tuple[int, int]]) -> Iterator[tuple[Header, list[Group]]]:
+        """The groups of each part, to look at their steps and origins; those in the cache have no columns.
+
+        Args:
+            known: beginnings and ends of parts that are not opened; their groups are left out.
+        """
+        for number, header in enumerate(self.headers):
+            if (header.start, header.end) in known:
+                yield header, []
+                continue
+            part = self._in_memory.get(header.start)
+            if part is None:
+                try:
+                    with _Mapped(self._path(header)) as content:
+                        yield header, bare_groups(content)
+                        continue
+                except (OSError, ValueError):
+                    part = self._in_memory[header.start] = self._decoded_again(header)
+                    self.headers[number] = part.header
+            yield part.header, list(part.groups.values())
 
     def all_parts(self) -> Iterator[Part]:
         """Every part, with all of its groups in memory, one at a time."""

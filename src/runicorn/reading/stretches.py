@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
@@ -257,8 +256,3 @@ def first_and_last(stretches: Iterable[Stretch]) -> tuple[float, float] | None:
     if not ends:
         return None
     return min(first for first, _ in ends), max(last for _, last in ends)
-
-
-def is_number(value: float) -> bool:
-    """Whether it is neither NaN nor infinite."""
-    return math.isfinite(value)
