@@ -40,6 +40,7 @@ class EventsFile:
     Attributes:
         headers: of its parts, in their order.
         size: of the file when it was looked at last, bytes.
+        late: the run's main file, and the number of the session that has left this one; None for all other files.
         has_more: the last ``read()`` was told to stop before that.
         edges: where later sessions begin, byte offsets; each begins a part. May be set anew before ``read()``.
     """
@@ -49,6 +50,7 @@ class EventsFile:
         self.size = 0
         self.has_more = False
         self.edges = edges
+        self.late: tuple[EventsFile, int] | None = None
         self._run_dir = run_dir
         self._cache = cache
         self._trouble: Problem | None = None
@@ -300,7 +302,7 @@ class EventsFile:
     @property
     def has_sessions(self) -> bool:
         """Whether several sessions have logged to it, of which later ones supersede what earlier ones have."""
-        return any(0 < edge < self.end for edge in self._edges)
+        return self.late is not None or any(0 < edge < self.end for edge in self._edges)
 
     def session_of(self, header: Header) -> int:
         """In which session of the run a part was logged: how many edges are at or before its beginning."""

@@ -115,7 +115,7 @@ class _Collector:
 
     def add(self, file: EventsFile, name: str) -> None:
         pieces = [(file.session_of(header), header, of_name) for header, of_name in file.of_metric(name)]
-        limits = sessions.limits(pieces) if len({session for session, *_ in pieces}) > 1 else {}
+        limits = sessions.limits_of(file, name, pieces)
         others = _columns_of(file, self._x.removeprefix(METRIC)) if self._x.startswith(METRIC) else {}
         for session, header, of_name in pieces:
             self._parts += 1

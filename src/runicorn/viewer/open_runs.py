@@ -94,8 +94,7 @@ class OpenRun:
         names = events_files(self.run_dir)
         self.resumed = sessions.entries(self.run_dir)
         self.files = {name: self.files.get(name) or EventsFile(self.run_dir, name, self._cache) for name in names}
-        for name, file in self.files.items():
-            file.edges = sessions.edges(self.resumed, name)
+        sessions.tell(self.files, self.resumed)
         return tuple((name, _stamp(os.path.join(self.run_dir, name)), tuple(self.files[name].edges)) for name in names)
 
     @property
