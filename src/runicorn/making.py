@@ -238,7 +238,8 @@ class Opening:
             try:
                 files.make_media()
                 opened_by = _opened_by(address)
-                noted = resumption.noted(files, continued=(os.getpid(), os.path.realpath(run_dir)) in _had)
+                had = (os.getpid(), os.path.realpath(run_dir)) in _had
+                noted = resumption.noted(files, continued=had, after=meta.get("session"))
                 resumed = [*(meta.get("resumed") or []), {"time": now, **opened_by, **noted}]
                 kept = {**self._meta(run_id, now), **meta, **opened_by, "id": run_id, "resumed": resumed}
                 files.replace(rundir.META, kept)

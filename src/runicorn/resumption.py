@@ -10,17 +10,23 @@ if TYPE_CHECKING:
     from runicorn.rundir import RunDir
 
 _TAIL_BYTES = 64 * 1024
-EVENTS, CONTINUED = "events", "continued"
+EVENTS, CONTINUED, AFTER = "events", "continued", "after"
 
 
-def noted(files: RunDir, *, continued: bool) -> dict[str, Any]:
+def noted(files: RunDir, *, continued: bool, after: object = None) -> dict[str, Any]:
     """The size that each events file has now, bytes; and whether the process that resumes the run had it before.
 
     A last line that was not written to its end counts as written later: it belongs to nobody.
+
+    Args:
+        files: of the run.
+        continued: whether it had.
+        after: the session before; what that has left on a host that was down may come later, in a file of its own.
     """
     names = [name for name in files.names() if name.startswith("events.") and name.endswith(".jsonl")]
     sizes = {name: size for name in sorted(names) if (size := _whole_bytes(files, name)) is not None}
-    return {EVENTS: sizes, **({CONTINUED: True} if continued else {})}
+    before = {AFTER: after} if isinstance(after, str) and after else {}
+    return {EVENTS: sizes, **before, **({CONTINUED: True} if continued else {})}
 
 
 def _whole_bytes(files: RunDir, name: str) -> int | None:

@@ -145,3 +145,20 @@ def test_a_part_that_was_kept_over_both_sessions_is_not_taken(resumed, storage, 
     (resumed / "meta.json").write_text(meta)
     assert len(reading.load("resumed", storage)["loss"]) == 59
     assert len(reading.load("resumed", storage)["loss"]) == 59
+
+
+def test_what_a_host_that_was_down_has_left_is_superseded_too(resumed, storage):
+    """A file of an earlier session that came late has no say at steps that the later session logged; else it counts."""
+    entry = content(resumed, "meta.json")["resumed"][0]
+    late = resumed / f"events.host-{entry['after'][:8]}.jsonl"
+    with late.open("w") as file:
+        for step in (39, 40, 50, 55):
+            data = {"loss": 7.0, "global_step": step, "time": 1.0}
+            file.write(json.dumps({"ts": 1.0, "type": "metrics", "data": data}) + "\n")
+    run = reading.load("resumed", storage)
+    by_step = run["loss"].by_step()
+    assert list(by_step.step) == list(range(1, 60))
+    assert list(by_step.value) == [1.0] * 38 + [7.0] + [2.0] * 20
+    assert run.superseded_count("loss") == 11 + 3
+    late.rename(resumed / "events.host-01234567.jsonl")  # another machine that has joined: nothing of it is older
+    assert len(reading.load("resumed", storage)["loss"]) == 59 + 4

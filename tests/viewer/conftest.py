@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from asking import TestClient
+from lines_of_events import event
 
 import runicorn
 from runicorn.viewer.app import make_app
@@ -26,12 +27,6 @@ def viewers_of_the_test(monkeypatch, tmp_path):
     folder = tmp_path / "viewers"
     folder.mkdir()
     monkeypatch.setenv("RUNICORN_VIEWER_DIR", str(folder))
-
-
-def event(step, time_s=1000.0, **values):
-    """A line of an events file."""
-    data = {**values, "global_step": step, "time": time_s}
-    return json.dumps({"ts": time_s, "type": "metrics", "data": data}) + "\n"
 
 
 @pytest.fixture

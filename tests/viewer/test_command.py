@@ -154,6 +154,22 @@ def test_the_opener_is_the_users_alone_and_leads_to_the_link():
     assert not path.exists()
 
 
+def test_open_hands_the_browser_a_file_that_goes(start_viewer, tmp_path, storage):
+    """The browser's arguments name a file; it leads to the link, and is gone when the viewer is."""
+    seen, browser = tmp_path / "seen.txt", tmp_path / "browser.sh"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {seen}.new\ncat "${{1#file://}}" >> {seen}.new\nmv {seen}.new {seen}\n')
+    browser.chmod(0o755)
+    viewer = start_viewer("--port", 0, "--open", environment={"BROWSER": f"{browser} %s"})
+    wait_until(seen.exists)
+    arguments, _, content = seen.read_text().partition("\n")
+    _, token = link_parts(viewer.link)
+    assert token not in arguments
+    assert viewer.link in content
+    cli.main(["viewer", "--stop", "--storage", str(storage)])
+    viewer.wait(timeout=60)
+    assert not [path for path in (tmp_path / "viewers").rglob("*") if path.is_file()]
+
+
 def test_nothing_else_imports_its_libraries():
     """Neither ``import runicorn`` nor any other command loads starlette or uvicorn."""
     program = (

@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from conftest import event
+from lines_of_events import event
 
 KEY = "20260101_120000_abcdef"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from conftest import event
+from lines_of_events import event
 from support import wait_until
 
 from runicorn import reading

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HELP = "open a page on the runs of a storage in the browser"
 PORT = 23300
+_BROWSER_S = 5.0
+"""How long a browser has to read the file that leads it to a viewer which runs already."""
 _INSTALL = "The viewer needs two more packages: pip install 'runicorn[viewer]'"
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 
@@ -75,10 +77,9 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
 
     there = _running_already(options, storages)
     if there is not None:
-        serving.say_link(there.link)
-        print("It was running already.", file=sys.stderr)
-        if _opens(options):
-            serving.open_page(there.link)
+        with serving.opened(there.link, opens=_opens(options), lasts_s=_BROWSER_S):
+            serving.say_link(there.link)
+            print("It was running already.", file=sys.stderr)
         return 0
     viewer = Viewer(storages, read_only=options.read_only, allowed=options.allow_host)
     if options.socket is None:
@@ -90,9 +91,8 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
     with serving.published(entry):
         serving.say_link(entry.link)
         _say_where(options, entry)
-        if _opens(options):
-            serving.open_page(entry.link)
-        serving.serve(viewer, made, idle_s=options.idle_timeout)
+        with serving.opened(entry.link, opens=_opens(options)):
+            serving.serve(viewer, made, idle_s=options.idle_timeout)
     return 0
 
 

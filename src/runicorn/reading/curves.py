@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from runicorn.reading.levels import NOTHING, Summed, summed
-from runicorn.reading.stretches import Found, Stretch, all_points, first_and_last
+from runicorn.reading.stretches import Found, Stretch, first_and_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -353,9 +353,3 @@ def _smoothed_before(found: Found, query: Query, offset: float, ends: tuple[floa
 def _add_smooth(made: Curve, weight: float, unit: float, state: State | None) -> None:
     values = made.arrays["y" if made.kind == POINTS else "mean"]
     made.arrays["smooth"], _ = smoothed(made.arrays["x"], values, weight, unit, state)
-
-
-def points_of(found: Found) -> tuple[list[float], list[Any]]:
-    """Every value with its x, sorted; of several at one x the one that was logged last."""
-    ordered = {x: y for x, _, y in sorted(all_points(found.stretches), key=lambda point: point[:2])}
-    return list(ordered), list(ordered.values())

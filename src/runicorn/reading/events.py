@@ -11,11 +11,11 @@ from runicorn.reading import cache as caches
 from runicorn.reading.blocks import Piece, blocks, read_at
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.part import Header, Part
-from runicorn.reading.part_file import StoredPart, pieces_of, read_header, stored_part, thawed
+from runicorn.reading.part_file import StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
 from runicorn.reading.plain_files import DamagedError, Problem, open_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from runicorn.reading.cache import Cache
     from runicorn.reading.column import ColumnBuilder
@@ -40,6 +40,7 @@ class EventsFile:
     Attributes:
         headers: of its parts, in their order.
         size: of the file when it was looked at last, bytes.
+        late: the run's main file, and the number of the session that has left this one; None for all other files.
         has_more: the last ``read()`` was told to stop before that.
         edges: where later sessions begin, byte offsets; each begins a part. May be set anew before ``read()``.
     """
@@ -49,6 +50,7 @@ class EventsFile:
         self.size = 0
         self.has_more = False
         self.edges = edges
+        self.late: tuple[EventsFile, int] | None = None
         self._run_dir = run_dir
         self._cache = cache
         self._trouble: Problem | None = None
@@ -300,11 +302,32 @@ class EventsFile:
     @property
     def has_sessions(self) -> bool:
         """Whether several sessions have logged to it, of which later ones supersede what earlier ones have."""
-        return any(0 < edge < self.end for edge in self._edges)
+        return self.late is not None or any(0 < edge < self.end for edge in self._edges)
 
     def session_of(self, header: Header) -> int:
         """In which session of the run a part was logged: how many edges are at or before its beginning."""
         return sum(1 for edge in self._edges if edge <= header.start)
+
+    def bare_groups(self, known: Container[tuple[int, int]]) -> Iterator[tuple[Header, list[Group]]]:
+        """The groups of each part, to look at their steps and origins; those in the cache have no columns.
+
+        Args:
+            known: beginnings and ends of parts that are not opened; their groups are left out.
+        """
+        for number, header in enumerate(self.headers):
+            if (header.start, header.end) in known:
+                yield header, []
+                continue
+            part = self._in_memory.get(header.start)
+            if part is None:
+                try:
+                    with _Mapped(self._path(header)) as content:
+                        yield header, bare_groups(content)
+                        continue
+                except (OSError, ValueError):
+                    part = self._in_memory[header.start] = self._decoded_again(header)
+                    self.headers[number] = part.header
+            yield part.header, list(part.groups.values())
 
     def all_parts(self) -> Iterator[Part]:
         """Every part, with all of its groups in memory, one at a time."""

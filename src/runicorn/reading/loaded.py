@@ -301,8 +301,8 @@ class LoadedRun:
         names = events_files(self.info.run_dir)
         ordered = {name: files.get(name) or EventsFile(self.info.run_dir, name, self._cache) for name in names}
         changed = ordered.keys() != files.keys()
-        for name, file in ordered.items():
-            file.edges = sessions.edges(resumed, name)
+        sessions.tell(ordered, resumed)
+        for file in ordered.values():
             changed = file.read() or changed
         self._files = ordered
         if changed:

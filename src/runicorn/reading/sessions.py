@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn import rundir
 from runicorn.reading.part import Group
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.resumption import CONTINUED, EVENTS
+from runicorn.resumption import AFTER, CONTINUED, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,25 +36,63 @@ def entries(run_dir: str) -> list[dict[str, Any]]:
     return [entry for entry in resumed if isinstance(entry, dict)] if isinstance(resumed, list) else []
 
 
+_LETTERS = 8
+"""Of a session, in the name of the file that has what it has left, stored after a newer one had begun."""
+
+
+def late_session(resumed: Iterable[dict[str, Any]], name: str) -> int | None:
+    """The number of the session that has left an events file of its own; None if it is no such file."""
+    letters = name.removesuffix(".jsonl").rpartition("-")[2]
+    number = 0
+    for entry in resumed if len(letters) == _LETTERS else ():
+        if str(entry.get(AFTER))[:_LETTERS] == letters:
+            return number
+        number += _counts(entry)
+        if str(entry.get("session"))[:_LETTERS] == letters:
+            return number
+    return None
+
+
+def _counts(entry: dict[str, Any]) -> bool:
+    """Whether a session supersedes what is before."""
+    return isinstance(entry.get(EVENTS), dict) and entry.get(CONTINUED) is not True
+
+
+def tell(files: dict[str, EventsFile], resumed: list[dict[str, Any]]) -> None:
+    """Tell each events file of a run where its sessions begin, before it is read on."""
+    main = files.get(rundir.EVENTS)
+    for name, file in files.items():
+        file.edges = edges(resumed, name)
+        number = late_session(resumed, name) if name.startswith("events.") and file is not main else None
+        file.late = None if number is None or main is None else (main, number)
+        if file.late is not None:
+            file.edges = []
+
+
 def edges(resumed: Iterable[dict[str, Any]], name: str) -> list[int]:
     """Where in an events file the sessions begin that supersede what is before; byte offsets."""
     found = []
     for entry in resumed:
-        sizes = entry.get(EVENTS)
-        if isinstance(sizes, dict) and entry.get(CONTINUED) is not True:
-            size = sizes.get(name, 0)
+        if _counts(entry):
+            size = entry[EVENTS].get(name, 0)
             if type(size) is int and size >= 0:
                 found.append(size)
     return found
 
 
-def limits(pieces: Iterable[Piece]) -> dict[int, int]:
-    """For each session that has a later one: from which step on its values are superseded."""
+def first_steps(pieces: Iterable[Piece]) -> dict[int, int]:
+    """The first step of a metric in each session."""
     first: dict[int, int] = {}
     for session, _, of_name in pieces:
         if session not in first:
             group, _ = min(of_name, key=lambda place: place[0].numbers[0])
             first[session] = group.steps[0]
+    return first
+
+
+def limits(pieces: Iterable[Piece]) -> dict[int, int]:
+    """For each session that has a later one: from which step on its values are superseded."""
+    first = first_steps(pieces)
     found: dict[int, int] = {}
     least: int | None = None
     for session in sorted(first, reverse=True):
@@ -69,9 +107,15 @@ def pieces_of(file: EventsFile, name: str) -> list[Piece]:
     return [(file.session_of(header), header, of_name) for header, of_name in file.of_metric(name)]
 
 
-def limits_of(file: EventsFile, name: str) -> dict[int, int]:
+def limits_of(file: EventsFile, name: str, pieces: list[Piece] | None = None) -> dict[int, int]:
     """For each session of a file that has a later one: from which step on its values of a metric are superseded."""
-    return limits(pieces_of(file, name)) if file.has_sessions else {}
+    if not file.has_sessions:
+        return {}
+    if file.late is None:
+        return limits(pieces_of(file, name) if pieces is None else pieces)
+    main, number = file.late
+    later = [step for session, step in first_steps(pieces_of(main, name)).items() if session > number]
+    return {0: min(later)} if later else {}
 
 
 def current(file: EventsFile, name: str) -> Iterator[tuple[Header, list[tuple[Group, int]]]]:
@@ -80,7 +124,7 @@ def current(file: EventsFile, name: str) -> Iterator[tuple[Header, list[tuple[Gr
         yield from file.of_metric(name)
         return
     pieces = pieces_of(file, name)
-    bounds = limits(pieces)
+    bounds = limits_of(file, name, pieces)
     for session, header, of_name in pieces:
         limit = bounds.get(session)
         kept = of_name if limit is None else [each for place in of_name for each in _below(*place, limit)]
@@ -93,7 +137,7 @@ def superseded_count(file: EventsFile, name: str) -> int:
     if not file.has_sessions:
         return 0
     pieces = pieces_of(file, name)
-    bounds = limits(pieces)
+    bounds = limits_of(file, name, pieces)
     return sum(
         sum(1 for step in group.steps if step >= bounds[session])
         for session, _, of_name in pieces

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
@@ -116,7 +115,7 @@ class _Collector:
 
     def add(self, file: EventsFile, name: str) -> None:
         pieces = [(file.session_of(header), header, of_name) for header, of_name in file.of_metric(name)]
-        limits = sessions.limits(pieces) if len({session for session, *_ in pieces}) > 1 else {}
+        limits = sessions.limits_of(file, name, pieces)
         others = _columns_of(file, self._x.removeprefix(METRIC)) if self._x.startswith(METRIC) else {}
         for session, header, of_name in pieces:
             self._parts += 1
@@ -257,8 +256,3 @@ def first_and_last(stretches: Iterable[Stretch]) -> tuple[float, float] | None:
     if not ends:
         return None
     return min(first for first, _ in ends), max(last for _, last in ends)
-
-
-def is_number(value: float) -> bool:
-    """Whether it is neither NaN nor infinite."""
-    return math.isfinite(value)

@@ -57,7 +57,8 @@ class Checker:
         self._suspects: dict[str, _Suspect] = {}
         self._watched: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = False
+        self._woken = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -67,11 +68,15 @@ class Checker:
 
     def close(self) -> None:
         """Stop looking; the thread ends by itself."""
-        self._closed.set()
+        self._closed = True
+        self._woken.set()
 
     def watch(self, key: str) -> None:
         """Note that a page shows a run."""
+        is_new = key not in self._watched
         self._watched[key] = time.monotonic()
+        if is_new:
+            self._woken.set()
 
     def about(self) -> dict[str, Any]:
         """What the page of problems tells of it."""
@@ -98,20 +103,27 @@ class Checker:
 
     def _work(self) -> None:
         next_of_all = time.monotonic()
-        while not self._closed.wait(self._pause_s()):
+        while not self._closed:
             now = time.monotonic()
             try:
                 if now >= next_of_all:
                     next_of_all = now + self._pace.check_s
                     self.look()
-                else:
-                    self._watched = {key: at for key, at in self._watched.items() if now - at < _WATCHED_FOR_S}
-                    self.look([key for key in self._watched if self._is_open(key)])
+                elif self._watched:
+                    self._watched = {key: at for key, at in self._watched.copy().items() if now - at < _WATCHED_FOR_S}
+                    self.look([key for key in self._watched.copy() if self._is_open(key)])
             except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find it gone
                 self._tell(f"looking at runs: {type(error).__name__}: {error}")
+            self._wait(next_of_all)
 
-    def _pause_s(self) -> float:
-        return min(self._pace.check_watched_s, self._pace.check_s)
+    def _wait(self, until: float) -> None:
+        """Wait until it is time to look; a page that begins to show a run ends a wait for all."""
+        left_s = max(0.0, until - time.monotonic())
+        if self._watched:
+            time.sleep(min(self._pace.check_watched_s, left_s))
+        else:
+            self._woken.wait(left_s)
+        self._woken.clear()
 
     def _is_open(self, key: str) -> bool:
         row = self._table.find(key)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runicorn.reading import RunInfo
+    from runicorn.reading.part import Group, Header
     from runicorn.reading.plain_files import Problem
 
 _AT_ONCE_BYTES = 4 * 1024**2
@@ -52,6 +53,7 @@ class OpenRun:
         self._cache = cache
         self._stamps: tuple[Any, ...] = ()
         self._waiting = 0
+        self._staged: dict[tuple[int, int], list[tuple[int, int, str]]] = {}
 
     @contextmanager
     def reading(self) -> Iterator[OpenRun]:
@@ -92,8 +94,7 @@ class OpenRun:
         names = events_files(self.run_dir)
         self.resumed = sessions.entries(self.run_dir)
         self.files = {name: self.files.get(name) or EventsFile(self.run_dir, name, self._cache) for name in names}
-        for name, file in self.files.items():
-            file.edges = sessions.edges(self.resumed, name)
+        sessions.tell(self.files, self.resumed)
         return tuple((name, _stamp(os.path.join(self.run_dir, name)), tuple(self.files[name].edges)) for name in names)
 
     @property
@@ -151,15 +152,9 @@ class OpenRun:
         main = self.files.get(rundir.EVENTS)
         if main is None or not any(origin[0] is not None for header in main.headers for origin in header.origins):
             return []
-        found: list[tuple[int, int, str]] = []
-        for part in main.all_parts():
-            for group in part.groups.values():
-                at = 0
-                for number, count in zip(group.origins[::2], group.origins[1::2], strict=True):
-                    stage = part.header.origins[number][0]
-                    if stage is not None and count:
-                        found.append((group.steps[at], group.steps[at + count - 1], stage))
-                    at += count
+        found = [
+            stretch for header, groups in main.bare_groups(self._staged) for stretch in self._stages_of(header, groups)
+        ]
         found.sort()
         stretches: list[dict[str, Any]] = []
         for first, last, stage in found:
@@ -170,6 +165,14 @@ class OpenRun:
         for one, following in pairwise(stretches):
             one["to"] = max(one["from"], min(one["to"], following["from"]))
         return stretches
+
+    def _stages_of(self, header: Header, groups: list[Group]) -> list[tuple[int, int, str]]:
+        """First step, last step and stage of each stretch of lines of a part that have one; remembered."""
+        place = (header.start, header.end)
+        if place not in self._staged:
+            self._staged = {known: each for known, each in self._staged.items() if known[0] != header.start}
+            self._staged[place] = [each for group in groups for each in _stages_in(header, group)]
+        return self._staged[place]
 
 
 class OpenRuns:
@@ -234,6 +237,15 @@ class OpenRuns:
         """End the thread."""
         self._is_closed = True
         self._woken.set()
+
+
+def _stages_in(header: Header, group: Group) -> Iterator[tuple[int, int, str]]:
+    at = 0
+    for number, count in zip(group.origins[::2], group.origins[1::2], strict=True):
+        stage = header.origins[number][0]
+        if stage is not None and count:
+            yield group.steps[at], group.steps[at + count - 1], stage
+        at += count
 
 
 def is_live(info: RunInfo) -> bool:

@@ -33,6 +33,8 @@ _CONFIG = ("args", "extra", "config_files")
 _OURS = "runicorn"
 _MOST_LISTED = 1000
 _MOST_COLUMNS = 200
+_REPEATS = re.compile(r"[*+{]")
+_MOST_REPEATS, _LONGEST_SEARCHED = 4, 300
 _SLOW_EXPRESSION = re.compile(r"[*+}?]\)*[*+{]|\([^)]*[*+|{][^)]*\)[*+{]")
 
 
@@ -172,13 +174,13 @@ def _matcher(request: Request) -> Any:
     if not query_flag(request, "regex"):
         lowered = text.lower()
         return lambda name: lowered in name.lower()
-    if len(text) > 200 or _SLOW_EXPRESSION.search(text):
-        raise ProblemError(400, "That expression may take for ever: it repeats what repeats.", "Write a simpler one.")
+    if len(text) > 200 or _SLOW_EXPRESSION.search(text) or len(_REPEATS.findall(text)) > _MOST_REPEATS:
+        raise ProblemError(400, "That expression may take for ever: it repeats too much.", "Write a simpler one.")
     try:
         expression = re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         raise ProblemError(400, f"That is no regular expression: {error}") from error
-    return lambda name: expression.search(name[:1000])
+    return lambda name: expression.search(name[:_LONGEST_SEARCHED])
 
 
 def _figures(opened: OpenRun, name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ALL_S = 120.0
 _SETTLED_NS = 2_000_000_000
 """A directory may change again within the clock tick of its time: a younger one is looked at again."""
-_AT_ONCE = 2000
+_AT_ONCE = 1000
 
 
 class Scan:

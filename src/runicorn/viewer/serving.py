@@ -133,22 +133,35 @@ def entry_of(viewer: Viewer, *, bound: tuple[str, int] = ("", 0), path: str = ""
     )
 
 
-def open_page(link: str) -> None:
-    """Open a link in the user's browser, by a file that leads to it and goes soon."""
-    import webbrowser
+@contextmanager
+def opened(link: str, *, opens: bool, lasts_s: float = 0.0) -> Iterator[None]:
+    """Open a link in the user's browser, by a file that leads to it; it goes after a while, or at the end.
 
-    try:
-        path = address.write_opener(link)
-    except OSError:
+    Args:
+        link: to open.
+        opens: whether to; else nothing is done.
+        lasts_s: how long the browser has at least to read that file.
+    """
+    if not opens:
+        yield
         return
-
-    def open_and_remove() -> None:
-        with suppress(Exception):
-            webbrowser.open(f"file://{path}")
-        time.sleep(_OPENER_S)
+    path = address.write_opener(link)
+    threading.Thread(target=_open_and_remove, args=(path,), daemon=True).start()
+    begun = time.monotonic()
+    try:
+        yield
+        time.sleep(max(0.0, begun + lasts_s - time.monotonic()))
+    finally:
         address.remove(path)
 
-    threading.Thread(target=open_and_remove, daemon=True).start()
+
+def _open_and_remove(path: str) -> None:
+    import webbrowser
+
+    with suppress(Exception):
+        webbrowser.open(f"file://{path}")
+    time.sleep(_OPENER_S)
+    address.remove(path)
 
 
 def say_link(link: str) -> None:
