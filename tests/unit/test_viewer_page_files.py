@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
 from pathlib import Path
 
 import runicorn
+from runicorn.viewer.joined import joined_modules
 
 STATIC = Path(runicorn.__file__).parent / "viewer" / "static"
 VENDOR = STATIC / "vendor"
 MODULES = sorted(STATIC.glob("*.js"))
 MOST_FILES = 30
+MOST_BYTES = 70 * 1024
 IMPORT = re.compile(r'import \{ [\w, ]+ \} from "\./[\w/-]+\.js";')
 TOP_LEVEL = re.compile(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", re.MULTILINE)
 
@@ -39,6 +42,24 @@ def test_licence_texts_come_with_the_libraries():
 def test_page_is_of_few_files():
     """The page is of 30 files at most."""
     assert len([path for path in STATIC.rglob("*") if path.is_file()]) <= MOST_FILES
+
+
+def test_page_is_small():
+    """What a browser loads for the page is at most 70 KiB, gzipped."""
+    files = [STATIC / name for name in ("index.html", "style.css", "favicon.svg")]
+    files += [*VENDOR.glob("*.js"), *VENDOR.glob("*.css")]
+    contents = [joined_modules(str(STATIC)).encode(), *(path.read_bytes() for path in files)]
+    assert sum(len(gzip.compress(content, 6)) for content in contents) <= MOST_BYTES
+
+
+def test_joined_modules_are_one_script():
+    """The joined script has every module's code once, imports from ``vendor/`` alone, and has no comments."""
+    lines = joined_modules(str(STATIC)).splitlines()
+    assert [line for line in lines if line.startswith("import")] == lines[:1]
+    assert lines[0].endswith('from "./vendor/htm-preact.js";')
+    assert not [line for line in lines if line.lstrip().startswith(("export ", "/**", "* ", "//"))]
+    declared = [name for path in MODULES for name in TOP_LEVEL.findall(path.read_text(encoding="utf-8"))]
+    assert sorted(TOP_LEVEL.findall("\n".join(lines))) == sorted(declared)
 
 
 def test_names_of_modules_do_not_meet_when_they_are_joined():

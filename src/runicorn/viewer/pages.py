@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from runicorn.viewer.answers import ProblemError, packed
+from runicorn.viewer.joined import joined_modules
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -34,6 +35,7 @@ _KINDS = {
     ".md": "text/plain; charset=utf-8",
 }
 _INDEX = "index.html"
+_JOINED = "page.js"
 _NO_PAGE = b"<!doctype html><meta charset=utf-8><title>runicorn</title><p>The page is not installed.\n"
 
 
@@ -49,6 +51,8 @@ def index(request: Request) -> Response:
 def static(request: Request) -> Response:
     """A file of the page."""
     names = [request.path_params[part] for part in ("folder", "name") if part in request.path_params]
+    if names == [_JOINED]:
+        return _file(request, _joined(), ".js")
     content = _read(*names) if all(_NAME.fullmatch(name) for name in names) else None
     if content is None:
         raise ProblemError(404, "There is nothing at this address.")
@@ -72,6 +76,11 @@ def _file(request: Request, content: bytes, ending: str) -> Response:
     answer.headers["etag"] = tag
     answer.headers["cache-control"] = "no-cache"
     return answer
+
+
+@lru_cache(1)
+def _joined() -> bytes:
+    return joined_modules(FOLDER).encode()
 
 
 @lru_cache(256)
