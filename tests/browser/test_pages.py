@@ -206,6 +206,20 @@ def test_summary_and_config_are_searched(viewer, open_page):
     expect(page.get_by_role("region", name="Config").locator("tr")).to_have_count(1)
 
 
+def test_copied_number_has_all_its_digits(tmp_path, viewer_of, open_page):
+    """A number is shown with four digits, and with all of them on hover and in a copy."""
+    write_run(tmp_path, "exact", [{"step": 1, "loss": 1.0}], summary={"acc": 0.123456789})
+    page = open_page(viewer_of(tmp_path).at("run/exact/summary"))
+    number = page.get_by_text("0.1235")
+    expect(number).to_have_attribute("title", "0.123456789")
+    copied = number.evaluate(
+        "(element) => { getSelection().selectAllChildren(element); const data = new DataTransfer();"
+        " element.dispatchEvent(new ClipboardEvent('copy', { clipboardData: data, bubbles: true, cancelable: true }));"
+        " return data.getData('text/plain'); }"
+    )
+    assert copied == "0.123456789"
+
+
 def test_log_is_read_searched_and_linked(tmp_path, viewer_of, open_page):
     """A long log opens at its end, goes on upwards, is searched on the server, and a link leads to a line."""
     lines = [f"\x1b[32m[2026-01-01 00:00:00]\x1b[0m line {number} {'x' * 40}" for number in range(20_000)]

@@ -109,7 +109,17 @@ function Entrance({ error, enter }) {
   </main>`;
 }
 
+/** A number that is copied alone has all its digits. @param {ClipboardEvent} event */
+function copyExact(event) {
+  const selection = getSelection();
+  const exact = selection?.anchorNode?.parentElement?.closest("[data-exact]");
+  if (!exact || selection?.toString().trim() !== exact.textContent?.trim()) return;
+  event.clipboardData?.setData("text/plain", exact.getAttribute("data-exact") ?? "");
+  event.preventDefault();
+}
+
 followLinks();
+document.addEventListener("copy", copyExact);
 // The icon is asked for again at each new address, and then relative to that.
 for (const link of document.querySelectorAll("link[rel=icon]")) link.setAttribute("href", Object(link).href);
 render(html`<${App} />`, /** @type {HTMLElement} */ (document.getElementById("app")));

@@ -96,7 +96,7 @@ function showReading(element, { drawn, view, curves }, index) {
   const value = index === null ? curves[main]?.head.last_value : valueAt(drawn, main, index);
   const strong = document.createElement("b");
   strong.textContent = shortNumber(value);
-  strong.title = value === null || value === undefined ? "" : String(value);
+  strong.title = strong.dataset.exact = value === null || value === undefined ? "" : String(value);
   element.replaceChildren(strong, index === null || value === null ? "" : ` at ${placeText(drawn.data[0][index], view.x)}`);
 }
 

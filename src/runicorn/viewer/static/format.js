@@ -12,17 +12,16 @@ export function shortNumber(value) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);
   if (Number.isNaN(value)) return "NaN";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "-∞";
   const size = Math.abs(value);
-  if ((Number.isInteger(value) || size >= 1e3) && size < 1e6) return plainNumber.format(Number.isInteger(value) ? value : Number(value.toPrecision(4))).replace("-", "−");
-  const text = size !== 0 && (size < 1e-3 || size >= 1e6) ? exponent(value.toExponential(3)) : trimmed(value.toPrecision(4));
-  return text.replace(/^-/, "−");
+  if ((Number.isInteger(value) || size >= 1e3) && size < 1e6) return plainNumber.format(Number.isInteger(value) ? value : Number(value.toPrecision(4)));
+  return size !== 0 && (size < 1e-3 || size >= 1e6) ? exponent(value.toExponential(3)) : trimmed(value.toPrecision(4));
 }
 
 /** @param {string} text */
 function exponent(text) {
   const [digits, power] = text.split("e");
-  return `${trimmed(digits)}e${power.replace("+", "").replace("-", "−")}`;
+  return `${trimmed(digits)}e${power.replace("+", "")}`;
 }
 
 /** @param {string} text */
@@ -38,7 +37,7 @@ export function countText(value) {
 /** A step or another place on an x axis. @param {number | null | undefined} value */
 export function stepText(value) {
   if (value === null || value === undefined) return "";
-  return Number.isInteger(value) && Math.abs(value) < 1e15 ? plainNumber.format(value).replace("-", "−") : shortNumber(value);
+  return Number.isInteger(value) && Math.abs(value) < 1e15 ? plainNumber.format(value) : shortNumber(value);
 }
 
 /** A span of time by its two largest units. @param {number | null | undefined} seconds */

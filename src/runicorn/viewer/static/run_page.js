@@ -86,7 +86,7 @@ function RunHead({ head, row, runKey }) {
     <div class="facts">
       ${row.path && html`<span><a href=${hrefOf("", { path: row.path })}>${row.path}</a></span>`}
       ${row.alias && html`<span>${row.id}</span>`}
-      ${row.best_metric_value !== null && row.best_metric_value !== undefined && html`<span>best ${row.best_metric_name} <b title=${row.best_metric_value}>${shortNumber(row.best_metric_value)}</b>${row.best_metric_step !== null ? ` at step ${stepText(row.best_metric_step)}` : ""}</span>`}
+      ${row.best_metric_value !== null && row.best_metric_value !== undefined && html`<span>best ${row.best_metric_name} <b title=${row.best_metric_value} data-exact=${row.best_metric_value}>${shortNumber(row.best_metric_value)}</b>${row.best_metric_step !== null ? ` at step ${stepText(row.best_metric_step)}` : ""}</span>`}
       ${row.last_step !== null && html`<span>step ${stepText(row.last_step)}</span>`}
       <span>started <${Ago} time=${row.started_at ?? row.created_at} /></span>
       <span>${row.status === "running" ? "running for" : "took"} <${Duration} run=${row} /></span>
@@ -167,7 +167,7 @@ function Fields({ title, fields, search, none }) {
 
 /** @param {{ value: any, text: string }} field */
 function fieldValue({ value, text }) {
-  if (typeof value === "number" && !Number.isInteger(value)) return html`<span title=${text}>${shortNumber(value)}</span>`;
+  if (typeof value === "number" && !Number.isInteger(value)) return html`<span title=${text} data-exact=${text}>${shortNumber(value)}</span>`;
   if (text.length > 200 || text.includes("\n")) return html`<div class="value-long" tabindex="0">${text}</div>`;
   return text;
 }

@@ -247,7 +247,7 @@ function bestCell(run, isNamed) {
   if (run.best_metric_value === null || run.best_metric_value === undefined) return null;
   const place = run.best_metric_step === null ? "" : ` at step ${stepText(run.best_metric_step)}`;
   const title = `best ${run.best_metric_name} (${run.best_metric_mode}): ${run.best_metric_value}${place}`;
-  return html`<span title=${title}>${!isNamed && html`<span class="quiet">${run.best_metric_name} </span>`}${shortNumber(run.best_metric_value)}</span>`;
+  return html`<span title=${title}>${!isNamed && html`<span class="quiet">${run.best_metric_name} </span>`}<span data-exact=${run.best_metric_value}>${shortNumber(run.best_metric_value)}</span></span>`;
 }
 
 /** @param {string[]} chosen @param {string[]} others @returns {RunsColumn[]} */
@@ -255,7 +255,7 @@ function chosenColumnsOf(chosen, others) {
   return chosen.map((name) => {
     const full = columnOf(name, others);
     const short = full.split(".").pop() ?? full;
-    return { id: full, name: short, by: name, least: 100, right: true, cell: (run) => html`<span title=${`${full}: ${run[full] ?? ""}`}>${shortNumber(run[full])}</span>` };
+    return { id: full, name: short, by: name, least: 100, right: true, cell: (run) => html`<span title=${`${full}: ${run[full] ?? ""}`} data-exact=${run[full]}>${shortNumber(run[full])}</span>` };
   });
 }
 
