@@ -112,7 +112,8 @@ function Entrance({ error, enter }) {
 /** A number that is copied alone has all its digits. @param {ClipboardEvent} event */
 function copyExact(event) {
   const selection = getSelection();
-  const exact = selection?.anchorNode?.parentElement?.closest("[data-exact]");
+  const node = selection?.anchorNode;
+  const exact = (node instanceof Element ? node : node?.parentElement)?.closest("[data-exact]");
   if (!exact || selection?.toString().trim() !== exact.textContent?.trim()) return;
   event.clipboardData?.setData("text/plain", exact.getAttribute("data-exact") ?? "");
   event.preventDefault();
