@@ -12,10 +12,15 @@ import pytest
 from playwright.sync_api import expect
 from prefix_proxy import prefix_proxy
 from reading import card, figures, wait_for_count
+from storages import write_run
 from zoo import Trainer
 
 pytestmark = pytest.mark.usefixtures("trainers_end")
 
+VISIBILITY = """(hidden) => {
+  Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
 STEPWISE = """
     run = rn.init(path="live", run_id="20260101_000000_00000c")
     opened(run)
@@ -89,6 +94,20 @@ def test_new_runs_and_lines_of_text_come_by_themselves(tmp_path, viewer_of, open
     _tell(trainer, "end")
     expect(page.locator(".run-head .status")).to_have_text("finished")
     trainer.end()
+
+
+def test_hidden_tab_hears_nothing_and_catches_up(tmp_path, viewer_of, open_page):
+    """A tab that is hidden closes its stream; shown again it has what came meanwhile."""
+    storage = tmp_path / "storage"
+    write_run(storage, "first", path="a")
+    page = open_page(viewer_of(storage).at())
+    expect(page.locator(".link-state")).to_have_text("live")
+    page.evaluate(VISIBILITY, True)
+    expect(page.locator(".link-state")).to_have_count(0)
+    write_run(storage, "second", path="b")
+    page.evaluate(VISIBILITY, False)
+    expect(page.locator("a.name")).to_have_count(2)
+    assert page.locator(".count").all_inner_texts() == ["2", "1", "1"]
 
 
 @pytest.mark.timeout(300)

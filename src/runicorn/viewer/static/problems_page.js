@@ -14,7 +14,7 @@ export function ProblemsPage() {
   const load = () => void source.get("problems").then(setAnswer, setError);
   useEffect(load, []);
   useEffect(() => void (document.title = "Problems · Runicorn"), []);
-  useLive({ list: true }, (name) => (name === "runs" || name === "again") && load());
+  useLive({ list: true }, (name) => (name === "runs" || name === "hello") && load());
   if (error && !answer) return html`<main id="main"><${Trouble} error=${error} /></main>`;
   if (!answer) return html`<main id="main" class="sheet one"><span class="skeleton"></span></main>`;
   return html`<main id="main" class="sheet one">

@@ -35,6 +35,7 @@ with rn.init(path="first") as run:
 function useRuns(wanted) {
   const [state, setState] = useState(/** @type {{ rows: Map<string, any> | null, error: any }} */ ({ rows: null, error: null }));
   const version = useRef("");
+  const told = useRef("");
   const cols = wanted.join(",");
   const load = async (full) => {
     const query = [full || !version.current ? "" : `since=${encodeURIComponent(version.current)}`, cols && `cols=${encodeURIComponent(cols)}`];
@@ -48,11 +49,17 @@ function useRuns(wanted) {
   const merge = (answer) => {
     version.current = answer.version;
     setServerNow(answer.now);
+    if (told.current && told.current !== answer.version) {
+      told.current = "";
+      load(false);
+    }
     setState((before) => ({ rows: mergedRows(answer.full ? null : before.rows, answer), error: null }));
   };
   useEffect(() => void load(true), [cols]);
   useLive({ list: true }, (name, data) => {
-    if (name === "again") load(true);
+    // What has changed before the stream was open, as while the tab was hidden, does not come by it.
+    if (name === "hello" && !version.current) told.current = data.version;
+    else if (name === "hello" && version.current !== data.version) load(false);
     if (name === "runs" && cols) load(false);
     else if (name === "runs") merge(data);
   });
