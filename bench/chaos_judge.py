@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from chaos_plan import INSIDE_FINISH, MOMENTS, UNLINKED, WITHOUT_A_WORD
+from chaos_plan import FLIPPED, INSIDE_FINISH, MOMENTS, UNLINKED, WITHOUT_A_WORD
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import zoo
@@ -110,7 +110,8 @@ class Judge:
                 return {FINISHED}
             # A writer that was sent SIGTERM takes the owner's end for the scheduler's.
             return {TERMINATED} if trial.how == "SIGTERM" else set(KILLED)
-        end = END_OF_SIGNAL[trial.how] if self._outcome.reached else {GONE}
+        # Of a trial without anything to flip the death came all the same.
+        end = END_OF_SIGNAL[trial.how] if self._outcome.reached or trial.around == FLIPPED else {GONE}
         if trial.when == "finishing":
             return {FINISHED} | end
         if trial.when == "starting" and not trainer.returned:

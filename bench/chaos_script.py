@@ -163,6 +163,7 @@ def after(i):
 
 def before_finish():
     device.arrived()
+    run.log_text("kept")  # a call that comes by and takes what has arrived
     count(3, 1 << 62)
 """,
 }

@@ -1,9 +1,9 @@
 """Does damage in a spool cost more than what it hit?
 
 Runs leave real spools: owner and writer are killed at a moment of the writer's batch, in the midst of several
-producers, text, a summary and images. Copies of such a spool are damaged in every way that a file can be, and
-recovered under a time limit. What was logged is known from the undamaged spool and the run's files: each record that
-no damage hit is stored once, each that was hit at most once, and nothing else is::
+producers, text, console output, values of a device, a summary, images and datasets. Copies of such a spool are damaged
+in every way that a file can be, and recovered under a time limit. What was logged is known from the undamaged spool and
+the run's files: each record that no damage hit is stored once, each that was hit at most once, and nothing else is::
 
     python bench/fuzz_spool.py --seconds 600
     python bench/fuzz_spool.py --seed 7 --only 123
@@ -33,13 +33,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.writer.records import Image, Metrics, Text, decode
+from runicorn.writer.plan import PlanFile
+from runicorn.writer.records import Holed, Image, Material, Metrics, Printed, Text, decode
 from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MUTANTS_PER_SPOOL = 12
+MOST_CHANGED_LINES = 8
 TIME_LIMIT_S = 60
 MOMENTS = ("planned", "appending", "appended", "stored", "")
 
@@ -47,10 +49,36 @@ TRAINER = """
 import os, random, signal, sys, time
 import runicorn as rn
 from PIL import Image
+from runicorn import devices
 
+class Scalar(float):
+    pass
+
+class Copy:
+    def __init__(self, values):
+        self.stream, self.copied = dice.randrange(3), [float(each) for each in values]
+        self.at = time.monotonic() + dice.choice((0, .001, .005, .02))
+
+    def has_arrived(self):
+        return time.monotonic() >= self.at
+
+    def values(self):
+        return self.copied
+
+    def wait(self):
+        pass
+
+class Device:
+    def number_or_hole(self, value):
+        return devices.OnDevice(value, self)
+
+    def start(self, values):
+        return Copy(values)
+
+devices.register(Scalar, Device())
 seed, children, images, pause = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 dice = random.Random(seed)
-run = rn.init(path="fuzz", run_id="r")
+run = rn.init(path="fuzz", run_id="r", capture_console=True)
 run.set_primary_metric("loss", mode="min")
 for _ in range(500):
     if run._session.control.writer_pid:
@@ -63,13 +91,21 @@ for name in range(children):
             run.log({"who": f"c{name}", "i": i, "x": "x" * dice.choice((0, 5, 400))})
             if dice.random() < .2:
                 run.log_text(f"text c{name} {i}.")
+            if dice.random() < .1:
+                print(f"print c{name} {i}.", end=dice.choice(("\\n", "\\n", " ")))
             if pause and dice.random() < .05:
                 time.sleep(.02)
         os._exit(0)
 for i in range(dice.choice((5, 100, 1500))):
-    run.log({"who": "owner", "i": i, "loss": 1 / (i + 1), "x": "y" * dice.choice((0, 5, 400, i % 50 or 70000))})
+    loss = Scalar(1 / (i + 1)) if dice.random() < .2 else 1 / (i + 1)
+    run.log({"who": "owner", "i": i, "loss": loss, "x": "y" * dice.choice((0, 5, 400, i % 50 or 70000))})
     if dice.random() < .2:
         run.log_text(f"text owner {i}.")
+    if dice.random() < .2:
+        end = dice.choice(("\\n", "\\n", " ", "\\r\\n"))
+        print(f"print owner {i}.", end=end, file=dice.choice((sys.stdout, sys.stderr)))
+    if i % 50 == 0:
+        run.log_dataset(f"set{i}", dice.choice(({"rows": i}, os.environ["TMPDIR"] + "/../data")))
     if images and i % 40 == 0:
         run.log_image(f"im{i}", Image.new("RGB", (8, 8), (i % 256, 0, 0)))
     if i % 30 == 0:
@@ -154,13 +190,36 @@ def frames_of(content: bytes) -> Iterator[tuple[int, int, bytes]]:
 def keys_of_payload(payload: bytes) -> list[Key]:
     """What a record is known by in the run's files."""
     record = decode(payload)
-    if isinstance(record, Metrics):
+    if isinstance(record, (Metrics, Holed)):
         return [("event", str(record.data.get("who")), str(record.data.get("i")))]
-    if isinstance(record, Text):
-        return [("text", line) for line in re.findall(r"text \w+ \d+\.", record.text)]
+    if isinstance(record, (Text, Printed)):
+        return texts_in(record.text)
+    if isinstance(record, Material):
+        return [("dataset", record.entry["name"])]
     if isinstance(record, Image):
         return [("image", record.key)]
     return []
+
+
+def texts_in(text: str) -> list[Key]:
+    """What is known of text and of console output."""
+    return [("text", line) for line in re.findall(r"(?:text|print) \w+ \d+\.", text)]
+
+
+def keys_in_plan(spool: str) -> tuple[int, set[Key]]:
+    """The number of the newest plan, and what stands in it alone: it waits for values, lines' ends and files."""
+    if not os.path.exists(f"{spool}/plan"):
+        return 0, set()
+    file = PlanFile(f"{spool}/plan")
+    plan = file.read()
+    file.close()
+    if plan is None:
+        return 0, set()
+    held = [each.record.data for steps in plan.tally.held.values() for line in steps.values() for each in line]
+    keys: set[Key] = {("event", str(data["who"]), str(data["i"])) for data in held}
+    keys.update(texts_in(msgspec.json.encode(plan.tally.screens).decode()))
+    keys.update(("dataset", each.entry["name"]) for each in plan.tally.chores.values() if isinstance(each, Material))
+    return plan.sequence, keys
 
 
 def keys_in_files(run_dir: str) -> tuple[Counter[Key], list[str]]:
@@ -180,7 +239,9 @@ def keys_in_files(run_dir: str) -> tuple[Counter[Key], list[str]]:
                 image = event["type"] == "image"
                 found[("image", data["key"]) if image else ("event", str(data["who"]), str(data["i"]))] += 1
         elif name.startswith("logs."):
-            found.update(("text", line) for line in re.findall(r"text \w+ \d+\.", content.decode("utf-8", "replace")))
+            found.update(texts_in(content.decode("utf-8", "replace")))
+        elif name == "assets.json":
+            found.update(("dataset", each["name"]) for each in json.loads(content)["datasets"])
     return found, problems
 
 
@@ -190,6 +251,7 @@ def make_spool(place: Place, dice: random.Random) -> str | None:
     environment = place.environment
     if moment:
         environment["RUNICORN_CRASH_AT"] = f"{moment}:{dice.randint(1, 4)}:{dice.choice(('writer', 'both'))}"
+    pathlib.Path(place.top, "data").write_bytes(b"rows")
     environment["RUNICORN_SEGMENT_BYTES"] = str(dice.choice((4096, 65536, 262144)))
     arguments = [dice.randrange(1 << 30), dice.randrange(4), dice.randrange(2), dice.randrange(2)]
     with open(f"{place.top}/out", "wb") as out:
@@ -389,9 +451,17 @@ def contents(spool: str) -> dict[str, bytes]:
     return {name: pathlib.Path(spool, name).read_bytes() for name in sorted(os.listdir(spool)) if name.endswith(".seg")}
 
 
-def judge(outcome: Outcome, place: Place, spool: str, before: dict[str, bytes], stored_before: Counter[Key]) -> None:
+def judge(
+    outcome: Outcome,
+    place: Place,
+    spool: str,
+    before: dict[str, bytes],
+    stored_before: Counter[Key],
+    planned: tuple[int, set[Key]],
+) -> None:
     """Recover a damaged spool and compare with what was in it."""
     after = contents(spool)
+    has_plan = keys_in_plan(spool)[0] == planned[0]
     say = outcome.problems.append
     unreadable = not _address_reads(spool)
     torn_before = sum(
@@ -415,12 +485,18 @@ def judge(outcome: Outcome, place: Place, spool: str, before: dict[str, bytes], 
         return
     if os.path.isdir(spool):
         say(f"the spool stays: {[each['status'] for each in results]}")
-    must, may, hit = expected(before, after, stored_before)
+    safe = stored_before | Counter(planned[1]) if has_plan else stored_before
+    must, may, hit = expected(before, after, safe)
+    may |= planned[1]
     if any(" blob-" in each for each in outcome.mutations):  # pixels are hit
         must = {key for key in must if key[0] != "image" or key in stored_before}
     moved = any(each.startswith(("swap", "missing")) for each in outcome.mutations)
     lost = [key for key in must if not stored[key]]
     doubled = [key for key, count in stored.items() if count > max(1, stored_before[key])]
+    # Several prints make one line: with one of them damaged, or its beginning lost with the plan, it is another line.
+    printed = [key for key in doubled if key[1].startswith("print ")]
+    if outcome.mutations and len(printed) <= MOST_CHANGED_LINES:
+        doubled = [key for key in doubled if key not in printed]
     invented = [key for key in stored if key not in must and key not in may]
     for what, keys in (("lost", lost), ("doubled", doubled), ("invented", invented)):
         if keys:
@@ -481,13 +557,14 @@ def trial(seed: int, number: int) -> list[Outcome]:
             return []
         before = contents(spool)
         stored_before, _ = keys_in_files(place.run_dir)
+        planned = keys_in_plan(spool)
         for mutant in range(MUTANTS_PER_SPOOL):
             their = random.Random(f"{seed}/{number}/{mutant}")
             new, path = copy(place, f"{base}/m{mutant}")
             outcome = Outcome(f"--seed {seed} --only {number} (mutant {mutant})", mutate(their, path) if mutant else [])
             outcomes.append(outcome)
             try:
-                judge(outcome, new, path, before, stored_before)
+                judge(outcome, new, path, before, stored_before, planned)
             except Exception:  # noqa: BLE001 - a fault of the product, or of this tool: told either way
                 outcome.problems.append(traceback.format_exc())
             if not (outcome.problems and os.environ.get("FUZZ_KEEP")):

@@ -34,7 +34,7 @@ def clean_stage(stage: Any, refusals: Refusals) -> str | None:
     refusals.refuse(
         ("stage", type(stage)),
         TypeError(
-            f"log(): stage={shown(stage)} is a {type(stage).__name__}. Write a string, for example "
+            f"log(): stage={shown(stage)} is of type {type(stage).__name__}. Write a string, for example "
             'stage="epoch_1". The metrics of the call were stored without a stage.'
         ),
     )
@@ -99,6 +99,33 @@ def clean_wall_time(wall_time: Any, refusals: Refusals) -> float | None:
         ),
     )
     return None
+
+
+def timeout_s(given: Any, call: str) -> float:
+    """A time to wait, in seconds, as a plain float.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is negative, or not a number ("NaN").
+    """
+    kind = type(given)
+    try:
+        if issubclass(kind, (bool, str, bytes, bytearray)) or kind.__name__ == "bool":  # NumPy's is no bool
+            raise TypeError  # noqa: TRY301 - float() takes these
+        seconds = float(given)
+    except OverflowError:
+        seconds = float("inf")
+    except Exception:  # noqa: BLE001 - whatever a value's own methods raise
+        raise TypeError(
+            f"{call}: timeout_s={shown(given)} is of type {kind.__name__}. Write a number of seconds, or None. Nothing "
+            "was waited for."
+        ) from None
+    if not seconds >= 0:
+        raise ValueError(
+            f"{call}: timeout_s={shown(given)} is no time to wait. Write a number of seconds, 0 to wait for ever, or "
+            "None. Nothing was waited for."
+        )
+    return seconds
 
 
 def _integral(step: Any) -> int | None:

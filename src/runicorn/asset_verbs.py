@@ -63,7 +63,8 @@ class AssetVerbs:
         try:
             if not isinstance(key, str):
                 raise TypeError(  # noqa: TRY301 - told as every other refusal of this call
-                    f"log_image(): key={shown(key)} is a {type(key).__name__}. Write a string. Nothing was stored."
+                    f"log_image(): key={shown(key)} is of type {type(key).__name__}. Write a string. "
+                    "Nothing was stored."
                 )
             picture = images.picture_of(image, format)
             quality = images.clean_quality(quality)

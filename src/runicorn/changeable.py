@@ -99,10 +99,16 @@ def spools_of(info: RunInfo, settings: Settings) -> list[str]:
     found = []
     address = adopt.find_spool(info.run_dir, host.label_of(host.hostname()))
     named = [address.spool] if address is not None else []
-    for path in {*spool.find(settings), *named}:
+    for path in {*spool.find(settings), *spool.find_overflows(settings), *named}:
         try:
-            if os.path.samefile(spool.read_address(path).run_dir, info.run_dir):
+            address = spool.read_address(path)
+            if os.path.samefile(address.run_dir, info.run_dir) and not _is_beside_spool(path, address):
                 found.append(path)
         except (OSError, ValueError):  # another user's, half made, or gone
             continue
     return sorted(found)
+
+
+def _is_beside_spool(path: str, address: spool.Address) -> bool:
+    """Whether it is the second place of a spool that is there."""
+    return path != address.spool and os.path.lexists(os.path.join(address.spool, spool.ADDRESS))

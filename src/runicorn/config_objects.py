@@ -18,7 +18,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runicorn.secret_names import strength
-from runicorn.values import shown
+from runicorn.values import is_missing, shown
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,10 +44,14 @@ def plain_of(value: Any) -> Any:
             return base(value)
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, collections.UserString):  # its elements are of its own type, without an end
+        return str(value.data)
+    if is_missing(type(value)):
+        return None
     if isinstance(value, (bytes, bytearray)):
         return bytes(value[:_LONGEST_BYTES]).decode("utf-8", "backslashreplace")
     if isinstance(value, memoryview):
-        return f"<memoryview of {value.nbytes:,} bytes>"
+        return f"<memoryview of {counted(value.nbytes, 'byte')}>"
     if isinstance(value, os.PathLike):
         return os.fsdecode(os.fspath(value))
     if isinstance(value, (dt.date, dt.time)):

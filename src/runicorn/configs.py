@@ -33,8 +33,8 @@ from runicorn.config_objects import (
     qualified_name,
     shape_of,
 )
-from runicorn.secret_names import is_secret, strength
-from runicorn.values import HIGHEST_INT, LOWEST_INT, escape
+from runicorn.secret_names import MASK, is_secret, strength
+from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, plain_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -117,7 +117,7 @@ class _Conversion:
         if kind is str:
             return self._text(value, name, secret=secret)
         if kind in {int, float}:
-            return secrets.MASK if is_secret(name, value) else _number(value)
+            return MASK if is_secret(name, value) else _number(value)
         self._values_left -= 1
         if self._is_over():
             return _CUT
@@ -152,7 +152,7 @@ class _Conversion:
         if isinstance(value, functools.partial):
             return self._partial(value)
         if hasattr(kind, "get_secret_value"):  # pydantic
-            return secrets.MASK
+            return MASK
         if (shape := shape_of(value)) is not None:
             return self._array(value, shape, name, secret=secret)
         if (fields := fields_of(value)) is not None:
@@ -206,7 +206,7 @@ class _Conversion:
             return told
         try:
             dates = getattr(value.dtype, "kind", "") in {"m", "M"}
-            content = value.astype(str).tolist() if dates else value.tolist()
+            content = value.astype(str).tolist() if dates else plain_elements(value)
         except Exception:  # noqa: BLE001 - a library's own refusal
             return told
         return self.of(content, name, secret=secret)
@@ -243,7 +243,7 @@ class _Conversion:
 
     def _text(self, text: str, name: str = "", *, secret: bool = False) -> str:
         if (secret and text) or is_secret(name, text):
-            return secrets.MASK
+            return MASK
         known = self._known.get(text) if len(text) < 100 else None
         if known is not None:
             return known

@@ -5,10 +5,10 @@ A name that is not here stays, whoever made it. Who gives a file a name of a new
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 
-class Kind(NamedTuple):
+class Kind(msgspec.Struct, frozen=True):
     """A kind of directory.
 
     Attributes:
@@ -28,12 +28,12 @@ _TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"
 _PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
 
 SPOOL = Kind(
-    r"owner\.lock|writer\.lock|address\.json|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed"
+    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed"
     rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
     private=True,
 )
 """A spool and its second place; a name that is not here keeps the directory that it is in."""
-NAMED_IN_SPOOL = SPOOL._replace(shape=rf"{SPOOL.shape}|[0-9a-z.-]+\.(?:seg|spare|new)")
+NAMED_IN_SPOOL = msgspec.structs.replace(SPOOL, shape=rf"{SPOOL.shape}|[0-9a-z.-]+\.(?:seg|spare|new)")
 """For one file that its maker names; by the narrower shape above files go that are found by listing a directory."""
 SPOOLS = Kind(r"runicorn-[0-9]+-[0-9a-f]{16}(?:\.making|-overflow)?|runicorn-[0-9]+-locks", by_link=True)
 """Shared memory, or the temp directory."""

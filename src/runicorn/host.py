@@ -6,11 +6,12 @@ import os
 import re
 import sys
 import zlib
-from typing import NamedTuple
+
+import msgspec
 
 _MOST_ANCESTORS = 8
 _LONGEST_LABEL = 64
-_NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_.-]+|^\.+")
+_NOT_IN_A_LABEL = r"[^A-Za-z0-9_.-]+|^\.+"  # compiled if it is needed: init() does not wait for that
 
 
 def hostname() -> str:
@@ -31,11 +32,13 @@ def label_of(name: str) -> str:
     Args:
         name: from ``hostname()``: it may have slashes, blanks, or hundreds of letters.
     """
-    label = _NOT_IN_A_LABEL.sub("_", name)[:_LONGEST_LABEL]
+    if name.isascii() and name.isalnum() and len(name) <= _LONGEST_LABEL:
+        return name
+    label = re.sub(_NOT_IN_A_LABEL, "_", name)[:_LONGEST_LABEL]
     return label if label == name else f"{label}-{zlib.crc32(name.encode()):08x}"
 
 
-class Machine(NamedTuple):
+class Machine(msgspec.Struct, frozen=True):
     """What tells a process where another one runs, if both hosts have the same name.
 
     Containers may share the host's name and not its ``/dev/shm`` (pods in the host's network, ``--uts=host``), and
@@ -57,7 +60,7 @@ class Machine(NamedTuple):
 
     def text(self) -> str:
         """As it is stored."""
-        return "/".join(self)
+        return "/".join(msgspec.structs.astuple(self))
 
 
 def machine(memory: str) -> Machine:
@@ -103,7 +106,7 @@ def may_live(stored: str | None, pid: int | None, memory: str) -> bool:
 
 def _parsed(stored: str | None) -> Machine | None:
     words = (stored or "").split("/")
-    return Machine(*words) if len(words) == len(Machine._fields) else None
+    return Machine(*words) if len(words) == len(Machine.__struct_fields__) else None
 
 
 def _boot_id() -> str:

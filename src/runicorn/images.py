@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 from runicorn.image_scale import RefusedError, factor_of_floats, integers_out_of_range, not_finite
 from runicorn.values import shown
+from runicorn.wording import counted
 
 MOST_PIXELS = 2**28
 MOST_FILE_BYTES = 256 * 1024 * 1024
@@ -90,8 +91,8 @@ def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of 
         ) from error
     if picture is None:
         raise TypeError(
-            f"log_image(): {shown(image)} is a {type(image).__name__} and no image. Nothing was stored. Write a Pillow "
-            "image, an array, a tensor, a matplotlib figure, the path of an image file, or its bytes."
+            f"log_image(): {shown(image)} is of type {type(image).__name__} and no image. Nothing was stored. Write a "
+            "Pillow image, an array, a tensor, a matplotlib figure, the path of an image file, or its bytes."
         )
     return picture
 
@@ -107,8 +108,8 @@ def clean_quality(quality: Any) -> int:
         number = operator.index(quality)
     except Exception:  # noqa: BLE001 - whatever a value's own methods raise
         raise TypeError(
-            f"log_image(): quality={shown(quality)} is a {type(quality).__name__}. The image was not stored. Write a "
-            "whole number from 1 to 100."
+            f"log_image(): quality={shown(quality)} is of type {type(quality).__name__}. The image was not stored. "
+            "Write a whole number from 1 to 100."
         ) from None
     if not 1 <= number <= 100:
         raise ValueError(
@@ -209,7 +210,8 @@ def _of_file(data: bytes, what: str) -> Picture:
     magic = _MAGIC.match(data)
     if magic is None:
         raise RefusedError(
-            f"{what} holds {len(data)} bytes that begin with {data[:12]!r}: no PNG, JPEG, WEBP, GIF, BMP or TIFF file",
+            f"{what} holds {counted(len(data), 'byte')}, beginning with {data[:12]!r}: no PNG, JPEG, WEBP, "
+            "GIF, BMP or TIFF file",
             "Write an image file's path or bytes; where they are pixels, an array of the image's shape",
         )
     return Picture("", 0, 0, data, str(magic.lastgroup))

@@ -19,7 +19,7 @@ from runicorn.rendezvous import publish, read, withdraw
 from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
-from runicorn.writer import adopt, launch, opening_lock, peek, spool
+from runicorn.writer import adopt, launch, opening_lock, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def spool_here(
         if address is not None:
             if address.attempt >= attempt and not is_closed(address):
                 return address, None
-            adopt.finish_earlier_session(address, settings)
+            adopt.finish_earlier_session(address, settings, storage)
         with opening_lock.alone_with(run_dir, settings):
             if adopt.find_spool(run_dir, host) is not None:
                 continue  # another process was faster
@@ -229,6 +229,8 @@ def is_closed(address: spool.Address) -> bool:
 
 def step_so_far(session: Session) -> int:
     """The owner's step at this moment: what is still in the spool is newer than what the writer has stored."""
+    from runicorn.writer import peek  # for a process that joins alone
+
     in_spool = peek.last_step(session.address)
     return session.control.last_step if in_spool is None else in_spool
 

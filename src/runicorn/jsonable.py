@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import collections.abc
 import datetime as dt
 import enum
@@ -10,7 +11,7 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, shown
+from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, is_missing, nearest_float, plain_elements, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +129,8 @@ def _name(key: Any) -> str | None:
 def _plain(value: Any, most: int) -> Any:
     """A value one step nearer to JSON, its elements as a list or ``_Items``; ``LEFT_OUT`` if there is no such step."""
     kind = type(value)
+    if is_missing(kind):
+        return None
     if isinstance(value, enum.Enum):
         return value.value
     if kind is int:
@@ -137,6 +140,8 @@ def _plain(value: Any, most: int) -> Any:
             return base(value)
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, collections.UserString):  # its elements are of its own type, without an end
+        return str(value.data)
     if isinstance(value, dict):
         return _Items(islice(value.items(), most))
     if isinstance(value, (list, tuple)):
@@ -159,11 +164,11 @@ def _plain(value: Any, most: int) -> Any:
 
         return _Items((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
     if callable(getattr(kind, "tolist", None)):  # numpy, torch
-        return value.tolist()
+        return plain_elements(value)
     if callable(getattr(kind, "numpy", None)):
         return value.numpy().tolist()
     if callable(getattr(kind, "keys", None)) and hasattr(kind, "__getitem__"):
         return _Items((key, _element(value, key)) for key in islice(iter(value.keys()), most))
     if hasattr(kind, "__float__") and not isinstance(value, complex):
-        return float(value)
+        return nearest_float(value)
     return LEFT_OUT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runicorn import rundir
+from runicorn import arguments, rundir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,12 @@ class KeepingVerbs:
 
         Returns:
             Whether it is on disk; of a run that has ended, whether that was stored.
+
+        Raises:
+            TypeError, ValueError: ``timeout_s`` is no number of seconds.
         """
+        if timeout_s is not None:
+            timeout_s = arguments.timeout_s(timeout_s, "flush()")
         if self.is_finished:
             return self._session.control.done
         timeout_s = self._session.address.settings.finish_timeout_s if timeout_s is None else timeout_s

@@ -4,10 +4,12 @@ A process holds a POSIX record lock (``fcntl.lockf``) on a file of its own for a
 kernel drops it with the process, whatever killed it, also while the zombie is not reaped and while a forked
 child (which never inherits the lock) lives on. ``flock`` would not do: forks inherit it.
 
-Two traps of POSIX locks shape this module:
+Three traps of POSIX locks shape this module:
 
 * they belong to the *process*: closing any descriptor of the file drops the lock. So a lock file is opened
   once by its holder, for nothing else, and stays open until the lock shall go;
+* a program may close all descriptors, as one does that becomes a daemon. So its holder marks a lock that it gives up,
+  by the file's mode: one that is free without the mark may be wanted again (``Lock.renew()``);
 * a holder that probes its own lock finds it free, and by closing the probe's descriptor it would drop it.
   So every process keeps a registry of the locks that it holds and asks that first. A lock is in it before the
   kernel has it, and between the question and the probe no other thread takes one: ``_alone()`` is held for both,
@@ -18,11 +20,13 @@ On Windows the same is had from ``msvcrt.locking``; that half has not been run.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
 import threading
 import time
+from contextlib import suppress
 
 if sys.platform == "win32":
     import msvcrt
@@ -54,6 +58,9 @@ else:
 
 
 _flock = struct.Struct("hhqqi")  # struct flock of Linux
+
+_MODE, _MODE_GIVEN_UP = 0o600, 0o700
+"""Of a lock file that is held, and of one that its holder has given up: a mode needs no room on a full disk."""
 
 _LOOK_S, _LOOKS_WAITED_OUT = 0.0002, 1000
 
@@ -90,7 +97,7 @@ class Lock:
                 return cls._take(path, fresh, again=again, create=create, tries=_LOOKS_WAITED_OUT if ours else 1)
         except BaseException:  # nobody would have the lock that the registry says we hold
             for lock in fresh:
-                lock.release()
+                lock._drop()  # noqa: SLF001 - its own class
             raise
 
     @classmethod
@@ -119,11 +126,38 @@ class Lock:
                 time.sleep(_LOOK_S)
         finally:
             if not locked:
-                self.release()
+                self._drop()
+        if locked:
+            _mark(self._fd, self._key, _MODE)
         return locked
+
+    def renew(self, path: str) -> bool:
+        """Lock the file again if the program has closed its descriptor; whether this process has it.
+
+        Args:
+            path: of the file, which its directory's maker may have renamed.
+
+        Raises:
+            OSError: the file is gone, or no descriptor is left.
+        """
+        with _alone():
+            if self._fd < 0 or _is_still(self._fd, self._key):
+                return self._fd >= 0
+            fd = os.open(path, _OPEN_FLAGS)
+            if _key(fd) != self._key:  # somebody has removed it, and made another
+                os.close(fd)
+                raise FileNotFoundError(errno.ENOENT, "the lock file is gone", path)
+            self._fd = fd
+            return self._lock(_LOOKS_WAITED_OUT)
 
     def release(self) -> None:
         """Give the lock up; in a forked child, forget the parent's."""
+        with _alone():
+            if self._fd >= 0 and _held.get(self._key) == (os.getpid(), self):
+                _mark(self._fd, self._key, _MODE_GIVEN_UP)
+            self._drop()
+
+    def _drop(self) -> None:
         with _alone():
             # Taken out first: a signal handler may release as well.
             fd, self._fd = self._fd, -1
@@ -160,6 +194,13 @@ class Probe:
             if not _try_lock(self._fd, shared=True):
                 return True
             _unlock(self._fd)
+            return False
+
+    def is_given_up(self) -> bool:
+        """Whether the last holder has released the lock, and has neither died nor closed the file."""
+        try:
+            return os.fstat(self._fd).st_mode & 0o777 == _MODE_GIVEN_UP
+        except OSError:
             return False
 
     def holder_pid(self) -> int:
@@ -225,6 +266,12 @@ def _is_ours(key: tuple[int, int]) -> bool:
 def _close(fd: int, key: tuple[int, int]) -> None:
     if _is_still(fd, key):
         os.close(fd)
+
+
+def _mark(fd: int, key: tuple[int, int], mode: int) -> None:
+    if sys.platform != "win32" and _is_still(fd, key):
+        with suppress(OSError):
+            os.fchmod(fd, mode)
 
 
 def _is_still(fd: int, key: tuple[int, int]) -> bool:

@@ -57,15 +57,18 @@ def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
     """
     # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
     with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
+        # First: a writer that ends while we look has written how the run has ended.
+        has_records = _is_being_stored(info) or changeable.spools_of(info, settings)
         info = changeable.find(info.run_dir, info.storage)
-        if info.status == LOST and not changeable.spools_of(info, settings) and not _is_being_stored(info):
+        if info.status == LOST and not has_records:
             _end(info)
             return reading.find(info.run_dir)
     return None
 
 
 def _is_being_stored(info: RunInfo) -> bool:
-    return nameless.writer_of(info.run_dir, host.label_of(host.hostname())) is not None
+    """Whether a writer lives; its spool may have no name at this moment."""
+    return nameless.any_writer_of(info.run_dir, host.label_of(host.hostname())) is not None
 
 
 def _end(info: RunInfo) -> None:

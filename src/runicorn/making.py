@@ -199,7 +199,7 @@ class Opening:
         for earlier in adopt.spools_of(run_dir, self.settings):
             if adopt.is_live(earlier):
                 return None  # another process was faster to resume it
-            adopt.finish_earlier_session(earlier, self.settings)
+            adopt.finish_earlier_session(earlier, self.settings, self.storage)
         with opening_lock.alone_with(run_dir, self.settings):
             if adopt.find_spool(run_dir, self.host) is not None:
                 return None

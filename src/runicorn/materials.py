@@ -148,7 +148,7 @@ def walk(source: str) -> list[str]:
 def _check_texts(call: str, **texts: Any) -> None:
     for name, text in texts.items():
         if not isinstance(text, str) and not (name == "description" and text is None):
-            raise TypeError(f"{call}: {name}={shown(text)} is a {type(text).__name__}. Write a string.")
+            raise TypeError(f"{call}: {name}={shown(text)} is of type {type(text).__name__}. Write a string.")
     if not texts["name"]:
         raise ValueError(f"{call}: name is empty. Write what the thing is called.")
 
@@ -165,7 +165,8 @@ def _place(call: str, given: Any) -> tuple[Any, str]:
         text = os.fsdecode(os.fspath(given))
     except TypeError:
         raise TypeError(
-            f"{call}: {shown(given)} is a {type(given).__name__}. Write a path, a URI, or a dict that describes it."
+            f"{call}: {shown(given)} is of type {type(given).__name__}. Write a path, a URI, or a dict that "
+            "describes it."
         ) from None
     if not text:
         raise ValueError(f"{call}: the path is empty. Write a path or a URI.")

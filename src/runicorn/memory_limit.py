@@ -10,7 +10,8 @@ import os
 import sys
 import time
 from contextlib import suppress
-from typing import NamedTuple
+
+import msgspec
 
 FRESH_S = 1.0
 _LEVELS_FRESH_S = 60.0
@@ -18,7 +19,7 @@ _NO_LIMIT_BYTES = 1 << 60
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
-class _Mount(NamedTuple):
+class _Mount(msgspec.Struct, frozen=True):
     device: str
     root: str
     point: str
@@ -26,7 +27,7 @@ class _Mount(NamedTuple):
     options: str
 
 
-class _Names(NamedTuple):
+class _Names(msgspec.Struct, frozen=True):
     """What one version of cgroups calls its files."""
 
     limits: tuple[str, ...]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runicorn.writer import spool
 
-_DESCRIPTORS = 8
+_DESCRIPTORS = 10
 """What it takes to open a run and log into it; most of them for a moment only."""
 
 _Arguments = ParamSpec("_Arguments")
@@ -96,7 +96,7 @@ def init(
     if tqdm_mode not in CONSOLE_MODES:
         raise ValueError(f'init(): tqdm_mode={tqdm_mode!r} is not one of "smart", "all", "none". Write one of them.')
     if alias is not None and not isinstance(alias, str):
-        raise TypeError(f"init(): alias={alias!r} is a {type(alias).__name__}. Write a string, or None.")
+        raise TypeError(f"init(): alias={alias!r} is of type {type(alias).__name__}. Write a string, or None.")
     opening = Opening(
         path=paths.normalise_path(path),
         storage=paths.storage_root(storage),
@@ -176,4 +176,4 @@ def rejoin(address: spool.Address, rank: int | None, alias: str | None, workspac
 def _check_flags(**flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
-            raise TypeError(f"init(): {name}={value!r} is a {type(value).__name__}. Write True or False.")
+            raise TypeError(f"init(): {name}={value!r} is of type {type(value).__name__}. Write True or False.")

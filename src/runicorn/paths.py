@@ -33,7 +33,7 @@ def normalise_path(path: str | None) -> str:
         return DEFAULT_PATH
     if not isinstance(path, str):
         raise TypeError(
-            f"init(): path={path!r} is a {type(path).__name__}. Write a string such as 'cv/resnet50', or None."
+            f"init(): path={path!r} is of type {type(path).__name__}. Write a string such as 'cv/resnet50', or None."
         )
     slashed = path.replace("\\", "/")
     if slashed in {"", "/"}:
@@ -66,7 +66,7 @@ def check_run_id(run_id: str) -> str:
     """
     if not isinstance(run_id, str):
         kind = type(run_id).__name__
-        raise TypeError(f"init(): run_id={run_id!r} is a {kind}. Write a string, or None for a new id.")
+        raise TypeError(f"init(): run_id={run_id!r} is of type {kind}. Write a string, or None for a new id.")
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(
             f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-', '=' and '.', and "
@@ -88,7 +88,7 @@ def storage_root(storage: Any) -> str:
     """
     if storage is not None and not isinstance(storage, (str, os.PathLike)):
         kind = type(storage).__name__
-        raise TypeError(f"init(): storage={storage!r} is a {kind}. Write a directory's path, or None.")
+        raise TypeError(f"init(): storage={storage!r} is of type {kind}. Write a directory's path, or None.")
     given = os.fspath(storage) if storage is not None else ""
     if isinstance(given, bytes):
         given = os.fsdecode(given)
@@ -220,7 +220,7 @@ def workspace(workspace_root: Any) -> str:
     if workspace_root is not None:
         if not isinstance(workspace_root, (str, os.PathLike)):
             raise TypeError(
-                f"init(): workspace_root={workspace_root!r} is a {type(workspace_root).__name__}. "
+                f"init(): workspace_root={workspace_root!r} is of type {type(workspace_root).__name__}. "
                 "Write a directory's path, or None."
             )
         return os.path.abspath(os.path.expanduser(os.fsdecode(os.fspath(workspace_root))))
@@ -245,12 +245,24 @@ def config_directory() -> str:
     return os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "runicorn")
 
 
-def _configured_root() -> str | None:
-    import msgspec
+def configuration() -> dict[str, Any]:
+    """The user's configuration file, which may be a link; empty if there is none.
+
+    Raises:
+        OSError: it cannot be opened or read.
+        ValueError: it is no regular file, is too large, or holds no JSON object.
+    """
+    from runicorn import plain_json
 
     try:
-        with open(os.path.join(config_directory(), "config.json"), "rb") as file:
-            root = msgspec.json.decode(file.read(), type=dict[str, Any]).get("user_root_dir")
-    except (OSError, ValueError):  # none, or not readable: as if there were none
+        return plain_json.read_object(os.path.realpath(os.path.join(config_directory(), "config.json")))
+    except FileNotFoundError:
+        return {}
+
+
+def _configured_root() -> str | None:
+    try:
+        root = configuration().get("user_root_dir")
+    except (OSError, ValueError):  # not readable: as if there were none
         return None
     return root if isinstance(root, str) and root else None

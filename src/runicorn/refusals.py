@@ -64,11 +64,19 @@ class Refusals:
         if self._strict:
             raise error
         with suppress(Exception):  # str() of an exception of the program's own may raise
-            self.warn(
-                ("broken", call, type(error)),
-                f"{call} failed inside runicorn: {type(error).__name__}: {error}. What this call had to store may be "
-                "missing; later calls are stored. Please report it with this line.",
-            )
+            self.warn(("broken", call, type(error)), _told_of(call, error))
+
+
+def _told_of(call: str, error: Exception) -> str:
+    if sys.is_finalizing():  # nothing more can be imported, and our own exit hook has ended the run before
+        return (
+            f"{call} was called while the interpreter was shutting down, for example by a __del__: it did nothing. The "
+            "run had been ended before that, with all that was logged until then. Call it before the program ends."
+        )
+    return (
+        f"{call} failed inside runicorn: {type(error).__name__}: {error}. What this call had to store may be "
+        "missing; later calls are stored. Please report it with this line."
+    )
 
 
 def _say(text: str) -> None:

@@ -19,6 +19,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from runicorn.directory_kinds import NAMED_IN_SPOOL, SPOOL, STORAGE, Kind
 
 if TYPE_CHECKING:
@@ -52,10 +54,11 @@ class Directory:
         OSError: it cannot be opened.
     """
 
-    __slots__ = ("fd", "identity", "kind", "path")
+    __slots__ = ("_made", "fd", "identity", "kind", "path")
 
     def __init__(self, path: str, kind: Kind, at: Directory | None = None) -> None:
         self.kind = kind
+        self._made: set[str] = set()  # names that this object has made: ours, without a look at their shape
         self.path: str = path if at is None else os.path.join(at.path, _plain(path))
         self.fd: int | None = None
         parent = None if at is None else at.fd
@@ -98,6 +101,15 @@ class Directory:
         os.mkdir(self.name(name), dir_fd=self.fd)
         return Directory(name, self.kind, self)
 
+    def make_private(self, name: str) -> None:
+        """Make a directory in this one that nobody else may enter.
+
+        Raises:
+            OSError: it cannot be; it is there already.
+        """
+        os.mkdir(self.name(name), 0o700, dir_fd=self.fd)
+        self._made.add(name)
+
     def new_file(self, name: str, mode: int = 0o666) -> int:
         """Make a file to write and read; its descriptor.
 
@@ -105,7 +117,9 @@ class Directory:
             OSError: it cannot be made; it is there already, or a link is in its place.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW | getattr(os, "O_BINARY", 0)
-        return os.open(self.name(name), flags, mode, dir_fd=self.fd)
+        fd = os.open(self.name(name), flags, mode, dir_fd=self.fd)
+        self._made.add(name)
+        return fd
 
     def status(self, name: str) -> os.stat_result | None:
         """What is under a name, a link as a link; None if nothing is."""
@@ -178,7 +192,7 @@ class Directory:
                 if not stat.S_ISDIR(found.st_mode):
                     os.unlink(self.name(name), dir_fd=self.fd)
                 elif found.st_dev == self.identity[0]:
-                    with Directory(name, self.kind._replace(private=False, own=False), self) as below:
+                    with Directory(name, msgspec.structs.replace(self.kind, private=False, own=False), self) as below:
                         if below.identity == (found.st_dev, found.st_ino):
                             below._remove_what_is_in_it()
                     os.rmdir(self.name(name), dir_fd=self.fd)
@@ -261,7 +275,7 @@ class Directory:
         return self.name(self._ours_by_name(name))
 
     def _ours_by_name(self, name: str) -> str:
-        if not self.has_shape(name):
+        if name not in self._made and not self.has_shape(name):
             raise NotOursError(errno.EPERM, "not removed or renamed: it has no name that Runicorn gives", name)
         return name
 

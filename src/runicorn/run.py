@@ -177,7 +177,8 @@ class Run(AssetVerbs, KeepingVerbs):
             self._refusals.refuse(
                 ("text", type(text)),
                 TypeError(
-                    f"log_text(): text={shown(text)} is a {type(text).__name__}. Write a string. Nothing was stored."
+                    f"log_text(): text={shown(text)} is of type {type(text).__name__}. Write a string. "
+                    "Nothing was stored."
                 ),
             )
             return
@@ -229,7 +230,8 @@ class Run(AssetVerbs, KeepingVerbs):
         """
         if not isinstance(metric_name, str):
             raise TypeError(
-                f"set_primary_metric(): metric_name={metric_name!r} is a {type(metric_name).__name__}. Write a string."
+                f"set_primary_metric(): metric_name={metric_name!r} is of type {type(metric_name).__name__}. "
+                "Write a string."
             )
         if not metric_name:
             raise ValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
@@ -533,6 +535,10 @@ class Run(AssetVerbs, KeepingVerbs):
 
     def _refuse_after_end(self, call: str) -> None:
         self._let_go_of_ended_run()
+        now = time()
+        # The run ends, and a writer waits for what this process has logged before, if that has lost its names.
+        if self._session.joined and not (self._session.control.done or self._looked_at <= now < self._look_at):
+            self._look(now)
         self._refusals.warn(
             "after the end",
             f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "

@@ -10,6 +10,9 @@ import re
 from functools import lru_cache
 from typing import Any, Literal
 
+MASK = "***"
+"""What stands in the place of a secret."""
+
 Strength = Literal["", "weak", "strong"]
 """How surely a name names a secret; under a weak one a number or a marker such as ``<pad>`` is none."""
 
@@ -20,6 +23,9 @@ _STRONG = re.compile(
     r"|(?:api|access|private|signing|encryption|account|auth|ssh|master|license|service|storage)keys?$"
 )
 _STRONG_WORDS = frozenset({"pw", "dbpw", "userpw", "rootpw", "adminpw", "bindpw", "psw", "cred", "creds", "jwt"})
+_STRONG_LAST_WORDS = frozenset({"otp", "totp", "psk"})
+_BEFORE_PIN = frozenset("user card sim security access account login token hsm piv owner admin bank phone so".split())  # noqa: SIM905
+_BEFORE_CODE = frozenset("pin otp totp mfa security access auth verification login unlock recovery backup".split())  # noqa: SIM905
 _BEFORE_KEY = frozenset(
     {"api", "access", "private", "signing", "encryption", "account", "auth", "ssh", "master", "license", "service"}
 )
@@ -91,7 +97,18 @@ def _is_strong(words: list[str], place: int) -> bool:
         return ends and word not in _OTHER_PASS_WORDS and before not in _OTHER_PASSES
     if word == "auth" or word.endswith("auth"):
         return True
+    if is_last and _is_code(word, before):
+        return True
     return word in _STRONG_WORDS or word.endswith("pwd") or (word == "private" and is_last)
+
+
+def _is_code(word: str, before: str) -> bool:
+    """Whether the last word of a name, behind another one, is a number or phrase that lets somebody in."""
+    if word == "pin":  # not that of a plug: gpio_pin
+        return not before or before in _BEFORE_PIN
+    if word == "code":
+        return before in _BEFORE_CODE
+    return word in _STRONG_LAST_WORDS or (word == "phrase" and before == "seed")
 
 
 def is_secret(name: str, value: Any) -> bool:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from runicorn.secret_names import is_secret, strength
+from runicorn.password_options import mask_command, mask_words
+from runicorn.secret_names import MASK, is_secret, strength
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-MASK = "***"
 
 FILES = (
     ".env",
@@ -119,8 +118,12 @@ _OPTION_PAIR = re.compile(
     r"(?P<head>(?<!\S)--?(?P<name>[A-Za-z][\w.\-]{1,80})\s{1,8})"
     r"(?:(?P<open>[\"'])(?P<text>[^\"'\n]{1,4000})(?P<close>(?P=open))|(?P<bare>(?!-|[\"'])\S{1,1000}))"
 )
-_USERS = frozenset({"-u", "--user", "--proxy-user"})
-_USER = re.compile(r"([^\s:/@]{1,100}:)(?!\d+$)[^\s/]{1,200}")
+_USERS = frozenset({"-u", "-U", "--user", "--proxy-user", "--login", "--username"})
+_USER = re.compile(r"([^\s:/@%\-][^\s:/@%]{0,100}[:%])(?!\d+$)[^\s/]{1,200}")
+_USER_OPTION = re.compile(
+    r"((?<!\S)(?:-[uU]|--(?:user|proxy-user|login|username)(?=[\s=]))(?:\s{1,8}|=|)"
+    r"[\"']?[^\s:/@%\"'\-][^\s:/@%\"']{0,100}[:%])(?!\d+(?:\s|$))[^\s/\"']{1,200}"
+)
 _LONGEST_JSON = 100_000
 _OPTION = re.compile(r"-{0,2}[A-Za-z_+~][\w.\-/]{0,200}")
 
@@ -178,11 +181,12 @@ def mask_value(text: str) -> str:
     """A text that is a value (of an argument, a variable, a configuration) as it may be stored.
 
     Masked is what ``mask_text`` masks, and values under names that say so: in JSON, in lines of YAML, behind
-    ``name=``, ``name:`` and ``--name``.
+    ``name=``, ``name:``, ``--name`` and ``-p``.
     """
     if _is_harmless(text):
         return text
-    masked = _OPTION_PAIR.sub(_without_value, _BARE_PAIR.sub(_without_bare_value, mask_text(text)))
+    masked = mask_command(_USER_OPTION.sub(rf"\g<1>{MASK}", mask_text(text)))
+    masked = _OPTION_PAIR.sub(_without_value, _BARE_PAIR.sub(_without_bare_value, masked))
     if masked[:1] in {"{", "["} and len(masked) <= _LONGEST_JSON:
         return _mask_json(masked)
     return masked
@@ -190,7 +194,7 @@ def mask_value(text: str) -> str:
 
 def _is_harmless(text: str) -> bool:
     """Most values are short words or numbers: no pair, no address, and too short for a token."""
-    return len(text) < 14 and "=" not in text and ":" not in text and "--" not in text
+    return len(text) < 14 and "=" not in text and ":" not in text and "-" not in text
 
 
 def _mask_json(text: str) -> str:
@@ -234,11 +238,11 @@ def mask_arguments(argv: Iterable[str]) -> list[str]:
 
     Masked are the value of an option whose name says so (``--api-key x``, ``--token=x``, ``logger.api_key=x``), all
     values of one in the plural (``--api-keys x y``), the password of ``--user name:password``, and everywhere what
-    ``mask_value`` masks.
+    ``mask_value`` masks. So is what stands behind ``-p`` and looks like a password: ``mask_words``.
     """
     masked: list[str] = []
     option = ""
-    for argument in argv:
+    for argument in mask_words(list(argv)):
         if option and not argument.startswith("--") and is_secret(option, argument):
             masked.append(MASK)
             option = option if option.endswith("s") else ""

@@ -60,6 +60,7 @@ class Session:
         self._owner_locks = [] if owner_lock is None else [owner_lock]
         self._mend_at = time.monotonic() + mending.EVERY_S
         self._generation = 0
+        self._has_let_go = False
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.ranked)
         self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
@@ -81,12 +82,16 @@ class Session:
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""
-        self.queue.look()
-        if time.monotonic() >= self._mend_at:
-            self._mend()
+        self._keep_in_reach()
         watch = self._watch
         if watch is not None and not self.queue.forked_here:
             watch.look()
+
+    def _keep_in_reach(self) -> None:
+        """See to it that a writer finds what this process has pushed."""
+        if time.monotonic() >= self._mend_at or self.control.moved:
+            self._mend()
+        self.queue.look()
 
     def _offer_all(self) -> None:
         """Before another writer is started: what the last one alone had open has to have a name."""
@@ -122,6 +127,8 @@ class Session:
         Returns:
             Whether everything is stored and the writer is gone.
         """
+        if self._has_let_go:  # all of it is done; and an interpreter that shuts down could not do it again
+            return True
         deadline = _Deadline(timeout_s)
         self._generation = self.control.generation
         if not self._put_end(end, deadline):
@@ -196,7 +203,7 @@ class Session:
             while not self.queue.is_stored() and not self.control.done:
                 if deadline.left_s() <= 0:
                     return False
-                self.queue.look()
+                self._keep_in_reach()
                 if watch is not None:
                     watch.look()
                     if watch.in_process:  # no writer can be started, and the owner's finish() may wait for our end
@@ -307,6 +314,7 @@ class Session:
             self._watch = None
         self.control = ControlPage.of_ended_run()
         self.queue.let_go(self.control)
+        self._has_let_go = True
 
 
 class _Deadline:

@@ -17,31 +17,32 @@ GIB = 1024 * MIB
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The numbers of one run; compares by value and prints itself as the call that makes it.
+    """Numbers of one run. Two are equal if all their numbers are; ``repr()`` is the call that makes one.
 
     Attributes:
-        tick_s: how often the writer looks for new records while there are some.
-        idle_tick_s: how far that backs off when nothing comes.
-        segment_bytes: size of a process's first segment, and of each that was not filled within a second.
-        segment_max_bytes: size up to which segments grow, fourfold, while they fill within a second.
-        spool_max_bytes: budget of the spool in shared memory; 0 = the smallest of 1 GiB, a quarter of what is free
-            there when the run is opened, and a quarter of what the memory cgroups have left at each moment.
-        overflow_max_bytes: budget of the spool in the temp directory; 0 = a tenth of what is free there (where that
-            is memory, also the quarter above).
+        tick_s: how often the writer looks for records while there are some.
+        idle_tick_s: longest pause between two looks if no records come.
+        segment_bytes: size of a process's first segment, and of each one after a segment that took over a second
+            to fill.
+        segment_max_bytes: largest segment; segments grow fourfold while each is full within a second.
+        spool_max_bytes: budget of the spool in shared memory; 0 = the smallest of 1 GiB, a quarter of the memory free
+            there when the run is opened, and a quarter of the memory that the process's cgroups still allow.
+        overflow_max_bytes: budget of the spool in the temp directory; 0 = a tenth of what is free there. If the temp
+            directory is in memory, the limits above hold too.
         batch_bytes: how much the writer reads from the spool before it writes.
         fsync_interval_s: how often the writer makes the run's files durable.
-        summary_interval_s: how often the best metric is refreshed in ``summary.json`` while the run is live.
+        summary_interval_s: how often ``summary.json`` gets the best metric while the run is live.
         look_interval_s: how often ``log()`` compares the writer's heartbeat with the one that it saw before.
-        writer_restart_after_s: how long a heartbeat may stand still before the writer's lock is probed.
+        writer_restart_after_s: how long the heartbeat may stand still before ``log()`` checks whether the writer lives.
         finish_timeout_s: how long ``finish()`` waits until everything is stored; 0 = for ever.
-        exit_wait_s: the same at interpreter exit, where ``finish()`` was not called.
-        retry_max_s: longest pause between two tries to store, when storing fails.
+        exit_wait_s: how long the interpreter's exit waits for that if ``finish()`` was not called.
+        retry_max_s: longest pause between two tries to store if storing fails.
         archive_wait_s: how long a run that has ended waits for an archive that cannot be written.
-        database_wait_s: how long a writer that has ended its run tries to write the row in ``runicorn.db``.
-        device_wait: ``log()`` waits where too many values are on their way from a device; else null is stored.
+        database_wait_s: how long the writer retries the row in ``runicorn.db`` after the run has ended.
+        device_wait: True = ``log()`` waits if too many values are on their way from a device; False = it stores null.
         device_finish_wait_s: how long ``finish()`` waits for values that are still on a device.
-        strict: a refused value raises instead of warning.
-        shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` where there is one.
+        strict: True = a refused value raises an exception; False = it warns.
+        shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` if there is one.
     """
 
     tick_s: float = 0.02
@@ -72,20 +73,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: a variable's text is not of its field's type; names the variable.
         """
+        texts = {name: os.environ.get(_variable(name), "").strip() for name in cls.__struct_fields__}
+        if not any(texts.values()):  # the usual case: the fields' types are not needed, which take init() long to find
+            return cls()
         given: dict[str, Any] = {}
         for field in msgspec.structs.fields(cls):
-            variable = f"RUNICORN_{field.name.upper()}"
-            text = os.environ.get(variable, "").strip()
+            text = texts[field.name]
             if not text:
                 continue
             try:
                 given[field.name] = _parse(text, field.type)
             except ValueError as error:
+                variable = _variable(field.name)
                 raise ValueError(
-                    f"{variable}={text!r} is not a {field.type.__name__}. "
+                    f"{variable}={text!r} is not of type {field.type.__name__}. "
                     f"Write for example {variable}={field.default}, or unset it."
                 ) from error
         return cls(**given)
+
+
+def _variable(field: str) -> str:
+    return f"RUNICORN_{field.upper()}"
 
 
 def _parse(text: str, kind: type) -> bool | int | float | str:

@@ -17,7 +17,7 @@ _warned = False
 
 
 def is_enabled() -> bool:
-    """Whether ``init()`` opens real runs: ``set_enabled()``, else ``RUNICORN_ON``, else yes."""
+    """Tell whether ``init()`` opens real runs: by ``set_enabled()``, else by ``RUNICORN_ON``, else yes."""
     if _override is not None:
         return _override
     text = os.environ.get("RUNICORN_ON", "").strip().lower()

@@ -252,14 +252,14 @@ def _converter_of(kind: type) -> Callable[[Any], Any]:
     for base, exact in _EXACT:
         if issubclass(kind, base):
             return exact
-    if kind.__name__ in _MISSING and kind.__module__.startswith("pandas."):
+    if is_missing(kind):
         return lambda _value: None
     if _is_mapping(kind):
         return _Nested
     if hasattr(kind, "is_nan") and hasattr(kind, "as_integer_ratio"):  # Decimal: float() takes no signalling NaN
-        return lambda value: math.nan if value.is_nan() else _float(value)
+        return lambda value: math.nan if value.is_nan() else nearest_float(value)
     if hasattr(kind, "as_integer_ratio"):  # numpy's floats, seven times as fast as their item(); Fraction
-        return float if kind.__module__ == "numpy" and kind.__name__ in _SHORT_FLOATS else _float
+        return float if kind.__module__ == "numpy" and kind.__name__ in _SHORT_FLOATS else nearest_float
     if hasattr(kind, "is_integer") and hasattr(kind, "__index__"):  # numpy's integers
         return operator.index
     if callable(getattr(kind, "item", None)):  # arrays and tensors of numpy, torch, JAX; raises for several elements
@@ -273,7 +273,7 @@ def _converter_of(kind: type) -> Callable[[Any], Any]:
     if hasattr(kind, "__index__"):
         return operator.index
     if hasattr(kind, "__float__"):
-        return _float
+        return nearest_float
     return _nothing
 
 
@@ -287,7 +287,18 @@ _MISSING = frozenset({"NAType", "NaTType"})
 _SHORT_FLOATS = frozenset({"float16", "float32"})
 
 
-def _float(value: Any) -> float:
+def is_missing(kind: type) -> bool:
+    """Whether values of a type stand for one that is not there: ``NA`` and ``NaT`` of pandas."""
+    return kind.__name__ in _MISSING and kind.__module__.startswith("pandas.")
+
+
+def plain_elements(value: Any) -> Any:
+    """What ``tolist()`` of an array or scalar gives; of a longdouble, which it leaves as it is, the nearest float."""
+    plain = value.tolist()
+    return nearest_float(plain) if type(plain) is type(value) and plain.dtype.kind == "f" else plain
+
+
+def nearest_float(value: Any) -> float:
     """The nearest float; one that is too large is no infinity."""
     number = float(value)
     if math.isinf(number) and value != number:
@@ -319,7 +330,7 @@ def _number(value: Any, inner: Any) -> Any:
     if kind in AS_THEY_ARE or kind is int:
         return inner
     if kind is type(value):  # a scalar that knows no Python type of its own: bfloat16, longdouble
-        return _float(inner)
+        return nearest_float(inner)
     number = (_converters.get(kind) or _find_converter(kind))(inner)
     if type(number) is _Nested:
         raise TypeError("it holds a mapping")
@@ -331,9 +342,11 @@ def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
     try:
         shape = getattr(value, "shape", None)
         if isinstance(shape, tuple):
-            what = f"a {kind.__name__} of shape {tuple(shape)}"
+            what = f"of type {kind.__name__} and shape {tuple(shape)}"
         elif issubclass(kind, (list, tuple, dict, set, frozenset)):
-            what = f"a {kind.__name__} of {len(value)} elements"
+            from runicorn.wording import counted  # for a message alone
+
+            what = f"of type {kind.__name__}, with {counted(len(value), 'element')}"
         else:
             what = f"of type {kind.__name__}"
         detail = f" ({cause})" if cause.args else ""

@@ -1,4 +1,4 @@
-"""The engines that the tests need, from the extra ``engines``, and time for their imports."""
+"""The engines that the tests need, from the dependency group ``engines``, and time for their imports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_engine(start_program):
 
     def run(engine, source, *arguments):
         if importlib.util.find_spec(engine) is None:
-            pytest.fail(f"{engine} is not installed. Install it with: pip install -e '.[test,engines]'")
+            pytest.fail(f"{engine} is not installed. Install it with: pip install -e '.[cli,export]' --group engines")
         process = start_program(source, *arguments)
         out, err = process.communicate(timeout=LIMIT_S)
         assert process.returncode == 0, f"exit code {process.returncode}: {out}{err}"

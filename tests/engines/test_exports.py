@@ -18,7 +18,7 @@ def need(*libraries):
         try:
             __import__(library)
         except ImportError:
-            pytest.fail(f"{library} is not installed. Install it with: pip install -e '.[test,engines]'")
+            pytest.fail(f"{library} is not installed. Install it with: pip install -e '.[cli,export]' --group engines")
 
 
 def make(storage, lines, name="events.jsonl"):

@@ -85,7 +85,7 @@ def test_finished_run_is_read_whole(published, storage):
     assert [run[name].value[0] for name in ("count", "flag", "note", "none", "huge")] == [3, True, "text", None, 10**30]
     assert [type(run[name].value[0]) for name in ("count", "flag")] == [int, bool]
     assert list(run["loss"].by_step().step) == [1, 2, 5, 6, 10]
-    assert [problem.reason for problem in run.problems] == ["metric 'listed' is a list"]
+    assert [problem.reason for problem in run.problems] == ["metric 'listed' is of type list"]
     assert [line[11:] for line in run.text() if line.endswith("line")] == ["first line", "third line"]
     assert run.summary["final"] == 1
     assert math.isnan(run.summary["undefined"])

@@ -20,6 +20,13 @@ class Injected(Exception):  # noqa: N818 - it is injected
     """What no code expects."""
 
 
+def is_finalising(frame):
+    """Whether a finaliser is at work: what it raises goes to sys.unraisablehook, and gets out of no call."""
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
+
+
 def is_storing(frame):
     """Whether finish() is the writer itself at this moment, for there is no process for it: another boundary's part."""
     while frame is not None and not (frame.f_code.co_name == "serve" and frame.f_code.co_filename.startswith(PACKAGE)):
@@ -43,7 +50,7 @@ class Injector:
             return
         if code.co_filename in THE_BOUNDARY:  # what tells of the exception is not its subject
             return
-        if is_storing(frame):
+        if is_storing(frame) or is_finalising(frame):
             return
         self.left -= 1
         if self.left == 0:

@@ -11,7 +11,7 @@ from zoo import Trainer, counted, recover, status, wait_dead, wait_until
 
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.records import Blob, Image, Text, encode
-from runicorn.writer.segment import frame
+from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, frame, unpack_frame_header
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -30,9 +30,10 @@ for i in range(401, 10_000):  # until a batch kills it
 """
 
 
-def dead_run(tmp_path: Path, moment: str) -> Trainer:
+def dead_run(tmp_path: Path, moment: str, body: str = BODY, **variables: str) -> Trainer:
     """A run of which a batch is stored when owner and writer die, at a moment of the batch after that."""
-    trainer = Trainer(tmp_path, BODY, PYTHONWARNINGS="ignore", RUNICORN_CRASH_AT=f"{moment}:2:both")
+    variables["RUNICORN_CRASH_AT"] = f"{moment}:2:both"
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", **variables)
     writer = psutil.Process(trainer.writer_pid())
     plan = PlanFile(str(trainer.spool / "plan"))
     wait_until(plan.read, 60, "there is no first batch")
@@ -215,6 +216,64 @@ def test_a_segment_that_was_copied_is_stored_once(tmp_path):
     twin.chmod(0o600)
     assert ": stored" in recover(tmp_path)
     assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
+def test_of_a_segment_and_its_copy_one_may_be_damaged_at_its_beginning(tmp_path, moment, number):
+    """The first record of either is not what it was: the two are copies still, and what one has is stored once."""
+    trainer = dead_run(tmp_path, moment)
+    segment = segment_of(trainer)
+    twin = segment.with_name(segment.name.replace("-00000000", "-00000001"))
+    twin.write_bytes(segment.read_bytes())
+    twin.chmod(0o600)
+    hello_bytes, _ = unpack_frame_header(segment.read_bytes(), HEADER_BYTES)
+    change((segment, twin)[number], HEADER_BYTES + FRAME_HEADER_BYTES + hello_bytes, b"\xff")
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert not trainer.spool.exists()
+
+
+@pytest.mark.parametrize("moment", ["planned", "appending", "appended", "stored"])
+def test_a_segment_that_has_got_another_name_is_stored_once(tmp_path, moment):
+    """The plan knows a segment by its name: under another one, what of it is stored is found in the files."""
+    trainer = dead_run(tmp_path, moment, BODY.replace('run.log_text("behind")', ""))
+    segment = segment_of(trainer)
+    segment.rename(segment.with_name(segment.name.replace("-00000000", "-00000001")))
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert not trainer.spool.exists()
+
+
+def test_text_of_a_segment_that_has_another_ones_name_is_stored(tmp_path):
+    """First and last segment have exchanged their names, one is there twice: each line of text is stored once."""
+    body = """
+    import time
+    run = rn.init()
+    opened(run)
+    run.set_primary_metric("loss", mode="min")
+    sys.stdin.readline()
+    for i in range(1, 401):
+        log_flat_out(run, 1, first=i)
+        run.log_text(f"text {i}.")
+    for i in range(401, 10_000):  # until a batch kills it
+        log_flat_out(run, 1, first=i)
+        time.sleep(0.001)
+    """
+    trainer = dead_run(tmp_path, "planned", body, RUNICORN_SEGMENT_BYTES="4096")
+    first, *between, last = sorted(trainer.spool.glob("*.seg"))
+    assert between
+    twin = last.with_name(f"{last.name[:-12]}{99:08d}.seg")
+    twin.write_bytes(between[0].read_bytes())
+    twin.chmod(0o600)
+    aside = first.rename(first.with_name("aside"))
+    last.rename(first)
+    aside.rename(last)
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    lines = (trainer.run_dir / "logs.txt").read_text().splitlines()
+    assert sorted(line.partition(" | ")[2] for line in lines) == sorted(f"text {i}." for i in range(1, 401))
+    assert not trainer.spool.exists()
 
 
 def test_a_damaged_frame_of_a_living_producer_does_not_stop_its_run(tmp_path):

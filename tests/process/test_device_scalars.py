@@ -8,15 +8,16 @@ import os
 import random
 import signal
 
+import psutil
 import pytest
 from support import logged, status, steps, wait_until, warnings_in
 from support.slow_device import SLOTS, SlowDevice, SlowTransfer
-from zoo import Trainer, counted, events, recover, recover_killed, wait_stored
+from zoo import Trainer, counted, events, recover, recover_killed, wait_dead, wait_stored
 
 import runicorn as rn
 from runicorn.session import SpoolFullError
 from runicorn.writer import held
-from runicorn.writer.records import Hello, Holed, Landed, Metrics
+from runicorn.writer.records import Hello, Holed, Landed, Metrics, encode
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -276,6 +277,46 @@ run.finish()
     assert out.split() == ["1"], "the child has taken the parent's value from the device"
     found = {line["data"]["i"]: line["data"]["x"] for line in events(trainer.run_dir)}
     assert (sorted(counted(trainer.run_dir)), found) == ([1, 2], {1: 0.5, 2: 9.0})
+
+
+def test_records_that_are_read_again_wait_once():
+    """A segment that has got another name is read again: of a record that waits there is one, with its value."""
+    room, hello = {}, Hello("h-1", joined=False)
+    for _ in range(2):
+        assert not held.enter(room, Holed(1.0, 1, {"x": None}, None, 7, ["x"], []), hello)
+        assert held.is_in_the_way(room, Metrics(2.0, 1, {"y": 1}), hello)
+    out = held.land(room, Landed(7, 1, {"x": 0.5}), hello)
+    assert [each.record.data for each in out] == [{"x": 0.5}, {"y": 1}]
+    assert not room
+
+
+@pytest.mark.parametrize("plan", ["kept", "gone"])
+def test_value_whose_record_is_damaged_after_it_was_stored_stays(trainer_of, tmp_path, plan):
+    """The line that was stored with its value is not stored again without it, with the plan or by the files alone."""
+    trainer = trainer_of("""
+run.log({"i": 1, "x": device.scalar(0.5)})
+run.log({"i": 2})
+device.arrived()
+run.log({"i": 3})
+print("logged", flush=True)
+sys.stdin.readline()
+""")
+    assert trainer.read_line() == "logged"
+    writer = psutil.Process(trainer.writer_pid())
+    wait_until(lambda: sorted(counted(trainer.run_dir)) == [1, 2, 3], what="all is stored")
+    writer.kill()
+    trainer.kill()
+    trainer.end()
+    wait_dead(writer.pid)
+    (segment,) = trainer.spool.glob("*.seg")
+    content = bytearray(segment.read_bytes())
+    content[content.index(encode(Landed(0, 1, {}))[:3]) + 5] ^= 0xFF
+    segment.write_bytes(content)
+    if plan == "gone":
+        (trainer.spool / "plan").unlink()
+    recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == [1, 2, 3]
+    assert {line["data"]["i"]: line["data"].get("x") for line in events(trainer.run_dir)}[1] == 0.5
 
 
 def test_records_that_are_held_come_out_once_and_in_order():

@@ -189,3 +189,39 @@ def test_goodbye_behind_a_backlog_is_read(tmp_path):
     wait_stored(trainer)
     assert counted(trainer.run_dir) == [*range(1, 40_001)]
     assert status(trainer.run_dir)["status"] == "finished"
+
+
+def test_records_that_a_stopped_writer_holds_are_told(tmp_path):
+    """`recover` names the writer of a dead trainer that stands still, and fails; when it goes on all is stored."""
+    trainer = Trainer(tmp_path, LOG_AND_WAIT)
+    writer = trainer.writer_pid()
+    os.kill(writer, signal.SIGSTOP)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+    told = recover(tmp_path)
+    os.kill(writer, signal.SIGCONT)
+    assert f"{trainer.run_dir.name}: not stored: its writer, process {writer}, stands still" in told
+    assert recover(tmp_path).startswith("Nothing to recover")
+    assert not trainer.spool.exists()
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "failed"
+
+
+def test_records_that_a_writer_cannot_store_are_told(tmp_path):
+    """`recover` says why the writer of a dead trainer does not get on."""
+    fault = tmp_path / "fault"
+    fault.write_text("ENOSPC")
+    trainer = Trainer(tmp_path, LOG_AND_WAIT, RUNICORN_STORAGE_FAULT=str(fault))
+    trainer.writer_pid()
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    trainer.end()
+    told = recover(tmp_path)
+    fault.unlink()
+    assert "does not get on: No space left on device" in told
+    wait_stored(trainer)
+    assert_exactly_once(trainer)
+    assert status(trainer.run_dir)["status"] == "failed"

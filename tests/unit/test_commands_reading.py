@@ -478,7 +478,7 @@ def test_terminal_is_not_flooded_with_numbers(storage, on_terminal):
 
     lines = on_terminal(shown.print_new).splitlines()
 
-    assert lines[:2] == ["step 1 loss=1", "... 150 lines of numbers that came too fast to be read are left out"]
+    assert lines[:2] == ["step 1 loss=1", "... left out: 150 lines of numbers that came too fast to be read"]
     assert lines[2:] == [f"[rank 1] step {step} loss={step}" for step in range(150, 250)]
     assert on_terminal(shown.print_new) == ""
 

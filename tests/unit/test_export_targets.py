@@ -156,7 +156,7 @@ def test_the_dash_is_standard_output(run_dir: Path, tmp_path: Path, form: str) -
     done = command(run_dir, "--format", form, "-o", "-", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == (tmp_path / "out").read_bytes()
-    assert b"standard output: 2 rows of 1 metrics" in done.stderr
+    assert b"standard output: 2 rows of 1 metric" in done.stderr
     assert sorted(os.listdir(tmp_path)) == ["out", "store"]
 
 

@@ -318,7 +318,7 @@ def test_lines_that_cannot_be_read_are_told_of(storage, export):
 
     _, said = export("a")
 
-    assert "1 places of the run's files could not be read" in said.err
+    assert "1 place of the run's files could not be read" in said.err
 
 
 def test_run_without_numbers_is_an_empty_table(storage, export):

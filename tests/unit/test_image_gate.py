@@ -476,7 +476,7 @@ def test_bytes_may_change_after_the_call():
 def test_bytes_that_are_no_image_file_are_refused(content, tmp_path):
     """Bytes of another kind are refused with how many they are and how they begin, from a path with its name."""
     message = refused(content)
-    assert f"the bytes holds {len(content)} bytes that begin with {content[:12]!r}" in message
+    assert f"the bytes holds {len(content)} bytes, beginning with {content[:12]!r}" in message
     path = tmp_path / "notes.png"
     path.write_bytes(content)
     assert f"{str(path)!r} holds"[-12:] in refused(path)
@@ -523,7 +523,7 @@ def test_what_is_no_image_is_refused(image):
     """Anything else is refused with what it is."""
     message = refused(image, error=TypeError)
     assert repr(image)[:60] in message
-    assert f"is a {type(image).__name__} and no image" in message
+    assert f"is of type {type(image).__name__} and no image" in message
 
 
 def test_numpy_scalars_are_refused():

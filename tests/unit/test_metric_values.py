@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from support import events, logged, status, warnings_in
+from support import events, logged, status, summary, warnings_in
 
 
 class MaskedTensor:
@@ -64,6 +64,16 @@ NUMBERS = {
     "polars": lambda pl: [pl.Series([1.5]), pl.DataFrame({"a": [1.5]})],
     "pyarrow": lambda pa: [pa.scalar(1.5), pa.array([1.5])[0]],
 }
+
+
+def test_a_missing_value_of_a_summary_is_null(open_run, caplog):
+    """What pandas calls missing is null in a conclusion, and masked numbers are as well."""
+    pd = pytest.importorskip("pandas")
+    run = open_run()
+    run.summary({"a": pd.NA, "b": [pd.NaT, 1], "c": np.ma.masked, "d": np.ma.array([1.0, 2.0], mask=[True, False])})
+    run.finish()
+    assert summary(run) == {"a": None, "b": [None, 1], "c": None, "d": [None, 2.0]}
+    assert warnings_in(caplog) == []
 
 
 @pytest.mark.parametrize("library", OF_LIBRARIES)

@@ -255,7 +255,7 @@ def test_list_as_a_value_is_told_and_the_rest_of_its_line_is_read(run_dir):
     run = reading.load(run_dir)
 
     assert run.metrics == ["b"]
-    assert run.problems == [("events.jsonl", 0, "metric 'a' is a list")]
+    assert run.problems == [("events.jsonl", 0, "metric 'a' is of type list")]
 
 
 def test_huge_line_is_read(run_dir):

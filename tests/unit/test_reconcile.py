@@ -7,7 +7,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from runicorn.writer import reconcile
-from runicorn.writer.reconcile import Step
+from runicorn.writer.reconcile import SegmentText, Step
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -25,6 +25,11 @@ def steps_of(producer: int, kinds: list[bool]) -> list[Step]:
         else Step("e", b"", b"t %d %d\n" % (producer, n))
         for n, event in enumerate(kinds)
     ]
+
+
+def missing_text(segments: list[SegmentText], there: list[bytes]) -> bytes:
+    """What a file does not have of the text of segments."""
+    return reconcile.missing_text(segments, there, Counter(there))
 
 
 @examples()
@@ -47,10 +52,66 @@ def test_text_is_stored_once_wherever_a_writer_stopped(producers, events_begun, 
         step.text for steps, start, stop in zip(everything, whole, batch, strict=True) for step in steps[start:stop]
     ]
     logs += b"".join(texts_of_batch[: None if events_begun else data.draw(st.integers(0, len(texts_of_batch)))])
-    texts = [reconcile.text_in_doubt(steps, {"events.jsonl": events}) for steps in everything]
-    missing = reconcile.missing_text(texts, logs.split(b"\n")[:-1])
+    texts = [reconcile.text_of(steps, {"events.jsonl": events}) for steps in everything]
+    missing = missing_text(texts, logs.split(b"\n")[:-1])
     stored = Counter((logs + missing).split(b"\n")[1:-1])
     assert stored == Counter(step.text.rstrip() for steps in everything for step in steps if step.text)
+
+
+@examples()
+@given(segments=st.lists(st.tuples(st.lists(st.booleans(), max_size=6), st.booleans()), max_size=5))
+def test_a_stored_segment_says_nothing_of_the_text_of_another_one(segments):
+    """Files that have changed their names are read in another order: text before stored events may be missing."""
+    everything = [steps_of(number, kinds) for number, (kinds, _) in enumerate(segments)]
+    stored = [step for steps, (_, is_stored) in zip(everything, segments, strict=True) if is_stored for step in steps]
+    events = Counter(step.events.rstrip() for step in stored if step.events)
+    logs = b"".join(step.text for step in stored)
+    texts = [reconcile.text_of(steps, {"events.jsonl": events}) for steps in everything]
+    missing = missing_text(texts, logs.split(b"\n")[:-1])
+    found = Counter((logs + missing).split(b"\n")[:-1])
+    assert found == Counter(step.text.rstrip() for steps in everything for step in steps if step.text)
+
+
+@examples()
+@given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=4), data=st.data())
+def test_lines_that_are_alike_in_several_segments_are_stored_once(lengths, data):
+    """Segments were stored one after the other, up to some line: what is behind it is missing, in its order."""
+    lines = st.sampled_from([b"a", b"b", b"c"])
+    segments = [[data.draw(lines) for _ in range(length)] for length in lengths]
+    everything = [line for segment in segments for line in segment]
+    stop = data.draw(st.integers(0, len(everything)))
+    missing = missing_text([SegmentText(segment) for segment in segments], everything[:stop])
+    assert Counter(missing.split(b"\n")[:-1]) == Counter(everything[stop:])
+
+
+def test_a_line_that_is_stored_for_certain_is_not_taken_for_a_later_one_that_is_alike():
+    """Of two lines that are alike, one before a stored event and one behind it, the file has one: one is missing."""
+    steps = [Step("e", b"", b"x\n"), Step("e", b"event\n", b""), Step("e", b"", b"x\n")]
+    text = reconcile.text_of(steps, {"e": Counter([b"event"])})
+    assert text == SegmentText([b"x", b"x"], 1)
+    assert missing_text([text], [b"x"]) == b"x\n"
+    assert missing_text([text], [b"x", b"x"]) == b""
+
+
+def test_a_printed_line_that_damage_has_changed_does_not_make_those_behind_it_missing():
+    """Of a line that was stored a part is damaged: what is behind it in the file is not stored again.
+
+    Without a plan the line itself may hold what is not in the file: it is stored.
+    """
+    printed = [b"[2026-01-01 00:00:00] " + text for text in (b"a", b"c", b"d", b"e")]
+    there = [printed[0], b"[2026-01-01 00:00:00] bb", printed[1], printed[2]]
+    lines = [printed[0], b"[2026-01-01 00:00:00] b", *printed[1:]]
+    assert missing_text([SegmentText(lines)], there) == lines[1] + b"\n" + printed[-1] + b"\n"
+    assert reconcile.text_behind(b"".join(line + b"\n" for line in lines), there) == printed[-1] + b"\n"
+
+
+def test_an_event_whose_value_is_lost_by_damage_is_the_one_that_was_stored_with_it():
+    """A value from a device that was stored is not stored again without the value; one of another call is."""
+    stored = b'{"ts":1.5,"type":"metrics","data":{"x":0.5,"global_step":7,"time":1.5}}'
+    again = b'{"ts":1.5,"type":"metrics","data":{"x":null,"global_step":7,"time":1.5},"lost":["x"]}'
+    later = b'{"ts":2.5,"type":"metrics","data":{"x":null,"global_step":8,"time":2.5},"lost":["x"]}'
+    wanted = again + b"\n" + later + b"\n"
+    assert reconcile.without(wanted, reconcile.Wanted(wanted).count_in([stored])) == later + b"\n"
 
 
 @examples()

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from support import wait_until
 
 import runicorn
 from runicorn import rundir
@@ -106,8 +107,16 @@ def test_a_json_file_that_cannot_be_read_is_kept_beside(name, content, ended, op
     resume(open_run)
     (kept,) = ended.glob(f"{name}.damaged-*")
     assert kept.read_bytes() == content
-    # The assets of a session that has none are written with the first one.
-    assert name == "assets.json" or json.loads((ended / name).read_text())
+    assert json.loads((ended / name).read_text())
+
+
+def test_assets_that_cannot_be_read_are_replaced_at_once(ended, open_run):
+    """A run that goes on has an assets file that can be read before anything is logged, or ended."""
+    (ended / "assets.json").write_bytes(b"{")
+    run = open_run(path="p", run_id="r")
+    assert run.run_dir == ended
+    wait_until(lambda: (ended / "assets.json").exists() and (ended / "assets.json").read_bytes() != b"{")
+    assert json.loads((ended / "assets.json").read_text()) == rundir.EMPTY_ASSETS
 
 
 def test_a_byte_order_mark_is_no_damage(ended, open_run):

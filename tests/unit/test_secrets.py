@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runicorn.secrets import mask_arguments, mask_text, mask_url, mask_variable
+from runicorn.secrets import mask_arguments, mask_text, mask_url, mask_value, mask_variable
 
 TOKENS = [
     "ghp_" + "a1B2" * 9,
@@ -244,3 +244,52 @@ def test_a_name_that_only_looks_alike_is_not_masked(name):
 def test_values_of_a_command_line(argv, masked):
     """What is no secret by its value stays: switches, numbers and markers of a vocabulary."""
     assert mask_arguments(argv) == masked
+
+
+PASSWORDS_OF_ONE_LETTER = [
+    ("train.py -p hunter2", "train.py -p ***"),
+    ("train.py -p=hunter2", "train.py -p=***"),
+    ("train.py -P hunter2!", "train.py -P ***"),
+    ("train.py -phunter2 --lr 1", "train.py -p*** --lr 1"),
+    ("train.py --pin hunter2", "train.py --pin ***"),
+    ("train.py --pin=1234 --card-pin 1234", "train.py --pin=*** --card-pin ***"),
+    ("train.py --otp 123456 --mfa-code 123456", "train.py --otp *** --mfa-code ***"),
+    ("train.py --psk hunter22 --passwd=x", "train.py --psk *** --passwd=***"),
+    ("mysql -uroot -phunter2 -P 3306 db", "mysql -uroot -p*** -P 3306 db"),
+    ("mysqldump -psecret db", "mysqldump -p*** db"),
+    ("sshpass -p secret ssh -p 22 host", "sshpass -p *** ssh -p 22 host"),
+    ("/usr/bin/sshpass -p123456 ssh host", "/usr/bin/sshpass -p*** ssh host"),
+    ("curl -u user:pass host", "curl -u user:*** host"),
+    ("curl -uuser:pass host", "curl -uuser:*** host"),
+    ("curl --proxy-user me:pass host", "curl --proxy-user me:*** host"),
+    ("smbclient -U me%pass host", "smbclient -U me%*** host"),
+    ("docker login -u me -p hunter2", "docker login -u me -p ***"),
+    ("redis-cli -a secret -p 6379", "redis-cli -a *** -p 6379"),
+    ("ldapsearch -x -w secret -D cn", "ldapsearch -x -w *** -D cn"),
+    ("sqlcmd -S host -P secret", "sqlcmd -S host -P ***"),
+    ("7z x -psecret a.7z", "7z x -p*** a.7z"),
+    ("unzip -P secret a.zip", "unzip -P *** a.zip"),
+    ("env PGPASSWORD=x psql -p 5432", "env PGPASSWORD=*** psql -p 5432"),
+]
+HARMLESS_OPTIONS = [
+    "train.py -p 8080 --epochs 3", "docker run -p 8080:80 image", "train.py -p 0.5 -p 1e-3 -p 16gb",
+    "train.py -p float32 -p bf16 -p 16-mixed -p bf16-mixed -p cuda:1", "train.py -p data/x1 -p config1.yaml -p ~/x1",
+    "train.py -p $PORT1 -p host1:9092 -p 224x224", "train.py -p adam -P -p --lr 1", "train.py -patience 3 -pretrained",
+    "train.py --pin-memory true --pin_memory --gpio-pin 4", "train.py --no-pin", "sudo -u bob python -u train.py",
+    "docker run -u 1000:1000 image", "mysql -u root -p mydb", "train.py -w 4 -a resnet50 -k 5", "ssh -p 22 host1",
+    "train.py -p 1e-05 -p 0x1F90 -p 1_000_000", "train.py --country-code 49 --postal-code 1 --error-code 3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "masked"), PASSWORDS_OF_ONE_LETTER)
+def test_a_password_behind_one_letter(line, masked):
+    """A password behind an option of one letter, or a word for one, is masked; in arguments and in one text."""
+    assert mask_arguments(line.split()) == masked.split()
+    assert mask_value(f"cd x && {line}") == f"cd x && {masked}"
+
+
+@pytest.mark.parametrize("line", HARMLESS_OPTIONS)
+def test_no_password_behind_one_letter(line):
+    """A port, a number, a precision, a path, a file or a plain word behind such an option stays."""
+    assert mask_arguments(line.split()) == line.split()
+    assert mask_value(f"cd x && {line}") == f"cd x && {line}"

@@ -7,8 +7,11 @@ import copy
 import os
 import pickle
 import threading
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import content, events, logged, meta, status, steps, stopped_writer, summary, text_of, warnings_in
 
@@ -413,6 +416,33 @@ def test_flush_gives_up_after_its_timeout(open_run, caplog):
     assert run.flush(timeout_s=0) is True
     assert logged(run) == [{"a": 1}]
     assert warnings_in(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ("x", TypeError), (b"1", TypeError), ("1", TypeError), (True, TypeError), (False, TypeError), ([1], TypeError),
+        (1j, TypeError), (object(), TypeError), (float("nan"), ValueError), (-1, ValueError), (-0.5, ValueError),
+        (float("-inf"), ValueError), (np.float64("nan"), ValueError), (np.bool_(True), TypeError),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("ended", [False, True])
+def test_flush_refuses_what_is_no_time(open_run, given, error, ended):
+    """What is no number of seconds raises, of an open run and of one that has ended, and the run stays as it is."""
+    run = open_run()
+    if ended:
+        run.finish()
+    with pytest.raises(error, match=r"^flush\(\): timeout_s="):
+        run.flush(given)
+    assert run.is_finished is ended
+
+
+@pytest.mark.parametrize("given", [0, 60, 60.5, float("inf"), 10**400, np.float32(60), Decimal(60), Fraction(60)])
+def test_flush_takes_any_number_of_seconds(open_run, given):
+    """A time may be of any type of number, and as long as one likes."""
+    run = open_run()
+    run.log(a=1)
+    assert run.flush(given) is True
 
 
 def test_flush_again_and_after_the_end_does_nothing(open_run, caplog):

@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 import time
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -305,6 +306,9 @@ FIELDS = [
     (-math.inf, "-Infinity"),
     ([np.float64("inf")], ["Infinity"]),
     ([Path("a"), Colour.RED, {2, 1}], ["a", "red", [1, 2]]),
+    (np.longdouble(0.5), 0.5),
+    (np.array([0.5], dtype=np.longdouble), [0.5]),
+    (collections.UserString("text"), "text"),
 ]
 
 
@@ -325,7 +329,7 @@ def test_a_field_is_stored_as_json_has_it(open_run, caplog):
 
 REFUSED = pytest.mark.parametrize(
     "value",
-    [object(), 1 + 2j, len, b"bytes", threading.Lock()],
+    [object(), 1 + 2j, len, b"bytes", threading.Lock(), Decimal("1e400"), np.clongdouble(1j)],
     ids=lambda value: type(value).__name__,
 )
 

@@ -130,13 +130,36 @@ def test_a_copy_of_what_is_stored_is_left_to_the_files(address, tail):
     assert tail.is_in_doubt
 
 
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_what_an_earlier_writer_had_open_is_in_doubt_without_its_plan(address, tail, is_copy):
+    """It may be stored in part, also if its producer has made it again; what is pushed after that is in no doubt."""
+    path = os.path.join(address.spool, f"{PRODUCER}-00000000{spool.SEGMENT_SUFFIX}")
+    segment = Segment.create(path, 4096, encode(Hello("host-1", joined=True)))
+    segment.write(frame(texts("a")[0]))
+    assert read(tail) == texts("a")
+    assert not tail.is_in_doubt
+    if is_copy:
+        os.unlink(path)
+        segment.seal()
+        segment.copy_to(path)
+    later = Tail(address, ControlPage.open(os.path.join(address.spool, spool.CONTROL)))
+    later.has_lost_plan = True
+    assert [piece.payloads for piece in later.collect(1 << 20)] == [texts("a")]
+    assert later.is_in_doubt
+    fill(address, 1, *texts("b"))
+    later.advance()
+    assert read(later) == texts("b")
+    assert not later.is_in_doubt
+    later.close()
+
+
 def test_pieces_say_their_turn_by_the_header(address, tail):
-    """Segments whose names were exchanged are known by what stands in them."""
+    """Segments whose names were exchanged are read in the order that stands in them: what was logged first is first."""
     one, other = fill(address, 1, *texts("a")), fill(address, 2, *texts("b"))
     os.rename(one, f"{one}.x")
     os.rename(other, one)
     os.rename(f"{one}.x", other)
     assert [(piece.turn, piece.payloads) for piece in tail.collect(1 << 20, probe=True)] == [
-        (2, texts("b")),
         (1, texts("a")),
+        (2, texts("b")),
     ]

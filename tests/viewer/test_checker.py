@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 
+import msgspec
 import pytest
 from links import link_parts
 from support import content, steps, wait_until
@@ -183,7 +184,7 @@ def run_of(storage, run_id, **meta):
 def machine(**other):
     """Where a process of this host runs, with some of it as on another one."""
     here = host.machine(os.environ["RUNICORN_SHM_DIR"])
-    return here._replace(**other).text()
+    return msgspec.structs.replace(here, **other).text()
 
 
 @pytest.mark.parametrize(

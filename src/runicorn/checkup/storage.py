@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -14,6 +13,7 @@ from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
 from runicorn.reading.info import LOST
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,15 +66,9 @@ def _configuration() -> str:
 def _configured() -> tuple[str | None, str | None]:
     """The root that the user's configuration names; and why it cannot be read."""
     try:
-        with open(_configuration(), "rb") as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        return None, None
+        named = paths.configuration().get("user_root_dir")
     except (OSError, ValueError) as error:
-        return None, getattr(error, "strerror", None) or "it is no JSON"
-    if not isinstance(content, dict):
-        return None, "it is no JSON object"
-    named = content.get("user_root_dir")
+        return None, getattr(error, "strerror", None) or f"it is {error}"
     return (named, None) if isinstance(named, str) and named else (None, None)
 
 
@@ -146,7 +140,7 @@ def _runs(top: str) -> Iterator[Finding]:
     yield Finding(
         "runs",
         NOTE if lost else OK,
-        f"{counts.total():,} runs{f': {said}' if said else ''}",
+        f"{counted(counts.total(), 'run')}{f': {said}' if said else ''}",
         "List them with: runicorn ls --status lost. Store what they have left with: runicorn recover" if lost else None,
         {"total": counts.total(), **counts},
     )
@@ -172,7 +166,7 @@ def _database(top: str) -> Iterator[Finding]:
             details,
         )
     else:
-        yield Finding("viewer_database", OK, f"{path} has {details['rows']:,} rows", None, details)
+        yield Finding("viewer_database", OK, f"{path} has {counted(details['rows'], 'row')}", None, details)
     finally:
         if connection is not None:
             connection.close()

@@ -18,6 +18,7 @@ import runicorn as rn
 from runicorn import charlm
 from runicorn.commands import plain_plot
 from runicorn.commands.curves import Bounds
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -169,7 +170,7 @@ class Session:
                 "vocabulary": self._text.characters,
             },
         )
-        run.log_text(f"training begins on {self._text.files} files, seed {self._seed}")
+        run.log_text(f"training begins on {counted(self._text.files, 'file')}, seed {self._seed}")
 
     def _note(self, run: rn.Run, prompt: bytes) -> None:
         step, (_, val_loss) = len(self.train_loss), self.val_loss[-1]
@@ -205,7 +206,7 @@ def report(run_dir: Path, session: Session) -> None:
     summary.pop("runicorn", None)  # what it has cost is told in seconds, below
     for name, value in summary.items():
         print(f"  {name:24}{value:.4f}" if isinstance(value, float) else f"  {name:24}{value}")
-    print(f"\nStored: {_count_lines(run_dir / 'events.jsonl'):,} records in events.jsonl")
+    print(f"\nStored: {counted(_count_lines(run_dir / 'events.jsonl'), 'record')} in events.jsonl")
     if session.log_ns:
         costs = sorted(session.log_ns)
         median_us = statistics.median(costs) / 1e3

@@ -10,6 +10,7 @@ from runicorn import exporting, reading
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
 from runicorn.exporting.selection import Selection
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -105,9 +106,9 @@ def _to_standard_output(
 
 
 def _said(done: exporting.Exported, form: str) -> str:
-    unit = "points" if form == exporting.TENSORBOARD else "rows"
+    rows = counted(done.rows, "point" if form == exporting.TENSORBOARD else "row")
     path = "standard output" if done.path == exporting.STANDARD_OUTPUT else render.plain(done.path)
-    return f"{path}: {done.rows:,} {unit} of {len(done.metrics):,} metrics"
+    return f"{path}: {rows} of {counted(len(done.metrics), 'metric')}"
 
 
 def _tell(run: reading.LoadedRun, notes: list[str]) -> None:

@@ -13,6 +13,7 @@ from runicorn.commands import described, render
 from runicorn.commands.options import add_json, add_storage, age_s, count, positive_s, storage_of
 from runicorn.reading.info import LOST, STATUSES, RunInfo
 from runicorn.reading.listing import runs
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -116,7 +117,7 @@ def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown:
         asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
         described.say(f"No runs in {render.plain(root)}{' that are like that' if asked else ''}.")
     elif len(shown) < len(found):
-        described.say(f"{len(shown):,} of {len(found):,} runs.")
+        described.say(f"{len(shown):,} of {counted(len(found), 'run')}.")
     lost = sum(info.status == LOST for info in found)
     if lost:
         which = "1 run is lost: it says" if lost == 1 else f"{lost:,} runs are lost: they say"

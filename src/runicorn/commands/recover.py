@@ -28,12 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Recover, and say what became of each run."""
     from runicorn.lost import end_lost
-    from runicorn.writer import adopt
     from runicorn.writer.recover import recover
 
     root = os.path.abspath(os.path.expanduser(options.storage)) if options.storage else None
     settings = Settings.from_environment()
-    adopt.sweep(settings)
     stored = recover(settings, root)
     ended, problems = end_lost(root, settings)
     if options.json:

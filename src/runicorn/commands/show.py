@@ -12,6 +12,7 @@ from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures
 from runicorn.commands.options import add_json, add_run, add_storage
 from runicorn.reading.info import LOST
 from runicorn.reading.loaded import LoadedRun, load
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -156,7 +157,7 @@ def _print_problems(loaded: LoadedRun) -> None:
     count = loaded.problem_count
     if not count:
         return
-    print(f"\nproblems: {count:,} things could not be read")
+    print(f"\nproblems: {counted(count, 'thing')} could not be read")
     for problem in loaded.problems[:_MOST_PROBLEMS]:
         where = f" at byte {problem.offset}" if problem.file.startswith(rundir.EVENTS.split(".")[0]) else ""
         print(f"  {render.plain(problem.file)}{where}: {render.plain(problem.reason)}")

@@ -17,6 +17,7 @@ from runicorn.reading import lenient
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
 from runicorn.reading.long_lines import LONGEST_EVENT_BYTES, LONGEST_TEXT_BYTES
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -121,7 +122,7 @@ class ShownFiles:
             kept.append(line)
             left_out += 1
         if left_out > 0:
-            yield f"... {left_out:,} lines of numbers that came too fast to be read are left out"
+            yield f"... left out: {counted(left_out, 'line')} of numbers that came too fast to be read"
         yield from kept
 
     def _texts(self, name: str, line: bytes) -> Iterator[str]:
@@ -177,4 +178,4 @@ def _ending(info: RunInfo, unread: int) -> str:
         text = f"The run is lost: its processes are gone. This stores what is left:\n  {described.repair(info.storage)}"
     elif info.status not in statuses.FINAL:
         text = "The run's status is not known, so it is not followed."
-    return f"{text}\n{unread:,} lines of numbers could not be read." if unread else text
+    return f"{text}\n{counted(unread, 'line')} of numbers could not be read." if unread else text

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from runicorn.exporting import placing, tensorboard
 from runicorn.exporting.progress import Progress
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from runicorn.exporting.selection import Selection
@@ -119,7 +120,7 @@ def _left_out(run: LoadedRun, selection: Selection) -> list[str]:
         notes.append("ranks above 0 have files of their own, which are not in it: --ranks all has them")
     unread = run.problem_count
     if unread:
-        notes.append(f"{unread:,} places of the run's files could not be read, and are not in it")
+        notes.append(f"{counted(unread, 'place')} of the run's files could not be read: what is there is not in it")
     return notes
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.holes import next_data
 from runicorn.reading.long_lines import LONGEST_EVENT_BYTES
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,9 @@ def _last(data: bytes) -> Iterator[Piece]:
     if data.rstrip().endswith(b"}") and not Decoder([]).decode(data).problems:
         yield Piece(data, len(data))
     elif data.strip():
-        yield Piece(b"", len(data), f"the last line was not written to its end: {len(data)} bytes", torn=True)
+        yield Piece(
+            b"", len(data), f"the last line was not written to its end: {counted(len(data), 'byte')}", torn=True
+        )
 
 
 def _ends_in_hole(file: BinaryIO, data: bytes, at: int, stop: int) -> bool:

@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import directory_kinds, removal
+from runicorn import directory_kinds, plain_json, removal
 from runicorn.removal import Directory
 
 if TYPE_CHECKING:
@@ -67,9 +67,11 @@ class Cache:
         if path is None:
             return None
         try:
-            with open(path, "rb") as file:
+            with os.fdopen(plain_json.open_regular(path), "rb") as file:
+                if os.fstat(file.fileno()).st_size > self.most_bytes:  # not one that was kept here
+                    return None
                 content = file.read()
-        except OSError:
+        except (OSError, plain_json.UnfitFileError):
             return None
         touch(path)
         return content

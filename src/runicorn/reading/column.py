@@ -8,6 +8,7 @@ from operator import lt
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, extend
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +20,10 @@ class Column:
     """The values of a metric; ``step``, ``time``, ``value``, ``stage``, ``rank`` and ``producer`` have equal length.
 
     Attributes:
-        name: of the metric.
-        step: of each value; an array of 64 bit integers.
-        time: of each value, epoch seconds; an array of floats.
-        value: as it was logged: an array where all are floats or all are 64 bit integers, else a list.
+        name: name of the metric.
+        step: step of each value; an array of 64 bit integers.
+        time: time of each value in epoch seconds; an array of floats.
+        value: each value as it was logged; an array if all are floats or all are 64 bit integers, else a list.
     """
 
     def __init__(
@@ -44,25 +45,25 @@ class Column:
         return len(self.step)
 
     def __repr__(self) -> str:
-        return f"Column({self.name!r}, {len(self):,} values)"
+        return f"Column({self.name!r}, {counted(len(self), 'value')})"
 
     @property
     def stage(self) -> list[str | None]:
-        """The stage of each value."""
+        """Stage of each value; None if it has none."""
         return list(chain.from_iterable(repeat(origin[0], count) for origin, count in self._origins))
 
     @property
     def rank(self) -> list[int | None]:
-        """The rank of each value; None where the process was no rank of a job."""
+        """Rank of each value; None if its process was not part of a distributed job."""
         return list(chain.from_iterable(repeat(origin[1], count) for origin, count in self._origins))
 
     @property
     def producer(self) -> list[str | None]:
-        """The process of each value, as ``<host>-<pid>``; None for the run's owner."""
+        """Process of each value, as ``<host>-<pid>``; None for the run's owner."""
         return list(chain.from_iterable(repeat(origin[2], count) for origin, count in self._origins))
 
     def of(self, *, rank: int | None = None, producer: str | None = None, stage: str | None = None) -> Column:
-        """The values of a rank, a process or a stage alone; rank 0 has those of processes without a rank too."""
+        """Return the values of one rank, process or stage; rank 0 includes processes without a rank."""
 
         def is_wanted(origin: Origin) -> bool:
             return (
@@ -84,7 +85,7 @@ class Column:
         )
 
     def by_step(self, *, later_wins: bool = True) -> Column:
-        """One value for each step, sorted by step; of several the one that comes last here, or else first."""
+        """Return one value for each step, sorted by step: the last one of the step, or the first one."""
         # In order already: most are.
         if all(map(lt, self.step, islice(self.step, 1, None))):
             return self

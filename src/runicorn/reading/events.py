@@ -7,6 +7,7 @@ import mmap
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
+from runicorn import plain_json
 from runicorn.reading import cache as caches
 from runicorn.reading.blocks import Piece, blocks, read_at
 from runicorn.reading.decoding import Decoder
@@ -364,7 +365,7 @@ class _Mapped:
     """
 
     def __init__(self, path: str) -> None:
-        with open(path, "rb") as file:
+        with os.fdopen(plain_json.open_regular(path), "rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __enter__(self) -> memoryview:

@@ -19,36 +19,36 @@ RECYCLE = ".recycle"
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One run, as its files describe it; read by ``runs()`` and ``find()``.
+    """One run, as its files describe it; returned by ``runs()``. A field is None if its value is not known.
 
     Attributes:
-        id: name of its directory.
-        path: the run's path, such as ``cv/resnet50``; empty at the root.
-        alias: the name that the user gave it.
+        id: id of the run, the name of its directory.
+        path: path of the run, such as ``cv/resnet50``; empty at the root.
+        alias: name that the user gave it.
         run_dir: absolute path of its directory.
-        storage: the storage root that it was found in; for a directory that was named, the one that it lies in.
-        status: ``running``, ``lost``, ``finished``, ``failed``, ``interrupted`` or ``unknown``. Lost is a run that
-            says ``running`` while the processes that would end it are gone; only of this host can that be known.
-        stored_status: what ``status.json`` says, as it stands there; None where it says nothing.
-        exit_reason: why it ended, where that was stored.
-        created_at: epoch seconds.
-        started_at: epoch seconds.
-        ended_at: epoch seconds; None while it runs.
-        duration_s: from start to end, or to now while it runs; None where one of them is not known.
-        hostname: of the process that opened it last.
-        pid: of that process.
-        best_metric_name: the primary metric.
+        storage: storage root of the run.
+        status: ``running``, ``lost``, ``finished``, ``failed``, ``interrupted`` or ``unknown``. A run is lost if its
+            file says ``running`` and the processes that would end it are gone; only its own host can know that.
+        stored_status: the word in ``status.json``.
+        exit_reason: why it ended.
+        created_at: time of creation, epoch seconds.
+        started_at: time of the start, epoch seconds.
+        ended_at: time of the end, epoch seconds; None while it runs.
+        duration_s: seconds from start to end, or to now while it runs.
+        hostname: host of the process that opened the run last.
+        pid: id of that process.
+        best_metric_name: name of the primary metric.
         best_metric_value: its best value.
-        best_metric_step: the step of that.
+        best_metric_step: step of the best value.
         best_metric_mode: ``max`` or ``min``.
-        last_step: the highest step of the owner, or that of the last line of ``events.jsonl``.
-        summary: ``summary.json``.
-        tags: those of ``meta.json``.
+        last_step: highest step of the owner; while the run is live, the step of the last line of ``events.jsonl``.
+        summary: content of ``summary.json``.
+        tags: tags in ``meta.json``.
         notes: free text of the user.
         group: what the run belongs to, such as a sweep.
-        parent: id of the run that has started it.
+        parent: id of the run that has started this one.
         resumed: how often it was resumed.
-        damaged: names of its JSON files that are there and could not be read.
+        damaged: names of its JSON files that exist and cannot be read.
     """
 
     id: str

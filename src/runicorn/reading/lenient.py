@@ -96,7 +96,7 @@ def _line(content: dict[str, Any], data: dict[str, Any]) -> tuple[Line, list[str
         if name in _NOT_NAMES:
             continue
         if isinstance(value, (list, dict)):
-            unread.append(f"metric {name!r} is a {type(value).__name__}")
+            unread.append(f"metric {name!r} is of type {type(value).__name__}")
             continue
         values[_text(name)] = _text(value) if type(value) is str else value
     if isinstance(nonfinite, dict):

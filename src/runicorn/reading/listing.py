@@ -13,6 +13,7 @@ from runicorn.reading.directories import place_of, run_places
 from runicorn.reading.index import Index
 from runicorn.reading.info import STATUSES, RunInfo, read_info
 from runicorn.reading.liveness import judged
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,20 +34,20 @@ def runs(
     where: Callable[[RunInfo], object] | None = None,
     recycled: bool = False,
 ) -> list[RunInfo]:
-    """The runs of a storage, newest first.
+    """List the runs of a storage, newest first.
 
     Args:
-        storage: the storage root; None = as ``init()`` finds it.
-        path: a path and all below it (``cv`` has ``cv`` and ``cv/x``), or a pattern (``cv/*``).
-        status: one status, or several.
-        alias: the alias, or a pattern.
-        newer_than_s: only runs created within so many seconds.
-        older_than_s: only runs created longer ago than that.
-        where: asked last for each run; kept where it says yes.
-        recycled: also those that were deleted in the viewer.
+        storage: the storage root; None = the one that ``init()`` would use.
+        path: only runs at this path and below it (``cv`` matches ``cv`` and ``cv/x``); or a pattern (``cv/*``).
+        status: only runs of this status, or of one of these.
+        alias: only runs of this alias; or a pattern.
+        newer_than_s: only runs created at most this many seconds ago.
+        older_than_s: only runs created more than this many seconds ago.
+        where: a function that is called last with each run; a run stays if it returns true.
+        recycled: also list runs in the recycle bin.
 
     Raises:
-        ValueError: a status that there is not.
+        ValueError: there is no such status.
     """
     root = paths.storage_root(storage)
     wanted = _statuses(status)
@@ -101,7 +102,7 @@ def find(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike
             return _in_directory(os.path.abspath(given))
         raise LookupError(
             f"No run {given!r} in {root}: no id is that or begins with it, no run has that alias, and {given!r} is not "
-            f"the directory of a run either. The storage has {len(infos)} runs{_newest(infos)}."
+            f"the directory of a run either. The storage has {counted(len(infos), 'run')}{_newest(infos)}."
         )
     if len(by_id) > 1:
         directories = ", ".join(place.run_dir for place in by_id)

@@ -47,16 +47,16 @@ class LoggedImage(NamedTuple):
 
 
 class LoadedRun:
-    """A run with its numbers. Nothing is read before it is asked for; then it stays as it is until ``refresh()``.
+    """A run with its numbers. They are read when they are asked for, and stay as they are until ``refresh()``.
 
-    Not to be used by several threads at once; several processes may.
+    Use it in one thread at a time. Several processes may load the same run.
 
     Args:
-        info: of the run.
-        cache: where columns are kept.
+        info: metadata of the run.
+        cache: cache of columns.
 
     Attributes:
-        info: what its JSON files say of it.
+        info: metadata of the run, from its JSON files.
     """
 
     def __init__(self, info: RunInfo, cache: Cache) -> None:
@@ -77,7 +77,7 @@ class LoadedRun:
 
     @property
     def metrics(self) -> list[str]:
-        """The names of all metrics, sorted."""
+        """Names of all metrics, sorted."""
         return sorted({name for file in self._read_files() for name in file.names})
 
     def metric(
@@ -89,20 +89,20 @@ class LoadedRun:
         stage: str | None = None,
         superseded: bool = False,
     ) -> Column:
-        """A metric's values in the order of the files: the main one, those of ranks, those of other hosts.
+        """Values of a metric, in the order of the files: the main file, those of ranks, those of other hosts.
 
         Of a run that went on from an earlier step than it had reached, the later session's values count: what earlier
         sessions logged at steps from its first one on is left out.
 
         Args:
-            name: of the metric.
-            rank: only those of a rank; rank 0 has those of processes without a rank too.
-            producer: only those of a process, ``<host>-<pid>``.
-            stage: only those of a stage.
-            superseded: also those that a later session has superseded.
+            name: name of the metric.
+            rank: only values of this rank; rank 0 includes processes without a rank.
+            producer: only values of this process, ``<host>-<pid>``.
+            stage: only values of this stage.
+            superseded: True = also values that a later session has superseded.
 
         Raises:
-            KeyError: the run has no such metric; names some that it has.
+            KeyError: the run has no such metric; the message names some that it has.
         """
         column = self._columns.get((name, superseded))
         if column is None:
@@ -118,17 +118,17 @@ class LoadedRun:
 
     @property
     def ranks(self) -> list[int]:
-        """The ranks that have logged numbers."""
+        """Ranks that have logged numbers."""
         return sorted({rank for _, rank, _ in self._origins() if rank is not None})
 
     @property
     def producers(self) -> list[str]:
-        """The processes beside the owner that have logged numbers, each as ``<host>-<pid>``."""
+        """Processes other than the owner that have logged numbers, each as ``<host>-<pid>``."""
         return sorted({producer for _, _, producer in self._origins() if producer is not None})
 
     @property
     def images(self) -> list[LoggedImage]:
-        """The images, in the order of the files."""
+        """Images, in the order of the files."""
         return [
             LoggedImage(each.step, each.key, each.caption, self._inside(each.path), each.time)
             for file in self._read_files()
@@ -137,28 +137,28 @@ class LoadedRun:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """``summary.json``."""
+        """Content of ``summary.json``."""
         return self._object(rundir.SUMMARY)
 
     @property
     def assets(self) -> dict[str, Any]:
-        """``assets.json``."""
+        """Content of ``assets.json``."""
         return self._object(rundir.ASSETS)
 
     @property
     def config(self) -> dict[str, Any]:
-        """What ``log_config()`` was given: ``args``, ``extra`` and ``config_files``, each where there is one."""
+        """Configuration given to ``log_config()``: ``args``, ``extra`` and ``config_files``, each if there is one."""
         config = self.assets.get("config")
         return {name: config[name] for name in _CONFIG if name in config} if isinstance(config, dict) else {}
 
     @property
     def environment(self) -> dict[str, Any]:
-        """``environment.json``."""
+        """Content of ``environment.json``."""
         return self._object(rundir.ENVIRONMENT)
 
     @property
     def problems(self) -> list[Problem]:
-        """What could not be read: file, byte offset and reason, each once; a thousand a stretch of 32 MiB at most."""
+        """List of what could not be read: file, byte offset, reason; at most 1,000 for every 32 MiB of a file."""
         found = [Problem(name, 0, "could not be read") for name in self.info.damaged if name != rundir.SUMMARY]
         found += [problem for name in _JSON for problem in [self._object_and_problem(name)[1]] if problem]
         found += [each for file in self._read_files() for each in file.problems(is_live=self._is_live)]
@@ -166,15 +166,15 @@ class LoadedRun:
 
     @property
     def problem_count(self) -> int:
-        """How many there are, those that are not listed included."""
+        """Number of problems, also of those that ``problems`` does not list."""
         others = [each for each in self.problems if not each.file.startswith(_MARKED)]
         return len(others) + sum(file.problem_count(is_live=self._is_live) for file in self._read_files())
 
     def text(self, last: int | None = None) -> Iterator[str]:
-        """The lines of ``logs.txt``, as it is now; those of other hosts come behind, with ``[host]`` before each.
+        """Lines of ``logs.txt`` as it is now; then lines of other hosts, each with ``[host]`` before it.
 
         Args:
-            last: only so many, the last ones; None = all.
+            last: return only this many lines, the last ones; None = all.
         """
         return text.lines_of_run(self.info.run_dir, last, is_live=self._is_live)
 
@@ -186,17 +186,18 @@ class LoadedRun:
         ranks: Literal["main", "all"] = "main",
         superseded: bool = False,
     ) -> tables.Table:
-        """Metrics side by side; a cell is None where there is no value.
+        """Metrics side by side; a cell is None if there is no value.
 
         Args:
-            names: of the metrics; None = all.
-            by_step: one row for each step, of several values the last one; else one row for each line of the file.
-            ranks: ``main`` = ``events.jsonl`` alone; ``all`` = those of ranks and other hosts too, each with rows of
-                its own, and with the columns ``rank`` and ``file``.
-            superseded: also values that a later session has superseded; by step, the last one of a step is shown.
+            names: names of the metrics; None = all.
+            by_step: True = one row for each step, with the last value of the step; False = one row for each line.
+            ranks: ``main`` = ``events.jsonl`` alone; ``all`` = files of ranks and other hosts too, each with its own
+                rows, and with the columns ``rank`` and ``file``.
+            superseded: True = also values that a later session has superseded; by step, the last one of a step.
 
         Raises:
-            KeyError: the run has no metric of a name.
+            KeyError: the run has no metric of one of the names.
+            ValueError: ``ranks`` is neither.
         """
         if ranks not in {"main", "all"}:
             raise ValueError(f'table(): ranks={ranks!r} is neither "main" nor "all".')
@@ -220,7 +221,7 @@ class LoadedRun:
         return made[0][2] if made else tables.joined([])
 
     def to_pandas(self) -> Any:
-        """``table()`` as a ``pandas.DataFrame``.
+        """Return ``table()`` as a ``pandas.DataFrame``.
 
         Raises:
             ImportError: pandas is not installed.
@@ -228,7 +229,7 @@ class LoadedRun:
         return self.table().to_pandas()
 
     def to_polars(self) -> Any:
-        """``table()`` as a ``polars.DataFrame``.
+        """Return ``table()`` as a ``polars.DataFrame``.
 
         Raises:
             ImportError: polars is not installed.
@@ -236,7 +237,7 @@ class LoadedRun:
         return self.table().to_polars()
 
     def to_arrow(self) -> Any:
-        """``table()`` as a ``pyarrow.Table``.
+        """Return ``table()`` as a ``pyarrow.Table``.
 
         Raises:
             ImportError: pyarrow is not installed.
@@ -244,10 +245,13 @@ class LoadedRun:
         return self.table().to_arrow()
 
     def refresh(self) -> bool:
-        """Read what has come since the last time; whether there was anything.
+        """Read what is new since the last reading.
+
+        Returns:
+            Whether anything has changed.
 
         Raises:
-            LookupError: the run is not there any more.
+            LookupError: the run is gone.
         """
         before = self.info
         self.info = find(before)
@@ -262,12 +266,12 @@ class LoadedRun:
     def columns_by_file(
         self, name: str, *, ranks: Literal["main", "all"] = "main", superseded: bool = False
     ) -> dict[str, Column]:
-        """A metric's values of each events file that has some, by the name of the file.
+        """Values of a metric by the name of their events file; files without a value are left out.
 
         Args:
-            name: of the metric.
-            ranks: ``main`` = ``events.jsonl`` alone; ``all`` = those of ranks and other hosts too.
-            superseded: also those that a later session has superseded.
+            name: name of the metric.
+            ranks: ``main`` = ``events.jsonl`` alone; ``all`` = files of ranks and other hosts too.
+            superseded: True = also values that a later session has superseded.
         """
         files = [file for file in self._files_of(ranks) if name in file.names]
         return {file.name: self._build(name, [file], superseded=superseded) for file in files}
@@ -341,12 +345,13 @@ def load(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike
     """A run with its numbers.
 
     Args:
-        run: its id, the beginning of one, its alias, its directory (of whichever storage), its info, or the run itself.
-        storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
+        run: its id, the beginning of its id, its alias, its directory (in any storage), its ``RunInfo``, or a ``Run``.
+        storage: the storage root to search for ids and aliases; None = the one that ``init()`` would use.
 
     Raises:
-        LookupError: none is meant, or several are; says which. Or tracking is switched off, and there is none.
-        TypeError: it is nothing of these.
+        LookupError: no run matches, or several do; the message names them. Or the ``Run`` was opened while
+            tracking was switched off, so nothing is stored.
+        TypeError: ``run`` is of another type.
     """
     return LoadedRun(find(run, storage), Cache.of_user())
 

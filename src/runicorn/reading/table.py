@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.part import FLOATS, INTS
+from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,11 +18,11 @@ STEP, TIME, STAGE, RANK, FILE = "step", "time", "stage", "rank", "file"
 
 
 class Table:
-    """Columns of equal length by name; a cell is None where a row has no value of that name.
+    """Columns of equal length by name; a cell is None if the row has no value of that name.
 
     Attributes:
-        columns: ``step`` and ``time`` first; then ``rank`` and ``file`` where there are several files, and ``stage``
-            where there is one; then the metrics.
+        columns: ``step`` and ``time`` first; then ``rank`` and ``file`` if there are several files, and ``stage``
+            if there is one; then the metrics.
     """
 
     def __init__(self, columns: dict[str, Sequence[Any]]) -> None:
@@ -34,25 +35,25 @@ class Table:
         return self.columns[name]
 
     def __repr__(self) -> str:
-        return f"Table({len(self):,} rows, {', '.join(self.columns)})"
+        return f"Table({counted(len(self), 'row')}, {', '.join(self.columns)})"
 
     @property
     def names(self) -> list[str]:
-        """The names of its columns."""
+        """Names of the columns."""
         return list(self.columns)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Each row as a dict."""
+        """Yield each row as a dict."""
         names = self.names
         for row in zip(*self.columns.values(), strict=True):
             yield dict(zip(names, row, strict=True))
 
     def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``. Missing numbers are NaN, in a column of integers ``<NA>``.
+        """Return a ``pandas.DataFrame``. Missing numbers are NaN; in a column of integers they are ``<NA>``.
 
-        Integers beside floats are float64, as in polars and Arrow: above 2**53 they are rounded, and ``table()`` itself
-        has them exactly. So are all integers of a column that has one beyond 64 bit. Only text or booleans beside other
-        kinds make a column of objects.
+        A column with integers and floats is float64, as in polars and Arrow. Integers above 2**53 are then rounded;
+        ``table()`` itself has them exactly. The same holds for a column with an integer beyond 64 bit. A column that
+        mixes text or booleans with other kinds is a column of objects.
 
         Raises:
             ImportError: pandas is not installed.
@@ -62,7 +63,7 @@ class Table:
         return frames.to_pandas(self.columns)
 
     def to_polars(self) -> Any:
-        """A ``polars.DataFrame``. A column that has numbers and text is all text.
+        """Return a ``polars.DataFrame``. A column that has numbers and text is all text.
 
         Raises:
             ImportError: polars is not installed.
@@ -72,7 +73,7 @@ class Table:
         return frames.to_polars(self.columns)
 
     def to_arrow(self) -> Any:
-        """A ``pyarrow.Table``. A column that has numbers and text is all text.
+        """Return a ``pyarrow.Table``. A column that has numbers and text is all text.
 
         Raises:
             ImportError: pyarrow is not installed.

@@ -14,6 +14,7 @@ from runicorn.writer.control import ControlPage
 if TYPE_CHECKING:
     from runicorn.rundir import RunDir
     from runicorn.settings import Settings
+    from runicorn.writer.lone import Staying
 
 _HALF_MADE_S = 60.0
 _POLL_S = 0.01
@@ -81,6 +82,21 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]
     return found
 
 
+def held_by_writers(settings: Settings, storage: str | None) -> list[spool.Address]:
+    """The spools of a storage (None = of all) on this host whose producers are all gone, and whose writer lives."""
+    found = _readable_spools(settings) if storage is None else spools_in(storage, settings)
+    return [address for address in found if _is_held_by_its_writer_alone(address)]
+
+
+def _is_held_by_its_writer_alone(address: spool.Address) -> bool:
+    try:
+        if is_live(address) or _has_living_producer(address.spool):
+            return False
+    except OSError:  # it has just gone
+        return False
+    return locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK))
+
+
 def _has_nameless_writer(path: str) -> bool:
     if os.path.lexists(os.path.join(path, spool.WRITER_LOCK)):
         return False
@@ -91,6 +107,8 @@ def _has_nameless_writer(path: str) -> bool:
 
 def unreadable(settings: Settings) -> list[str]:
     """Spools that nobody holds and whose address is damaged or gone: whose records they hold nobody knows."""
+    from runicorn.writer import lone  # for `recover` alone
+
     found = []
     for path in spool.find(settings):
         try:
@@ -99,33 +117,37 @@ def unreadable(settings: Settings) -> list[str]:
         except ValueError:
             found.append(path)
         except OSError:  # it has just gone, or is not ours, or somebody has removed its address
-            if _has_lost_address(path):
+            if lone.has_lost_address(path):
                 found.append(path)
     return found
 
 
-def _has_lost_address(path: str) -> bool:
-    """Whether there are records in it, and no process that lives has made its address again."""
-    try:
-        names = os.listdir(path)
-        age_s = time.time() - os.stat(path, follow_symlinks=False).st_mtime
-    except OSError:
-        return False
-    return spool.ADDRESS not in names and any(map(_holds_records, names)) and age_s > mending.EVERY_S
+def sweep(settings: Settings, patience_s: float = 0.0) -> list[Staying]:
+    """Remove what processes of this user have left that were killed while they made, opened or removed a spool.
 
+    Args:
+        settings: where spools may be.
+        patience_s: as for ``lone.bring_back()``.
 
-def sweep(settings: Settings) -> None:
-    """Remove what processes of this user have left that were killed while they made, opened or removed a spool."""
+    Returns:
+        The second places of which nobody makes a spool again.
+    """
     opening_lock.sweep(settings)
-    _sweep(_there(settings))
+    there, staying = _there(settings, patience_s)
+    _sweep(there)
+    return staying
 
 
-def _there(settings: Settings) -> list[tuple[str, str]]:
-    """What is in both places, once that is brought back of which only the second place is left."""
+def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str, str]], list[Staying]]:
+    """What is in both places, once that is brought back of which only the second place is left; and what is not."""
     there = spool.in_both_places(settings)
     overflows = [path for path, suffix in there if suffix == spool.OVERFLOW_SUFFIX]
-    mending.bring_back_lone(overflows, settings)
-    return spool.in_both_places(settings) if overflows else there  # once if it can be: a temp directory may be long
+    if not overflows:  # a temp directory may be long: it is listed once if that will do
+        return there, []
+    from runicorn.writer import lone  # for a spool that has a second place alone
+
+    staying = lone.bring_back(overflows, settings, patience_s)
+    return spool.in_both_places(settings), staying
 
 
 def _sweep(there: list[tuple[str, str]]) -> None:
@@ -138,12 +160,15 @@ def _sweep(there: list[tuple[str, str]]) -> None:
 def adopt_orphans(settings: Settings, storage: str) -> None:
     """Start a writer for each orphan of a storage; of two that are started for one, the lock lets one live."""
     opening_lock.sweep(settings)
-    there = _there(settings)
+    there, _ = _there(settings)
     _sweep(there)
     for address in _orphans_among([path for path, suffix in there if not suffix], storage):
         if _is_writer_coming(address):
             continue
+        from runicorn.writer import moved  # for an orphan alone
+
         try:
+            moved.note(address, storage)
             launch.launch(address.spool)
         except OSError:  # it stays for the next one
             continue
@@ -154,13 +179,19 @@ def _is_writer_coming(address: spool.Address) -> bool:
     if not 0 <= time.time() - address.opened_at < _COMING_S:
         return False
     try:
-        return ControlPage.open(os.path.join(address.spool, spool.CONTROL)).writer_pid == 0
+        page = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
     except OSError:
         return False
+    return page.writer_pid == 0 and page.generation == 0  # a page that was made again counts the writers before it
 
 
-def finish_earlier_session(address: spool.Address, settings: Settings) -> None:
+def finish_earlier_session(address: spool.Address, settings: Settings, storage: str) -> None:
     """See to it that what an earlier session of a run left in its spool is stored before the run goes on.
+
+    Args:
+        address: of that spool.
+        settings: how long to wait.
+        storage: where the run's storage is now.
 
     Raises:
         TimeoutError: it was not within ``finish_timeout_s``.
@@ -170,6 +201,10 @@ def finish_earlier_session(address: spool.Address, settings: Settings) -> None:
     except OSError:  # it has just gone
         return
     control.close_run()
+    from runicorn.writer import moved  # for a resume alone
+
+    with suppress(OSError):  # then its writer says so
+        moved.note(address, storage)
     limit_s = settings.finish_timeout_s or float("inf")
     began = launched = time.monotonic()
     launched -= _RELAUNCH_S
@@ -210,7 +245,14 @@ def is_stillborn(address: spool.Address) -> bool:
     plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
     planned = plan_file.read() is not None
     plan_file.close()
-    return not planned and not any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(address.spool))
+    return not planned and not any(_has_segments(place) for place in (address.spool, address.overflow))
+
+
+def _has_segments(place: str) -> bool:
+    try:
+        return any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(place))
+    except FileNotFoundError:  # a second place is made when it is needed
+        return False
 
 
 def is_live(address: spool.Address) -> bool:
@@ -244,7 +286,7 @@ def _remove_rest(path: str) -> None:
     """
     with suppress(OSError, RuntimeError), removal.Directory(path, directory_kinds.SPOOL) as directory:
         names = directory.names()
-        if not all(directory.has_shape(name) and not _holds_records(name) for name in names):
+        if not all(directory.has_shape(name) and not spool.holds_records(name) for name in names):
             return
         if spool.OWNER_LOCK not in names:
             # Nothing is made before the lock, and nothing is left behind it.
@@ -256,7 +298,3 @@ def _remove_rest(path: str) -> None:
         if lock is not None:  # its maker is dead, and no other process that looks comes in between
             spool.remove(path)
             lock.release()
-
-
-def _holds_records(name: str) -> bool:
-    return name.endswith(spool.SEGMENT_SUFFIX) or name.startswith(spool.BLOB_PREFIX)

@@ -20,6 +20,7 @@ import msgspec
 
 from runicorn import materials, outputs, rundir
 from runicorn.values import escape
+from runicorn.wording import counted
 from runicorn.writer.archive import Archive, SourceError
 from runicorn.writer.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 
@@ -213,7 +214,8 @@ class Chores:
             "left_out": chore.left_out,
             "left_out_count": chore.left_out_count,
         }
-        notes = [f"{len(missing)} files of the code had gone before they were archived: {', '.join(missing[:5])}"]
+        gone = counted(len(missing), "file")
+        notes = [f"{gone} of the code had gone before the archive was made: {', '.join(missing[:5])}"]
         return Outcome(code=entry, links={rundir.CODE: stored.path}, notes=notes if missing else [])
 
     def _material(self, chore: Material) -> Outcome:

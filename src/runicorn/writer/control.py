@@ -6,6 +6,7 @@
     8     1  closed: the run takes no more records (set by the owner's finish() or by the writer)
     9     1  done: everything is on disk, the final status is written
     10    1  renewed: the page was made again without what the one before said
+    11    1  moved: another page has the spool's name for it now; who has this one mapped looks there
     12    4  u32 others: producers that live on after the owner's interpreter has ended
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
@@ -18,12 +19,12 @@
     516   4  u32 length of the task
     520 256  UTF-8 text of the task: what the writer does beside storing records
     776   8  u64 generation: how many writers have begun; what a writer has marked bears its number
-    1024  2048  slots of u32 producer, u32 one more than the number of its newest stored segment
+    1024  3072  producers, each u32 number, u32 process id, u32 x 2 one more than its newest segment made, and stored
     4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
 
-Who writes what: the writer all of it, except ``closed`` (the owner too) and the slots. A producer adds to the
-slot that its number falls on. Two producers may share a slot, and an addition may then be lost; that makes the
-budget wrong by one segment, until the writer looks at what is there.
+Who writes what: the writer all of it, except ``closed`` (the owner too), ``moved``, the slots, and what a producer
+has made. A producer adds to the slot that its number falls on. Two producers may share a slot, and an addition may then
+be lost; that makes the budget wrong by one segment, until the writer looks at what is there.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ import mmap
 import os
 import struct
 from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+from runicorn.writer import mappings
 
 MAGIC = b"RNCCTL1\n"
 MISSING = "missing: "
@@ -44,20 +51,30 @@ _SLOTS_AT = 4096
 _SLOT_BYTES = 8 * SLOTS
 SIZE_BYTES = _SLOTS_AT + PLACES * _SLOT_BYTES
 
-_CLOSED_AT, _DONE_AT, _RENEWED_AT, _OTHERS_AT = 8, 9, 10, 12
+_CLOSED_AT, _DONE_AT, _RENEWED_AT, _MOVED_AT, _OTHERS_AT = 8, 9, 10, 11, 12
 _HEARTBEAT_AT, _STORED_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 40, 48
 _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
 _WRITER_PID_AT = 512
 _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
 _GENERATION_AT = 776
-_NEWEST_AT, _NEWEST_SLOTS = 1024, 256
+_PRODUCERS_AT, _PRODUCERS = 1024, 192
+_PID_AT, _MADE_AT, _NEWEST_STORED_AT = 4, 8, 12  # of a producer
 
-_HIGHEST_U64, _HIGHEST_I64 = 2**64 - 1, 2**63 - 1
+_HIGHEST_U64, _HIGHEST_I64, _HIGHEST_PID = 2**64 - 1, 2**63 - 1, 2**31 - 1
 _u64 = struct.Struct("<Q")
 _i64 = struct.Struct("<q")
 _u32 = struct.Struct("<I")
-_newest = struct.Struct("<II")
+_producer = struct.Struct("<IIII")
+
+
+class Noted(NamedTuple):
+    """What the page says of a producer; -1 if none of its segments is made, or stored, as far as it knows."""
+
+    number: int
+    pid: int
+    made: int
+    stored: int
 
 
 _of_ended_runs: ControlPage | None = None
@@ -88,7 +105,7 @@ class ControlPage:
             status = os.fstat(fd)
             if status.st_size < SIZE_BYTES:
                 raise FileNotFoundError(f"{path} is not a control page yet")
-            mapped = mmap.mmap(fd, SIZE_BYTES)
+            mapped = mmap.mmap(fd, SIZE_BYTES, **mappings.WITHOUT_DESCRIPTOR)
         finally:
             os.close(fd)
         if mapped[:8] != MAGIC:
@@ -159,7 +176,7 @@ class ControlPage:
             if not make:
                 return
             with suppress(FileExistsError):  # another process was faster
-                self.create(path, bytes(self._view))
+                self.create(path, bytes(self._view[:_MOVED_AT]) + b"\0" + bytes(self._view[_OTHERS_AT:]))
             status = os.stat(path, follow_symlinks=False)
         if (status.st_dev, status.st_ino) == self._file_id:
             return
@@ -167,15 +184,28 @@ class ControlPage:
         # Whoever has not come by yet has only the old one: what is said there counts.
         if self.closed[0]:
             other.close_run()
+        self._view[_MOVED_AT] = 1
         self._older.append(self._view)
         self._map_file(other._map, other._file_id)  # noqa: SLF001 - its own class
+
+    @property
+    def moved(self) -> bool:
+        """Whether another page has been made, because this one had lost its name."""
+        return bool(self._view[_MOVED_AT])
 
     def close(self) -> None:
         """Unmap the page, which holds a descriptor."""
         self._older.clear()
         self.closed.release()
         self._view.release()
-        self._map.close()
+        if self._file_id == (0, 0) or not mappings.keep_if_not_ours(self._map, len(self._map)):
+            self._map.close()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # closed, or an interpreter that ends has taken something away
+            if self._file_id != (0, 0):
+                for view in (self._view, *self._older):
+                    mappings.keep_if_not_ours(view.obj, view.nbytes)
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""
@@ -285,18 +315,47 @@ class ControlPage:
         """Say that what the page before this one said is not known."""
         self._view[_RENEWED_AT] = 1
 
-    def note_newest_stored(self, producer_number: int, segment_number: int) -> None:
-        """Leave for the next writer how far a producer's segments are stored: the plan may have gone by name."""
-        slot = _NEWEST_AT + _newest.size * (producer_number % _NEWEST_SLOTS)
-        _newest.pack_into(self._view, slot, producer_number, segment_number + 1)
+    def note_made(self, number: int, pid: int, segment_number: int) -> None:
+        """Leave word of a segment that a producer has made: its file may go by name before a writer sees it."""
+        at = self._producer_at(number)
+        if at is not None:
+            _u32.pack_into(self._view, at + _PID_AT, pid)
+            _u32.pack_into(self._view, at + _MADE_AT, segment_number + 1)
 
-    def newest_stored(self, producer_number: int) -> int | None:
+    def note_newest_stored(self, number: int, segment_number: int) -> None:
+        """Leave for the next writer how far a producer's segments are stored: the plan may have gone by name."""
+        at = self._producer_at(number)
+        if at is not None:
+            _u32.pack_into(self._view, at + _NEWEST_STORED_AT, segment_number + 1)
+
+    def newest_stored(self, number: int) -> int | None:
         """Number of a producer's newest stored segment; -1 if none is stored, None if that is not known."""
-        slot = _NEWEST_AT + _newest.size * (producer_number % _NEWEST_SLOTS)
-        of, following = _newest.unpack_from(self._view, slot)
-        if following and of == producer_number:
-            return int(following) - 1
-        return None if following or self._view[_RENEWED_AT] else -1
+        noted = list(self.producers())
+        newest = max((each.stored for each in noted if each.number == number), default=-1)
+        is_known = newest >= 0 or not (self._view[_RENEWED_AT] or len(noted) == _PRODUCERS)
+        return newest if is_known else None
+
+    def producers(self) -> Iterator[Noted]:
+        """What is known of each producer that the writer has not forgotten."""
+        for number, pid, made, stored in _producer.iter_unpack(bytes(self._view[_PRODUCERS_AT:_SLOTS_AT])):
+            if number and pid <= _HIGHEST_PID:  # else it is damaged
+                yield Noted(number, pid, made - 1, stored - 1)
+
+    def forget_producer(self, number: int) -> None:
+        """Make room for another one: this one is dead, and all that it has made is stored or told as missing."""
+        for at in range(_PRODUCERS_AT, _SLOTS_AT, _producer.size):
+            if _u32.unpack_from(self._view, at)[0] == number:
+                _producer.pack_into(self._view, at, 0, 0, 0, 0)
+
+    def _producer_at(self, number: int) -> int | None:
+        """Where a producer is, or may be noted; None if there is no room. The number says where to look first."""
+        for index in range(_PRODUCERS):
+            at = _PRODUCERS_AT + _producer.size * ((number + index) % _PRODUCERS)
+            there = _u32.unpack_from(self._view, at)[0]
+            if there in {0, number}:
+                _u32.pack_into(self._view, at, number)
+                return at
+        return None
 
     @property
     def troubles(self) -> int:

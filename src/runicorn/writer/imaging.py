@@ -6,6 +6,8 @@ import importlib
 import io
 from typing import Any
 
+from runicorn.wording import counted
+
 # Of zlib's levels the first that looks for a longer match: between 40 and 80 % of the time of Pillow's own choice, 6,
 # on photographs, plots and noise, and files of at most 4 % more; heat maps a third larger (bench/images.py).
 PNG_LEVEL = 4
@@ -32,7 +34,7 @@ def file_bytes(
     if file_format is None or mode not in _CHANNELS:
         raise ValueError(f"images of mode {mode!r} are not encoded as {extension!r}")
     if len(data) != width * height * _CHANNELS[mode]:  # Pillow does not mind a surplus
-        raise ValueError(f"{width} x {height} pixels of mode {mode} are not {len(data)} bytes")
+        raise ValueError(f"{width} x {height} pixels of mode {mode} are not {counted(len(data), 'byte')}")
     options = {"compress_level": PNG_LEVEL} if file_format == "PNG" else {"quality": quality}
     encoded = io.BytesIO()
     try:

@@ -119,7 +119,5 @@ def _names(directory: str) -> set[str]:
 def _most_kept() -> int:
     if sys.platform == "win32" or sys.version_info >= (3, 13):  # no descriptor for a mapping
         return _MOST_WITHOUT_DESCRIPTORS
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST if soft == resource.RLIM_INFINITY else max(1, min(_MOST, soft // _LIMIT_SHARE))
+    limit = os.sysconf("SC_OPEN_MAX")  # the soft limit; -1 = there is none. The module resource takes long to import
+    return _MOST if limit < 0 else max(1, min(_MOST, limit // _LIMIT_SHARE))

@@ -11,6 +11,7 @@ first and a ``queue.py`` beside ``train.py`` never shadows it.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -22,7 +23,8 @@ import runicorn
 from runicorn.locks import held_here
 from runicorn.writer import owner, spool
 
-_BOOT = "import sys; sys.path.extend(sys.argv[3:]); from runicorn.writer.main import main; main(*sys.argv[1:3])"
+MAIN = "runicorn.writer.main"
+_BOOT = f"import sys; sys.path.extend(sys.argv[3:]); from {MAIN} import main; main(*sys.argv[1:3])"
 _SHELL = "/bin/sh"
 _SCRIPT = '"$@" </dev/null & echo $! >&0'
 _FORKING_BOOT = (
@@ -120,7 +122,7 @@ def _is_owner(spool_path: str) -> bool:
     return not spool.read_address(spool_path).ranked
 
 
-def _launch_on_windows(spool_path: str, directories: list[str]) -> int:
+def _launch_on_windows(spool_path: str, directories: tuple[str, ...]) -> int:
     import subprocess
 
     with open(os.path.join(spool_path, spool.WRITER_LOG), "ab") as log:
@@ -135,8 +137,14 @@ def _launch_on_windows(spool_path: str, directories: list[str]) -> int:
     return process.pid
 
 
-def _import_directories() -> list[str]:
+def _import_directories() -> tuple[str, ...]:
     """Where this process finds us and what we import there, in that order."""
+    return _found_by(tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=1)
+def _found_by(_path: tuple[str, ...]) -> tuple[str, ...]:
+    """The same, looked for once as long as ``sys.path`` stays as it is."""
     found: list[str] = []
     # Pillow, if it is there: it encodes images.
     for origin in (runicorn.__file__, msgspec.__file__, _origin("psutil"), _origin("PIL")):
@@ -144,7 +152,7 @@ def _import_directories() -> list[str]:
             directory = os.path.dirname(os.path.dirname(os.path.abspath(origin)))
             if directory not in found:
                 found.append(directory)
-    return found
+    return tuple(found)
 
 
 def _origin(name: str) -> str | None:

@@ -8,16 +8,13 @@ takes that as well and keeps the old one.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from runicorn import locks
 from runicorn.writer import spool
 from runicorn.writer.control import ControlPage
-
-if TYPE_CHECKING:
-    from runicorn.settings import Settings
 
 EVERY_S = 5.0
 FRESH_FOR_S = 3600.0
@@ -61,7 +58,10 @@ def keep_lock(address: spool.Address, name: str) -> locks.Lock | None:
         BlockingIOError: another process has taken it.
     """
     path = os.path.join(address.spool, name)
-    if locks.held_here(path) is not None:
+    held = locks.held_here(path)
+    if held is not None:
+        if not held.renew(path):
+            raise BlockingIOError(f"{path} is held by another process")
         return None
     _names(address)
     lock = locks.Lock.take(path, ours=True)
@@ -97,27 +97,6 @@ def freshen(address: spool.Address) -> None:
             os.utime(directory)
 
 
-def bring_back_lone(overflows: list[str], settings: Settings) -> None:
-    """Make the spool, or its address, again by that of its second place, if no process of its run is left."""
-    for overflow in overflows:
-        with suppress(OSError, ValueError):
-            _bring_back(overflow, settings)
-
-
-def _bring_back(overflow: str, settings: Settings) -> None:
-    address = spool.read_address(overflow)
-    bases = (spool.shm_dir(settings), spool.temp_dir())
-    if address.overflow != overflow or os.path.dirname(address.spool) not in bases:
-        return
-    if os.path.lexists(os.path.join(address.spool, spool.ADDRESS)):
-        return
-    from runicorn.writer import nameless  # for a spool that lacks names alone
-
-    held = is_held(overflow) or is_held(address.spool)
-    if not held and not lives(address) and nameless.process_of(address.spool) is None:
-        mend(address, None)
-
-
 def is_held(directory: str) -> bool:
     """Whether a process holds one of the locks in a place of a spool."""
     try:
@@ -125,6 +104,26 @@ def is_held(directory: str) -> bool:
     except FileNotFoundError:
         return False
     return any(locks.is_held(os.path.join(directory, name)) for name in names)
+
+
+def has_dropped_lock(probe: locks.Probe, pid: int, spool_path: str) -> bool:
+    """Whether a lock is free because its holder, which goes on, has closed the file, as all that it has open.
+
+    Such a process has the spool's files mapped still: one that has ended, or has become another program, has not.
+
+    Args:
+        probe: that has found the lock free.
+        pid: of the process that had it.
+        spool_path: of the spool.
+    """
+    if probe.is_given_up() or sys.platform != "linux":
+        return False
+    name = os.fsencode(os.path.basename(spool_path))
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as maps:
+            return any(name in line for line in maps)
+    except OSError:
+        return False
 
 
 def lives(address: spool.Address) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from contextlib import suppress
 
 from runicorn import rendezvous, rundir
-from runicorn.writer import spool
+from runicorn.writer import launch, spool
 
 _POLL_S = 0.02
 
@@ -23,17 +24,41 @@ def writer_of(run_dir: str, host: str) -> int | None:
     return process_of(word) if word else None
 
 
+def any_writer_of(run_dir: str, host: str) -> int | None:
+    """Process id of the writer that lives, whether its spool has an address by name or not; None if there is none.
+
+    Args:
+        run_dir: as for ``writer_of()``.
+        host: as for ``writer_of()``.
+    """
+    word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+    with suppress(OSError, ValueError):
+        if word and not spool.read_address(word).is_of(run_dir):  # the pointer file was copied with its directory
+            return None
+    return process_of(word) if word else None
+
+
 def process_of(spool_path: str) -> int | None:
-    """Process id of a writer of a spool, by its arguments: its lock may have lost its name."""
+    """Process id of a writer of a spool, by its arguments: its lock may have lost its name.
+
+    Raises:
+        OSError: the processes of this host cannot be listed.
+    """
     try:
         import psutil
     except ImportError:  # then nobody can be asked
         return None
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if spool_path in process.cmdline() and process.pid != os.getpid():
-                return process.pid
+    for pid in psutil.pids():
+        # Whatever psutil makes of a process that ends while it reads.
+        with suppress(psutil.Error, OSError, ValueError, IndexError):
+            if pid != os.getpid() and _is_writer(psutil.Process(pid).cmdline(), spool_path):
+                return int(pid)
     return None
+
+
+def _is_writer(arguments: list[str], spool_path: str) -> bool:
+    """Whether the path stands behind the boot code: an editor, or a ``tail -f``, may have it among its arguments."""
+    return any(path == spool_path and launch.MAIN in code for code, path in itertools.pairwise(arguments))
 
 
 def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:

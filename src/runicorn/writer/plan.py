@@ -47,6 +47,7 @@ class Plan(msgspec.Struct, array_like=True):
 
     ``last``: nothing follows, so what waits for more (a line without its end on a terminal) is stored as it is.
     ``in_doubt``: a part of the batch was stored before the plan, which one the files say.
+    ``follows_lost``: a plan was lost before this one, so what it had read of other segments is not known.
     """
 
     sequence: int
@@ -55,6 +56,7 @@ class Plan(msgspec.Struct, array_like=True):
     tally: Tally
     last: bool = False
     in_doubt: bool = False
+    follows_lost: bool = False
 
 
 _encode = msgspec.msgpack.Encoder().encode

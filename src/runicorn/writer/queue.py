@@ -259,6 +259,8 @@ class Queue:
         with self._rotation:
             self.control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
             self.closed = self.control.closed
+            if self._segment is not None and not (self._segment.stored or self.control.done):
+                self._note_made(self._segment)
             if self._lock is not None and not self.control.done and not self._has_named_lock():
                 path = os.path.join(self._address.spool, self._producer + spool.LOCK_SUFFIX)
                 self._old_locks.append(self._lock)
@@ -266,7 +268,8 @@ class Queue:
 
     def _has_named_lock(self) -> bool:
         places = (self._address.spool, self._address.overflow)
-        return any(held_here(os.path.join(place, self._producer + spool.LOCK_SUFFIX)) for place in places)
+        paths = [os.path.join(place, self._producer + spool.LOCK_SUFFIX) for place in places]
+        return any((lock := held_here(path)) is not None and lock.renew(path) for path in paths)
 
     def is_safe(self) -> bool:
         """Whether the newest writer holds all open that is sealed, or has stored it."""
@@ -362,7 +365,17 @@ class Queue:
             return None
         if segment is not None:
             self._size_bytes = segment.size_bytes
+            self._note_made(segment)
         return segment
+
+    @property
+    def _number(self) -> int:
+        """By which the control page knows this producer."""
+        return int(self._producer[-8:], 16)
+
+    def _note_made(self, segment: Segment) -> None:
+        """Before anything is pushed into it: if nobody ever sees its file, the writer knows what is missing."""
+        self.control.note_made(self._number, os.getpid(), segment.number)
 
     def _newest_number(self) -> int | None:
         return None if self._segment is None else self._segment.number
@@ -409,7 +422,8 @@ class Queue:
                 # The run has ended meanwhile and its spool was removed: it must not come back.
                 spool.remove(self._address.overflow)
                 raise ClosedError
-            self.control.add_made(place, int(self._producer[-8:], 16), size_bytes)
+            self.control.add_made(place, self._number, size_bytes)
+            self._note_made(segment)
             return segment
         raise SpoolFullError("; ".join(reasons))
 

@@ -2,19 +2,25 @@
 
 Event lines carry the time of their call, so each is known by itself. Lines of text may be alike. They are known by
 their order, and by the events around them: a batch's text is written before its events, so all text before a stored
-event is stored.
+event of the same segment is stored. Of another segment's text that says nothing: files may have changed their names, so
+that a later segment was read first.
 """
 
 from __future__ import annotations
 
+import bisect
 import os
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn.writer import scan
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+_LOST = b'"lost":['
+_call = re.compile(rb'\{"ts":([^,]+),.*"global_step":(-?\d+),"time":')
+_printed = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ")
 
 
 class Step(NamedTuple):
@@ -25,9 +31,37 @@ class Step(NamedTuple):
     text: bytes
 
 
-def lines_there(fd: int, wanted: set[bytes], start_bytes: int) -> Counter[bytes]:
-    """How often each wanted line is in a file from there on; of its other lines nothing is kept."""
-    return Counter(line for line in scan.lines_of(fd, os.fstat(fd).st_size, start_bytes) if line in wanted)
+class SegmentText(NamedTuple):
+    """The lines of text of one segment; the first ``stored`` of them are in the file for certain."""
+
+    lines: list[bytes]
+    stored: int = 0
+
+
+class Wanted:
+    """Lines that are looked for in a file: by all that is in them; if values are lost, by time and step of the call.
+
+    Such a value may have been stored before the record was damaged that had brought it from its device.
+    """
+
+    def __init__(self, blob: bytes | bytearray) -> None:
+        self._lines = set(bytes(blob).split(b"\n")[:-1])
+        self._incomplete = {_call_of(line): line for line in self._lines if _LOST in line}
+
+    def count_in(self, lines: Iterable[bytes]) -> Counter[bytes]:
+        """How often each is there; of other lines nothing is kept."""
+        found = Counter[bytes]()
+        for line in lines:
+            if line in self._lines:
+                found[line] += 1
+            elif self._incomplete and (wanted := self._incomplete.get(_call_of(line))) is not None:
+                found[wanted] += 1
+        return found
+
+
+def _call_of(line: bytes) -> bytes | tuple[bytes, ...]:
+    match = _call.match(line)
+    return match.groups() if match is not None else line
 
 
 def without(blob: bytes | bytearray, there: Counter[bytes]) -> bytes:
@@ -41,34 +75,79 @@ def without(blob: bytes | bytearray, there: Counter[bytes]) -> bytes:
     return b"".join(left)
 
 
-def text_in_doubt(steps: list[Step], there: dict[str, Counter[bytes]]) -> list[bytes]:
-    """The lines of text of one producer of which no event says that they are stored."""
+def text_of(steps: list[Step], there: dict[str, Counter[bytes]]) -> SegmentText:
+    """The lines of text of one segment, and how many of them must be stored, by the events behind them."""
+    lines: list[bytes] = []
     stored = 0
-    left = {name: Counter(lines) for name, lines in there.items()}
-    for number, step in enumerate(steps, start=1):
-        lines = step.events.split(b"\n")[:-1]
-        if lines and all(left.get(step.name, Counter())[line] > 0 for line in lines):
-            left[step.name].subtract(lines)
-            stored = number
-    return [line for step in steps[stored:] for line in step.text.split(b"\n")[:-1]]
+    left = {name: Counter(known) for name, known in there.items()}
+    for step in steps:
+        lines += step.text.split(b"\n")[:-1]
+        events = step.events.split(b"\n")[:-1]
+        if events and all(left.get(step.name, Counter())[line] > 0 for line in events):
+            left[step.name].subtract(events)
+            stored = len(lines)
+    return SegmentText(lines, stored)
 
 
-def missing_text(producers: list[list[bytes]], there: Iterable[bytes]) -> bytes:
-    """The lines that a file does not have, of producers whose lines are in it in their order, up to some line each."""
-    found = [0] * len(producers)
+def text_behind(blob: bytes | bytearray, there: list[bytes]) -> bytes:
+    """The text of a batch that is not in a file, ``there`` being all that was written since the batch began.
+
+    Text is written in order, so what is before a line that is there is there too, whatever it is by damage now.
+    """
+    lines = bytes(blob).split(b"\n")[:-1]
+    once = _once(Counter(lines), Counter(there))
+    places = {line: number for number, line in enumerate(lines) if line in once}
+    last, place = max(((places[line], n) for n, line in enumerate(there) if line in once), default=(-1, -1))
+    return without(b"".join(line + b"\n" for line in lines[last + 1 :]), Counter(there[place + 1 :]))
+
+
+def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Counter[bytes]) -> bytes:
+    """The lines that a file does not have, of segments whose lines are in it in their order, up to some line each.
+
+    Args:
+        segments: in the order in which they were logged.
+        there: the lines of the file.
+        known: how often it has each of their lines.
+    """
+    found = [0] * len(segments)
+    once = _once(Counter(line for each in segments for line in each.lines), known)
+    # What is printed into one line comes as several records. Without one of them the line is another one: those behind
+    # it are looked for, and it is stored itself, for a part of it may be missing.
+    changed: list[bytes] = []
+    beyond = {
+        line: (number, place)
+        for number, each in enumerate(segments)
+        if any(map(_printed.match, each.lines))
+        for place, line in enumerate(each.lines)
+        if line in once
+    }
     awaited: dict[bytes, list[int]] = {}
-    for number, lines in enumerate(producers):
-        if lines:
-            awaited.setdefault(lines[0], []).append(number)
+
+    def wait_for_next(number: int) -> None:
+        if found[number] < len(segments[number].lines):
+            bisect.insort(awaited.setdefault(segments[number].lines[found[number]], []), number)
+
+    for number in range(len(segments)):
+        wait_for_next(number)
     for line in there:
         numbers = awaited.get(line)
-        if not numbers:
-            continue
-        number = numbers.pop(0)
-        found[number] += 1
-        if found[number] < len(producers[number]):
-            awaited.setdefault(producers[number][found[number]], []).append(number)
-    return b"".join(line + b"\n" for lines, n in zip(producers, found, strict=True) for line in lines[n:])
+        if numbers:
+            number = numbers.pop(0)  # of segments that await the same line, the first: it was stored before the others
+            found[number] += 1
+            wait_for_next(number)
+        elif line in beyond and beyond[line][1] > found[beyond[line][0]]:
+            number, place = beyond[line]
+            lines, first = segments[number]
+            awaited[lines[found[number]]].remove(number)
+            changed += [each for each in lines[max(first, found[number]) : place] if not known[each]]
+            found[number] = place + 1
+            wait_for_next(number)
+    rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
+    return b"".join(line + b"\n" for lines in (changed, *rest) for line in lines)
+
+
+def _once(lines: Counter[bytes], there: Counter[bytes]) -> set[bytes]:
+    return {line for line, count in lines.items() if count == 1 == there[line]}
 
 
 def rest_of_torn(torn: bytes, missing: bytes) -> bytes:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import rundir
+from runicorn import locks, plain_json, rundir
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, spool, superseded
+from runicorn.wording import counted
+from runicorn.writer import adopt, moved, spool, superseded
+from runicorn.writer.control import ControlPage
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
     from runicorn.settings import Settings
+    from runicorn.writer.lone import Staying
     from runicorn.writer.spool import Address
+
+_PATIENCE_S, _STILL_S = 5.0, 3.0
+"""How long a writer is waited for that comes to its end; and how long one may stand still."""
+_POLL_S = 0.02
 
 
 class Recovered(NamedTuple):
@@ -32,13 +41,69 @@ class Recovered(NamedTuple):
             why = self.status or "another process is at it, or storing fails"
             return f"{self.run_id}: not stored: {why}. The records stay in {self.spool}"
         beside = ", in files beside those of the session that has resumed the run since" if self.late else ""
-        return f"{self.run_id}: stored {self.events:,} records in {self.run_dir}{beside}; its status is {self.status}"
+        records = counted(self.events, "record")
+        return f"{self.run_id}: stored {records} in {self.run_dir}{beside}; its status is {self.status}"
 
 
 def recover(settings: Settings, storage: str | None) -> list[Recovered]:
     """Be the writer of every orphaned spool of a storage (None = of all), one after the other."""
-    stored = [_recover(address) for address in adopt.orphans(settings, storage)]
-    return stored + [_unknown(path) for path in adopt.unreadable(settings)]
+    staying = adopt.sweep(settings, _PATIENCE_S)
+    stored = [_recover(address, storage) for address in adopt.orphans(settings, storage)]
+    held = [_held(address, storage) for address in adopt.held_by_writers(settings, storage)]
+    stored += [each for each in held if each]
+    stored += [_unknown(path) for path in adopt.unreadable(settings)]
+    return stored + [_lone(each) for each in staying if _concerns(each, storage)]
+
+
+def _concerns(staying: Staying, storage: str | None) -> bool:
+    return storage is None or staying.address is None or staying.address.is_in(storage)
+
+
+def _lone(staying: Staying) -> Recovered:
+    """The second place of a spool that is gone."""
+    address, path = staying.address, staying.path
+    run_id, run_dir = (address.run_id, address.run_dir) if address else (os.path.basename(path), "")
+    why = f"only the second place of its spool is left, and {staying.why}"
+    return Recovered(run_id, run_dir, path, stored=False, events=0, status=why)
+
+
+def _held(address: Address, storage: str | None) -> Recovered | None:
+    """What a writer that lives holds of dead processes; None if it stores that while it is waited for."""
+    try:
+        page = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
+        why = _standstill(page, address)
+    except OSError:  # it has just gone
+        return None
+    if why is None:
+        return None
+    if not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):  # it has died meanwhile
+        return _recover(address, storage)
+    return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=why)
+
+
+def _standstill(page: ControlPage, address: Address) -> str | None:
+    """Wait until the spool has gone; if its writer does not get on for some seconds, what there is to say of that."""
+    before, beat, since = None, 0, 0.0
+    while os.path.isdir(address.spool):
+        now = page.stored_records, page.spooled_bytes, page.task
+        if now != before:
+            before, beat, since = now, page.heartbeat, time.monotonic()
+        elif time.monotonic() - since > _STILL_S:
+            said = page.message or page.task
+            what = f"does not get on{f': {said}' if said else ''}"
+            return f"its writer, {_writer_of(address)}, {'stands still' if page.heartbeat == beat else what}"
+        time.sleep(_POLL_S)
+    return None
+
+
+def _writer_of(address: Address) -> str:
+    try:
+        probe = locks.Probe(os.path.join(address.spool, spool.WRITER_LOCK))
+    except OSError:
+        return "a process"
+    pid = probe.holder_pid()
+    probe.close()
+    return f"process {pid}" if pid else "a process"
 
 
 def _unknown(path: str) -> Recovered:
@@ -48,9 +113,9 @@ def _unknown(path: str) -> Recovered:
     return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)
 
 
-def _recover(address: Address) -> Recovered:
+def _recover(address: Address, storage: str | None) -> Recovered:
     try:
-        return _store(address)
+        return _store(moved.note(address, storage))
     except Exception as error:  # noqa: BLE001 - the others wait for their turn
         return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=str(error))
 
@@ -75,6 +140,9 @@ def _lines(address: Address) -> int:
         return 0
     for name in os.listdir(address.run_dir):
         if name.startswith("events.") and name.endswith(".jsonl"):
-            with open(os.path.join(address.run_dir, name), "rb") as file:
+            with (
+                suppress(OSError, plain_json.UnfitFileError),
+                os.fdopen(plain_json.open_regular(os.path.join(address.run_dir, name)), "rb") as file,
+            ):
                 total += sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     return total

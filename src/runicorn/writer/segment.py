@@ -6,6 +6,7 @@ r"""The format of a segment: an append-only file of frames, written by one proce
     8   8  u64, size of the file in bytes
     16  8  u64, generation of the writer that has opened it; the writer's, by pwrite
     24  1  state: 0 not opened, 1 followed by that writer, 2 stored and about to be removed; the writer's too
+    25  1  1 if this is a copy of one that a writer had opened
     28  4  u32, one more than the number of the segment that its producer filled before; 0 = this is the first
     32  .. frames, one after the other, then zeros
 
@@ -35,9 +36,10 @@ import sys
 import time
 import zlib
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from runicorn import removal
+from runicorn.writer import mappings
 
 MAGIC = b"RNCSEG2\n"
 SEAL = 0xFFFFFFFF
@@ -55,7 +57,7 @@ _TORN_PAUSE_S, _EMPTY_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 2.0, 30.0
 
 FOLLOWED, STORED = 1, 2
 
-_MARK_AT, _STATE_AT, _BEFORE_AT = 16, 24, 28
+_MARK_AT, _STATE_AT, _COPIED_AT, _BEFORE_AT = 16, 24, 25, 28
 _header = struct.Struct("<8sQQB3xI")
 _mark = struct.Struct("<QB")
 _u32 = struct.Struct("<I")
@@ -97,6 +99,10 @@ class Segment:
         self.size_bytes = size_bytes
         self._map = mapped
         self.write = mapped.write
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # an interpreter that ends may have taken anything away
+            mappings.keep_if_not_ours(self._map, self.size_bytes)
 
     @classmethod
     def claim(cls, spare: str, path: str, hello: bytes, before: int | None = None) -> Segment | None:
@@ -145,6 +151,7 @@ class Segment:
         mapped = self._map_new(path, self.size_bytes)
         mapped[_BEFORE_AT:] = memoryview(self._map)[_BEFORE_AT:]
         mapped[8:_MARK_AT] = self._map[8:_MARK_AT]
+        mapped[_COPIED_AT] = bool(self._map[_STATE_AT] or self._map[_COPIED_AT])
         mapped[:8] = MAGIC
         mapped.seek(self.size_bytes)
         return type(self)(path, mapped, self.size_bytes)
@@ -281,6 +288,10 @@ class SegmentReader:
             return os.pwrite(self._fd, _mark.pack(generation, state), _MARK_AT) == _mark.size
         except OSError:
             return False
+
+    def was_opened(self) -> bool:
+        """Whether a writer has opened it before, or the one that it is a copy of, and may have stored a part of it."""
+        return any(os.pread(self._fd, 2, _STATE_AT))
 
     def free_pages(self) -> None:
         """Give the memory back of what is stored, although its producer may have it mapped still; not the header's."""
@@ -508,8 +519,6 @@ def _map(fd: int, size_bytes: int) -> mmap.mmap:
     if sys.platform == "win32":
         return mmap.mmap(fd, size_bytes)
     # Populated: a page fault in log() costs several times what the rest of it does.
-    return mmap.mmap(fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0), **_WITHOUT_DESCRIPTOR)
-
-
-_WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-"""Older versions of Python keep a descriptor for each mapping."""
+    return mmap.mmap(
+        fd, size_bytes, flags=mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0), **mappings.WITHOUT_DESCRIPTOR
+    )

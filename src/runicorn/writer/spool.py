@@ -235,8 +235,13 @@ def _fill(address: Address) -> Lock:
 
 
 def _make(address: Address) -> Lock:
+    with removal.parent_of(address.spool, directory_kinds.SPOOLS) as (base, name):
+        return _make_in(base, name, address)
+
+
+def _make_in(base: removal.Directory, name: str, address: Address) -> Lock:
     making = f"{address.spool}{MAKING_SUFFIX}"
-    os.mkdir(making, 0o700)
+    base.make_private(name + MAKING_SUFFIX)
     lock = None
     try:
         # First: while this lock is held nobody takes the directory for a dead process's rest.
@@ -248,8 +253,7 @@ def _make(address: Address) -> Lock:
         for empty in (WRITER_LOCK, SIGTERM_MARK, WRITER_LOG):
             _write(os.path.join(making, empty), b"")
         _write(os.path.join(making, ADDRESS), encode_address(address))
-        with removal.parent_of(address.spool, directory_kinds.SPOOLS) as (base, name):
-            base.rename(name + MAKING_SUFFIX, name)
+        base.rename(name + MAKING_SUFFIX, name)
     except OSError:
         if lock is not None:
             lock.release()
@@ -351,6 +355,11 @@ def bytes_in(directory: str) -> int:
                 with suppress(OSError):
                     total += entry.stat(follow_symlinks=False).st_size
     return total
+
+
+def holds_records(name: str) -> bool:
+    """Whether a file of this name in a spool may hold records, or what one of them tells of."""
+    return name.endswith(SEGMENT_SUFFIX) or name.startswith(BLOB_PREFIX)
 
 
 def largest_segment_bytes(address: Address) -> int:

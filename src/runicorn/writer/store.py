@@ -12,6 +12,7 @@ import msgspec
 
 from runicorn import rundir
 from runicorn.values import escape
+from runicorn.wording import counted
 from runicorn.writer import held, reconcile, record_names, scan
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
@@ -102,6 +103,7 @@ class Store:
         self._retry_max_s = retry_max_s
         self._patience = patience
         self._sequence = 0
+        self._goes_on = False  # where another writer has stopped
         self._summary: dict[str, Any] = {}
         self._summary_changed = False
         self._set_by: dict[tuple[str, str], tuple[float, str]] = {}
@@ -117,6 +119,8 @@ class Store:
         self._summary = self.read_or_set_aside(self.names.summary)
         for name in (rundir.META, rundir.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
+        if self.names.assets == rundir.ASSETS and not self.insist(lambda: self.run_dir.has(rundir.ASSETS)):
+            self.insist(lambda: self.run_dir.replace(rundir.ASSETS, rundir.EMPTY_ASSETS))  # every run has one
         plan, sound = self._plan_file.read(), self._plan_file.is_sound()
         if plan is None:
             self._resume_best()
@@ -124,13 +128,15 @@ class Store:
                 for name in (*self._own_events(), self.names.logs):
                     self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
                 return
+            self._goes_on = self._tail.has_lost_plan = True
             self._tally_from_files()
             self.insist(self._plan_file.clear)
             if not sound:
                 self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
             self._settle_doubt()
             return
-        self.tally = plan.tally
+        self.tally, self._goes_on = plan.tally, True
+        self._tail.has_lost_plan = plan.follows_lost
         self._remove_spent_blobs()
         self._sequence = plan.sequence
         if self._take_up(plan) or not sound:
@@ -146,13 +152,15 @@ class Store:
         shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
         for name in shorter:
             self.note(f"{name} has become shorter: somebody has removed lines, and they are not stored again")
-        if plan.in_doubt or shorter:
+        whole = not gone_bytes and not any(piece.damages for piece in pieces)
+        if not whole:
+            self._tally_from_files(plan.sizes)
+        if plan.in_doubt or shorter or self._tail.is_in_doubt:
             self._write_in_doubt(plan, pieces)
             return True
-        whole = not gone_bytes and not any(piece.damages for piece in pieces)
         surplus: list[str] = []
         self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
-        return bool(surplus) or self._tail.is_in_doubt
+        return bool(surplus)
 
     def _own_size_bytes(self, name: str) -> int:
         if name not in {self.names.logs, self.names.events} and not rundir.is_events_of_rank(name):
@@ -163,16 +171,21 @@ class Store:
         names = (*self._own_events(), self.names.logs)
         return any(self.insist(lambda name=name: self.run_dir.changed_at(name)) > time_s for name in names)  # type: ignore[misc]
 
-    def _tally_from_files(self) -> None:
-        """What the plan would have said of the records that are stored."""
-        for name in self._own_events():
-            with self._reading(name) as lines:
+    def _tally_from_files(self, sizes: dict[str, int] | None = None) -> None:
+        """What the plan would have said of the records that are stored.
+
+        Args:
+            sizes: only of those behind these lengths: a part of a batch that cannot be built again may be there.
+        """
+        for name in self._own_events() if sizes is None else [*{*self._own_events()} & {*sizes}]:
+            start_bytes = 0 if sizes is None else sizes[name]
+            with self._reading(name, start_bytes) as lines:
                 for step in scan.steps_of(lines, self._opened_at):
-                    self.tally.records += 1
+                    self.tally.records += sizes is None
                     self.tally.owned = True
                     self.tally.last_step = max(step, self.tally.last_step or step)
             if self.tally.primary is not None:
-                with self._reading(name) as lines:
+                with self._reading(name, start_bytes) as lines:
                     for value, step in scan.values_of(lines, self.tally.primary.name):
                         self.tally.see_value(value, step)
 
@@ -199,7 +212,9 @@ class Store:
             pieces: the batch.
             last: nothing follows.
         """
-        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt)
+        # A record still waits for its values if they were damaged after it was stored with them.
+        waits = last and self._goes_on and bool(self.tally.held)
+        plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt or waits)
         if plan.in_doubt:
             self._write_in_doubt(plan, pieces)
         else:
@@ -212,7 +227,15 @@ class Store:
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
-        plan = Plan(self._sequence, self._tail.ranges(), sizes, self.tally, last=last, in_doubt=in_doubt)
+        plan = Plan(
+            self._sequence,
+            self._tail.ranges(),
+            sizes,
+            self.tally,
+            last=last,
+            in_doubt=in_doubt,
+            follows_lost=self._tail.has_lost_plan,
+        )
         self.insist(lambda: self._plan_file.write(plan))
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
@@ -276,8 +299,11 @@ class Store:
                 return memoryview(blob)[len(there) :]
             if whole and name == self.names.logs:  # in another time zone, or language, text has other lines
                 return memoryview(blob)[len(there) :]
-            known = reconcile.lines_there(fd, set(bytes(blob).split(b"\n")), size_before)
-            missing = reconcile.without(blob, known)
+            lines = scan.lines_of(fd, os.fstat(fd).st_size, size_before)
+            if name == self.names.logs:
+                missing = reconcile.text_behind(blob, list(lines))
+            else:
+                missing = reconcile.without(blob, reconcile.Wanted(blob).count_in(lines))
             return memoryview(reconcile.rest_of_torn(reconcile.torn_end(fd), missing))
         finally:
             os.close(fd)
@@ -288,15 +314,17 @@ class Store:
         pieces = sorted(pieces, key=lambda piece: piece.turn)
         steps: dict[str, list[reconcile.Step]] = {}
         blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
-        there = {name: self._lines_there(name, blob) for name, blob in blobs.items() if name != self.names.logs}
+        there = {name: self._lines_there(name, blob) for name, blob in blobs.items()}
+        text_there = there.pop(self.names.logs)
         rest = {name: reconcile.without(blobs[name], known.copy()) for name, known in there.items()}
-        texts = [reconcile.text_in_doubt(each, there) for each in steps.values()]
+        texts = [reconcile.text_of(each, there) for each in steps.values()]
         by_records = sum(len(step.text) for each in steps.values() for step in each)
-        texts.append(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1])
+        texts.append(reconcile.SegmentText(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1]))
         with self._reading(self.names.logs) as lines:
-            logs = reconcile.missing_text(texts, lines)
+            logs = reconcile.missing_text(texts, lines, text_there)
         found = sum(known.total() for known in there.values())
-        self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
+        if plan.in_doubt:
+            self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
         for name, missing in {self.names.logs: logs, **rest}.items():
             self._append(name, memoryview(reconcile.rest_of_torn(self._torn_end(name), missing)))
         self._conclude()
@@ -309,21 +337,22 @@ class Store:
         self._build(piece._replace(payloads=[]), blobs, sizes)
         name = self.names.events_of(piece.hello.rank)
         events, logs = blobs[name], blobs[self.names.logs]
-        of_producer = steps.setdefault(piece.hello.producer, [])
+        of_segment = steps.setdefault(piece.segment, [])
         for payload in piece.payloads:
             before = len(events), len(logs)
             self._build(piece._replace(payloads=[payload], damages=()), blobs, sizes)
-            of_producer.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
+            of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
     def _lines_there(self, name: str, blob: bytearray) -> Counter[bytes]:
-        wanted = set(bytes(blob).split(b"\n")[:-1])
+        wanted = reconcile.Wanted(blob)
         found = Counter[bytes]()
         names = [name]
-        if self.names.late:  # an earlier writer may have written into the files that a newer session has now
+        if self.names.late and name != self.names.logs:
+            # An earlier writer may have written into the files that a newer session has now.
             names += [each for each in self.insist(self.run_dir.names) if each.startswith("events.") and each != name]
         for each in names:
             with self._reading(each) as lines:
-                found.update(line for line in lines if line in wanted)
+                found.update(wanted.count_in(lines))
         return found
 
     def _torn_end(self, name: str) -> bytes:
@@ -336,14 +365,14 @@ class Store:
             os.close(fd)
 
     @contextmanager
-    def _reading(self, name: str) -> Iterator[Iterator[bytes]]:
-        """The whole lines of a file; none if it is not there."""
+    def _reading(self, name: str, start_bytes: int = 0) -> Iterator[Iterator[bytes]]:
+        """The whole lines of a file, from ``start_bytes`` on; none if it is not there, or not so long."""
         fd = self.insist(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             yield iter(())
             return
         try:
-            yield scan.lines_of(fd, os.fstat(fd).st_size)
+            yield scan.lines_of(fd, os.fstat(fd).st_size, start_bytes)
         finally:
             os.close(fd)
 
@@ -375,15 +404,16 @@ class Store:
         for damage in piece.damages:
             tally.damaged_bytes += damage.size_bytes
             self.note(
-                f"{damage.size_bytes} bytes at {damage.start} of segment {piece.segment} were damaged: what was logged "
-                "there is lost, the rest is stored"
+                f"segment {piece.segment} was damaged in {counted(damage.size_bytes, 'byte')} at {damage.start}: "
+                "what was logged there is lost, the rest is stored"
             )
         for payload in piece.payloads:
             try:
                 record = decode(payload)
             except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
                 tally.damaged_bytes += len(payload)
-                self.note(f"a record of {len(payload)} bytes in segment {piece.segment} cannot be decoded: it is lost")
+                size = counted(len(payload), "byte")
+                self.note(f"a record of {size} in segment {piece.segment} cannot be decoded: it is lost")
                 continue
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that

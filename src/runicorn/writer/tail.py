@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from runicorn import removal
+from runicorn import host, removal
 from runicorn.locks import Probe
-from runicorn.writer import spool
+from runicorn.writer import mending, spool
 from runicorn.writer.control import WRITERS_SLOT
 from runicorn.writer.plan import SegmentRange
 from runicorn.writer.records import Hello, decode
@@ -29,7 +29,7 @@ from runicorn.writer.segment import (
 )
 
 if TYPE_CHECKING:
-    from runicorn.writer.control import ControlPage
+    from runicorn.writer.control import ControlPage, Noted
 
 PROBE_INTERVAL_S = 0.5
 FAST_FILL_S = 0.5
@@ -72,6 +72,7 @@ class Followed:
         self.number = number_of(name)
         self.reader = SegmentReader(fd)
         self._generation = generation
+        self.was_opened = self.reader.was_opened()  # by an earlier writer
         self._marked = self.reader.mark(generation, FOLLOWED)
         self.hello: Hello | None = None
         self.has_stand_in = False  # its own hello is damaged
@@ -141,6 +142,11 @@ class Followed:
         return 0 if self.reader.before is None else self.reader.before + 1
 
     @property
+    def order(self) -> tuple[int, int]:
+        """Its place among its producer's: by the header if that is there, and by the name."""
+        return self.turn if self.reader.valid else self.number, self.number
+
+    @property
     def origin(self) -> Origin:
         """What it is known by, whatever its name."""
         return Origin(
@@ -168,6 +174,7 @@ class Producer:
         self.newest_stored = -1
         self.missing: set[int] = set()
         self._lock_paths = [os.path.join(place, name + spool.LOCK_SUFFIX) for place in places]
+        self._spool = places[0]
         self._probe: Probe | None = None
         self._probed_at = 0.0
 
@@ -178,6 +185,19 @@ class Producer:
             return int(self.name[-8:], 16)
         except ValueError:
             return 0
+
+    @property
+    def pid(self) -> int:
+        """Of the process, as it sees itself; 0 if somebody has changed its name."""
+        try:
+            return int(self.name.partition(".")[0], 16)
+        except ValueError:
+            return 0
+
+    @property
+    def newest_had(self) -> int:
+        """The highest number of those that are followed, or stored, or not waited for any more; -1 if there is none."""
+        return max(self.newest_stored, *self.missing, *(each.number for each in self.segments.values()), -1)
 
     def open_probe(self) -> Probe:
         """Hold its lock file open, while it has a name.
@@ -201,7 +221,8 @@ class Producer:
             return
         self._probed_at = now
         try:
-            self.dead = not self.open_probe().is_held()
+            probe = self.open_probe()
+            self.dead = not probe.is_held() and not mending.has_dropped_lock(probe, self.pid, self._spool)
         except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
             self.dead = not self._has_process()
         except OSError:  # out of descriptors: the next look will say
@@ -212,7 +233,7 @@ class Producer:
             import psutil
         except (ImportError, OSError):  # out of descriptors: the next look will say
             return True
-        return psutil.pid_exists(int(self.name.partition(".")[0], 16))
+        return psutil.pid_exists(self.pid) and not host.has_ended(self.pid)
 
     def has_had(self, number: int) -> bool:
         """Whether a segment is followed, or stored, or not waited for any more."""
@@ -237,9 +258,11 @@ class Tail:
 
     Attributes:
         left_out: how many segments are there that could not be opened at the last look, for want of descriptors.
-        held_back: how many segments wait for one before them that has lost its name, and may come back.
+        held_back: how many segments are waited for that have lost their names, and may come back.
         torn_bytes: how many torn frames have been found.
-        is_in_doubt: whether a segment was not the one that its name means: the files say what of it is stored.
+        is_in_doubt: whether the files have to say what is stored of what was read: a segment was not the one that its
+            name means; or an earlier writer had it open, whose plan is lost.
+        has_lost_plan: whether the plan of an earlier writer is lost.
 
     It holds them open and reads by descriptor: the spool may go by name at any time (systemd's RemoveIPC,
     a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
@@ -260,8 +283,13 @@ class Tail:
         self.left_out = 0
         self.held_back = 0
         self.torn_bytes = 0
-        self.is_in_doubt = False
-        self._origins: dict[int, list[Origin]] = {}
+        self.has_lost_plan = False
+        self._has_strange = False
+        self._has_doubtful = False  # what was read last
+        self._unseen_since: dict[tuple[str, int], float] = {}
+        self._forgotten: set[int] = set()
+        self._origins: dict[int, list[Origin]] = {}  # by mark
+        self._turns: dict[tuple[str, int | None], list[Origin]] = {}  # by the name of the producer, and turn
 
     def restore(self, ranges: list[SegmentRange]) -> tuple[list[Piece], int]:
         """Take up a plan's segments where it stood before the batch, and read that batch again.
@@ -287,12 +315,14 @@ class Tail:
                 else:  # its producer may make it again still: what the plan has read of it is not to be read then
                     self._resume[item.name] = item
                 gone_bytes += item.stop - item.start
+                if item.mark:  # it may be there under another name
+                    self._origins.setdefault(item.mark, []).append(Origin(item.name, None, None))
                 continue
             followed.reader.position = item.start
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
                 followed.pass_over_damage(self._stand_in(followed), ended=True)
             if item.mark not in {0, followed.reader.frame_header(followed.first)}:
-                self.is_in_doubt = True  # another file has its name: it is read from its beginning
+                self._has_strange = True  # another file has its name: it is read from its beginning
                 followed.start = followed.reader.position = followed.first
                 continue
             payloads = followed.reader.read_range(item.start, item.stop) if followed.ready else []
@@ -322,6 +352,11 @@ class Tail:
                 return
             self._control.beat()
             time.sleep(0.02)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """As above."""
+        return self._has_strange or self._has_doubtful
 
     def scan(self) -> None:
         """Take up segments that have appeared, as far as there are descriptors for them."""
@@ -371,8 +406,8 @@ class Tail:
             return True
         except OSError:
             return False
-        if fd > self._highest_fd:  # storing what we hold needs some, and makes room for the rest
-            os.close(fd)
+        if fd > self._highest_fd and any(each.segments for each in self._producers.values()):
+            os.close(fd)  # storing what we hold needs some, and makes room for the rest
             return False
         producer = self._producer(name)
         with suppress(OSError):
@@ -382,15 +417,17 @@ class Tail:
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
             followed.announced = True
-        # By number: a producer's records are in the order of its segments.
-        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[0].rpartition("-")[2]))
+        # A producer's records are in the order of its segments, and a file may have another one's name.
+        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[1].order))
         return True
 
     def collect(self, limit_bytes: int, *, probe: bool = False) -> list[Piece]:
         """Read what is new, about ``limit_bytes`` of it; ``probe`` asks at once who is dead."""
         self._forget_dead(at_once=False)
+        noted = list(self._control.producers())  # first: what is noted can be seen, unless somebody has removed it
         self.scan()
         self.held_back = 0
+        self._has_doubtful = False
         pieces: list[Piece] = []
         # Each gets its share of a batch: a busy producer does not keep the others waiting.
         share = max(min(limit_bytes, _LEAST_SHARE_BYTES), limit_bytes // max(1, len(self._producers)))
@@ -401,6 +438,8 @@ class Tail:
                 self._producers = {name: self._producers.pop(name), **self._producers}
                 continue
             left -= self._collect_from(self._producers[name], share, pieces, probe=probe)
+        if not self.left_out:
+            self._look_for_unseen(noted)
         return pieces
 
     def _collect_from(self, producer: Producer, limit_bytes: int, pieces: list[Piece], *, probe: bool) -> int:
@@ -428,6 +467,9 @@ class Tail:
             stuck = not payloads and not followed.reader.sealed
             if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
                 payloads = followed.reader.read(limit_bytes - taken)
+            if followed.was_opened and self.has_lost_plan:
+                self._has_doubtful |= bool(payloads)
+                followed.was_opened = bool(payloads)  # what comes from now on was pushed since
             piece = followed.take_piece(self._without_twin(followed, payloads) if payloads else payloads)
             if piece is not None:
                 pieces.append(piece)
@@ -448,11 +490,16 @@ class Tail:
 
     def _twin_of(self, followed: Followed) -> str | None:
         """The name of an earlier segment of which this one is a copy; None if it is none."""
-        known = self._origins.setdefault(followed.mark, [])
         origin = followed.origin
+        by_mark = self._origins.setdefault(followed.mark, [])
+        producer = self._producer(followed.name)
+        by_turn = self._turns.setdefault((producer.name, origin.turn), [])
+        # A dead producer had one segment a turn; a living one may have given one up. A copy may have lost its mark.
+        known = by_mark + by_turn if producer.dead and origin.turn is not None else by_mark
         found = next((each for each in known if each.name == origin.name or each.may_be(origin)), None)
         if found is None:
-            known.append(origin)
+            by_mark.append(origin)
+            by_turn.append(origin)
         return None if found is None or found.name == origin.name else found.name
 
     def _without_twin(self, copy: Followed, payloads: list[bytes]) -> list[bytes]:
@@ -460,7 +507,7 @@ class Tail:
         twin = self._twin_of(copy)
         if twin is None:
             return payloads
-        self.is_in_doubt = True  # what only the copy has may have been stored before its twin was damaged
+        self._has_strange = True  # what only the copy has may have been stored before its twin was damaged
         followed = next((each.segments[twin] for each in self._producers.values() if twin in each.segments), None)
         if followed is None:  # it is stored: the files have what it had
             return payloads
@@ -494,10 +541,40 @@ class Tail:
             return False
         producer.missing.add(before)
         self._lacks.append(
-            f"segment {before} of process {int(producer.name.partition('.')[0], 16)} is missing: another program has "
-            "removed it from the spool, and its records are not stored"
+            f"segment {before} of process {producer.pid} is missing: another program has removed it from the spool, "
+            "and its records are not stored"
         )
         return True
+
+    def _look_for_unseen(self, noted: list[Noted]) -> None:
+        """Know of producers whose segments have lost their names unseen; while they live, they make them again."""
+        now = time.monotonic()
+        for each in noted:
+            if each.number in self._forgotten:  # on a page that was made while we looked at the one before
+                self._control.forget_producer(each.number)
+            elif each.made > each.stored and each.pid:
+                producer = self._producer(f"{each.pid:x}.{each.number:08x}-")
+                if each.made > producer.newest_had:
+                    since = self._unseen_since.setdefault((producer.name, each.made), now)
+                    producer.look(at_once=False)
+                    self.held_back += producer.dead or now - since < GAP_WAIT_S
+
+    def give_up_unseen(self) -> None:
+        """The run ends: what has not been seen is told."""
+        for producer in self._producers.values():
+            self._tell_unseen(producer)
+
+    def _tell_unseen(self, producer: Producer) -> None:
+        """Tell of segments that a producer has made and that nobody has seen."""
+        newest = producer.newest_had
+        for each in self._control.producers():
+            first = max(newest, each.stored) + 1
+            if each.number == producer.number and each.made >= first:
+                producer.missing.add(each.made)
+                self._lacks.append(
+                    f"segments {first} to {each.made} of process {each.pid} are missing: another program has removed "
+                    "them from the spool before a writer has seen them, and what was logged there is not stored"
+                )
 
     def _may_have_been_stored(self, producer: Producer, number: int) -> bool:
         """Whether an earlier writer may have stored a segment; the control page knows it if the plan has gone."""
@@ -638,6 +715,9 @@ class Tail:
                 continue
             producer.look(at_once=at_once)
             if producer.dead and not producer.segments and not self._has_more(producer):
+                self._tell_unseen(producer)
+                self._control.forget_producer(producer.number)
+                self._forgotten.add(producer.number)
                 del self._producers[producer.name]
                 producer.close()
                 for at in self._places:

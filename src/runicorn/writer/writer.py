@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 from runicorn import paths, rundir, statuses
-from runicorn.locks import Lock
+from runicorn.locks import Lock, Probe
 from runicorn.rundir import RunDir
-from runicorn.writer import adopt, correction, crashpoints, ending, faults, mending, spool, superseded
+from runicorn.writer import adopt, correction, crashpoints, ending, faults, mending, moved, spool, superseded
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
@@ -55,7 +55,7 @@ class Writer:
         self._sigterm_mark = ending.Mark(os.path.join(address.spool, spool.SIGTERM_MARK))
         self._owner_probed_at = 0.0
         self._owner_gone = False
-        self._found_owner_gone = not self._owner.is_held()
+        self._found_owner_gone = not (self._owner.is_held() or self._has_owner_dropped_its_lock())
         self._told: tuple[End, dict[str, Any]] | None = None
         self._tail = Tail(address, self._control)
         self._plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
@@ -192,10 +192,14 @@ class Writer:
             self._owner_process.follow(self._owner.holder_pid())
         if (not self._owner_gone or self._address.ranked) and now - self._owner_probed_at >= OWNER_PROBE_S:
             self._owner_probed_at = now
-            self._owner_gone = not self._owner.is_held()
+            self._owner_gone = not (self._owner.is_held() or self._has_owner_dropped_its_lock())
             if not self._owner_gone:
                 self._owner_process.follow(self._owner.holder_pid())
         return self._owner_gone
+
+    def _has_owner_dropped_its_lock(self) -> bool:
+        pid = self._owner_process.pid or self._address.owner_pid
+        return isinstance(self._owner, Probe) and mending.has_dropped_lock(self._owner, pid, self._address.spool)
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
@@ -233,6 +237,8 @@ class Writer:
                 time.sleep(CLOSING_PAUSE_S)
             self._store.store(pieces)
             self._control.beat()
+        self._tail.give_up_unseen()
+        self._note_lacks()
         self._side_work.finish()
         self._store.store([], last=True)
         meter.read(self._store.tally.effort, 0)
@@ -403,7 +409,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         return False
     writer = None
     try:
-        address = spool.read_address(spool_path)
+        address = _follow(spool.read_address(spool_path))
         ControlPage.restore_magic(os.path.join(spool_path, spool.CONTROL))
         if _is_done(address) or adopt.is_stillborn(address):
             spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
@@ -430,6 +436,16 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     if writer is not None and handle_signals:  # a training process has better things to do
         writer.settle()
     return True
+
+
+def _follow(address: spool.Address) -> spool.Address:
+    """Where the run is now; one that lives has its directory made again where it was."""
+    try:
+        return moved.follow(address)
+    except FileNotFoundError as error:
+        if adopt.is_live(address):
+            return address
+        raise GaveUpError(str(error)) from error
 
 
 def _is_done(address: spool.Address) -> bool:

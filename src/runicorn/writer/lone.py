@@ -1,0 +1,119 @@
+"""Second places of spools whose first place has gone: the spool is made again, or it is said why not."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from runicorn.writer import mending, spool
+
+if TYPE_CHECKING:
+    from runicorn.settings import Settings
+    from runicorn.writer.spool import Address
+
+_POLL_S = 0.05
+_IF_NOT_WANTED = "Remove the directory if nobody needs them"
+_AGAIN = "Then run `runicorn recover` again"
+
+
+class Staying(NamedTuple):
+    """A second place of which nobody makes a spool again, and why.
+
+    Attributes:
+        path: of it.
+        address: what it belongs to; None if that is not known.
+        why: and what to do, in words.
+    """
+
+    path: str
+    address: Address | None
+    why: str
+
+
+def bring_back(overflows: list[str], settings: Settings, patience_s: float = 0.0) -> list[Staying]:
+    """Make the spool, or its address, again by that of its second place, if no process of its run is left.
+
+    Args:
+        overflows: the second places.
+        settings: where spools may be.
+        patience_s: how long to wait, all in all, for writers that end, or make their spools again themselves.
+
+    Returns:
+        The places that stay as they are though no run lives by them.
+    """
+    deadline = time.monotonic() + patience_s
+    staying = (_bring_back(each, settings, deadline) for each in overflows)
+    return [each for each in staying if each is not None]
+
+
+def _bring_back(overflow: str, settings: Settings, deadline: float) -> Staying | None:
+    if not _is_lone(overflow, settings):
+        return None
+    address = None
+    try:
+        if mending.is_held(overflow):
+            return None
+        address = spool.read_address(overflow)
+        why = _why_not(address, overflow, settings, deadline)
+        if why is None and _is_lone(overflow, settings):
+            mending.mend(address, None)
+    except ValueError:
+        why = f"its {spool.ADDRESS} is damaged, so nobody knows which run they belong to. {_IF_NOT_WANTED}"
+    except OSError as error:
+        if not os.path.lexists(os.path.join(overflow, spool.ADDRESS)):
+            return _without_address(overflow)
+        why = f"the spool cannot be made again by it: {error}. Mend that. {_AGAIN}"
+    return Staying(overflow, address, why) if why else None
+
+
+def _without_address(overflow: str) -> Staying | None:
+    if not has_lost_address(overflow):  # it has just gone, or is being made
+        return None
+    why = f"its {spool.ADDRESS} has been removed by somebody, so nobody knows which run they belong to"
+    return Staying(overflow, None, f"{why}. {_IF_NOT_WANTED}")
+
+
+def has_lost_address(place: str) -> bool:
+    """Whether there are records in a place, and no process that lives has made its address again."""
+    try:
+        names = os.listdir(place)
+        age_s = time.time() - os.stat(place, follow_symlinks=False).st_mtime
+    except OSError:
+        return False
+    return spool.ADDRESS not in names and any(map(spool.holds_records, names)) and age_s > mending.EVERY_S
+
+
+def _is_lone(overflow: str, settings: Settings) -> bool:
+    name = os.path.basename(overflow).removesuffix(spool.OVERFLOW_SUFFIX)
+    return not any(os.path.lexists(os.path.join(base, name, spool.ADDRESS)) for base in _bases(settings))
+
+
+def _bases(settings: Settings) -> list[str]:
+    return [base for base in (spool.shm_dir(settings), spool.temp_dir()) if base is not None]
+
+
+def _why_not(address: Address, overflow: str, settings: Settings, deadline: float) -> str | None:
+    """Why the spool is not made again; None if it is to be, the empty string if its run lives."""
+    if address.overflow != overflow:
+        return f"it was made as {address.overflow}, and moved or copied. Move it back. {_AGAIN}"
+    base = os.path.dirname(address.spool)
+    if os.path.lexists(os.path.join(address.spool, spool.ADDRESS)):
+        return ""
+    if base not in _bases(settings):
+        return f"its spool was in {base}, which is not where spools are now. Set RUNICORN_SHM_DIR={base}. {_AGAIN}"
+    if mending.is_held(address.spool) or mending.lives(address):
+        return ""
+    pid = _writer_after(address, deadline)
+    if pid is None:
+        return None
+    return f"process {pid}, a writer of it, has not ended. Wait until it has, or end it. {_AGAIN}"
+
+
+def _writer_after(address: Address, deadline: float) -> int | None:
+    """Process id of a writer that is there still when the wait is over; None if there is none."""
+    from runicorn.writer import nameless  # for a spool that lacks names alone
+
+    while (pid := nameless.process_of(address.spool)) is not None and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+    return pid
