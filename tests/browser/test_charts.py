@@ -17,6 +17,14 @@ RED_PIXELS = """(figure) => {
   for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 100 && data[at] - data[at + 2] > 100) red += 1;
   return red;
 }"""
+HAS_COLOUR = """(colour) => {
+  const canvas = document.querySelector('figure.card canvas');
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  for (let at = 0; at < data.length; at += 4) {
+    if (data[at + 3] === 255 && colour.every((part, index) => Math.abs(data[at + index] - part) < 3)) return true;
+  }
+  return false;
+}"""
 ZOOMS = [(SPIKE_AT - 100_000, SPIKE_AT + 50_000), (SPIKE_AT - 900, SPIKE_AT + 100), (SPIKE_AT - 5, SPIKE_AT + 5)]
 
 
@@ -68,6 +76,16 @@ def test_odd_values_are_marked_and_counted(tmp_path, viewer_of, open_page):
     assert figures(page, "loss") == [{"name": "odd", "last": 0.05, "min": 0.05, "max": 1.0, "n": 20}]
     assert foot(page, "loss") == "20 points, each shown · 2 NaN · 2 infinite"
     assert card(page, "loss").evaluate(RED_PIXELS) > 20
+
+
+def test_charts_follow_the_system_to_dark_and_back(tmp_path, viewer_of, open_page):
+    """When the system turns dark under an open page, its charts are drawn anew in the colours of that."""
+    write_run(tmp_path, "run", [{"step": step, "loss": 1.0 / step} for step in range(1, 21)])
+    page = open_page(viewer_of(tmp_path).at("run/run"))
+    figures(page, "loss")
+    for scheme, colour in (("dark", [86, 180, 233]), ("light", [0, 114, 178])):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(HAS_COLOUR, arg=colour)
 
 
 def test_log_axis_counts_what_it_cannot_show(tmp_path, viewer_of, open_page):

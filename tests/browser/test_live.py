@@ -100,11 +100,15 @@ def test_hidden_tab_hears_nothing_and_catches_up(tmp_path, viewer_of, open_page)
     """A tab that is hidden closes its stream; shown again it has what came meanwhile."""
     storage = tmp_path / "storage"
     write_run(storage, "first", path="a")
-    page = open_page(viewer_of(storage).at())
+    viewer = viewer_of(storage)
+    page, other = open_page(viewer.at()), open_page(viewer.at())
     expect(page.locator(".link-state")).to_have_text("live")
     page.evaluate(VISIBILITY, True)
     expect(page.locator(".link-state")).to_have_count(0)
     write_run(storage, "second", path="b")
+    # The server has told somebody of it, so that it is no news to the stream that is opened next.
+    expect(other.locator("a.name")).to_have_count(2)
+    expect(page.locator("a.name")).to_have_count(1)
     page.evaluate(VISIBILITY, False)
     expect(page.locator("a.name")).to_have_count(2)
     assert page.locator(".count").all_inner_texts() == ["2", "1", "1"]
