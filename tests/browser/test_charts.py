@@ -81,6 +81,7 @@ def test_odd_values_are_marked_and_counted(tmp_path, viewer_of, open_page):
 def test_charts_follow_the_system_to_dark_and_back(tmp_path, viewer_of, open_page):
     """When the system turns dark under an open page, its charts are drawn anew in the colours of that."""
     write_run(tmp_path, "run", [{"step": step, "loss": 1.0 / step} for step in range(1, 21)])
+    open_page.watched.allowed.append("willReadFrequently")  # what this test does, and not the page
     page = open_page(viewer_of(tmp_path).at("run/run"))
     figures(page, "loss")
     for scheme, colour in (("dark", [86, 180, 233]), ("light", [0, 114, 178])):
