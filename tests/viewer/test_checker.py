@@ -170,6 +170,20 @@ def test_a_pointer_that_says_nothing_leaves_a_live_run_alone(train, look, storag
     process.communicate("\n", timeout=100)
 
 
+def test_a_copy_of_a_live_run_is_left_alone(train, look, storage):
+    """``cp -r`` of a live run copies its word of the spool too: neither of them is ended while the run lives."""
+    process = train()
+    run_dir = storage / "runs" / "cv" / "live"
+    shutil.copytree(run_dir, storage / "runs" / "copies" / "live")
+    checker = look()
+    for _ in range(4):
+        checker.look()
+    for path in (run_dir, storage / "runs" / "copies" / "live"):
+        assert content(path, "status.json")["status"] == "running"
+    assert not checker.ended
+    process.communicate("\n", timeout=100)
+
+
 def run_of(storage, run_id, **meta):
     """The files of a run that says running."""
     run_dir = storage / "runs" / "cv" / run_id

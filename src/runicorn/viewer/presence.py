@@ -68,7 +68,8 @@ def ask(info: RunInfo) -> Asked:
     except (OSError, DamagedError):
         return Asked(has_pointer=True, spool=None)
     try:
-        is_its = spool.read_address(word).run_id == info.id
+        address = spool.read_address(word)
+        is_its = address.run_id == info.id and address.is_of(info.run_dir)  # `cp -r` copies the word too
     except (OSError, ValueError):
         return Asked(has_pointer=True, spool=None)
     return Asked(has_pointer=True, spool=word if is_its else None)
@@ -121,7 +122,7 @@ def sizes(info: RunInfo) -> tuple[tuple[str, int, int], ...]:
 
 
 def _has_writer(info: RunInfo) -> bool:
-    return nameless.writer_of(info.run_dir, host.label_of(host.hostname())) is not None
+    return nameless.any_writer_of(info.run_dir, host.label_of(host.hostname())) is not None
 
 
 def _machine_of(info: RunInfo) -> str | None:
