@@ -20,7 +20,7 @@ export function viewerRoot() {
 }
 
 /** @returns {Address} */
-export function readAddress() {
+function readAddress() {
   const below = location.pathname.startsWith(rootUrl.pathname) ? location.pathname.slice(rootUrl.pathname.length) : "";
   const [page, key, tab] = below.split("/");
   const query = new URLSearchParams(location.search);

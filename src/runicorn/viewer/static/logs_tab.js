@@ -183,7 +183,7 @@ function LogHits({ row, number, search }) {
   const [hits, setHits] = useState([]);
   const [state, setState] = useState({ next: /** @type {number | null} */ (0), scanned: 0, size: 0, busy: false });
   const isMine = useRef(true);
-  const more = async (after, already) => {
+  const more = async (after) => {
     setState((before) => ({ ...before, busy: true }));
     let next = /** @type {number | null} */ (after);
     let found = 0;
@@ -196,17 +196,16 @@ function LogHits({ row, number, search }) {
       setHits((before) => [...before, ...answer.hits]);
       setState({ next, scanned: answer.next ?? answer.size, size: answer.size, busy: next !== null && found < 200 });
     }
-    void already;
   };
   useEffect(() => {
-    more(0, 0).catch(() => setState((before) => ({ ...before, busy: false })));
+    more(0).catch(() => setState((before) => ({ ...before, busy: false })));
     return () => void (isMine.current = false);
   }, []);
   const link = (offset) => runHref(row.key, "logs", { .../** @type {Record<string, string>} */ (number ? { source: String(number) } : {}), at: String(offset), q: search });
   return html`<div class="hits mono" tabindex="0" role="region" aria-label="Lines found">
     ${hits.map((hit) => html`<a key=${hit.offset} href=${link(hit.offset)}>${markedText(plainLine(hit.text), search)}</a>`)}
     <p class="empty quiet" role="status">${state.busy ? `searched ${bytesText(state.scanned)} of ${bytesText(state.size)}` : hits.length ? `${countText(hits.length)} lines found` : "No line has that."}
-      ${!state.busy && state.next !== null && html` <button class="link" onClick=${() => more(/** @type {number} */ (state.next), hits.length)}>find more</button>`}</p>
+      ${!state.busy && state.next !== null && html` <button class="link" onClick=${() => more(state.next)}>find more</button>`}</p>
   </div>`;
 }
 
@@ -228,7 +227,7 @@ function markedText(text, search) {
 }
 
 /** A line with its colours as elements; nothing of it is ever read as markup. @param {string} line */
-export function colouredText(line) {
+function colouredText(line) {
   const text = lastOverwrite(line);
   if (!text.includes("\x1b")) return text;
   const parts = [];

@@ -2,7 +2,7 @@
 /** The page of problems: lost runs, leftovers, unreadable lines, storage errors, what tracking has cost. */
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { runHref } from "./address.js";
-import { bytesText, countOf, countText, spanText } from "./format.js";
+import { bytesText, countOf, spanText } from "./format.js";
 import { useLive } from "./live.js";
 import { Ago, Status, Trouble } from "./parts.js";
 import { source } from "./source.js";
@@ -86,9 +86,4 @@ function Leftovers({ leftovers }) {
         <td>${each.key ? html`<a href=${runHref(each.key)}>${each.run}</a>` : each.run}</td><td>${each.spool}</td>
         <td class="num">${bytesText(each.bytes)}</td></tr>`)}</tbody>
     </table>`;
-}
-
-/** How many more there are than listed. @param {number} count @param {number} listed */
-export function moreText(count, listed) {
-  return count > listed ? `and ${countText(count - listed)} more` : "";
 }

@@ -3,7 +3,7 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, goTo, hrefOf, runHref, useAddress, viewerRoot } from "./address.js";
 import { columnOf, inOrder, isWanted, parseFilter } from "./filter.js";
-import { countOf, countText, momentText, shortNumber, stepText } from "./format.js";
+import { countOf, countText, shortNumber, stepText } from "./format.js";
 import { serverNow, setServerNow, useLive } from "./live.js";
 import { Ago, Duration, Popover, Status, Tags, Trouble, runName, silence, useKeys, useSize } from "./parts.js";
 import { source } from "./source.js";
