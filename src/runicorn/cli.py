@@ -25,7 +25,11 @@ COMMANDS = (
     "rm",
     "recover",
     "doctor",
+    "viewer",
+    "ui",
 )
+_MODULES = {"ui": "viewer"}
+"""Commands that have another name as well."""
 _NEWLINE = "\n"
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -75,7 +79,7 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in names:
-        module = import_module(f"runicorn.commands.{name}")
+        module = import_module(f"runicorn.commands.{_MODULES.get(name, name)}")
         command = commands.add_parser(name, help=module.HELP, description=(module.__doc__ or "").replace("`", ""))
         module.add_arguments(command)
         command.set_defaults(run_command=module.run)

@@ -201,9 +201,7 @@ def test_metrics_do_not_wait_for_a_git_that_hangs(tmp_path, workspace):
     fake.write_text("#!/bin/sh\nexec sleep 600\n")
     fake.chmod(0o755)
     body = "for i in range(1, 1001):\n    run.log(i=i)\n    returned(i)\nsys.stdin.readline()"
-    trainer = opened_in(
-        tmp_path, workspace, "capture_env=True", body, PATH=f"{tools}{os.pathsep}{os.environ['PATH']}"
-    )
+    trainer = opened_in(tmp_path, workspace, "capture_env=True", body, PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
     trainer.wait_returned(1000)
     wait_until(lambda: counted_so_far(trainer) == 1000)
     assert not (trainer.run_dir / "environment.json").exists()

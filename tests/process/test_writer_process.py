@@ -230,7 +230,10 @@ run.finish()
 
 def test_frozen_program_with_a_child_and_threads(tmp_path):
     """There a child's finish() does not wait for a writer that cannot come, and two threads may finish at once."""
-    body = "sys.frozen = True\n" + LOG + """
+    body = (
+        "sys.frozen = True\n"
+        + LOG
+        + """
 import threading
 child = os.fork()
 if child == 0:
@@ -254,6 +257,7 @@ threads = [threading.Thread(target=finish) for _ in range(2)]
 [thread.join() for thread in threads]
 print(raised, flush=True)
 """
+    )
     trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore")
     out, errors = trainer.end()
     assert trainer.process.returncode == 0, errors

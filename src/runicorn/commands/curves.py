@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.reading.curves import smoothed as by_distance
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -53,11 +55,7 @@ def smoothed(values: Sequence[float], weight: float) -> array[float]:
         values: finite ones.
         weight: of what was before, from 0 (nothing changes) to below 1.
     """
-    kept, total, found = 1.0, 0.0, array("d")
-    for value in values:
-        total = weight * total + (1.0 - weight) * value
-        kept *= weight
-        found.append(total / (1.0 - kept))
+    found, _ = by_distance(range(len(values)), values, weight, 0.0)
     return found
 
 

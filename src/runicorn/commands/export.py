@@ -40,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
     rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
     parser.add_argument(
+        "--superseded",
+        action="store_true",
+        help="also values that a later session of a resumed run has superseded (with --lines: each of them)",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace an existing file, or a directory that holds only event files"
     )
     parser.add_argument(
@@ -56,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.output)
     if options.quote_formulas and form != exporting.CSV:
         raise ValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
-    selection = Selection(tuple(options.metrics), not options.lines, options.ranks)
+    selection = Selection(tuple(options.metrics), not options.lines, options.ranks, options.superseded)
     loaded = [reading.load(run, options.storage) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
         return _to_standard_output(options, form, selection, loaded)

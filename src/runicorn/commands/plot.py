@@ -69,6 +69,7 @@ class Series(msgspec.Struct, frozen=True):
         x: steps in rising order, or seconds since the run began.
         y: values as they were logged.
         ranks: how many ranks have values of it.
+        superseded: how many values a later session has superseded.
     """
 
     run: LoadedRun
@@ -77,6 +78,7 @@ class Series(msgspec.Struct, frozen=True):
     x: Sequence[float]
     y: Sequence[Any]
     ranks: int
+    superseded: int = 0
 
     def points(self) -> tuple[Sequence[float], Sequence[float]]:
         """Those that can be drawn."""
@@ -148,7 +150,7 @@ def _series(runs: list[LoadedRun], metrics: list[str], options: argparse.Namespa
             column = main_column(run, metric, options.rank)
             x, y = _axes(column, run, options.x)
             ranks = number_of_ranks(run.metric(metric)) if run.ranks else 1
-            found.append(Series(run, metric, " ".join(names), x, y, ranks))
+            found.append(Series(run, metric, " ".join(names), x, y, ranks, run.superseded_count(metric)))
     return found
 
 
@@ -168,6 +170,8 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
     """The curve of a series, behind it the raw one where it is smoothed; what cannot be drawn is told."""
     x, y = series.points()
     _tell(series, len(series.y) - len(y), "no finite numbers, and not drawn")
+    if series.superseded:
+        described.say(f"{series.label}: {series.superseded:,} values are left out that a later session has superseded.")
     if options.rank is None and series.ranks > 1:
         described.say(f"{series.label}: {series.ranks} ranks have values; those of rank 0 are shown (--rank N).")
     lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
@@ -208,6 +212,7 @@ def _document(series: Series, weight: float) -> dict[str, Any]:
         "y": list(series.y),
         "smoothed": smooth,
         "ranks": series.ranks,
+        "superseded": series.superseded,
     }
 
 
