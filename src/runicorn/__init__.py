@@ -16,7 +16,6 @@ TYPE_CHECKING = False  # importing typing would cost more than everything else h
 if TYPE_CHECKING:
     from typing import Any
 
-    from runicorn.active import get_active_run
     from runicorn.noop import NoOpRun
     from runicorn.opening import init
     from runicorn.reading import load, runs
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
 
     __version__: str
+
+    def get_active_run() -> Run | None:
+        """The newest run that is not finished, of this context or else of this process; None if there is none."""
 
 __all__ = [
     "NoOpRun",

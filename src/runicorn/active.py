@@ -1,4 +1,7 @@
-"""The runs of this process: those that it has opened, oldest first, and those that it was sent."""
+"""The runs of this process: those that it has opened, oldest first, and those that it was sent.
+
+Nothing here knows the class ``Run``, which stands above.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runicorn.run import Run
+    from typing import Any
+
     from runicorn.writer.spool import Address
 
-_open: list[Run] = []
-_sent: list[Run] = []
-_in_context: ContextVar[tuple[Run, ...]] = ContextVar("runicorn_runs", default=())
+_open: list[Any] = []
+_sent: list[Any] = []
+_in_context: ContextVar[tuple[Any, ...]] = ContextVar("runicorn_runs", default=())
 _naming: dict[tuple[int, str], threading.RLock] = {}
 
 
-def get_active_run() -> Run | None:
+def get_active_run() -> Any:
     """The newest run that is not finished; finishing it gives back the one before.
 
     First of those that were opened in this thread or asynchronous task (a ``contextvars`` context), then of those of
@@ -33,7 +37,7 @@ def get_active_run() -> Run | None:
     return None
 
 
-def opened(run: Run) -> None:
+def opened(run: Any) -> None:
     """Note a run that was opened; one that was open already is the newest one of this context from now on."""
     if run not in _open:
         _open.append(run)
@@ -41,7 +45,7 @@ def opened(run: Run) -> None:
     _in_context.set((*others, run))
 
 
-def named(run_id: str, storage: str, host: str) -> Run | None:
+def named(run_id: str, storage: str, host: str) -> Any:
     """The run of that id, if this process itself has opened it, and it is not ended or being ended."""
     for run in reversed(_open):
         session = run._session  # noqa: SLF001 - ours, not the public's
@@ -57,7 +61,7 @@ def naming(run_id: str) -> threading.RLock:
     return _naming.setdefault((os.getpid(), run_id), threading.RLock())
 
 
-def owned(address: Address) -> Run | None:
+def owned(address: Address) -> Any:
     """The run of a spool, if this process owns it."""
     for run in _open:
         session = run._session  # noqa: SLF001 - ours, not the public's
@@ -66,24 +70,24 @@ def owned(address: Address) -> Run | None:
     return None
 
 
-def ended(run: Run) -> None:
+def ended(run: Any) -> None:
     """Forget a run that has ended."""
     if run in _open:
         _open.remove(run)
 
 
-def open_runs() -> list[Run]:
+def open_runs() -> list[Any]:
     """All of them, newest first."""
     return _open[::-1]
 
 
-def sent(run: Run) -> None:
+def sent(run: Any) -> None:
     """Note a run that was unpickled here; forget those that have ended."""
     _sent[:] = [each for each in _sent if not each.is_finished]
     _sent.append(run)
 
 
-def joined(address: Address, rank: int | None) -> Run | None:
+def joined(address: Address, rank: int | None) -> Any:
     """The handle through which this process logs into somebody else's run already: inherited by fork, or sent.
 
     A worker that unpickles the run for each task has one, and not thousands.

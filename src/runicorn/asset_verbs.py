@@ -9,27 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.arguments import clean_step
 from runicorn.boundary import guarded
-from runicorn.session import ClosedError, Session, SpoolFullError
+from runicorn.run_handle import RunHandle
 from runicorn.values import escape, shown
+from runicorn.writer.queue import ClosedError, SpoolFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runicorn.outputs import Seen
-    from runicorn.refusals import Refusals
     from runicorn.writer.records import Blob, Material
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
 
-class AssetVerbs:
+class AssetVerbs(RunHandle):
     """What ``Run`` has beside numbers and text: each call hands over bytes or a path, and the writer does the work."""
-
-    id: str
-    global_step: int
-    _session: Session
-    _refusals: Refusals
-    _workspace_root: str
 
     @guarded
     def log_image(
@@ -92,7 +86,7 @@ class AssetVerbs:
             picture.height,
             blob,
         )
-        if not self._put(record, "log_image()"):
+        if not self._session.send(record, "log_image()"):
             self._session.drop_blob(blob)
             return ""
         return path
@@ -224,7 +218,7 @@ class AssetVerbs:
             state_gc_after_sec=state_gc_after_sec,
         )
         if self.is_finished:
-            self._refuse_after_end("scan_outputs_once()")
+            self._session.refuse_after_end("scan_outputs_once()")
             return {}
         now = time()
         seen: dict[str, Seen] = self.__dict__.setdefault("_outputs_seen", {})
@@ -233,7 +227,7 @@ class AssetVerbs:
             self._refusals.warn("unmatched outputs", f"scan_outputs_once(): {remark}.")
         if found.candidates:
             blob = self._put_blob(encode(found.candidates), "scan_outputs_once()")
-            if blob is None or not self._put(Outputs(now, mode, blob), "scan_outputs_once()"):
+            if blob is None or not self._session.send(Outputs(now, mode, blob), "scan_outputs_once()"):
                 self._session.drop_blob(blob)
                 return {}
             for each in found.candidates:
@@ -289,13 +283,13 @@ class AssetVerbs:
             state_gc_after_sec=state_gc_after_sec,
             interval_sec=interval_sec,
         )
-        self._put(WatchOutputs(time(), float(interval_sec), scanning), "watch_outputs()")
+        self._session.send(WatchOutputs(time(), float(interval_sec), scanning), "watch_outputs()")
 
     def stop_outputs_watch(self) -> None:
         """Look for outputs once more, and then no longer."""
         from runicorn.writer.records import WatchOutputs
 
-        self._put(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
+        self._session.send(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
 
     def _record(self, call: str, make: Callable[[], Material]) -> None:
         """Push what is made of a call's arguments; what it names and is not there is refused."""
@@ -306,33 +300,17 @@ class AssetVerbs:
         except MissingError as error:
             self._refusals.refuse(call, error)
             return
-        self._put(record, call)
+        self._session.send(record, call)
 
     def _put_blob(self, data: bytes | memoryview, call: str) -> Blob | None:
         try:
             return self._session.put_blob(data)
         except ClosedError:
-            self._refuse_after_end(call)
+            self._session.refuse_after_end(call)
         except SpoolFullError as error:
             self._session.queue.lost_records += 1
-            self._refuse_full(error)
+            self._session.refuse_full(error)
         return None
-
-    # --- what Run has ---------------------------------------------------------------------------------------
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run takes no more records."""
-        raise NotImplementedError
-
-    def _put(self, record: Any, call: str) -> bool:
-        raise NotImplementedError
-
-    def _refuse_after_end(self, call: str) -> None:
-        raise NotImplementedError
-
-    def _refuse_full(self, error: SpoolFullError) -> None:
-        raise NotImplementedError
 
 
 def _kind_of(error: Exception) -> str:

@@ -11,12 +11,14 @@ import time
 from typing import TYPE_CHECKING
 
 from runicorn import ranks
-from runicorn.session import ClosedError, SpoolFullError
 from runicorn.values import escape
+from runicorn.writer.queue import ClosedError, SpoolFullError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from runicorn.making import Opening
-    from runicorn.run import Run
+    from runicorn.session import Session
     from runicorn.workspace import Listing
 
 _MOST_TOLD = 20
@@ -46,31 +48,30 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
     return workspace.list_files(opening.workspace_root, force=force, leave_out=ours)
 
 
-def hand_over_code(run: Run, listing: Listing) -> None:
+def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> None:
     """Have the files archived."""
     from runicorn.writer.records import Code, encode
 
-    session = run._session  # noqa: SLF001 - ours, not the public's
     if session.joined:
         return
     try:
         blob = session.put_blob(encode(listing.files))
     except (ClosedError, SpoolFullError) as error:
-        run._refusals.warn("code", f"init(): the code is not archived: {error or 'the run has ended'}.")  # noqa: SLF001
+        session.refusals.warn("code", f"init(): the code is not archived: {error or 'the run has ended'}.")
         return
     left_out = [*listing.skipped_secrets, *listing.skipped_names, *listing.unreadable]
     told = [escape(name) for name in left_out[:_MOST_TOLD]]
-    record = Code(time.time(), os.fsencode(run.workspace_root), blob, told, len(left_out))
-    if not run._put(record, "init()"):  # noqa: SLF001 - as above
+    record = Code(time.time(), os.fsencode(workspace_root), blob, told, len(left_out))
+    if not session.send(record, "init()"):
         session.drop_blob(blob)
 
 
-def hand_over_environment(run: Run) -> None:
+def hand_over_environment(session: Session, workspace_root: Path) -> None:
     """Have the environment recorded."""
     from runicorn import environment
     from runicorn.writer.records import Environment
 
-    if run._session.joined:  # noqa: SLF001 - ours, not the public's
+    if session.joined:
         return
-    facts = environment.here(str(run.workspace_root))
-    run._put(Environment(time.time(), os.fsencode(run.workspace_root), facts), "init()")  # noqa: SLF001 - as above
+    facts = environment.here(str(workspace_root))
+    session.send(Environment(time.time(), os.fsencode(workspace_root), facts), "init()")

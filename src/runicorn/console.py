@@ -15,15 +15,15 @@ from threading import get_ident
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn.session import ClosedError, SpoolFullError
 from runicorn.values import escape
+from runicorn.writer.queue import ClosedError, SpoolFullError
 from runicorn.writer.records import CONSOLE_MODES, Printed, encode
 from runicorn.writer.segment import adler32, frame, pack_frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runicorn.run import Run
+    from runicorn.session import Session
 
 NAMES = {1: "stdout", 2: "stderr"}
 _ONE_PIECE_BYTES = 5 * 1024
@@ -36,11 +36,11 @@ _in_patch: set[int] = set()
 class Recorder:
     """One run's record of one stream."""
 
-    __slots__ = ("_mode", "_queue", "_stream", "run")
+    __slots__ = ("_mode", "_queue", "_stream", "session")
 
-    def __init__(self, run: Run, stream: int, mode: str) -> None:
-        self.run = run
-        self._queue = run._queue  # noqa: SLF001 - ours, not the public's
+    def __init__(self, session: Session, stream: int, mode: str) -> None:
+        self.session = session
+        self._queue = session.queue
         self._stream = stream
         self._mode = CONSOLE_MODES.index(mode)
 
@@ -57,9 +57,8 @@ class Recorder:
             self._queue.push(framed)
         except ValueError:
             self._push_slowly(framed)
-        run = self.run
-        if not run._looked_at <= now < run._look_at:  # noqa: SLF001 - as above
-            run._look(now)  # noqa: SLF001 - as above
+        if not self._queue.checked_at <= now < self._queue.next_check_at:
+            self.session.check(now)
 
     def _push_slowly(self, framed: bytes) -> None:
         try:
@@ -67,7 +66,7 @@ class Recorder:
         except ClosedError:  # the run has ended: what is printed now is not its own
             return
         except SpoolFullError as error:
-            self.run._refuse_full(error)  # noqa: SLF001 - as above
+            self.session.refuse_full(error)
 
 
 class CapturedStream:
@@ -188,11 +187,11 @@ class _Patch:
         return hash(self._function)
 
 
-def start(run: Run, mode: str) -> None:
+def start(session: Session, mode: str) -> None:
     """Record both streams of this process for a run, until ``stop()``.
 
     Args:
-        run: of this process.
+        session: of a run of this process.
         mode: one of ``CONSOLE_MODES``: what becomes of progress bars.
     """
     for number, name in NAMES.items():
@@ -209,12 +208,8 @@ def start(run: Run, mode: str) -> None:
         # put a stream of its own over ours meanwhile.
         below = [other for other in _replaced if other._runicorn_number == number]  # noqa: SLF001 - ours
         known = {each for other in (stream, *below) for each in other._runicorn_recorders}  # noqa: SLF001 - ours
-        if all(_spool_of(each.run) != _spool_of(run) for each in known):
-            stream._runicorn_recorders = (*recorders, Recorder(run, number, mode))  # noqa: SLF001 - ours
-
-
-def _spool_of(run: Run) -> str:
-    return run._session.address.spool  # noqa: SLF001 - ours
+        if all(each.session.address.spool != session.address.spool for each in known):
+            stream._runicorn_recorders = (*recorders, Recorder(session, number, mode))  # noqa: SLF001 - ours
 
 
 def _stream_named(name: str) -> Any:
@@ -222,10 +217,10 @@ def _stream_named(name: str) -> Any:
     return getattr(sys, name)
 
 
-def stop(run: Run) -> None:
+def stop(session: Session) -> None:
     """Record no more for a run; a stream that nobody records any more gets its place back, where it still is ours."""
     for stream in _replaced[:]:  # it becomes shorter
-        kept = tuple(each for each in stream._runicorn_recorders if each.run is not run)  # noqa: SLF001 - ours
+        kept = tuple(each for each in stream._runicorn_recorders if each.session is not session)  # noqa: SLF001 - ours
         stream._runicorn_recorders = kept  # noqa: SLF001 - ours
         _give_back_if_unused(stream)
 

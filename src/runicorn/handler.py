@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from runicorn.refusals import LOGGER
 
 if TYPE_CHECKING:
-    from runicorn.run import Run
+    from collections.abc import Callable
 
 DEFAULT_FORMAT = "%(asctime)s | %(levelname)s | %(name)s | %(message)s"
 
 
 class RunHandler(logging.Handler):
-    """Hands each record's text to a run; never raises into the program, and is silent after ``finish()``."""
+    """Hands each record's text and time to a run; never raises into the program, and is silent after ``finish()``."""
 
-    def __init__(self, run: Run, level: int | str, fmt: str | None) -> None:
+    def __init__(self, log_line: Callable[[str, float], None], level: int | str, fmt: str | None) -> None:
         super().__init__(level)
-        self._run = run
+        self._log_line = log_line
         self.setFormatter(logging.Formatter(fmt or DEFAULT_FORMAT, datefmt=None if fmt else "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -26,6 +26,6 @@ class RunHandler(logging.Handler):
         if record.name == LOGGER or record.name.startswith(f"{LOGGER}."):
             return
         try:
-            self._run._log_line(self.format(record), record.created)  # noqa: SLF001 - ours, not the public's
+            self._log_line(self.format(record), record.created)
         except Exception:  # noqa: BLE001 - a handler never raises into the program
             self.handleError(record)

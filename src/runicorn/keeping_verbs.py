@@ -5,21 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runicorn import arguments, rundir
+from runicorn.run_handle import RunHandle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runicorn.refusals import Refusals
-    from runicorn.run import Run
-    from runicorn.session import Session
 
 
-class KeepingVerbs:
+class KeepingVerbs(RunHandle):
     """What ``Run`` has to keep what was logged, and to be found again."""
 
-    id: str
-    _session: Session
-    _refusals: Refusals
     _own_tags: Sequence[str] = ()
 
     def flush(self, timeout_s: float | None = None) -> bool:
@@ -55,7 +50,7 @@ class KeepingVerbs:
         tags: Sequence[str] | None = None,
         notes: str | None = None,
         group: str | None = None,
-        parent: str | Run | None = None,
+        parent: str | RunHandle | None = None,
     ) -> None:
         """Write labels into ``meta.json``; what is not given stays as it is.
 
@@ -74,7 +69,7 @@ class KeepingVerbs:
 
         wanted = labels.checked(tags, notes, group, getattr(parent, "id", parent), self.id)
         if self.is_finished:
-            self._refuse_after_end("set_labels()")
+            self._session.refuse_after_end("set_labels()")
             return
         address = self._session.address
         try:
@@ -83,16 +78,3 @@ class KeepingVerbs:
             self._refusals.warn("labels", f"set_labels(): {rundir.META} was not changed: {error}")
             return
         self._own_tags = wanted.get("tags", self._own_tags)
-
-    # --- what Run has ---------------------------------------------------------------------------------------
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run takes no more records."""
-        raise NotImplementedError
-
-    def _await_devices(self, timeout_s: float, *, last: bool = True) -> None:
-        raise NotImplementedError
-
-    def _refuse_after_end(self, call: str) -> None:
-        raise NotImplementedError

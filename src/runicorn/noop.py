@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from runicorn.run import Run
+    from runicorn.run_handle import RunHandle
 
 
 class NoOpRun:
@@ -188,13 +188,16 @@ class NoOpRun:
         tags: Sequence[str] | None = None,
         notes: str | None = None,
         group: str | None = None,
-        parent: str | Run | None = None,
+        parent: str | RunHandle | None = None,
     ) -> None:
         """Do nothing."""
 
     def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """Only become finished."""
         self.is_finished = True
+
+    def _directory_to_read(self) -> str:
+        raise LookupError("Tracking is switched off: this run stores nothing, so there is nothing to load.")
 
     def __enter__(self) -> NoOpRun:
         return self

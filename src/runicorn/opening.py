@@ -6,10 +6,9 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from runicorn import active, capturing, joining, paths, switch
+from runicorn import active, capturing, paths, switch
 from runicorn.making import Opening
 from runicorn.noop import NoOpRun
-from runicorn.run import Run
 from runicorn.settings import Settings
 from runicorn.writer import adopt
 from runicorn.writer.records import CONSOLE_MODES
@@ -17,7 +16,8 @@ from runicorn.writer.records import CONSOLE_MODES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.writer import spool
+    from runicorn.run import Run
+
 
 _DESCRIPTORS = 10
 """What it takes to open a run and log into it; most of them for a moment only."""
@@ -118,14 +118,15 @@ def init(
             f"init(): run {run.id} already exists under the path {run.path!r}, and was opened there, not under "
             f"{opening.path!r}. Use another run_id for a run of its own.",
         )
+    session = run._session  # noqa: SLF001 - ours, not the public's
     if files is not None:
-        capturing.hand_over_code(run, files)
+        capturing.hand_over_code(session, run.workspace_root, files)
     if capture_env:
-        capturing.hand_over_environment(run)
+        capturing.hand_over_environment(session, run.workspace_root)
     if capture_console:
         from runicorn import console
 
-        console.start(run, tqdm_mode)
+        console.start(session, tqdm_mode)
     return run
 
 
@@ -152,25 +153,11 @@ def _check_descriptors() -> None:
 
 def _named(opening: Opening, run_id: str) -> Run:
     with active.naming(run_id):
-        run = active.named(run_id, opening.storage, opening.host)
+        run: Run | None = active.named(run_id, opening.storage, opening.host)
         if run is None:
             return opening.named(run_id)
         active.opened(run)
         return run
-
-
-def rejoin(address: spool.Address, rank: int | None, alias: str | None, workspace_root: str, global_step: int) -> Run:
-    """What a pickled run unpickles to: the handle by which this process has joined the run, or joins it now.
-
-    In the process that owns the run it is the run itself. Where the run has ended, it is a handle that refuses
-    everything, as any other one of that run.
-    """
-    run = active.owned(address) or active.joined(address, rank)
-    if run is None:
-        session = joining.join_anywhere(address, rank)
-        run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)
-        active.sent(run)
-    return run
 
 
 def _check_flags(**flags: Any) -> None:

@@ -6,14 +6,12 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn import active, exit_status, exits, paths, rundir, statuses
+from runicorn import active, exit_status, exits, statuses
 from runicorn.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.boundary import guarded
-from runicorn.devices.in_flight import InFlight
 from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.keeping_verbs import KeepingVerbs
-from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.values import (
     AS_THEY_ARE,
     HIGHEST_INT,
@@ -25,17 +23,17 @@ from runicorn.values import (
     known_names,
     shown,
 )
-from runicorn.writer.records import Config, End, Holed, Landed, Metrics, Primary, Summary, Text, encode
+from runicorn.writer.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.writer.segment import adler32, checksum, pack_frame_header
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping
-    from pathlib import Path
     from types import TracebackType
 
     from runicorn.devices import OnDevice
     from runicorn.writer.records import Scalar
+    from runicorn.writer.spool import Address
 
 
 _are_known = known_names.issuperset
@@ -56,29 +54,6 @@ class Run(AssetVerbs, KeepingVerbs):
         alias: its label, or None.
         global_step: the step of the last ``log()`` of this process.
     """
-
-    _in_flight: InFlight | None = None
-
-    def __init__(
-        self,
-        session: Session,
-        *,
-        alias: str | None,
-        workspace_root: str,
-        global_step: int,
-    ) -> None:
-        self.id = session.address.run_id
-        self.path = session.address.path
-        self.alias = alias
-        self.global_step = global_step
-        self._workspace_root = workspace_root
-        self._session = session
-        self._refusals = session.refusals
-        self._queue = session.queue
-        self._ending: dict[str, tuple[str, str | None]] = {}
-        # Outside this span of the wall clock log() looks at the writer: a clock set back must not end the looks.
-        self._looked_at = 0.0
-        self._look_at = 0.0
 
     # --- what is called inside the loop: never waits, never raises (unless strict) ---------------------
 
@@ -157,12 +132,12 @@ class Run(AssetVerbs, KeepingVerbs):
             try:
                 queue.push(frame)
             except ValueError:
-                if not self._push_slowly(frame):
+                if not self._session.push_slowly(frame, "log()"):
                     return
             if queue.closed[0]:
-                self._refuse_after_end("log()")
-            elif not self._looked_at <= now < self._look_at:
-                self._look(now)
+                self._session.refuse_after_end("log()")
+            elif not queue.checked_at <= now < queue.next_check_at:
+                self._session.check(now)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happens in here, the loop goes on
             self._refusals.broken("log()", error)
 
@@ -182,7 +157,7 @@ class Run(AssetVerbs, KeepingVerbs):
                 ),
             )
             return
-        self._put(Text(time(), escape(text)), "log_text()")
+        self._session.send(Text(time(), escape(text)), "log_text()")
 
     @guarded
     def summary(self, update: Mapping[str, Any]) -> None:
@@ -214,7 +189,7 @@ class Run(AssetVerbs, KeepingVerbs):
             self._refuse_field("", update)
             return
         if cleaned is not LEFT_OUT and cleaned:
-            self._put(Summary(time(), cleaned), "summary()")
+            self._session.send(Summary(time(), cleaned), "summary()")
 
     # --- what is called when a run is set up or ended: raises at once where it is wrong --------------------
 
@@ -237,7 +212,7 @@ class Run(AssetVerbs, KeepingVerbs):
             raise ValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
         if mode not in {"max", "min"}:
             raise ValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
-        self._put(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
+        self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
     def log_config(
         self,
@@ -285,7 +260,7 @@ class Run(AssetVerbs, KeepingVerbs):
         if config_files is not None:
             update["config_files"] = configs.config_files(config_files)
         if update:
-            self._put(Config(time(), update, bool(merge)), "log_config()")
+            self._session.send(Config(time(), update, bool(merge)), "log_config()")
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
         """A ``logging.Handler`` that writes into ``logs.txt``.
@@ -296,7 +271,7 @@ class Run(AssetVerbs, KeepingVerbs):
         """
         from runicorn.handler import RunHandler
 
-        return RunHandler(self, level, fmt)
+        return RunHandler(self._log_line, level, fmt)
 
     def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """End the run: returns when everything that was logged before, by any process, is on disk.
@@ -343,81 +318,15 @@ class Run(AssetVerbs, KeepingVerbs):
 
     # --- what can be asked ------------------------------------------------------------------------------
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run takes no more records, from this process or from any."""
-        return bool(self._ending) or bool(self._queue.closed[0])
-
-    @property
-    def run_dir(self) -> Path:
-        """The run's directory."""
-        from pathlib import Path
-
-        return Path(self._session.address.run_dir)
-
-    @property
-    def media_dir(self) -> Path:
-        """Where its images go."""
-        return self.run_dir / rundir.MEDIA
-
-    @property
-    def storage_root(self) -> Path:
-        """The storage that it is in."""
-        from pathlib import Path
-
-        return Path(self._session.address.storage)
-
-    @property
-    def runs_dir(self) -> Path:
-        """``runs/`` of that storage."""
-        return self.storage_root / paths.RUNS
-
-    @property
-    def workspace_root(self) -> Path:
-        """The project's directory."""
-        from pathlib import Path
-
-        return Path(self._workspace_root)
-
     def __repr__(self) -> str:
         state = "finished" if self.is_finished else "joined" if self._session.joined else "running"
         return f"<runicorn.Run {self.id} path={self.path!r} {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from runicorn.opening import rejoin
-
         session = self._session
         return rejoin, (session.address, session.queue.rank, self.alias, self._workspace_root, self.global_step)
 
     # --- off the hot path ---------------------------------------------------------------------------------
-
-    def _put(self, record: Any, call: str) -> bool:
-        """Push a record off the hot path; whether it was taken. No exception but one of the program's gets out."""
-        try:
-            now = time()
-            if not self._looked_at <= now < self._look_at:
-                self._look(now)
-            self._queue.put(record)
-        except ClosedError:
-            self._refuse_after_end(call)
-        except SpoolFullError as error:
-            self._refuse_full(error)
-        except Exception as error:  # noqa: BLE001 - the boundary: tracking never harms training
-            self._refusals.broken(call, error)
-        else:
-            return True
-        return False
-
-    def _push_slowly(self, frame: bytes) -> bool:
-        try:
-            self._queue.push_slowly(frame)
-        except ClosedError:
-            self._refuse_after_end("log()")
-        except SpoolFullError as error:
-            self._refuse_full(error)
-        else:
-            return True
-        return False
 
     def _count(self, step: Any) -> int:
         """The step of a call, which becomes the counter; where it is none, one more than the last."""
@@ -446,12 +355,12 @@ class Run(AssetVerbs, KeepingVerbs):
         else:
             stage = None if stage is None else clean_stage(stage, self._refusals)
             record = Metrics(when, self._count(step), escape_surrogates(cleaned), stage and escape(stage))
-            self._put(record, "log()")
+            self._session.send(record, "log()")
 
     def _log_nothing(self, step: Any) -> None:
         """``log()`` with nothing to store: the step counts."""
         if self.is_finished:
-            self._refuse_after_end("log()")
+            self._session.refuse_after_end("log()")
         else:
             self._count(step)
 
@@ -464,60 +373,19 @@ class Run(AssetVerbs, KeepingVerbs):
             self._log_nothing(step)
             return
         if self.is_finished:
-            self._refuse_after_end("log()")
+            self._session.refuse_after_end("log()")
             return
         step = self._count(step)
         if stage is not None:
             stage = clean_stage(stage, self._refusals)
-        in_flight = self._in_flight
-        if in_flight is None:
-            in_flight = self._open_in_flight()
-        in_flight.send(Holed(now, step, escape_surrogates(data), stage and escape(stage), 0, [], []), on_device)
-        self._look_at = 0.0  # from now on every call looks whether something has arrived
-
-    def _open_in_flight(self) -> InFlight:
-        settings = self._session.address.settings
-        made = InFlight(self._put_of_device, self._refusals, wait=settings.device_wait)
-        # setdefault is atomic: of two threads one has made it.
-        return vars(self).setdefault("_in_flight", made)  # type: ignore[no-any-return]
-
-    def _put_of_device(self, record: Holed | Landed) -> bool:
-        try:
-            self._queue.put(record)
-        except ClosedError:
-            if type(record) is Holed:  # its values are of no use any more either, and nobody has to be told twice
-                self._refuse_after_end("log()")
-        except SpoolFullError as error:
-            self._refuse_full(error)
-            if type(record) is Landed:  # its record is in: it is offered again
-                self._queue.lost_records -= 1
-                return False
-        return True
-
-    @guarded
-    def _await_devices(self, timeout_s: float, *, last: bool = True) -> None:
-        """Before an end: what is on its way from a device is waited for, but not for ever."""
-        if self._in_flight is not None:
-            limit_s = self._session.address.settings.device_finish_wait_s
-            self._in_flight.land_all(min(limit_s, timeout_s or limit_s), last=last and not self._session.joined)
+        record = Holed(now, step, escape_surrogates(data), stage and escape(stage), 0, [], [])
+        self._session.devices().send(record, on_device)
+        self._queue.next_check_at = 0.0  # from now on every call looks whether something has arrived
 
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""
         if not self.is_finished:
-            self._put(Text(created_s, escape(text), raw=True), "the logging handler")
-
-    def _look(self, now: float) -> None:
-        if self._in_flight is not None and self._in_flight.land():
-            if self._looked_at <= now < self._looked_at + self._session.address.settings.look_interval_s:
-                return
-            self._looked_at = now  # and the next call comes by again
-        else:
-            self._looked_at = now
-            self._look_at = now + self._session.address.settings.look_interval_s
-        try:
-            self._session.look()
-        except Exception as error:  # noqa: BLE001 - the boundary: the record is pushed before or after this
-            self._refusals.broken("the check of the writer", error)
+            self._session.send(Text(created_s, escape(text), raw=True), "the logging handler")
 
     def _refuse_field(self, key_path: str, value: Any) -> None:
         self._refusals.refuse(
@@ -528,37 +396,12 @@ class Run(AssetVerbs, KeepingVerbs):
             ),
         )
 
-    def _let_go_of_ended_run(self) -> None:
-        """In a process that has joined: give the descriptors back once the owner has ended the run."""
-        if self._session.joined and self._session.control.done:
-            self._session.let_go()
-
-    def _refuse_after_end(self, call: str) -> None:
-        self._let_go_of_ended_run()
-        now = time()
-        # The run ends, and a writer waits for what this process has logged before, if that has lost its names.
-        if self._session.joined and not (self._session.control.done or self._looked_at <= now < self._look_at):
-            self._look(now)
-        self._refusals.warn(
-            "after the end",
-            f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "
-            "finish(). Call finish() last.",
-        )
-
-    def _refuse_full(self, error: SpoolFullError) -> None:
-        self._refusals.warn(
-            "spool",
-            f"The spool is full ({error}): records are refused until the writer has made room, and counted in "
-            "status.json. Storing is stalled or too slow: look at the storage "
-            f"{self._session.address.storage}, or raise RUNICORN_SPOOL_MAX_BYTES.",
-        )
-
     @guarded
     def _stop_recording(self) -> None:
         """Give ``print()`` its streams back; a forked child leaves them to the process that has taken them."""
         console = sys.modules.get("runicorn.console")
         if console is not None and not self._queue.forked_here:
-            console.stop(self)
+            console.stop(self._session)
 
     @guarded
     def _finish(self, status: str, reason: str | None) -> None:
@@ -567,7 +410,7 @@ class Run(AssetVerbs, KeepingVerbs):
         self._await_devices(timeout_s)
         if self._session.joined:
             self._tell_what_is_left(stored=self._session.flush(timeout_s))
-            self._let_go_of_ended_run()
+            self._session.let_go_of_ended_run()
             return
         # setdefault is atomic: of two threads, or a thread and a signal handler in it, one sets the status.
         first = self._ending.setdefault("status", (status, reason))
@@ -616,3 +459,19 @@ class Run(AssetVerbs, KeepingVerbs):
             end = End(end.time, *begun)
         self._ending["status"] = (end.status, end.reason)
         self._end(end, self._session.address.settings.exit_wait_s)
+
+
+def rejoin(address: Address, rank: int | None, alias: str | None, workspace_root: str, global_step: int) -> Run:
+    """What a pickled run unpickles to: the handle by which this process has joined the run, or joins it now.
+
+    In the process that owns the run it is the run itself. Where the run has ended, it is a handle that refuses
+    everything, as any other one of that run.
+    """
+    run: Run | None = active.owned(address) or active.joined(address, rank)
+    if run is None:
+        from runicorn import joining
+
+        session = joining.join_anywhere(address, rank)
+        run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)
+        active.sent(run)
+    return run

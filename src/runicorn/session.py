@@ -9,9 +9,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn import statuses
+from runicorn.devices.in_flight import InFlight
 from runicorn.writer import mending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
+from runicorn.writer.records import Holed, Landed
 from runicorn.writer.watch import Watch
 
 if TYPE_CHECKING:
@@ -40,7 +42,10 @@ class Session:
 
     Attributes:
         refusals: as above.
+        in_flight: what is on its way from a device; None before the first such value.
     """
+
+    in_flight: InFlight | None = None
 
     def __init__(
         self,
@@ -79,6 +84,109 @@ class Session:
         """Start the writer and do not wait for it."""
         if self._watch is not None:
             self._watch.start()
+
+    def send(self, record: Any, call: str) -> bool:
+        """Push a record off the hot path; whether it was taken. No exception but one of the program's gets out."""
+        try:
+            now = time.time()
+            if not self.queue.checked_at <= now < self.queue.next_check_at:
+                self.check(now)
+            self.queue.put(record)
+        except ClosedError:
+            self.refuse_after_end(call)
+        except SpoolFullError as error:
+            self.refuse_full(error)
+        except Exception as error:  # noqa: BLE001 - the boundary: tracking never harms training
+            self.refusals.broken(call, error)
+        else:
+            return True
+        return False
+
+    def push_slowly(self, frame: bytes, call: str) -> bool:
+        """Push a frame that did not fit into the current segment; whether it was taken."""
+        try:
+            self.queue.push_slowly(frame)
+        except ClosedError:
+            self.refuse_after_end(call)
+        except SpoolFullError as error:
+            self.refuse_full(error)
+        else:
+            return True
+        return False
+
+    def refuse_after_end(self, call: str) -> None:
+        """Warn that a call came after the end of the run."""
+        self.let_go_of_ended_run()
+        now, queue = time.time(), self.queue
+        # The run ends, and a writer waits for what this process has logged before, if that has lost its names.
+        if self.joined and not (self.control.done or queue.checked_at <= now < queue.next_check_at):
+            self.check(now)
+        self.refusals.warn(
+            "after the end",
+            f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "
+            "finish(). Call finish() last.",
+        )
+
+    def refuse_full(self, error: SpoolFullError) -> None:
+        """Warn that the spool has no room."""
+        self.refusals.warn(
+            "spool",
+            f"The spool is full ({error}): records are refused until the writer has made room, and counted in "
+            "status.json. Storing is stalled or too slow: look at the storage "
+            f"{self.address.storage}, or raise RUNICORN_SPOOL_MAX_BYTES.",
+        )
+
+    def let_go_of_ended_run(self) -> None:
+        """In a process that has joined: give the descriptors back once the owner has ended the run."""
+        if self.joined and self.control.done:
+            self.let_go()
+
+    def devices(self) -> InFlight:
+        """What is on its way from a device, for this run."""
+        if self.in_flight is None:
+            made = InFlight(self._send_of_device, self.refusals, wait=self.address.settings.device_wait)
+            # setdefault is atomic: of two threads one has made it.
+            return vars(self).setdefault("in_flight", made)  # type: ignore[no-any-return]
+        return self.in_flight
+
+    def _send_of_device(self, record: Holed | Landed) -> bool:
+        try:
+            self.queue.put(record)
+        except ClosedError:
+            if type(record) is Holed:  # its values are of no use any more either, and nobody has to be told twice
+                self.refuse_after_end("log()")
+        except SpoolFullError as error:
+            self.refuse_full(error)
+            if type(record) is Landed:  # its record is in: it is offered again
+                self.queue.lost_records -= 1
+                return False
+        return True
+
+    def await_devices(self, timeout_s: float, *, last: bool) -> None:
+        """Before an end: what is on its way from a device is waited for, but not for ever."""
+        if self.in_flight is not None:
+            limit_s = self.address.settings.device_finish_wait_s
+            self.in_flight.land_all(min(limit_s, timeout_s or limit_s), last=last and not self.joined)
+
+    def check(self, now: float) -> None:
+        """Tell the writer which values have arrived from devices, and check that it lives.
+
+        Args:
+            now: the wall clock; the next check is ``look_interval_s`` later, or at the next call while values are
+                on their way.
+        """
+        queue, interval_s = self.queue, self.address.settings.look_interval_s
+        if self.in_flight is not None and self.in_flight.land():
+            if queue.checked_at <= now < queue.checked_at + interval_s:
+                return
+            queue.checked_at = now  # and the next call comes by again
+        else:
+            queue.checked_at = now
+            queue.next_check_at = now + interval_s
+        try:
+            self.look()
+        except Exception as error:  # noqa: BLE001 - the boundary: the record is pushed before or after this
+            self.refusals.broken("the check of the writer", error)
 
     def look(self) -> None:
         """A look at the writer: every half second, when a call comes by."""

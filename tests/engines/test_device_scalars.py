@@ -184,7 +184,7 @@ def test_tensors_of_the_cpu_are_numbers_at_once(open_run):
     run.log({"a": torch.tensor(0.5), "b": parameter, "c": (parameter * 3).sum(), "d": torch.tensor(7)})
     run.finish()
     assert logged(run) == [{"a": 0.5, "b": 0.25, "c": 0.75, "d": 7}]
-    assert run._in_flight is None
+    assert run._session.in_flight is None
 
 
 # It says so itself, once: that it leaves a call of time.time() out of its graph.
@@ -218,7 +218,7 @@ def test_scalars_of_jax(open_run):
         run.log({"x": value, "half": jax.numpy.bfloat16(0.5)})
     run.finish()
     assert logged(run) == [{"x": expected, "half": 0.5}] * 10
-    assert not held or run._in_flight is not None
+    assert not held or run._session.in_flight is not None
 
 
 def test_jax_keeps_no_more_than_it_may(monkeypatch):

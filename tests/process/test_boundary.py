@@ -65,7 +65,7 @@ def rotate(run):
 
 def look(run):
     """A call that checks the writer."""
-    run._look_at = 0.0
+    run._queue.next_check_at = 0.0
     run.log(a=1)
 
 
@@ -160,7 +160,7 @@ def test_what_was_broken_is_told_with_its_cause(open_run, caplog, monkeypatch):
         raise Injected("boom")
 
     monkeypatch.setattr(run._session, "look", lambda: boom(None))
-    run._look_at = 0.0
+    run._queue.next_check_at = 0.0
     run.log(a=1)
     (warning,) = warnings_in(caplog)
     assert "Injected: boom" in warning

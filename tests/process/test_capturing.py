@@ -178,9 +178,9 @@ def test_files_that_go_before_they_are_archived(tmp_path, workspace):
 import os
 from runicorn import capturing
 hand_over = capturing.hand_over_code
-def first_the_file_goes(run, files):
+def first_the_file_goes(session, workspace_root, files):
     os.unlink({str(workspace / "pkg" / "model.py")!r})
-    hand_over(run, files)
+    hand_over(session, workspace_root, files)
 capturing.hand_over_code = first_the_file_goes
 run = rn.init(workspace_root={str(workspace)!r}, snapshot_code=True)
 opened(run)

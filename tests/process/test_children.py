@@ -547,7 +547,7 @@ ENDING
 
 # --- pickles ----------------------------------------------------------------------------------------------------
 
-ADDRESS = {"runicorn.opening rejoin", "runicorn.writer.spool Address", "runicorn.settings Settings"}
+ADDRESS = {"runicorn.run rejoin", "runicorn.writer.spool Address", "runicorn.settings Settings"}
 
 
 def globals_in(pickled):

@@ -17,8 +17,16 @@ from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from typing import Protocol
 
-    from runicorn.run import Run
+    class LoggedRun(Protocol):
+        """A run of this process, as ``init()`` returns it."""
+
+        @property
+        def run_dir(self) -> Path:
+            """Its directory."""
+
 
 _MOST_CANDIDATES = 10
 
@@ -67,7 +75,7 @@ def runs(
     return sorted(found, key=lambda info: (info.created_at or 0.0, info.id), reverse=True)
 
 
-def find(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike[str] | None = None) -> RunInfo:
+def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.PathLike[str] | None = None) -> RunInfo:
     """The one run that is meant, read anew.
 
     Args:
@@ -112,15 +120,9 @@ def find(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike
 
 def _directory_of(run: object) -> str:
     """The directory of a run of this process."""
-    from runicorn.noop import NoOpRun  # here, for few that read runs have one open
-    from runicorn.run import Run
-
-    if isinstance(run, Run):
-        return os.path.abspath(run.run_dir)
-    if isinstance(run, NoOpRun):  # what a program gets that has switched tracking off: no slip in its types
-        raise LookupError(  # noqa: TRY004 - told as any run that is not there
-            "Tracking is switched off: this run stores nothing, so there is nothing to load."
-        )
+    where = getattr(run, "_directory_to_read", None)  # of both kinds of handle: their classes stand above
+    if callable(where):
+        return str(where())
     raise TypeError(
         f"load(): run is of type {type(run).__name__}. Pass a run, its id, its alias, its directory, or its info."
     )

@@ -20,7 +20,7 @@ from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from runicorn.run import Run
+    from runicorn.reading.listing import LoggedRun
 
 _JSON = (rundir.ASSETS, rundir.SUMMARY, rundir.ENVIRONMENT)
 _CONFIG = ("args", "extra", "config_files")
@@ -341,7 +341,7 @@ class LoadedRun:
         return path if "\0" not in path and is_inside(self.info.run_dir, path) else None
 
 
-def load(run: str | os.PathLike[str] | RunInfo | Run, storage: str | os.PathLike[str] | None = None) -> LoadedRun:
+def load(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.PathLike[str] | None = None) -> LoadedRun:
     """A run with its numbers.
 
     Args:

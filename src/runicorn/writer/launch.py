@@ -19,7 +19,6 @@ from contextlib import suppress
 
 import msgspec
 
-import runicorn
 from runicorn.locks import held_here
 from runicorn.writer import owner, spool
 
@@ -146,8 +145,8 @@ def _import_directories() -> tuple[str, ...]:
 def _found_by(_path: tuple[str, ...]) -> tuple[str, ...]:
     """The same, looked for once as long as ``sys.path`` stays as it is."""
     found: list[str] = []
-    # Pillow, if it is there: it encodes images.
-    for origin in (runicorn.__file__, msgspec.__file__, _origin("psutil"), _origin("PIL")):
+    # Our own package by a folder in it. Pillow, if it is there: it encodes images.
+    for origin in (os.path.dirname(__file__), msgspec.__file__, _origin("psutil"), _origin("PIL")):
         if origin:
             directory = os.path.dirname(os.path.dirname(os.path.abspath(origin)))
             if directory not in found:

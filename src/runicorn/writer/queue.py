@@ -60,6 +60,8 @@ class Queue:
         rank: of this process in a distributed job, or None.
         forked_here: whether this process was forked from the one that opened or joined the run.
         lost_records: records refused because the spool was full, and not yet reported to the writer.
+        checked_at, next_check_at: outside this span of the wall clock ``log()`` has the writer checked: a clock set
+            back must not end the checks. Here and not in the session, for ``log()`` has the queue at hand.
     """
 
     __slots__ = (
@@ -78,11 +80,13 @@ class Queue:
         "_rotation",
         "_segment",
         "_size_bytes",
+        "checked_at",
         "closed",
         "control",
         "forked_here",
         "joined",
         "lost_records",
+        "next_check_at",
         "push",
         "rank",
     )
@@ -93,6 +97,7 @@ class Queue:
         self._address = address
         self.control = control
         self.closed = control.closed
+        self.checked_at = self.next_check_at = 0.0
         self._begin(joined=joined, rank=rank)
         _queues.add(self)
         _register_fork_hook()
