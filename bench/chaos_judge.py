@@ -18,7 +18,7 @@ from chaos_plan import FLIPPED, INSIDE_FINISH, MOMENTS, UNLINKED, WITHOUT_A_WORD
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import zoo
 
-from runicorn import statuses
+from runicorn.storage import statuses
 
 if TYPE_CHECKING:
     from chaos_stage import Stage

@@ -21,7 +21,7 @@ from chaos_outcome import Outcome
 from chaos_plan import CONTENTS, FLIPPED, INSIDE_INIT, INSIDE_ROTATION, LINKED, MOMENTS, UNLINKED, VISITORS, Trial
 from chaos_script import FINISH, NEXT_INIT, SHARED_BYTES
 
-from runicorn.locks import is_held
+from runicorn.host.locks import is_held
 from runicorn.writer.control import ControlPage
 
 # The scripts that die, and the looks at what they left, are those of the tests.

@@ -20,7 +20,7 @@ from threading import Event, Timer
 from support import without_waiting
 
 from runicorn.cli import main
-from runicorn.locks import is_held
+from runicorn.host.locks import is_held
 from runicorn.writer.control import ControlPage
 
 PAUSE = Event()  # never set: waiting on it is how a poll pauses

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from runicorn.opening import init
     from runicorn.reading import load, runs
     from runicorn.run import Run
-    from runicorn.slugs import slug
+    from runicorn.storage.slugs import slug
     from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
 
     __version__: str
 
     def get_active_run() -> Run | None:
         """The newest run that is not finished, of this context or else of this process; None if there is none."""
+
 
 __all__ = [
     "NoOpRun",
@@ -54,7 +55,7 @@ _HOME_OF = {
     "reset_enabled": "switch",
     "runs": "reading",
     "set_enabled": "switch",
-    "slug": "slugs",
+    "slug": "storage.slugs",
 }
 
 

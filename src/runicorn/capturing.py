@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import ranks
+from runicorn.host import ranks
 from runicorn.values import escape
 from runicorn.writer.queue import ClosedError, SpoolFullError
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn import host, paths, reading, rundir, statuses
+from runicorn import reading
+from runicorn.host import identity
 from runicorn.reading.directories import run_places
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import is_inside
+from runicorn.storage import paths, run_files, statuses
 from runicorn.writer import adopt, spool
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo
     from runicorn.settings import Settings
 
-_POINTER = rundir.spool_pointer("")
+_POINTER = run_files.spool_pointer("")
 
 
 class RefusedError(OSError):
@@ -84,7 +86,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
     if force:
         return
     others = sorted(name.removeprefix(_POINTER) for name in os.listdir(info.run_dir) if name.startswith(_POINTER))
-    others = [name for name in others if name != host.label_of(host.hostname())]
+    others = [name for name in others if name != identity.label_of(identity.hostname())]
     if info.status == statuses.RUNNING and not is_of_this_host(info):
         others.append(info.hostname or "that it does not name")
     if others:
@@ -97,7 +99,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
 def spools_of(info: RunInfo, settings: Settings) -> list[str]:
     """The spools of this host in which records of a run wait to be stored, whether anybody does it or not."""
     found = []
-    address = adopt.find_spool(info.run_dir, host.label_of(host.hostname()))
+    address = adopt.find_spool(info.run_dir, identity.label_of(identity.hostname()))
     named = [address.spool] if address is not None else []
     for path in {*spool.find(settings), *spool.find_overflows(settings), *named}:
         try:

@@ -18,8 +18,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runicorn.secret_names import strength
+from runicorn.storage.wording import counted
 from runicorn.values import is_missing, shown
-from runicorn.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -9,7 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runicorn import host, ranks, secrets
+from runicorn import secrets
+from runicorn.host import identity, ranks
 from runicorn.values import escape
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def here(workspace_root: str) -> dict[str, Any]:
     Args:
         workspace_root: directory of the workspace.
     """
-    given = host.platform_text()
+    given = identity.platform_text()
     return {
         "python_version": sys.version,
         "platform": given,
@@ -84,7 +85,7 @@ def _platform_details() -> dict[str, str]:
         version = sys.getwindowsversion()
         return {
             "system": "Windows",
-            "node": host.hostname(),
+            "node": identity.hostname(),
             "release": str(version.major),
             "version": f"{version.major}.{version.minor}.{version.build}",
             "machine": os.environ.get("PROCESSOR_ARCHITECTURE", ""),
@@ -94,7 +95,7 @@ def _platform_details() -> dict[str, str]:
     system = os.uname()
     return {
         "system": system.sysname,
-        "node": host.hostname(),
+        "node": identity.hostname(),
         "release": system.release,
         "version": system.version,
         "machine": system.machine,

@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import statuses
+from runicorn.storage import statuses
 from runicorn.values import escape
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from runicorn import exit_status, removal, statuses
+from runicorn import exit_status
 from runicorn.active import open_runs
+from runicorn.storage import removal, statuses
 from runicorn.writer import spool
 from runicorn.writer.records import End
 

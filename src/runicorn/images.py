@@ -28,8 +28,8 @@ from array import array
 from typing import Any, NamedTuple
 
 from runicorn.image_scale import RefusedError, factor_of_floats, integers_out_of_range, not_finite
+from runicorn.storage.wording import counted
 from runicorn.values import shown
-from runicorn.wording import counted
 
 MOST_PIXELS = 2**28
 MOST_FILE_BYTES = 256 * 1024 * 1024

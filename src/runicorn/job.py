@@ -6,17 +6,19 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import exits, joining, locks, paths, rundir, statuses
-from runicorn.host import hostname, machine
+from runicorn import exits, joining
+from runicorn.host import locks
+from runicorn.host.identity import hostname, machine
 from runicorn.refusals import Refusals
-from runicorn.rundir import RunDir
-from runicorn.writer import opening_lock, scan, spool
+from runicorn.storage import last_lines, paths, run_files, statuses
+from runicorn.storage.run_files import RunDir
+from runicorn.writer import opening_lock, spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.locks import Lock
-    from runicorn.ranks import Place
+    from runicorn.host.locks import Lock
+    from runicorn.host.ranks import Place
     from runicorn.session import Session
     from runicorn.settings import Settings
 
@@ -48,7 +50,7 @@ class Job:
         if paths.make_directories(self.run_dir):
             write_first_files(self.run_dir)
         deadline = time.monotonic() + _BEING_MADE_S
-        while not os.path.exists(os.path.join(self.run_dir, rundir.STATUS)):
+        while not os.path.exists(os.path.join(self.run_dir, run_files.STATUS)):
             if time.monotonic() > deadline:  # its maker has died half way: then it is made here
                 write_first_files(self.run_dir)
             time.sleep(_POLL_S)
@@ -87,9 +89,9 @@ class Job:
         files = RunDir(self.run_dir)
         try:
             # The host of rank 0 may not have stored its last step yet.
-            fd = files.open_for_reading(rundir.events_of_rank(self.place.rank)) if self.place.rank else None
+            fd = files.open_for_reading(run_files.events_of_rank(self.place.rank)) if self.place.rank else None
             if fd is not None:
-                own = scan.newest_step(fd)
+                own = last_lines.newest_step(fd)
                 os.close(fd)
                 steps += [own] if own is not None else []
         finally:
@@ -144,9 +146,9 @@ class Job:
         ours = {"pid": os.getpid(), "hostname": hostname(), "machine": self._machine()}
         files = RunDir(self.run_dir, sole=False)
         try:
-            meta = files.read_or_empty(rundir.META)
+            meta = files.read_or_empty(run_files.META)
             if {**meta, **ours} != meta:
-                files.replace(rundir.META, {**meta, **ours})
+                files.replace(run_files.META, {**meta, **ours})
         finally:
             files.close()
 
@@ -160,15 +162,15 @@ class Job:
         """
         files = RunDir(self.run_dir, sole=False)
         try:
-            status = files.read_or_empty(rundir.STATUS)
+            status = files.read_or_empty(run_files.STATUS)
             if status.get("status") == statuses.RUNNING or not self.place.main:
                 return
-            meta = files.read_or_empty(rundir.META)
+            meta = files.read_or_empty(run_files.META)
             resumed = meta.get("resumed") or []
             attempts = [entry.get("attempt", 0) for entry in resumed if isinstance(entry, dict)]
             if not as_owner and self.place.attempt <= max(attempts, default=0):
                 return
-            from runicorn import resumption  # for a resume alone
+            from runicorn.storage import resumption  # for a resume alone
 
             entry = {
                 "time": time.time(),
@@ -178,9 +180,9 @@ class Job:
                 "attempt": self.place.attempt,
                 **resumption.noted(files, continued=False),
             }
-            files.replace(rundir.META, {**meta, "resumed": [*resumed, entry]})
+            files.replace(run_files.META, {**meta, "resumed": [*resumed, entry]})
             kept: dict[str, Any] = {name: status[name] for name in ("started_at", "last_step") if name in status}
             kept.update(statuses.of_earlier_sessions(status))
-            files.replace(rundir.STATUS, {"status": statuses.RUNNING, **kept})
+            files.replace(run_files.STATUS, {"status": statuses.RUNNING, **kept})
         finally:
             files.close()

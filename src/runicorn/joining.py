@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import directory_kinds, locks, rundir, statuses
-from runicorn.host import hostname, is_other, label_of, machine
+from runicorn.host import locks
+from runicorn.host.identity import hostname, is_other, label_of, machine
 from runicorn.refusals import Refusals
 from runicorn.rendezvous import publish, read, withdraw
-from runicorn.rundir import RunDir
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
+from runicorn.storage import directory_kinds, run_files, statuses
+from runicorn.storage.run_files import RunDir
 from runicorn.writer import adopt, launch, opening_lock, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
-    from runicorn.locks import Lock
+    from runicorn.host.locks import Lock
 
 PATIENCE_S = 30.0
 
@@ -79,7 +80,7 @@ def _machine_of(run_dir: str) -> str | None:
 def _read_meta(run_dir: str) -> dict[str, Any]:
     files = RunDir(run_dir)
     try:
-        return files.read(rundir.META)
+        return files.read(run_files.META)
     except ValueError:
         return {}
     finally:
@@ -164,7 +165,7 @@ def spool_here(
     host = label_here(run_dir, settings)
     if host != label_of(hostname()):  # the other machine writes the common files
         main = False
-    pointer = os.path.join(run_dir, rundir.spool_pointer(host))
+    pointer = os.path.join(run_dir, run_files.spool_pointer(host))
     while True:
         from runicorn.writer import nameless  # for ranks alone
 
@@ -243,7 +244,7 @@ def read_status(run_dir: str) -> dict[str, Any]:
     """
     files = RunDir(run_dir)
     try:
-        return files.read_or_empty(rundir.STATUS)
+        return files.read_or_empty(run_files.STATUS)
     finally:
         files.close()
 

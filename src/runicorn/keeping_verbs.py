@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runicorn import arguments, rundir
+from runicorn import arguments
 from runicorn.run_handle import RunHandle
+from runicorn.storage import run_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
 
 
 class KeepingVerbs(RunHandle):
@@ -40,7 +40,7 @@ class KeepingVerbs(RunHandle):
         if not self._session.flush(timeout_s):
             return False
         try:
-            rundir.sync_files(self._session.address.run_dir)
+            run_files.sync_files(self._session.address.run_dir)
         except OSError:  # moved, or the storage is failing
             return False
         return True
@@ -75,6 +75,6 @@ class KeepingVerbs(RunHandle):
         try:
             labels.merge(address.run_dir, address.storage, address.settings, wanted, self._own_tags)
         except (OSError, ValueError) as error:
-            self._refusals.warn("labels", f"set_labels(): {rundir.META} was not changed: {error}")
+            self._refusals.warn("labels", f"set_labels(): {run_files.META} was not changed: {error}")
             return
         self._own_tags = wanted.get("tags", self._own_tags)

@@ -10,9 +10,10 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn import changeable, reading, rundir, viewer_database
+from runicorn import changeable, reading, viewer_database
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.rundir import RunDir
+from runicorn.storage import run_files
+from runicorn.storage.run_files import RunDir
 from runicorn.values import escape
 from runicorn.writer import opening_lock
 
@@ -174,17 +175,17 @@ def _change_meta(
 ) -> str | None:
     """Read ``meta.json``, change it, write it; by one process at a time. Why the viewer's row was not changed."""
     try:
-        meta = read_object(run_dir, rundir.META)
+        meta = read_object(run_dir, run_files.META)
     except DamagedError as error:
         raise changeable.RefusedError(
-            f"{rundir.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
+            f"{run_files.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
             "changed. Repair it first."
         ) from error
     with viewer_database.changing(storage) as rows:
         change(meta, rows)
         files = RunDir(run_dir, sole=False)
         try:
-            files.replace(rundir.META, meta)
+            files.replace(run_files.META, meta)
             files.sync()
         finally:
             files.close()

@@ -6,9 +6,11 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import changeable, host, reading, rundir, statuses
+from runicorn import changeable, reading
+from runicorn.host import identity
 from runicorn.reading.info import LOST
-from runicorn.rundir import RunDir
+from runicorn.storage import run_files, statuses
+from runicorn.storage.run_files import RunDir
 from runicorn.writer import nameless, opening_lock
 from runicorn.writer.ending import PROCESS_GONE
 
@@ -68,15 +70,15 @@ def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
 
 def _is_being_stored(info: RunInfo) -> bool:
     """Whether a writer lives; its spool may have no name at this moment."""
-    return nameless.any_writer_of(info.run_dir, host.label_of(host.hostname())) is not None
+    return nameless.any_writer_of(info.run_dir, identity.label_of(identity.hostname())) is not None
 
 
 def _end(info: RunInfo) -> None:
     files = RunDir(info.run_dir)
     try:
-        status = files.read_or_empty(rundir.STATUS)
+        status = files.read_or_empty(run_files.STATUS)
         status.update(status=statuses.FAILED, ended_at=_last_sign_of_life(info), exit_reason=PROCESS_GONE)
-        files.replace(rundir.STATUS, status)
+        files.replace(run_files.STATUS, status)
         _remove_pointer(files)
     finally:
         files.close()
@@ -84,7 +86,7 @@ def _end(info: RunInfo) -> None:
 
 def _remove_pointer(files: RunDir) -> None:
     """Remove the file that names a spool which is gone; one that has lost its address alone is known by it."""
-    name = rundir.spool_pointer(host.label_of(host.hostname()))
+    name = run_files.spool_pointer(identity.label_of(identity.hostname()))
     fd = files.open_for_reading(name)
     if fd is None:
         return
@@ -98,7 +100,7 @@ def _last_sign_of_life(info: RunInfo) -> float:
     """When one of its files was written last; epoch seconds."""
     found = [info.started_at or info.created_at or 0.0]
     for name in os.listdir(info.run_dir):
-        if name.endswith((".jsonl", ".txt")) or name == rundir.SUMMARY:
+        if name.endswith((".jsonl", ".txt")) or name == run_files.SUMMARY:
             with suppress(OSError):
                 found.append(os.stat(os.path.join(info.run_dir, name), follow_symlinks=False).st_mtime)
     return max(found)

@@ -7,18 +7,20 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, directory_kinds, exits, joining, paths, ranks, rendezvous, rundir, statuses
-from runicorn.host import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
+from runicorn import active, exits, joining, rendezvous
+from runicorn.host import ranks
+from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.job import Job
 from runicorn.refusals import Refusals
 from runicorn.run import Run
-from runicorn.rundir import RunDir
 from runicorn.session import Session
+from runicorn.storage import directory_kinds, paths, run_files, statuses
+from runicorn.storage.run_files import RunDir
 from runicorn.writer import adopt, crashpoints, opening_lock, spool
 from runicorn.writer.crashpoints import crash_point
 
 if TYPE_CHECKING:
-    from runicorn.locks import Lock
+    from runicorn.host.locks import Lock
     from runicorn.settings import Settings
 
 _BEING_MADE_S = 10.0
@@ -133,10 +135,10 @@ class Opening:
         try:
             files.make_media()
             here = {"machine": machine(spool.usual_place(self.settings)).text()} if opened_by is None else opened_by
-            files.replace(rundir.META, {**self._meta(run_id, now), **here}, sync=False)
-            files.replace(rundir.ASSETS, rundir.EMPTY_ASSETS, sync=False)
+            files.replace(run_files.META, {**self._meta(run_id, now), **here}, sync=False)
+            files.replace(run_files.ASSETS, run_files.EMPTY_ASSETS, sync=False)
             # Last: a run with a status is whole.
-            files.replace(rundir.STATUS, {"status": statuses.RUNNING, "started_at": now}, sync=False)
+            files.replace(run_files.STATUS, {"status": statuses.RUNNING, "started_at": now}, sync=False)
         finally:
             files.close()
 
@@ -170,10 +172,10 @@ class Opening:
             if address is not None and adopt.is_live(address):
                 if joining.is_closed(address):
                     self._wait_for_its_end(address)
-                elif os.path.exists(os.path.join(run_dir, rundir.STATUS)):
+                elif os.path.exists(os.path.join(run_dir, run_files.STATUS)):
                     with suppress(FileNotFoundError):  # it has just ended
                         return _join(address, _read_meta(run_dir).get("alias"), self.workspace_root)
-            elif os.path.exists(os.path.join(run_dir, rundir.STATUS)) or time.monotonic() > deadline:
+            elif os.path.exists(os.path.join(run_dir, run_files.STATUS)) or time.monotonic() > deadline:
                 return None
             time.sleep(_POLL_S)
 
@@ -211,7 +213,7 @@ class Opening:
             return
         last = joining.last_session(_read_meta(run_dir))
         host, pid = last.get("hostname") or last.get("host"), last.get("pid")
-        word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(self.host)))
+        word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(self.host)))
         memory = os.path.dirname(word) if word else spool.usual_place(self.settings)
         if host == hostname() and may_live(last.get("machine"), pid, memory):
             host = f"{host} (another machine, or a container with a /dev/shm of its own)"
@@ -219,22 +221,22 @@ class Opening:
             raise RuntimeError(
                 f"init(): run {run_id} is open on host {host} (pid {pid}), and nobody here can know "
                 f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
-                f"{rundir.STATUS} to failed and call init() again; else use another run_id."
+                f"{run_files.STATUS} to failed and call init() again; else use another run_id."
             )
 
     def _go_on(self, run_id: str, run_dir: str) -> Run:
-        from runicorn import resumption  # for a resume alone
+        from runicorn.storage import resumption  # for a resume alone
 
         meta = _read_meta(run_dir)
         files = RunDir(run_dir)
         try:
-            status = files.read_or_empty(rundir.STATUS)
+            status = files.read_or_empty(run_files.STATUS)
             last_step = status.get("last_step")
             if not isinstance(last_step, int):
                 last_step = adopt.last_step_of(files)
             now = time.time()
             address, lock = self._make_spool(run_id, run_dir, now, path=meta.get("path"))
-            joining.point_to(os.path.join(run_dir, rundir.spool_pointer(self.host)), address, lock)
+            joining.point_to(os.path.join(run_dir, run_files.spool_pointer(self.host)), address, lock)
             try:
                 files.make_media()
                 opened_by = _opened_by(address)
@@ -242,10 +244,10 @@ class Opening:
                 noted = resumption.noted(files, continued=had, after=meta.get("session"))
                 resumed = [*(meta.get("resumed") or []), {"time": now, **opened_by, **noted}]
                 kept = {**self._meta(run_id, now), **meta, **opened_by, "id": run_id, "resumed": resumed}
-                files.replace(rundir.META, kept)
+                files.replace(run_files.META, kept)
                 running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
                 running.update(statuses.of_earlier_sessions(status))
-                files.replace(rundir.STATUS, {**running, "last_step": last_step})
+                files.replace(run_files.STATUS, {**running, "last_step": last_step})
                 run = self._open(address, lock, kept.get("alias"), global_step=last_step)
                 for text in files.kept_aside:
                     run._refusals.warn(f"kept aside: {text}", text)  # noqa: SLF001 - ours
@@ -270,7 +272,7 @@ class Opening:
 
     def _point_to(self, address: spool.Address) -> None:
         """Leave word in the run directory where the spool is, for other processes of this host."""
-        pointer = os.path.join(address.run_dir, rundir.spool_pointer(self.host))
+        pointer = os.path.join(address.run_dir, run_files.spool_pointer(self.host))
         rendezvous.write_first(pointer, address.spool, directory_kinds.RUN)
 
     def _meta(self, run_id: str, now: float) -> dict[str, Any]:
@@ -322,6 +324,6 @@ def _opened_by(address: spool.Address) -> dict[str, Any]:
 def _read_meta(run_dir: str) -> dict[str, Any]:
     files = RunDir(run_dir)
     try:
-        return files.read_or_empty(rundir.META)
+        return files.read_or_empty(run_files.META)
     finally:
         files.close()

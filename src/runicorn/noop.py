@@ -41,7 +41,7 @@ class NoOpRun:
         from pathlib import Path
 
         if self._root is None:
-            from runicorn import scratch
+            from runicorn.storage import scratch
 
             # setdefault is atomic: all threads are told one.
             return Path(vars(self).setdefault("_root", scratch.make("runs", self.id, "media")))

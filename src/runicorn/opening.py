@@ -6,10 +6,11 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from runicorn import active, capturing, paths, switch
+from runicorn import active, capturing, switch
 from runicorn.making import Opening
 from runicorn.noop import NoOpRun
 from runicorn.settings import Settings
+from runicorn.storage import paths
 from runicorn.writer import adopt
 from runicorn.writer.records import CONSOLE_MODES
 

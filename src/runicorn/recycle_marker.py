@@ -7,9 +7,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import paths, rundir
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.rundir import RunDir
+from runicorn.storage import paths, run_files
+from runicorn.storage.run_files import RunDir
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo
@@ -63,7 +63,7 @@ def path_in(run_dir: str) -> str | None:
 
 def path_to_restore(run_dir: str) -> str:
     """The path of the marker, else that of ``meta.json``; ``default`` where neither is one."""
-    for path in (path_in(run_dir), _safe(_read(run_dir, rundir.META).get("path"))):
+    for path in (path_in(run_dir), _safe(_read(run_dir, run_files.META).get("path"))):
         if path is not None:
             return path
     return paths.DEFAULT_PATH

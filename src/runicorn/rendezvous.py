@@ -11,8 +11,8 @@ import stat
 import time
 from contextlib import suppress
 
-from runicorn import directory_kinds, paths, removal
-from runicorn.plain_json import UnfitFileError, open_regular
+from runicorn.storage import directory_kinds, paths, removal
+from runicorn.storage.plain_json import UnfitFileError, open_regular
 
 FOLDER = ".rendezvous"
 _KEPT_S = 30 * 24 * 3600.0

@@ -6,12 +6,13 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn import active, exit_status, exits, statuses
+from runicorn import active, exit_status, exits
 from runicorn.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.boundary import guarded
 from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.keeping_verbs import KeepingVerbs
+from runicorn.storage import statuses
 from runicorn.values import (
     AS_THEY_ARE,
     HIGHEST_INT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn import paths, rundir
 from runicorn.boundary import guarded
+from runicorn.storage import paths, run_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ class RunHandle:
     @property
     def media_dir(self) -> Path:
         """Where its images go."""
-        return self.run_dir / rundir.MEDIA
+        return self.run_dir / run_files.MEDIA
 
     @property
     def storage_root(self) -> Path:

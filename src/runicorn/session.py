@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import statuses
 from runicorn.devices.in_flight import InFlight
+from runicorn.storage import statuses
 from runicorn.writer import mending, spool
 from runicorn.writer.control import ControlPage
 from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
@@ -17,7 +17,7 @@ from runicorn.writer.records import Holed, Landed
 from runicorn.writer.watch import Watch
 
 if TYPE_CHECKING:
-    from runicorn.locks import Lock
+    from runicorn.host.locks import Lock
     from runicorn.refusals import Refusals
     from runicorn.writer.records import Blob, End
 

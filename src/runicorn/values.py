@@ -344,7 +344,7 @@ def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
         if isinstance(shape, tuple):
             what = f"of type {kind.__name__} and shape {tuple(shape)}"
         elif issubclass(kind, (list, tuple, dict, set, frozenset)):
-            from runicorn.wording import counted  # for a message alone
+            from runicorn.storage.wording import counted  # for a message alone
 
             what = f"of type {kind.__name__}, with {counted(len(value), 'element')}"
         else:

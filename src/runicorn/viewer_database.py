@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from runicorn import statuses
+from runicorn.storage import statuses
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,7 +7,7 @@ import json
 import pytest
 from support import events, status
 
-from runicorn.host import hostname
+from runicorn.host.identity import hostname
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -12,7 +12,7 @@ import pytest
 from support import content, events, status, text_of
 
 import runicorn
-from runicorn.host import hostname
+from runicorn.host.identity import hostname
 
 pytestmark = pytest.mark.timeout(240)
 

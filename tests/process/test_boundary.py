@@ -8,7 +8,8 @@ import pytest
 from support import events, status, warnings_in
 
 import runicorn
-from runicorn import boundary, refusals, statuses
+from runicorn import boundary, refusals
+from runicorn.storage import statuses
 
 PACKAGE = os.path.dirname(runicorn.__file__)
 THE_CALLS = {"log", "log_text", "summary", "log_image", "finish"}

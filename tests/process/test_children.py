@@ -14,7 +14,7 @@ import psutil
 import pytest
 from support import content, events, status, summary, text_of, wait_until, warnings_in
 
-from runicorn.host import hostname
+from runicorn.host.identity import hostname
 from runicorn.settings import Settings
 from runicorn.writer.spool import Address
 

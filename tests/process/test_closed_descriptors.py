@@ -5,7 +5,7 @@ import signal
 import pytest
 from zoo import Trainer, assert_exactly_once, assert_valid, events, status, wait_stored, wait_until
 
-from runicorn.locks import is_held
+from runicorn.host.locks import is_held
 from runicorn.writer.control import ControlPage
 
 CLOSES = """
@@ -59,7 +59,9 @@ def test_the_run_goes_on(tmp_path):
 
 def test_its_locks_are_taken_again(tmp_path):
     """At the next time that names are mended the owner locks its file, and its producer's, again."""
-    trainer = closed(tmp_path, "run._session._mend_at = run._queue.next_check_at = 0\nrun._queue.checked_at = 0\n" + GOES_ON)
+    trainer = closed(
+        tmp_path, "run._session._mend_at = run._queue.next_check_at = 0\nrun._queue.checked_at = 0\n" + GOES_ON
+    )
     trainer.go_on()
     assert trainer.read_line() == "logged"
     held = [path.name for path in trainer.spool.glob("*.lock") if is_held(str(path))]

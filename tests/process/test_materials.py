@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from zoo import Trainer, assert_valid, counted, recover_killed, status, wait_stored, wait_until
 
-from runicorn.locks import is_held
+from runicorn.host.locks import is_held
 
 
 def assets(run_dir):

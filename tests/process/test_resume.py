@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from zoo import Trainer, assert_valid, counted, events, status, wait_dead, wait_stored, wait_until
 
-from runicorn.locks import is_held
+from runicorn.host.locks import is_held
 from runicorn.writer.control import ControlPage
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import checkup, host
+from runicorn import checkup
 from runicorn.checkup import memory, probe, processes, storage, surroundings
 from runicorn.cli import main
+from runicorn.host import identity
 from runicorn.settings import Settings
 from runicorn.writer import launch, spool
 
@@ -47,7 +48,7 @@ def make_spool(storage, run_id="run"):
         run_dir=str(storage / "runs" / run_id),
         storage=str(storage),
         path="",
-        host=host.hostname(),
+        host=identity.hostname(),
         opened_at=5.0,
         settings=Settings.from_environment(),
     )
@@ -166,7 +167,7 @@ def test_lost_runs_and_a_damaged_database_are_worth_knowing(storage):
     top = storage
     run_dir = top / "runs/cv/a"
     run_dir.mkdir(parents=True)
-    (run_dir / "meta.json").write_text(json.dumps({"hostname": host.hostname(), "pid": 2**22 - 1}))
+    (run_dir / "meta.json").write_text(json.dumps({"hostname": identity.hostname(), "pid": 2**22 - 1}))
     (run_dir / "status.json").write_text(json.dumps({"status": "running"}))
     (top / "runicorn.db").write_bytes(b"garbage" * 200)
 

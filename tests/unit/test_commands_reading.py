@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import host
 from runicorn.cli import COMMANDS, main, parser
 from runicorn.commands import curves, flat, render, tail
 from runicorn.commands.following import FollowedFile
+from runicorn.host import identity
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 BEST = {"best_metric_name": "acc", "best_metric_value": 0.9, "best_metric_step": 2, "best_metric_mode": "max"}
@@ -30,7 +30,7 @@ def make(storage, run_id, path="cv", *, alias=None, status="finished", age_s=100
     run_dir = Path(storage, "runs", *filter(None, path.split("/")), run_id)
     run_dir.mkdir(parents=True)
     began = time.time() - age_s
-    meta = {"id": run_id, "path": path, "alias": alias, "created_at": began, "hostname": host.hostname()}
+    meta = {"id": run_id, "path": path, "alias": alias, "created_at": began, "hostname": identity.hostname()}
     contents = {
         "meta": {**meta, "pid": os.getpid(), **files.pop("meta", {})},
         "status": {"status": status, "started_at": began, **({} if status == "running" else {"ended_at": began + 60})},

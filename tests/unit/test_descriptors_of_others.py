@@ -3,7 +3,7 @@
 import json
 import os
 
-from runicorn.locks import Lock, Probe
+from runicorn.host.locks import Lock, Probe
 
 CLOSES_ALL = """
 import os, sys

@@ -207,7 +207,7 @@ def test_no_process_is_started_and_nothing_is_imported(root):
     source = f"""
 import os, sys
 import re  # of the standard library, and of nearly every program
-import runicorn.ranks, runicorn.values
+import runicorn.host.ranks, runicorn.values
 before = set(sys.modules)
 def refuse(event, arguments):
     assert event.split(".")[0] not in ("subprocess", "pty") and event not in (

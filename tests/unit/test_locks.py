@@ -9,11 +9,11 @@ import threading
 import pytest
 from support import wait_until
 
-from runicorn.locks import Lock, Probe, is_held
+from runicorn.host.locks import Lock, Probe, is_held
 
 HOLDER = """
 import os, sys
-from runicorn.locks import Lock, Probe, is_held
+from runicorn.host.locks import Lock, Probe, is_held
 
 path = sys.argv[1]
 
@@ -230,7 +230,7 @@ def test_a_probe_that_was_opened_before_the_same_process_took_the_lock(path):
 
 
 def _found_by_another_process(path: str) -> bool:
-    code = "import sys\nfrom runicorn.locks import is_held\nsys.exit(not is_held(sys.argv[1]))"
+    code = "import sys\nfrom runicorn.host.locks import is_held\nsys.exit(not is_held(sys.argv[1]))"
     return subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 0
 
 
@@ -399,7 +399,7 @@ def test_taking_while_another_thread_looks(path):
 
 def test_a_look_does_not_keep_the_holder_from_its_lock(path):
     """A process takes the lock that is its own while three others ask for it without a pause, each time."""
-    code = "import sys\nfrom runicorn.locks import is_held\nwhile True: is_held(sys.argv[1])"
+    code = "import sys\nfrom runicorn.host.locks import is_held\nwhile True: is_held(sys.argv[1])"
     Lock.take(path).release()
     lookers = [subprocess.Popen([sys.executable, "-c", code, path]) for _ in range(3)]
     try:
@@ -464,7 +464,7 @@ def test_a_handler_that_takes_the_lock_that_it_has_interrupted(start, path):
     """A handler inside take() that asks for the same lock has one that the kernel knows, and both are the same."""
     body = """
 import threading
-from runicorn import locks
+from runicorn.host import locks
 
 real, inner = locks._try_lock, []
 

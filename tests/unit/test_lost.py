@@ -10,8 +10,9 @@ import sys
 import pytest
 
 import runicorn as rn
-from runicorn import cli, host
-from runicorn.rundir import RunDir
+from runicorn import cli
+from runicorn.host import identity
+from runicorn.storage.run_files import RunDir
 
 
 @pytest.fixture
@@ -29,7 +30,13 @@ def make_run(storage):
     def make(run_id, pid, *, hostname=None, status="running"):
         run_dir = storage / "runs" / "cv" / run_id
         run_dir.mkdir(parents=True)
-        meta = {"id": run_id, "path": "cv", "pid": pid, "hostname": hostname or host.hostname(), "created_at": 1000.0}
+        meta = {
+            "id": run_id,
+            "path": "cv",
+            "pid": pid,
+            "hostname": hostname or identity.hostname(),
+            "created_at": 1000.0,
+        }
         (run_dir / "meta.json").write_text(json.dumps(meta))
         (run_dir / "status.json").write_text(json.dumps({"status": status, "started_at": 1000.0, "mine": 1}))
         events = run_dir / "events.jsonl"

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn import changeable, host, labels, reading, recycling, viewer_database
+from runicorn import changeable, labels, reading, recycling, viewer_database
 from runicorn.cli import main
+from runicorn.host import identity
 from runicorn.settings import Settings
 from runicorn.writer import spool
 
@@ -40,7 +41,7 @@ def make(storage, run_id=ID, path="cv/x", *, status="finished", below="runs", **
     """A run written by hand."""
     run_dir = Path(storage, below, *filter(None, path.split("/")), run_id)
     run_dir.mkdir(parents=True)
-    told = {"id": run_id, "path": path, "alias": None, "created_at": 5.0, "hostname": host.hostname(), "pid": 1}
+    told = {"id": run_id, "path": path, "alias": None, "created_at": 5.0, "hostname": identity.hostname(), "pid": 1}
     (run_dir / "meta.json").write_text(json.dumps({**told, **meta}))
     (run_dir / "status.json").write_text(json.dumps({"status": status, "started_at": 5.0}))
     return run_dir
@@ -310,7 +311,7 @@ def test_live_run_and_records_in_memory_keep_a_run_where_it_is(storage, open_run
         run_dir=str(run_dir),
         storage=str(storage),
         path="cv/x",
-        host=host.hostname(),
+        host=identity.hostname(),
         opened_at=5.0,
         settings=Settings.from_environment(),
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from runicorn.memory_limit import MemoryLimit
+from runicorn.host.memory_limit import MemoryLimit
 
 MIB = 1 << 20
 V1_MOUNT = "35 31 0:32 {root} {point} rw,relatime shared:9 - cgroup cgroup rw,memory\n"

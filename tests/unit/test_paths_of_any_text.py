@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import runicorn
 from runicorn.cli import main
-from runicorn.paths import normalise_path
-from runicorn.slugs import slug
+from runicorn.storage.paths import normalise_path
+from runicorn.storage.slugs import slug
 
 PATHS = ["Qwen2.5-7B", "my project/v1.0", "lr=0.1,wd=1e-4", "a+b@c", "a..b/c d  e", "=/@/+"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from runicorn import plain_json
+from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from runicorn import host, reading
-from runicorn.locks import Lock
+from runicorn import reading
+from runicorn.host import identity
+from runicorn.host.locks import Lock
 from runicorn.reading import index as index_module
 from runicorn.reading import liveness
 from runicorn.settings import Settings
@@ -38,7 +39,7 @@ def cache_dir(monkeypatch, tmp_path):
 def make(storage, run_id, path="default", *, age_s=100.0, status="finished", meta=(), summary=None, **more):
     run_dir = Path(storage, "runs", *filter(None, path.split("/")), run_id)
     run_dir.mkdir(parents=True)
-    created = {"id": run_id, "path": path, "alias": None, "created_at": NOW - age_s, "hostname": host.hostname()}
+    created = {"id": run_id, "path": path, "alias": None, "created_at": NOW - age_s, "hostname": identity.hostname()}
     (run_dir / "meta.json").write_text(json.dumps({**created, "pid": os.getpid(), **dict(meta)}))
     (run_dir / "status.json").write_text(json.dumps({"status": status, "started_at": NOW - age_s, **more}))
     if summary is not None:
@@ -90,7 +91,7 @@ def test_info_has_what_the_files_say(storage):
         "started_at": NOW - 100,
         "ended_at": NOW - 40,
         "duration_s": 60.0,
-        "hostname": host.hostname(),
+        "hostname": identity.hostname(),
         "pid": 12,
         **best,
         "last_step": 99,
@@ -384,11 +385,11 @@ def spooled(storage):
         run_dir=str(run_dir),
         storage=str(storage),
         path="default",
-        host=host.hostname(),
+        host=identity.hostname(),
         opened_at=NOW,
         settings=Settings.from_environment(),
     )
-    (run_dir / f".spool-{host.hostname()}").write_text(address.spool)
+    (run_dir / f".spool-{identity.hostname()}").write_text(address.spool)
     yield storage, address, lock
     lock.release()
     spool.remove(address.spool)
@@ -423,7 +424,7 @@ def test_run_is_lost_when_its_spool_is_gone(spooled):
 def test_word_of_a_spool_leads_nowhere_else(spooled, tmp_path):
     """A word that names another place, or the spool of another run, is not followed."""
     storage, address, _ = spooled
-    pointer = Path(address.run_dir, f".spool-{host.hostname()}")
+    pointer = Path(address.run_dir, f".spool-{identity.hostname()}")
     other = make(storage, "b", status="running")
     (other / pointer.name).write_text(address.spool)
     assert reading.find("b", storage).status == "lost"

@@ -11,9 +11,10 @@ import time
 import pytest
 
 import runicorn
-from runicorn import directory_kinds, locks, removal
+from runicorn.host import locks
 from runicorn.reading.cache import Cache
 from runicorn.settings import Settings
+from runicorn.storage import directory_kinds, removal
 from runicorn.writer import adopt, opening_lock, spool
 from runicorn.writer.archive import Archive
 

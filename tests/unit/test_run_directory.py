@@ -13,9 +13,9 @@ import pytest
 from support import wait_until
 
 import runicorn
-from runicorn import rundir
-from runicorn.host import hostname
-from runicorn.rundir import RunDir
+from runicorn.host.identity import hostname
+from runicorn.storage import run_files
+from runicorn.storage.run_files import RunDir
 
 POINTER = f".spool-{hostname()}"
 
@@ -116,7 +116,7 @@ def test_assets_that_cannot_be_read_are_replaced_at_once(ended, open_run):
     run = open_run(path="p", run_id="r")
     assert run.run_dir == ended
     wait_until(lambda: (ended / "assets.json").exists() and (ended / "assets.json").read_bytes() != b"{")
-    assert json.loads((ended / "assets.json").read_text()) == rundir.EMPTY_ASSETS
+    assert json.loads((ended / "assets.json").read_text()) == run_files.EMPTY_ASSETS
 
 
 def test_a_byte_order_mark_is_no_damage(ended, open_run):
@@ -186,7 +186,8 @@ def test_what_a_killed_writer_had_half_written_goes(ended, open_run):
 
 def test_a_full_storage_leaves_no_word_half_written(tmp_path, monkeypatch):
     """Where the word that names the spool cannot be written nothing of it is left, also not under another name."""
-    from runicorn import directory_kinds, rendezvous
+    from runicorn import rendezvous
+    from runicorn.storage import directory_kinds
 
     def full(_fd, _content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -200,23 +201,23 @@ def test_a_full_storage_leaves_no_word_half_written(tmp_path, monkeypatch):
 
 def test_a_run_that_could_not_be_opened_leaves_what_others_have_put_there(tmp_path):
     """Of a failed init() only what it has written itself goes."""
-    made = runicorn.paths.make_directories(str(tmp_path / "storage/runs/p/r"))
+    made = runicorn.storage.paths.make_directories(str(tmp_path / "storage/runs/p/r"))
     run_dir = Path(made[-1])
     (run_dir / "meta.json").touch()
     (run_dir / "media").mkdir()
     (run_dir / "thesis.tex").write_text("precious")
-    runicorn.paths.remove_made(made)
+    runicorn.storage.paths.remove_made(made)
     assert os.listdir(run_dir) == ["thesis.tex"]
     (run_dir / "thesis.tex").unlink()
-    runicorn.paths.remove_made(made)
+    runicorn.storage.paths.remove_made(made)
     assert os.listdir(tmp_path) == []
-    assert rundir.MEDIA == "media"
+    assert run_files.MEDIA == "media"
 
 
 @pytest.mark.parametrize("kind", ["directory", "file", "FIFO"])
 def test_what_has_the_name_of_the_archived_code_is_kept_beside(open_run, ended, tmp_path, kind):
     """What lies under code_snapshot.zip, and is no archive, is kept when a resumed run archives its code."""
-    place = ended / rundir.CODE
+    place = ended / run_files.CODE
     if kind == "FIFO":
         os.mkfifo(place)
     elif kind == "file":
@@ -229,7 +230,7 @@ def test_what_has_the_name_of_the_archived_code_is_kept_beside(open_run, ended, 
     (root / "a.py").touch()
     open_run(path="p", run_id="r", snapshot_code=True, workspace_root=str(root)).finish()
     assert zipfile.is_zipfile(place)
-    (kept,) = ended.glob(f"{rundir.CODE}.damaged-*")
+    (kept,) = ended.glob(f"{run_files.CODE}.damaged-*")
     assert kind == "FIFO" or (kept / "mine").exists() or kept.read_text() == "mine"
 
 

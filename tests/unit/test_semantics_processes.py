@@ -20,7 +20,7 @@ from support import (
 )
 
 import runicorn
-from runicorn.host import hostname
+from runicorn.host.identity import hostname
 
 
 def producers(run):

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from runicorn.locks import Lock
+from runicorn.host.locks import Lock
 from runicorn.settings import Settings
 from runicorn.writer import spool
 from runicorn.writer.control import ControlPage

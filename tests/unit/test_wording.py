@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 SOURCES = sorted(Path(runicorn.__file__).parent.rglob("*.py"))
 TYPE_AS_NOUN = re.compile(r"\bis (?:not )?an? \{[^}]*(?:__name__|kind)")

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 import runicorn
-from runicorn import statuses
+from runicorn.storage import statuses
 
 
 @pytest.mark.parametrize(

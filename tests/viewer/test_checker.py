@@ -13,7 +13,8 @@ import pytest
 from links import link_parts
 from support import content, steps, wait_until
 
-from runicorn import cli, host
+from runicorn import cli
+from runicorn.host import identity
 from runicorn.viewer.changes import Table
 from runicorn.viewer.checker import Checker
 from runicorn.viewer.limits import Pace
@@ -188,7 +189,14 @@ def run_of(storage, run_id, **meta):
     """The files of a run that says running."""
     run_dir = storage / "runs" / "cv" / run_id
     run_dir.mkdir(parents=True)
-    about = {"id": run_id, "path": "cv", "pid": 2**22 - 1, "hostname": host.hostname(), "created_at": 1000.0, **meta}
+    about = {
+        "id": run_id,
+        "path": "cv",
+        "pid": 2**22 - 1,
+        "hostname": identity.hostname(),
+        "created_at": 1000.0,
+        **meta,
+    }
     (run_dir / "meta.json").write_text(json.dumps(about))
     (run_dir / "status.json").write_text(json.dumps({"status": "running", "started_at": 1000.0}))
     (run_dir / "events.jsonl").write_text("")
@@ -197,7 +205,7 @@ def run_of(storage, run_id, **meta):
 
 def machine(**other):
     """Where a process of this host runs, with some of it as on another one."""
-    here = host.machine(os.environ["RUNICORN_SHM_DIR"])
+    here = identity.machine(os.environ["RUNICORN_SHM_DIR"])
     return msgspec.structs.replace(here, **other).text()
 
 
@@ -227,7 +235,7 @@ def test_what_nobody_here_can_know_is_never_ended(storage, look, meta, shown):
     made = {name: value() if callable(value) else value for name, value in meta.items()}
     if isinstance(made.get("machine"), str) and "12345" in made["machine"]:
         made["pid"] = os.getpid()  # it lives in another container
-        made["machine"] = machine(memory="12345", start=host.process_start(os.getpid()))
+        made["machine"] = machine(memory="12345", start=identity.process_start(os.getpid()))
     run_dir = run_of(storage, "far", **made)
     before = (run_dir / "status.json").read_bytes()
     checker = look()

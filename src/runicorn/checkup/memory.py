@@ -7,10 +7,10 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import locks
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
+from runicorn.host import locks
 from runicorn.settings import MIB
 from runicorn.writer import spool
 

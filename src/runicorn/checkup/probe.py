@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runicorn import directory_kinds, removal
+from runicorn.storage import directory_kinds, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

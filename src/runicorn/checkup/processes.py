@@ -11,9 +11,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import runicorn
-from runicorn import directory_kinds, locks, removal
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
+from runicorn.host import locks
+from runicorn.storage import directory_kinds, removal
 from runicorn.writer import launch, spool
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _CHILD_WITHIN_S = 60.0
 _TRIAL_WITHIN_S = 180.0
-_LOOK = "import sys; sys.path.append(sys.argv[1]); from runicorn.locks import is_held; print(int(is_held(sys.argv[2])))"
+_LOOK = "import sys; sys.path.append(sys.argv[1]); from runicorn.host.locks import is_held; print(int(is_held(sys.argv[2])))"
 _TRIAL = """
 import json, os, sys, time
 sys.path.extend(json.loads(sys.argv[2]))

@@ -8,12 +8,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from runicorn import paths, reading, viewer_database
+from runicorn import reading, viewer_database
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
 from runicorn.reading.info import LOST
-from runicorn.wording import counted
+from runicorn.storage import paths
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

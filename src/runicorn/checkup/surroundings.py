@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import host, ranks, switch
+from runicorn import switch
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
+from runicorn.host import identity, ranks
 from runicorn.secrets import mask_variable
 from runicorn.settings import Settings
 
@@ -112,7 +113,12 @@ def launcher() -> Iterator[Finding]:
 def versions() -> Iterator[Finding]:
     """Ours, Python's, and those of libraries."""
     found = {name: _version(name) for name in ("runicorn", *_NEEDED, *_USED_WHERE_THERE)}
-    details = {"python": host.python_text(), "platform": host.platform_text(), "host": host.hostname(), **found}
+    details = {
+        "python": identity.python_text(),
+        "platform": identity.platform_text(),
+        "host": identity.hostname(),
+        **found,
+    }
     said = ", ".join(f"{what} {version}" for what, version in details.items() if version)
     missing = [name for name in _NEEDED if found[name] is None]
     yield Finding(

@@ -18,7 +18,7 @@ import runicorn as rn
 from runicorn import charlm
 from runicorn.commands import plain_plot
 from runicorn.commands.curves import Bounds
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     import argparse

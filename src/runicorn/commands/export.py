@@ -10,7 +10,7 @@ from runicorn import exporting, reading
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
 from runicorn.exporting.selection import Selection
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     import argparse

@@ -8,12 +8,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import statuses
 from runicorn.commands import described, render
 from runicorn.commands.options import add_json, add_storage, age_s, count, positive_s, storage_of
 from runicorn.reading.info import LOST, STATUSES, RunInfo
 from runicorn.reading.listing import runs
-from runicorn.wording import counted
+from runicorn.storage import statuses
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     import argparse

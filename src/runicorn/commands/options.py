@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 
-from runicorn import paths
+from runicorn.storage import paths
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}

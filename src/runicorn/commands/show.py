@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import rundir
 from runicorn.commands import described, flat, render
 from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_run, add_storage
 from runicorn.reading.info import LOST
 from runicorn.reading.loaded import LoadedRun, load
-from runicorn.wording import counted
+from runicorn.storage import run_files
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -159,7 +159,7 @@ def _print_problems(loaded: LoadedRun) -> None:
         return
     print(f"\nproblems: {counted(count, 'thing')} could not be read")
     for problem in loaded.problems[:_MOST_PROBLEMS]:
-        where = f" at byte {problem.offset}" if problem.file.startswith(rundir.EVENTS.split(".")[0]) else ""
+        where = f" at byte {problem.offset}" if problem.file.startswith(run_files.EVENTS.split(".")[0]) else ""
         print(f"  {render.plain(problem.file)}{where}: {render.plain(problem.reason)}")
     if count > _MOST_PROBLEMS:
         print(f"  and {count - _MOST_PROBLEMS:,} more")

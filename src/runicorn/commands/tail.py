@@ -9,7 +9,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runicorn import rundir, statuses
 from runicorn.commands import described, render
 from runicorn.commands.following import FollowedFile
 from runicorn.commands.options import add_run, add_storage, count
@@ -17,7 +16,8 @@ from runicorn.reading import lenient
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
 from runicorn.reading.long_lines import LONGEST_EVENT_BYTES, LONGEST_TEXT_BYTES
-from runicorn.wording import counted
+from runicorn.storage import run_files, statuses
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -30,9 +30,9 @@ _POLL_S = 0.2
 _MOST_AT_ONCE = 100
 """Lines of numbers that a terminal is given at a time: of more, nobody reads the first."""
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*[mK]")
-_MAIN = (rundir.LOGS, rundir.EVENTS)
-_PREFIX, _SUFFIX = rundir.LOGS.split(".")
-_EVENTS, _EVENTS_SUFFIX = rundir.EVENTS.split(".")
+_MAIN = (run_files.LOGS, run_files.EVENTS)
+_PREFIX, _SUFFIX = run_files.LOGS.split(".")
+_EVENTS, _EVENTS_SUFFIX = run_files.EVENTS.split(".")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +85,7 @@ class ShownFiles:
         self._text, self._metrics = text, metrics
         self._files: dict[str, FollowedFile] = {}
         for name in self._names():
-            of_events = 1 if name == rundir.EVENTS else 0
+            of_events = 1 if name == run_files.EVENTS else 0
             self._files[name] = self._followed(name, lines if _is_text(name) else of_events)
 
     def print_new(self) -> bool:
@@ -154,18 +154,18 @@ def metrics_line(line: lenient.Line) -> str:
 
 
 def _is_text(name: str) -> bool:
-    return name == rundir.LOGS or (name.startswith(f"{_PREFIX}.") and name.endswith(f".{_SUFFIX}"))
+    return name == run_files.LOGS or (name.startswith(f"{_PREFIX}.") and name.endswith(f".{_SUFFIX}"))
 
 
 def _is_events(name: str) -> bool:
-    return name == rundir.EVENTS or (name.startswith(f"{_EVENTS}.") and name.endswith(f".{_EVENTS_SUFFIX}"))
+    return name == run_files.EVENTS or (name.startswith(f"{_EVENTS}.") and name.endswith(f".{_EVENTS_SUFFIX}"))
 
 
 def _mark(name: str) -> str:
     """What tells the lines of a file from those of the main one: its rank, or its host."""
     if name in _MAIN:
         return ""
-    if rundir.is_events_of_rank(name):
+    if run_files.is_events_of_rank(name):
         return f"[rank {name.split('.')[1].removeprefix('rank')}] "
     return f"[{render.plain(name.partition('.')[2].rpartition('.')[0])}] "
 

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from runicorn import paths
 from runicorn.commands.options import positive_s
+from runicorn.storage import paths
 
 if TYPE_CHECKING:
     from runicorn.viewer import address

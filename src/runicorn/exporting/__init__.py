@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from runicorn.exporting import placing, tensorboard
 from runicorn.exporting.progress import Progress
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from runicorn.exporting.selection import Selection

@@ -7,8 +7,8 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from runicorn import directory_kinds, paths, removal
 from runicorn.reading.directories import place_of
+from runicorn.storage import directory_kinds, paths, removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

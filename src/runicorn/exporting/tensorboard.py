@@ -12,9 +12,9 @@ from itertools import islice, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn import rundir
 from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
+from runicorn.storage import run_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,10 +141,10 @@ class _EventFile:
 
 
 def _run_name(source: str) -> str:
-    if source == rundir.EVENTS:
+    if source == run_files.EVENTS:
         return "main"
     name = source.removeprefix("events.").removesuffix(".jsonl")
-    return name if rundir.is_events_of_rank(source) else f"host-{name}"
+    return name if run_files.is_events_of_rank(source) else f"host-{name}"
 
 
 def _event(name: str) -> tuple[Any, Any]:

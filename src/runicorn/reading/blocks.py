@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.holes import next_data
 from runicorn.reading.long_lines import LONGEST_EVENT_BYTES
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,8 +20,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import directory_kinds, plain_json, removal
-from runicorn.removal import Directory
+from runicorn.storage import directory_kinds, plain_json, removal
+from runicorn.storage.removal import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from operator import lt
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, extend
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from runicorn.plain_json import UNREADABLE
 from runicorn.reading import lenient
 from runicorn.reading.lenient import FLOATS, Image, Line, Origin, Scalar
+from runicorn.storage.plain_json import UNREADABLE
 from runicorn.values import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:

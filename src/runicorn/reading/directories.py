@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import paths, rundir
 from runicorn.reading.info import RECYCLE
+from runicorn.storage import paths, run_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,9 @@ def run_places(storage: str, *, recycled: bool = False) -> Iterator[Place]:
 def place_of(directory: str, path: str) -> Place | None:
     """A directory as a run; None where it is none."""
     stamps = (
-        _stamp(directory + os.sep + rundir.META),
-        _stamp(directory + os.sep + rundir.STATUS),
-        _stamp(directory + os.sep + rundir.SUMMARY),
+        _stamp(directory + os.sep + run_files.META),
+        _stamp(directory + os.sep + run_files.STATUS),
+        _stamp(directory + os.sep + run_files.SUMMARY),
     )
     return Place(directory, path, stamps) if stamps[0] or stamps[1] else None
 

@@ -7,13 +7,13 @@ import mmap
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-from runicorn import plain_json
 from runicorn.reading import cache as caches
 from runicorn.reading.blocks import Piece, blocks, read_at
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.part import Header, Part
 from runicorn.reading.part_file import StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
 from runicorn.reading.plain_files import DamagedError, Problem, open_inside
+from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence

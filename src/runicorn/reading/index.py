@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn import statuses
 from runicorn.reading.directories import Stamp, run_places
 from runicorn.reading.info import RunInfo, newest_step, read_info
+from runicorn.storage import statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from runicorn import paths, rundir, statuses
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
-from runicorn.writer import scan
+from runicorn.storage import last_lines, paths, run_files, statuses
 
 LOST, UNKNOWN = "lost", "unknown"
 STATUSES = (statuses.RUNNING, LOST, *statuses.FINAL, UNKNOWN)
@@ -90,7 +89,9 @@ def read_info(run_dir: str, storage: str, folder_path: str) -> RunInfo:
         folder_path: the run's path by its place in the storage, for a ``meta.json`` that says none.
     """
     damaged: list[str] = []
-    meta, status, summary = (_read(run_dir, name, damaged) for name in (rundir.META, rundir.STATUS, rundir.SUMMARY))
+    meta, status, summary = (
+        _read(run_dir, name, damaged) for name in (run_files.META, run_files.STATUS, run_files.SUMMARY)
+    )
     stored = status.get("status")
     started_at, ended_at = _number(status.get("started_at")), _number(status.get("ended_at"))
     resumed = meta.get("resumed")
@@ -128,8 +129,8 @@ def read_info(run_dir: str, storage: str, folder_path: str) -> RunInfo:
 def newest_step(run_dir: str) -> int | None:
     """The step of the last line of the main events file; None where it has none."""
     try:
-        with open_inside(run_dir, rundir.EVENTS) as file:
-            return scan.newest_step(file.fileno())
+        with open_inside(run_dir, run_files.EVENTS) as file:
+            return last_lines.newest_step(file.fileno())
     except (OSError, DamagedError):
         return None
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runicorn.plain_json import UNREADABLE
+from runicorn.storage.plain_json import UNREADABLE
 from runicorn.values import HIGHEST_INT, LOWEST_INT, escape
 
 Scalar = float | int | bool | str | None

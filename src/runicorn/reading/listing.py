@@ -7,13 +7,13 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import paths
 from runicorn.reading.cache import Cache
 from runicorn.reading.directories import place_of, run_places
 from runicorn.reading.index import Index
 from runicorn.reading.info import STATUSES, RunInfo, read_info
 from runicorn.reading.liveness import judged
-from runicorn.wording import counted
+from runicorn.storage import paths
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,10 +8,11 @@ import sys
 
 import msgspec
 
-from runicorn import host, locks, rundir, statuses
+from runicorn.host import identity, locks
 from runicorn.reading.info import LOST, RunInfo, read_info, with_duration_so_far
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
+from runicorn.storage import run_files, statuses
 from runicorn.writer import spool
 
 _LONGEST_WORD = 4096
@@ -25,7 +26,7 @@ def judged(info: RunInfo) -> RunInfo:
     """
     if info.status != statuses.RUNNING:
         return info
-    if info.hostname != host.hostname() or has_somebody(info) or not is_of_this_host(info):
+    if info.hostname != identity.hostname() or has_somebody(info) or not is_of_this_host(info):
         return with_duration_so_far(info)
     # Its writer may have ended the run, and removed all that we looked for, since its status was read.
     again = read_info(info.run_dir, info.storage, info.path)
@@ -36,15 +37,15 @@ def judged(info: RunInfo) -> RunInfo:
 
 def is_of_this_host(info: RunInfo) -> bool:
     """Whether this host can know if a process has the run open: not if another one of its name may have."""
-    if info.hostname != host.hostname():
+    if info.hostname != identity.hostname():
         return False
     word = _spool_word(info.run_dir)
     memory = os.path.dirname(word) if word else spool.usual_place(Settings.from_environment())
     try:
-        machine = read_object(info.run_dir, rundir.META).get("machine")
+        machine = read_object(info.run_dir, run_files.META).get("machine")
     except (OSError, DamagedError):
         machine = None
-    return not host.may_live(machine if isinstance(machine, str) else None, info.pid, memory)
+    return not identity.may_live(machine if isinstance(machine, str) else None, info.pid, memory)
 
 
 def has_somebody(info: RunInfo) -> bool:
@@ -67,7 +68,7 @@ def has_somebody(info: RunInfo) -> bool:
 
 def _spool_word(run_dir: str) -> str | None:
     try:
-        with open_inside(run_dir, rundir.spool_pointer(host.label_of(host.hostname()))) as file:
+        with open_inside(run_dir, run_files.spool_pointer(identity.label_of(identity.hostname()))) as file:
             return os.fsdecode(file.read(_LONGEST_WORD))
     except FileNotFoundError:
         return None

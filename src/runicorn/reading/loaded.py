@@ -6,7 +6,6 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from runicorn import rundir, statuses
 from runicorn.reading import sessions, text
 from runicorn.reading import table as tables
 from runicorn.reading.cache import Cache
@@ -16,13 +15,14 @@ from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.lines import lines_table
 from runicorn.reading.listing import find
 from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_object
+from runicorn.storage import run_files, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from runicorn.reading.listing import LoggedRun
 
-_JSON = (rundir.ASSETS, rundir.SUMMARY, rundir.ENVIRONMENT)
+_JSON = (run_files.ASSETS, run_files.SUMMARY, run_files.ENVIRONMENT)
 _CONFIG = ("args", "extra", "config_files")
 _MARKED = "events."
 _MOST_RESUMES = 3
@@ -138,12 +138,12 @@ class LoadedRun:
     @property
     def summary(self) -> dict[str, Any]:
         """Content of ``summary.json``."""
-        return self._object(rundir.SUMMARY)
+        return self._object(run_files.SUMMARY)
 
     @property
     def assets(self) -> dict[str, Any]:
         """Content of ``assets.json``."""
-        return self._object(rundir.ASSETS)
+        return self._object(run_files.ASSETS)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -154,12 +154,12 @@ class LoadedRun:
     @property
     def environment(self) -> dict[str, Any]:
         """Content of ``environment.json``."""
-        return self._object(rundir.ENVIRONMENT)
+        return self._object(run_files.ENVIRONMENT)
 
     @property
     def problems(self) -> list[Problem]:
         """List of what could not be read: file, byte offset, reason; at most 1,000 for every 32 MiB of a file."""
-        found = [Problem(name, 0, "could not be read") for name in self.info.damaged if name != rundir.SUMMARY]
+        found = [Problem(name, 0, "could not be read") for name in self.info.damaged if name != run_files.SUMMARY]
         found += [problem for name in _JSON for problem in [self._object_and_problem(name)[1]] if problem]
         found += [each for file in self._read_files() for each in file.problems(is_live=self._is_live)]
         return found
@@ -277,7 +277,7 @@ class LoadedRun:
         return {file.name: self._build(name, [file], superseded=superseded) for file in files}
 
     def _files_of(self, ranks: str) -> list[EventsFile]:
-        return [file for file in self._read_files() if ranks == "all" or file.name == rundir.EVENTS]
+        return [file for file in self._read_files() if ranks == "all" or file.name == run_files.EVENTS]
 
     @property
     def _is_live(self) -> bool:
@@ -362,13 +362,13 @@ def events_files(run_dir: str) -> list[str]:
         names = [name for name in os.listdir(run_dir) if name.startswith(_MARKED) and name.endswith(".jsonl")]
     except OSError:
         names = []
-    ranks = sorted((name for name in names if rundir.is_events_of_rank(name)), key=lambda name: _rank_of(name) or 0)
-    hosts = sorted(name for name in names if name != rundir.EVENTS and not rundir.is_events_of_rank(name))
-    return [*(name for name in names if name == rundir.EVENTS), *ranks, *hosts]
+    ranks = sorted((name for name in names if run_files.is_events_of_rank(name)), key=lambda name: _rank_of(name) or 0)
+    hosts = sorted(name for name in names if name != run_files.EVENTS and not run_files.is_events_of_rank(name))
+    return [*(name for name in names if name == run_files.EVENTS), *ranks, *hosts]
 
 
 def _rank_of(name: str) -> int | None:
-    return int(name.split(".")[1].removeprefix("rank")) if rundir.is_events_of_rank(name) else None
+    return int(name.split(".")[1].removeprefix("rank")) if run_files.is_events_of_rank(name) else None
 
 
 def _without_clock(info: RunInfo) -> tuple[Any, ...]:

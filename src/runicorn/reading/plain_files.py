@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any, BinaryIO, NamedTuple
 
-from runicorn.plain_json import LinkError, UnfitFileError, object_in, open_regular
+from runicorn.storage.plain_json import LinkError, UnfitFileError, object_in, open_regular
 
 _BEING_WRITTEN_S, _TRIES, _POLL_S = 1.0, 4, 0.003
 

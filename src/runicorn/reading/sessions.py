@@ -12,10 +12,10 @@ from array import array
 from itertools import compress, groupby
 from typing import TYPE_CHECKING, Any
 
-from runicorn import rundir
 from runicorn.reading.part import Group
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.resumption import AFTER, CONTINUED, EVENTS
+from runicorn.storage import run_files
+from runicorn.storage.resumption import AFTER, CONTINUED, EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ Piece = tuple[int, "Header", "list[tuple[Group, int]]"]
 def entries(run_dir: str) -> list[dict[str, Any]]:
     """What ``meta.json`` says of each later session; empty if it cannot be read."""
     try:
-        resumed = read_object(run_dir, rundir.META).get("resumed")
+        resumed = read_object(run_dir, run_files.META).get("resumed")
     except DamagedError:
         return []
     return [entry for entry in resumed if isinstance(entry, dict)] if isinstance(resumed, list) else []
@@ -60,7 +60,7 @@ def _counts(entry: dict[str, Any]) -> bool:
 
 def tell(files: dict[str, EventsFile], resumed: list[dict[str, Any]]) -> None:
     """Tell each events file of a run where its sessions begin, before it is read on."""
-    main = files.get(rundir.EVENTS)
+    main = files.get(run_files.EVENTS)
     for name, file in files.items():
         file.edges = edges(resumed, name)
         number = late_session(resumed, name) if name.startswith("events.") and file is not main else None

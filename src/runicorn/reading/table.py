@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.part import FLOATS, INTS
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,9 +6,9 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from runicorn import rundir
 from runicorn.reading.long_lines import LONGEST_TEXT_BYTES, LineReader, start_of_last
 from runicorn.reading.plain_files import DamagedError, open_inside
+from runicorn.storage import run_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ def lines_of_run(run_dir: str, last: int | None, *, is_live: bool) -> Iterator[s
 
 def files(run_dir: str) -> list[tuple[str, str]]:
     """The text files, with what marks their lines."""
-    prefix, suffix = rundir.LOGS.split(".")
+    prefix, suffix = run_files.LOGS.split(".")
     try:
         names = os.listdir(run_dir)
     except OSError:
@@ -45,9 +45,9 @@ def files(run_dir: str) -> list[tuple[str, str]]:
     hosts = sorted(
         name[len(prefix) + 1 : -len(suffix) - 1]
         for name in names
-        if name.startswith(f"{prefix}.") and name.endswith(f".{suffix}") and name != rundir.LOGS
+        if name.startswith(f"{prefix}.") and name.endswith(f".{suffix}") and name != run_files.LOGS
     )
-    return [(rundir.LOGS, ""), *((f"{prefix}.{host}.{suffix}", f"[{host}] ") for host in hosts if host)]
+    return [(run_files.LOGS, ""), *((f"{prefix}.{host}.{suffix}", f"[{host}] ") for host in hosts if host)]
 
 
 def _lines(run_dir: str, name: str, mark: str, *, is_live: bool) -> Iterator[str]:

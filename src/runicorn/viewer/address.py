@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import directory_kinds
-from runicorn.host import process_start
-from runicorn.removal import Directory
+from runicorn.host.identity import process_start
+from runicorn.storage import directory_kinds
+from runicorn.storage.removal import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

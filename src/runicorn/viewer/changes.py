@@ -10,8 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import statuses
 from runicorn.reading.info import LOST
+from runicorn.storage import statuses
 from runicorn.viewer.presence import is_here, last_data_at, seen
 from runicorn.viewer.scan import Scan
 

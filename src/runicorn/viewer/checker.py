@@ -13,9 +13,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn import statuses
 from runicorn.reading.info import LOST
 from runicorn.settings import Settings
+from runicorn.storage import statuses
 from runicorn.viewer.presence import ask, opener_may_live, sizes
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from runicorn import rundir, statuses
 from runicorn.reading import sessions
 from runicorn.reading.cache import Cache
 from runicorn.reading.events import EventsFile
 from runicorn.reading.levels import LevelStore
 from runicorn.reading.loaded import events_files
+from runicorn.storage import run_files, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +149,7 @@ class OpenRun:
 
     def stages(self) -> list[dict[str, Any]]:
         """Stretches of steps of the main file that have one stage, in the order in which they begin."""
-        main = self.files.get(rundir.EVENTS)
+        main = self.files.get(run_files.EVENTS)
         if main is None or not any(origin[0] is not None for header in main.headers for origin in header.origins):
             return []
         found = [

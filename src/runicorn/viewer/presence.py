@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from runicorn import host, rundir, statuses
+from runicorn.host import identity
 from runicorn.reading.info import LOST, UNKNOWN, RunInfo, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
+from runicorn.storage import run_files, statuses
 from runicorn.writer import nameless, spool
 
 _LONGEST_WORD = 4096
@@ -59,7 +60,7 @@ def seen(info: RunInfo, *, read_again: bool = False) -> RunInfo | None:
 
 def ask(info: RunInfo) -> Asked:
     """Whether a run has left word of a spool, and whether that can be asked."""
-    name = rundir.spool_pointer(host.label_of(host.hostname()))
+    name = run_files.spool_pointer(identity.label_of(identity.hostname()))
     try:
         with open_inside(info.run_dir, name) as file:
             word = os.fsdecode(file.read(_LONGEST_WORD))
@@ -83,7 +84,7 @@ def opener_may_live(info: RunInfo) -> bool:
     if machine is None:
         return os.path.exists(f"/proc/{info.pid}") or not os.path.isdir("/proc/self")
     words = machine.split("/")
-    here = host.machine(spool.usual_place(Settings.from_environment())).text().split("/")
+    here = identity.machine(spool.usual_place(Settings.from_environment())).text().split("/")
     if len(words) != len(here):
         return True
     (boot, pids, _, _, start), (boot_here, pids_here, *_) = words, here
@@ -91,7 +92,7 @@ def opener_may_live(info: RunInfo) -> bool:
         return False
     if pids != pids_here:
         return True
-    return start == host.process_start(info.pid) and not host.has_ended(info.pid)
+    return start == identity.process_start(info.pid) and not identity.has_ended(info.pid)
 
 
 def is_here(info: RunInfo) -> bool:
@@ -122,12 +123,12 @@ def sizes(info: RunInfo) -> tuple[tuple[str, int, int], ...]:
 
 
 def _has_writer(info: RunInfo) -> bool:
-    return nameless.any_writer_of(info.run_dir, host.label_of(host.hostname())) is not None
+    return nameless.any_writer_of(info.run_dir, identity.label_of(identity.hostname())) is not None
 
 
 def _machine_of(info: RunInfo) -> str | None:
     try:
-        found = read_object(info.run_dir, rundir.META).get("machine")
+        found = read_object(info.run_dir, run_files.META).get("machine")
     except (OSError, DamagedError):
         return None
     return found if isinstance(found, str) else None

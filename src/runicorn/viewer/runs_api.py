@@ -9,13 +9,13 @@ import time
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from runicorn import rundir
 from runicorn.commands import flat
 from runicorn.reading.curves import Query, curve
 from runicorn.reading.info import LOST
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.reading.stretches import collect
 from runicorn.reading.text import files as log_files
+from runicorn.storage import run_files
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number, query_flag, query_int
 from runicorn.viewer.changes import columns
@@ -79,7 +79,7 @@ def run_columns(request: Request) -> Response:
 
 def fields_of(row: Row) -> dict[str, Any]:
     """The fields of a run's config and summary that a table may show, by name."""
-    stamp = _stamp(os.path.join(row.info.run_dir, rundir.ASSETS))
+    stamp = _stamp(os.path.join(row.info.run_dir, run_files.ASSETS))
     known = _configs.get(row.info.run_dir)
     if known is None or known[0] != stamp:
         known = stamp, flat.flat(_config_of(row.info.run_dir)[0])
@@ -210,12 +210,12 @@ def config(request: Request) -> Response:
 
 def summary(request: Request) -> Response:
     """``GET runs/{key}/summary``."""
-    return _object(request, rundir.SUMMARY, "summary", without=_OURS)
+    return _object(request, run_files.SUMMARY, "summary", without=_OURS)
 
 
 def environment(request: Request) -> Response:
     """``GET runs/{key}/environment``."""
-    return _object(request, rundir.ENVIRONMENT, "environment")
+    return _object(request, run_files.ENVIRONMENT, "environment")
 
 
 def _object(request: Request, name: str, member: str, without: str = "") -> Response:
@@ -235,7 +235,7 @@ def problems(request: Request) -> Response:
                   for each in opened.problems(is_live=live)[:_MOST_LISTED]]  # fmt: skip
         count = opened.problem_count(is_live=live)
     damaged = [{"file": name, "offset": 0, "reason": "could not be read"} for name in row.info.damaged]
-    status = _read(row.info.run_dir, rundir.STATUS)[0]
+    status = _read(row.info.run_dir, run_files.STATUS)[0]
     content = {"count": count + len(damaged), "problems": damaged + listed, **_told(status), "cost": _cost(row)}
     return answer(request, content)
 
@@ -254,7 +254,7 @@ def all_problems(request: Request) -> Response:
         seconds = cost.get("writer_cpu_s")
         if isinstance(seconds, (int, float)):
             cost_s, with_cost = cost_s + seconds, with_cost + 1
-        told = _told(_read(row.info.run_dir, rundir.STATUS)[0])
+        told = _told(_read(row.info.run_dir, run_files.STATUS)[0])
         if row.info.status == LOST or row.info.damaged or any(told.values()) or row.info.status == "unknown":
             found.append({"key": row.key, "status": row.info.status, "reason": row.info.exit_reason, "problems": 0,
                           "damaged": row.info.damaged, **told})  # fmt: skip
@@ -288,7 +288,7 @@ def _cost(row: Row) -> dict[str, Any]:
 
 
 def _config_of(run_dir: str) -> tuple[dict[str, Any], str | None]:
-    assets, damaged = _read(run_dir, rundir.ASSETS)
+    assets, damaged = _read(run_dir, run_files.ASSETS)
     found = assets.get("config")
     return ({name: found[name] for name in _CONFIG if name in found} if isinstance(found, dict) else {}), damaged
 

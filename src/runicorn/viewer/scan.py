@@ -11,11 +11,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import paths, statuses
 from runicorn.reading.cache import Cache
 from runicorn.reading.directories import place_of
 from runicorn.reading.index import Index
 from runicorn.reading.info import RECYCLE, RunInfo, read_info
+from runicorn.storage import paths, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from runicorn import host
+from runicorn.host import identity
 from runicorn.viewer import address
 from runicorn.viewer.app import make_app
 
@@ -129,7 +129,7 @@ def entry_of(viewer: Viewer, *, bound: tuple[str, int] = ("", 0), path: str = ""
     """What others find a viewer by."""
     pid = os.getpid()
     return address.Entry(
-        *bound, path, viewer.token.text, viewer.storages, viewer.read_only, pid, host.process_start(pid)
+        *bound, path, viewer.token.text, viewer.storages, viewer.read_only, pid, identity.process_start(pid)
     )
 
 

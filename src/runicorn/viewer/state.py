@@ -84,7 +84,8 @@ class Viewer:
 
     def about(self) -> dict[str, Any]:
         """What ``GET server`` tells."""
-        from runicorn import __version__, host
+        from runicorn import __version__
+        from runicorn.host import identity
 
         return {
             "name": "runicorn",
@@ -93,7 +94,7 @@ class Viewer:
             "read_only": self.read_only,
             "now": time.time(),
             "started_at": self.started_at,
-            "hostname": host.hostname(),
+            "hostname": identity.hostname(),
             "pid": os.getpid(),
             "storages": [
                 {

@@ -7,13 +7,15 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import directory_kinds, locks, removal, rendezvous, rundir
-from runicorn.writer import launch, mending, opening_lock, scan, spool
+from runicorn import rendezvous
+from runicorn.host import locks
+from runicorn.storage import directory_kinds, last_lines, removal, run_files
+from runicorn.writer import launch, mending, opening_lock, spool
 from runicorn.writer.control import ControlPage
 
 if TYPE_CHECKING:
-    from runicorn.rundir import RunDir
     from runicorn.settings import Settings
+    from runicorn.storage.run_files import RunDir
     from runicorn.writer.lone import Staying
 
 _HALF_MADE_S = 60.0
@@ -32,7 +34,7 @@ def find_spool(run_dir: str, host: str) -> spool.Address | None:
         host: the host's label in file names.
     """
     try:
-        path = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+        path = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
         address = spool.read_address(path) if path else None
     except (OSError, ValueError):
         return None
@@ -224,20 +226,20 @@ def finish_earlier_session(address: spool.Address, settings: Settings, storage: 
 
 def last_step_of(files: RunDir) -> int:
     """The highest step in a run's events file; 0 where there is none."""
-    fd = files.open_for_reading(rundir.EVENTS)
+    fd = files.open_for_reading(run_files.EVENTS)
     if fd is None:
         return 0
     try:
-        return scan.highest_step(scan.lines_of(fd, os.fstat(fd).st_size)) or 0
+        return last_lines.highest_step(last_lines.lines_of(fd, os.fstat(fd).st_size)) or 0
     finally:
         os.close(fd)
 
 
 def is_stillborn(address: spool.Address) -> bool:
     """Whether a spool was made for a run that then used another one: nobody has ever known of it, or written to it."""
-    if not os.path.exists(os.path.join(address.run_dir, rundir.STATUS)):
+    if not os.path.exists(os.path.join(address.run_dir, run_files.STATUS)):
         return False  # its run was being made as well
-    named = rendezvous.read(os.path.join(address.run_dir, rundir.spool_pointer(address.host)))
+    named = rendezvous.read(os.path.join(address.run_dir, run_files.spool_pointer(address.host)))
     if named == address.spool:
         return False
     from runicorn.writer.plan import PlanFile  # for a writer alone: init() does without it

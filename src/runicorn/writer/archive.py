@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from runicorn.plain_json import open_regular
+from runicorn.storage.plain_json import open_regular
 from runicorn.values import escape
 from runicorn.writer.archive_files import ArchiveFiles, below, exchange, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.removal import Directory
+    from runicorn.storage.removal import Directory
 
 BLOCK_BYTES = 1 << 20
 _MOST_NAME_BYTES = 180

@@ -13,9 +13,9 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from runicorn.directory_kinds import ARCHIVE
-from runicorn.host import hostname
-from runicorn.removal import Directory
+from runicorn.host.identity import hostname
+from runicorn.storage.directory_kinds import ARCHIVE
+from runicorn.storage.removal import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import rundir
+from runicorn.storage import run_files
 from runicorn.writer.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Assets:
     def content(self) -> dict[str, Any]:
         """All of it."""
         if self._content is None:
-            self._content = {**rundir.EMPTY_ASSETS, **self._read()}
+            self._content = {**run_files.EMPTY_ASSETS, **self._read()}
         return self._content
 
     def update_config(self, record: Config, producer: str) -> None:

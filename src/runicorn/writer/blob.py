@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn import removal
+from runicorn.storage import removal
 from runicorn.writer import spool
 from runicorn.writer.queue import ClosedError, SpoolFullError
 from runicorn.writer.records import Blob

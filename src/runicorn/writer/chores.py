@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from runicorn import materials, outputs, rundir
+from runicorn import materials, outputs
+from runicorn.storage import run_files
+from runicorn.storage.wording import counted
 from runicorn.values import escape
-from runicorn.wording import counted
 from runicorn.writer.archive import Archive, SourceError
 from runicorn.writer.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 
@@ -183,7 +184,7 @@ class Chores:
 
         self._what = "looking at the environment"
         found = survey.environment(chore.facts, os.fsdecode(chore.workspace_root))
-        return Outcome(files={rundir.ENVIRONMENT: found})
+        return Outcome(files={run_files.ENVIRONMENT: found})
 
     def _code(self, chore: Code) -> Outcome:
         from runicorn.writer import snapshot
@@ -200,7 +201,7 @@ class Chores:
             missing[:] = snapshot.write_zip(root, files, out, progress=self._tell).missing
 
         stored = self._insist(lambda: self._archive.store_made(make))
-        own = self._insist(lambda: self._archive.own_file(self._run_id, "code", rundir.CODE, stored))
+        own = self._insist(lambda: self._archive.own_file(self._run_id, "code", run_files.CODE, stored))
         entry = {
             "saved": True,
             "workspace_root": escape(root),
@@ -216,7 +217,7 @@ class Chores:
         }
         gone = counted(len(missing), "file")
         notes = [f"{gone} of the code had gone before the archive was made: {', '.join(missing[:5])}"]
-        return Outcome(code=entry, links={rundir.CODE: stored.path}, notes=notes if missing else [])
+        return Outcome(code=entry, links={run_files.CODE: stored.path}, notes=notes if missing else [])
 
     def _material(self, chore: Material) -> Outcome:
         entry, source = chore.entry, os.fsdecode(chore.source)

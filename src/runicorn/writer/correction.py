@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runicorn import rundir
+from runicorn.storage import run_files
 from runicorn.writer import opening_lock
 
 if TYPE_CHECKING:
-    from runicorn.rundir import RunDir
+    from runicorn.storage.run_files import RunDir
     from runicorn.writer import spool
     from runicorn.writer.records import End
 
@@ -35,11 +35,11 @@ def correct(
         final["exit_reason"] = truth.reason
     try:
         with opening_lock.alone_with(address.run_dir, address.settings):
-            resumed = files.has(rundir.spool_pointer(address.host))
-            if resumed or files.read(rundir.STATUS) != before:
+            resumed = files.has(run_files.spool_pointer(address.host))
+            if resumed or files.read(run_files.STATUS) != before:
                 return None
-            files.replace(rundir.STATUS, final)
+            files.replace(run_files.STATUS, final)
     except (OSError, ValueError) as error:
-        print(f"{rundir.STATUS} was not corrected: {error}", flush=True)  # noqa: T201 - to writer.log
+        print(f"{run_files.STATUS} was not corrected: {error}", flush=True)  # noqa: T201 - to writer.log
         return None
     return final

@@ -6,7 +6,7 @@ import importlib
 import io
 from typing import Any
 
-from runicorn.wording import counted
+from runicorn.storage.wording import counted
 
 # Of zlib's levels the first that looks for a longer match: between 40 and 80 % of the time of Pillow's own choice, 6,
 # on photographs, plots and noise, and files of at most 4 % more; heat maps a third larger (bench/images.py).

@@ -19,7 +19,7 @@ from contextlib import suppress
 
 import msgspec
 
-from runicorn.locks import held_here
+from runicorn.host.locks import held_here
 from runicorn.writer import owner, spool
 
 MAIN = "runicorn.writer.main"

@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 
-from runicorn import locks
+from runicorn.host import locks
 from runicorn.writer import spool
 from runicorn.writer.control import ControlPage
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn import paths, removal, rundir
-from runicorn.rundir import RunDir
+from runicorn.storage import paths, removal, run_files
+from runicorn.storage.run_files import RunDir
 from runicorn.writer import spool
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _is_of(address: Address, run_dir: str) -> bool:
         return False
     files = RunDir(run_dir, sole=False)
     try:
-        return bool(files.read(rundir.META).get("id", address.run_id) == address.run_id)
+        return bool(files.read(run_files.META).get("id", address.run_id) == address.run_id)
     except (OSError, ValueError):
         return True
     finally:

@@ -7,7 +7,8 @@ import os
 import time
 from contextlib import suppress
 
-from runicorn import rendezvous, rundir
+from runicorn import rendezvous
+from runicorn.storage import run_files
 from runicorn.writer import launch, spool
 
 _POLL_S = 0.02
@@ -31,7 +32,7 @@ def any_writer_of(run_dir: str, host: str) -> int | None:
         run_dir: as for ``writer_of()``.
         host: as for ``writer_of()``.
     """
-    word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+    word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
     with suppress(OSError, ValueError):
         if word and not spool.read_address(word).is_of(run_dir):  # the pointer file was copied with its directory
             return None
@@ -83,7 +84,7 @@ def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
 
 
 def _named_without_address(run_dir: str, host: str) -> str | None:
-    word = rendezvous.read(os.path.join(run_dir, rundir.spool_pointer(host)))
+    word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
     if not word or os.path.lexists(os.path.join(word, spool.ADDRESS)):
         return None
     return word

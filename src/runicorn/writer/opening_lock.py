@@ -17,8 +17,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from runicorn import directory_kinds, removal
-from runicorn.locks import Lock, held_here
+from runicorn.host.locks import Lock, held_here
+from runicorn.storage import directory_kinds, removal
 from runicorn.writer.spool import shm_dir, temp_dir
 
 if TYPE_CHECKING:

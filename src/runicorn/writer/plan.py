@@ -21,7 +21,7 @@ from contextlib import suppress
 
 import msgspec
 
-from runicorn import removal
+from runicorn.storage import removal
 from runicorn.writer.segment import adler32
 from runicorn.writer.tally import Tally  # noqa: TC001 - msgspec reads the annotations
 

@@ -20,7 +20,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.locks import Lock, held_here
+from runicorn.host.locks import Lock, held_here
 from runicorn.writer import spool
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.kept import Kept

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runicorn import rundir
+from runicorn.storage import run_files
 from runicorn.writer import spool
 from runicorn.writer.control import PLACES
 from runicorn.writer.records import Blob, Image
@@ -37,6 +37,6 @@ def _is_of_a_spool(blob: Blob) -> bool:
 
 def _is_media(path: str) -> bool:
     folder, _, name = path.partition("/")
-    if folder != rundir.MEDIA or name in {"", ".", ".."} or any(char in name for char in "/\\\0"):
+    if folder != run_files.MEDIA or name in {"", ".", ".."} or any(char in name for char in "/\\\0"):
         return False
     return len(name.encode("utf-8", "surrogatepass")) <= _MOST_NAME_BYTES

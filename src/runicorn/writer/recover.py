@@ -7,9 +7,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import locks, plain_json, rundir
-from runicorn.rundir import RunDir
-from runicorn.wording import counted
+from runicorn.host import locks
+from runicorn.storage import plain_json, run_files
+from runicorn.storage.run_files import RunDir
+from runicorn.storage.wording import counted
 from runicorn.writer import adopt, moved, spool, superseded
 from runicorn.writer.control import ControlPage
 from runicorn.writer.writer import serve
@@ -127,8 +128,8 @@ def _store(address: Address) -> Recovered:
     status, late = "", False
     if stored and os.path.isdir(address.run_dir):
         files = RunDir(address.run_dir)
-        status = str(files.read(rundir.STATUS).get("status"))
-        late = superseded.is_superseded(address, files.read(rundir.META))
+        status = str(files.read(run_files.STATUS).get("status"))
+        late = superseded.is_superseded(address, files.read(run_files.META))
         files.close()
     return Recovered(address.run_id, address.run_dir, address.spool, stored, _lines(address) - before, status, late)
 

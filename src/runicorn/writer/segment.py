@@ -38,7 +38,7 @@ import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
-from runicorn import removal
+from runicorn.storage import removal
 from runicorn.writer import mappings
 
 MAGIC = b"RNCSEG2\n"

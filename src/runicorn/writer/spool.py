@@ -28,11 +28,12 @@ from contextlib import suppress
 
 import msgspec
 
-from runicorn import directory_kinds, memory_limit, removal, rundir
-from runicorn.host import machine
-from runicorn.locks import Lock
-from runicorn.plain_json import open_regular
+from runicorn.host import memory_limit
+from runicorn.host.identity import machine
+from runicorn.host.locks import Lock
 from runicorn.settings import GIB, KIB, MIB, Settings
+from runicorn.storage import directory_kinds, removal, run_files
+from runicorn.storage.plain_json import open_regular
 from runicorn.writer.control import ControlPage
 
 ADDRESS = "address.json"
@@ -417,7 +418,7 @@ def _is_ours(path: str, device: int) -> bool:
 
 def dissolve(address: Address) -> None:
     """Remove all that a spool consists of, the word in the run directory first; its run has ended."""
-    pointer = rundir.spool_pointer(address.host)
+    pointer = run_files.spool_pointer(address.host)
     try:
         with removal.Directory(address.run_dir, directory_kinds.RUN) as directory:
             # open() may be gone at an interpreter's end.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from runicorn import rundir
+from runicorn.storage import last_lines, run_files
+from runicorn.storage.wording import counted
 from runicorn.values import escape
-from runicorn.wording import counted
-from runicorn.writer import held, reconcile, record_names, scan
+from runicorn.writer import held, reconcile, record_names
 from runicorn.writer.assets import Assets
 from runicorn.writer.control import MISSING
 from runicorn.writer.crashpoints import crash_point
@@ -42,7 +42,7 @@ from runicorn.writer.tally import Tally
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runicorn.rundir import RunDir
+    from runicorn.storage.run_files import RunDir
     from runicorn.writer.blob import Blobs
     from runicorn.writer.control import ControlPage
     from runicorn.writer.records import Hello
@@ -84,7 +84,7 @@ class Store:
         self,
         run_id: str,
         run_dir: RunDir,
-        names: rundir.Names,
+        names: run_files.Names,
         plan_file: PlanFile,
         tail: Tail,
         control: ControlPage,
@@ -117,10 +117,10 @@ class Store:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
         self.insist(self.run_dir.sweep)
         self._summary = self.read_or_set_aside(self.names.summary)
-        for name in (rundir.META, rundir.STATUS, self.names.assets):
+        for name in (run_files.META, run_files.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
-        if self.names.assets == rundir.ASSETS and not self.insist(lambda: self.run_dir.has(rundir.ASSETS)):
-            self.insist(lambda: self.run_dir.replace(rundir.ASSETS, rundir.EMPTY_ASSETS))  # every run has one
+        if self.names.assets == run_files.ASSETS and not self.insist(lambda: self.run_dir.has(run_files.ASSETS)):
+            self.insist(lambda: self.run_dir.replace(run_files.ASSETS, run_files.EMPTY_ASSETS))  # every run has one
         plan, sound = self._plan_file.read(), self._plan_file.is_sound()
         if plan is None:
             self._resume_best()
@@ -163,7 +163,7 @@ class Store:
         return bool(surplus)
 
     def _own_size_bytes(self, name: str) -> int:
-        if name not in {self.names.logs, self.names.events} and not rundir.is_events_of_rank(name):
+        if name not in {self.names.logs, self.names.events} and not run_files.is_events_of_rank(name):
             return 0  # a name that no writer has put there
         return self.insist(lambda: self.run_dir.size_bytes(name))
 
@@ -180,13 +180,13 @@ class Store:
         for name in self._own_events() if sizes is None else [*{*self._own_events()} & {*sizes}]:
             start_bytes = 0 if sizes is None else sizes[name]
             with self._reading(name, start_bytes) as lines:
-                for step in scan.steps_of(lines, self._opened_at):
+                for step in last_lines.steps_of(lines, self._opened_at):
                     self.tally.records += sizes is None
                     self.tally.owned = True
                     self.tally.last_step = max(step, self.tally.last_step or step)
             if self.tally.primary is not None:
                 with self._reading(name, start_bytes) as lines:
-                    for value, step in scan.values_of(lines, self.tally.primary.name):
+                    for value, step in last_lines.values_of(lines, self.tally.primary.name):
                         self.tally.see_value(value, step)
 
     def _settle_doubt(self) -> None:
@@ -299,7 +299,7 @@ class Store:
                 return memoryview(blob)[len(there) :]
             if whole and name == self.names.logs:  # in another time zone, or language, text has other lines
                 return memoryview(blob)[len(there) :]
-            lines = scan.lines_of(fd, os.fstat(fd).st_size, size_before)
+            lines = last_lines.lines_of(fd, os.fstat(fd).st_size, size_before)
             if name == self.names.logs:
                 missing = reconcile.text_behind(blob, list(lines))
             else:
@@ -372,7 +372,7 @@ class Store:
             yield iter(())
             return
         try:
-            yield scan.lines_of(fd, os.fstat(fd).st_size, start_bytes)
+            yield last_lines.lines_of(fd, os.fstat(fd).st_size, start_bytes)
         finally:
             os.close(fd)
 
@@ -393,7 +393,7 @@ class Store:
         if fd is None:
             return Counter()
         try:
-            return Counter(scan.lines_of(fd, os.fstat(fd).st_size, start_bytes))
+            return Counter(last_lines.lines_of(fd, os.fstat(fd).st_size, start_bytes))
         finally:
             os.close(fd)
 
@@ -576,13 +576,13 @@ class Store:
                 continue
             try:
                 stop = sizes.get(name, os.fstat(fd).st_size)
-                for value, step in scan.values_of(scan.lines_of(fd, stop), primary.name):
+                for value, step in last_lines.values_of(last_lines.lines_of(fd, stop), primary.name):
                     tally.see_value(value, step)
             finally:
                 os.close(fd)
         for name, blob in blobs.items():
             if name != self.names.logs:
-                for value, step in scan.values_of(bytes(blob).split(b"\n"), primary.name):
+                for value, step in last_lines.values_of(bytes(blob).split(b"\n"), primary.name):
                     tally.see_value(value, step)
 
     def _own_events(self) -> list[str]:
@@ -591,13 +591,13 @@ class Store:
         return [self.names.events, *(name for name in sorted(found) if self._is_of_our_rank(name))]
 
     def _is_of_our_rank(self, name: str) -> bool:
-        if not rundir.is_events_of_rank(name):
+        if not run_files.is_events_of_rank(name):
             return False
         fd = self.insist(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return False
         try:
-            return scan.host_of(fd) == self.names.host
+            return last_lines.host_of(fd) == self.names.host
         finally:
             os.close(fd)
 

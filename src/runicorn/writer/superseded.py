@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runicorn import rundir
+from runicorn.storage import run_files
 
 if TYPE_CHECKING:
     from runicorn.writer.spool import Address
@@ -33,6 +33,6 @@ def is_superseded(address: Address, meta: dict[str, Any]) -> bool:
     return address.ranked and max(attempts, default=0) > address.attempt
 
 
-def names(address: Address) -> rundir.Names:
+def names(address: Address) -> run_files.Names:
     """The files that its records go into; no other writer has them."""
-    return rundir.Names.of(f"{address.host}-{address.session[:_SESSION_LETTERS]}", main=False, late=True)
+    return run_files.Names.of(f"{address.host}-{address.session[:_SESSION_LETTERS]}", main=False, late=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from runicorn import host, removal
-from runicorn.locks import Probe
+from runicorn.host import identity
+from runicorn.host.locks import Probe
+from runicorn.storage import removal
 from runicorn.writer import mending, spool
 from runicorn.writer.control import WRITERS_SLOT
 from runicorn.writer.plan import SegmentRange
@@ -266,7 +267,7 @@ class Producer:
             import psutil
         except (ImportError, OSError):  # out of descriptors: the next look will say
             return True
-        return psutil.pid_exists(self.pid) and not host.has_ended(self.pid)
+        return psutil.pid_exists(self.pid) and not identity.has_ended(self.pid)
 
     def has_had(self, number: int) -> bool:
         """Whether a segment is followed, or stored, or not waited for any more."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from runicorn import host
+from runicorn.host import identity
 from runicorn.writer.effort import Effort
 from runicorn.writer.held import Room  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.records import CONSOLE_MODES, Blob, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
@@ -161,7 +161,7 @@ class Tally(msgspec.Struct):
             "device_values_lost": self.lost_values,
             "largest_backlog_bytes": self.effort.largest_backlog_bytes,
             "writer_cpu_s": round(self.effort.cpu_s, 3),
-            "writer_peak_rss_bytes": host.peak_rss_bytes(),
+            "writer_peak_rss_bytes": identity.peak_rss_bytes(),
         }
 
     def best(self) -> dict[str, Any]:

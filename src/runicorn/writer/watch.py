@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from runicorn import host, locks
+from runicorn.host import identity, locks
 from runicorn.writer import launch, spool
 from runicorn.writer.control import MISSING
 
@@ -115,7 +115,7 @@ class Watch:
         self._writer.close()
 
     def _has_ended_at_once(self) -> bool:
-        return self._started is not None and not self.in_process and host.has_ended(self._started)
+        return self._started is not None and not self.in_process and identity.has_ended(self._started)
 
     def _last_words(self) -> str:
         try:

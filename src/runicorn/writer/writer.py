@@ -8,16 +8,16 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from runicorn import paths, rundir, statuses
-from runicorn.locks import Lock, Probe
-from runicorn.rundir import RunDir
-from runicorn.writer import adopt, correction, crashpoints, ending, faults, mending, moved, spool, superseded
+from runicorn.host.locks import Lock, Probe
+from runicorn.storage import fault_injection, paths, run_files, statuses
+from runicorn.storage.fault_injection import FaultyRunDir
+from runicorn.storage.run_files import RunDir
+from runicorn.writer import adopt, correction, crashpoints, ending, mending, moved, spool, superseded
 from runicorn.writer.blob import Blobs
 from runicorn.writer.control import ControlPage
 from runicorn.writer.crashpoints import crash_point
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.effort import Meter
-from runicorn.writer.faults import FaultyRunDir
 from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.records import End
@@ -64,7 +64,7 @@ class Writer:
         self._store = Store(
             address.run_id,
             self._run_dir,
-            superseded.names(address) if self._superseded else rundir.Names.of(address.host, main=address.main),
+            superseded.names(address) if self._superseded else run_files.Names.of(address.host, main=address.main),
             self._plan_file,
             self._tail,
             self._control,
@@ -203,7 +203,7 @@ class Writer:
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
-        if self._address.ranked and self._read(rundir.META).get("pid") != self._owner_process.pid:
+        if self._address.ranked and self._read(run_files.META).get("pid") != self._owner_process.pid:
             return None
         return self._owner_process.exit_code(wait_s)
 
@@ -249,7 +249,7 @@ class Writer:
             end = ending.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
-            self._store.insist(lambda: self._run_dir.replace(rundir.STATUS, final))
+            self._store.insist(lambda: self._run_dir.replace(run_files.STATUS, final))
             self._tell_database(final)
         crash_point("status")
         # Before anything goes: a writer that finds this only removes the rest, and touches a run no more that may have
@@ -261,7 +261,7 @@ class Writer:
 
     def _remove_pointer(self) -> None:
         """Through the descriptor of the run directory, which may have been moved."""
-        name = rundir.spool_pointer(self._address.host)
+        name = run_files.spool_pointer(self._address.host)
         try:
             fd = self._run_dir.open_for_reading(name)
             if fd is None:
@@ -292,7 +292,7 @@ class Writer:
 
     def _final_status(self, end: End) -> dict[str, Any]:
         tally = self._store.tally
-        before = self._read(rundir.STATUS)
+        before = self._read(run_files.STATUS)
         if self._address.ranked and not tally.owned and before.get("status") in statuses.FINAL:
             # Ranks that came when rank 0 had ended the run: it has ended as rank 0 said.
             end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
@@ -334,7 +334,7 @@ class Writer:
     def _tell_database(self, status: dict[str, Any]) -> None:
         if not self._address.main or self._superseded or not self._database.exists():
             return
-        meta = self._read(rundir.META)
+        meta = self._read(run_files.META)
         fields = ("path", "alias", "created_at", "pid", "python", "platform", "hostname", "workspace_root")
         self._database.tell(
             {
@@ -351,7 +351,7 @@ class Writer:
     def _read_meta(self) -> dict[str, Any]:
         """``meta.json`` before there is a store: what cannot be read now tells nothing."""
         try:
-            return self._run_dir.read(rundir.META)
+            return self._run_dir.read(run_files.META)
         except (OSError, ValueError):
             return {}
 
@@ -362,14 +362,14 @@ class Writer:
             return {}
 
     def _open_run_dir(self) -> RunDir:
-        kind = FaultyRunDir if os.environ.get(faults.VARIABLE) else RunDir
+        kind = FaultyRunDir if os.environ.get(fault_injection.VARIABLE) else RunDir
         path, since = self._address.run_dir, time.monotonic()
         while True:
             try:
                 if not os.path.isdir(path):
                     # Moved in the viewer, or removed while nobody held it open: then what the spool has is kept there.
                     path = paths.find_run(self._address.storage, self._address.run_id) or path
-                    os.makedirs(os.path.join(path, rundir.MEDIA), exist_ok=True)
+                    os.makedirs(os.path.join(path, run_files.MEDIA), exist_ok=True)
                 return kind(path)
             except OSError as error:
                 self._control.put_message(f"{error.strerror or error} ({path})")
@@ -457,7 +457,7 @@ def _is_done(address: spool.Address) -> bool:
     except OSError:  # moved or removed since
         return True
     try:
-        status, meta = files.read(rundir.STATUS), files.read(rundir.META)
+        status, meta = files.read(run_files.STATUS), files.read(run_files.META)
     except (OSError, ValueError):
         return True
     finally:

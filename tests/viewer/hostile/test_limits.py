@@ -108,9 +108,9 @@ def test_no_get_changes_anything(client, storage):
 
 def test_a_read_only_viewer_ends_no_run(open_viewer, make_run):
     """Under ``--read-only`` a lost run is shown as lost, and stays as it is."""
-    from runicorn import host
+    from runicorn.host import identity
 
-    run_dir = make_run(status="running", meta={"hostname": host.hostname(), "pid": 2**22 - 1})
+    run_dir = make_run(status="running", meta={"hostname": identity.hostname(), "pid": 2**22 - 1})
     client = open_viewer(read_only=True, pace=limits.Pace(end_after_s=0.001))
     before = (run_dir / "status.json").read_bytes()
     for _ in range(3):

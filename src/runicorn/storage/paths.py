@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import directory_kinds, removal
+from runicorn.storage import directory_kinds, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def normalise_path(path: str | None) -> str:
 
 
 def _nearest(path: str) -> str:
-    from runicorn.slugs import slug
+    from runicorn.storage.slugs import slug
 
     segments = [slug(each) for each in path.split("/") if each.strip(". ")]
     return "/".join(segments)[:_LONGEST_PATH].rstrip("/. ") or "cv/resnet50/baseline"
@@ -252,7 +252,7 @@ def configuration() -> dict[str, Any]:
         OSError: it cannot be opened or read.
         ValueError: it is no regular file, is too large, or holds no JSON object.
     """
-    from runicorn import plain_json
+    from runicorn.storage import plain_json
 
     try:
         return plain_json.read_object(os.path.realpath(os.path.join(config_directory(), "config.json")))

@@ -12,8 +12,8 @@ import os
 import time
 from typing import Any
 
-from runicorn import directory_kinds, removal
-from runicorn.rundir import RunDir
+from runicorn.storage import directory_kinds, removal
+from runicorn.storage.run_files import RunDir
 
 VARIABLE = "RUNICORN_STORAGE_FAULT"
 _POLL_S = 0.005

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.directory_kinds import NAMED_IN_SPOOL, SPOOL, STORAGE, Kind
+from runicorn.storage.directory_kinds import NAMED_IN_SPOOL, SPOOL, STORAGE, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.plain_json import UNREADABLE
+from runicorn.storage.plain_json import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from runicorn.host import hostname, process_start
+from runicorn.host.identity import hostname, process_start
 
 MODE = "RUNICORN_RANK_MODE"
 JOB = "RUNICORN_JOB_ID"

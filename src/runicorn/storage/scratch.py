@@ -8,8 +8,8 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from runicorn import removal
-from runicorn.directory_kinds import SCRATCH
+from runicorn.storage import removal
+from runicorn.storage.directory_kinds import SCRATCH
 
 _PREFIX = "runicorn_disabled_"
 

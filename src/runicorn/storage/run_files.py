@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import appended_files
-from runicorn.directory_kinds import RUN
-from runicorn.host import hostname
-from runicorn.plain_json import LinkError, UnfitFileError, open_regular, read_object
-from runicorn.removal import Directory, NotOursError
+from runicorn.host.identity import hostname
+from runicorn.storage import appended_files
+from runicorn.storage.directory_kinds import RUN
+from runicorn.storage.plain_json import LinkError, UnfitFileError, open_regular, read_object
+from runicorn.storage.removal import Directory, NotOursError
 from runicorn.values import escape
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn.removal import NotOursError
+from runicorn.storage.removal import NotOursError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.removal import Directory
+    from runicorn.storage.removal import Directory
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT
 _FLAGS |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)

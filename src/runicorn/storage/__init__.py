@@ -1,0 +1,1 @@
+"""The files of a run: where they lie, how they are written, and what may be removed."""
