@@ -22,7 +22,7 @@ from chaos_plan import CONTENTS, FLIPPED, INSIDE_INIT, INSIDE_ROTATION, LINKED, 
 from chaos_script import FINISH, NEXT_INIT, SHARED_BYTES
 
 from runicorn.host.locks import is_held
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 # The scripts that die, and the looks at what they left, are those of the tests.
 TESTS = pathlib.Path(__file__).parents[1] / "tests"

@@ -33,9 +33,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.queue.records import Holed, Image, Material, Metrics, Printed, Text, decode
+from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 from runicorn.writer.plan import PlanFile
-from runicorn.writer.records import Holed, Image, Material, Metrics, Printed, Text, decode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -295,7 +295,7 @@ def copy(place: Place, top: str) -> tuple[Place, str]:
     shutil.copytree(place.top, top, symlinks=True, copy_function=shutil.copy2)
     new = Place(top)
     (spool,) = [path for path in new.spools if os.path.exists(f"{path}/address.json")]
-    from runicorn.writer import spool as spools
+    from runicorn.queue import spool as spools
 
     file = pathlib.Path(spool, "address.json")
     value = json.loads(file.read_bytes().replace(place.top.encode(), top.encode()))
@@ -536,7 +536,7 @@ def expected(
 
 
 def _address_reads(spool: str) -> bool:
-    from runicorn.writer import spool as spools
+    from runicorn.queue import spool as spools
 
     try:
         spools.read_address(spool)

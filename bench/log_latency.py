@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import harness
 import parts
 
-from runicorn.writer.records import Metrics, encode
+from runicorn.queue.records import Metrics, encode
 
 if TYPE_CHECKING:
     import argparse

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 
+from runicorn.queue.records import Metrics, encode
+from runicorn.queue.segment import pack_frame_header
 from runicorn.values import AS_THEY_ARE, known_names
-from runicorn.writer.records import Metrics, encode
-from runicorn.writer.segment import pack_frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import harness
 
+from runicorn.queue.records import Hello, Metrics
 from runicorn.writer.lines import add_metrics
-from runicorn.writer.records import Hello, Metrics
 
 if TYPE_CHECKING:
     import argparse

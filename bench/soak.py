@@ -25,7 +25,7 @@ import psutil
 import sampler
 import zoo
 
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 if TYPE_CHECKING:
     import argparse

@@ -21,7 +21,7 @@ from support import without_waiting
 
 from runicorn.cli import main
 from runicorn.host.locks import is_held
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 PAUSE = Event()  # never set: waiting on it is how a poll pauses
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.arguments import clean_step
 from runicorn.boundary import guarded
+from runicorn.queue.producer import ClosedError, SpoolFullError
 from runicorn.run_handle import RunHandle
 from runicorn.values import escape, shown
-from runicorn.writer.queue import ClosedError, SpoolFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runicorn.outputs import Seen
-    from runicorn.writer.records import Blob, Material
+    from runicorn.queue.records import Blob, Material
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
@@ -51,7 +51,7 @@ class AssetVerbs(RunHandle):
             The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
         """
         from runicorn import image_scale, images
-        from runicorn.writer.records import Image
+        from runicorn.queue.records import Image
 
         now = time()
         try:
@@ -205,7 +205,7 @@ class AssetVerbs(RunHandle):
             TypeError, ValueError: an argument is wrong.
         """
         from runicorn import outputs
-        from runicorn.writer.records import Outputs, encode
+        from runicorn.queue.records import Outputs, encode
 
         scanning = outputs.check(
             output_dirs,
@@ -270,7 +270,7 @@ class AssetVerbs(RunHandle):
             TypeError, ValueError: an argument is wrong.
         """
         from runicorn import outputs
-        from runicorn.writer.records import WatchOutputs
+        from runicorn.queue.records import WatchOutputs
 
         scanning = outputs.check(
             output_dirs,
@@ -287,7 +287,7 @@ class AssetVerbs(RunHandle):
 
     def stop_outputs_watch(self) -> None:
         """Look for outputs once more, and then no longer."""
-        from runicorn.writer.records import WatchOutputs
+        from runicorn.queue.records import WatchOutputs
 
         self._session.send(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
 

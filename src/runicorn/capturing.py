@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from runicorn.host import ranks
+from runicorn.queue.producer import ClosedError, SpoolFullError
 from runicorn.values import escape
-from runicorn.writer.queue import ClosedError, SpoolFullError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,7 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
 
 def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> None:
     """Have the files archived."""
-    from runicorn.writer.records import Code, encode
+    from runicorn.queue.records import Code, encode
 
     if session.joined:
         return
@@ -69,7 +69,7 @@ def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> 
 def hand_over_environment(session: Session, workspace_root: Path) -> None:
     """Have the environment recorded."""
     from runicorn import environment
-    from runicorn.writer.records import Environment
+    from runicorn.queue.records import Environment
 
     if session.joined:
         return

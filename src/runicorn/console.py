@@ -15,10 +15,10 @@ from threading import get_ident
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.queue.records import CONSOLE_MODES, Printed, encode
+from runicorn.queue.segment import adler32, frame, pack_frame_header
 from runicorn.values import escape
-from runicorn.writer.queue import ClosedError, SpoolFullError
-from runicorn.writer.records import CONSOLE_MODES, Printed, encode
-from runicorn.writer.segment import adler32, frame, pack_frame_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,9 +19,9 @@ from typing import Any
 
 from runicorn import exit_status
 from runicorn.active import open_runs
+from runicorn.queue import spool
+from runicorn.queue.records import End
 from runicorn.storage import removal, statuses
-from runicorn.writer import spool
-from runicorn.writer.records import End
 
 _registered_pid: int | None = None
 _exception_before: Any = None

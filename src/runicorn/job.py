@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from runicorn import exits, joining
 from runicorn.host import locks
 from runicorn.host.identity import hostname, machine
+from runicorn.queue import opening_lock, spool
 from runicorn.refusals import Refusals
 from runicorn.storage import last_lines, paths, run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import opening_lock, spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

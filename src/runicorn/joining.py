@@ -14,14 +14,15 @@ import msgspec
 
 from runicorn.host import locks
 from runicorn.host.identity import hostname, is_other, label_of, machine
+from runicorn.queue import opening_lock, spool
+from runicorn.queue.control_page import ControlPage
+from runicorn.queue.rendezvous import publish, read, withdraw
 from runicorn.refusals import Refusals
-from runicorn.rendezvous import publish, read, withdraw
 from runicorn.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
 from runicorn.storage import directory_kinds, run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import adopt, launch, opening_lock, spool
-from runicorn.writer.control import ControlPage
+from runicorn.writer import adopt, launch
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
@@ -230,7 +231,7 @@ def is_closed(address: spool.Address) -> bool:
 
 def step_so_far(session: Session) -> int:
     """The owner's step at this moment: what is still in the spool is newer than what the writer has stored."""
-    from runicorn.writer import peek  # for a process that joins alone
+    from runicorn.queue import peek  # for a process that joins alone
 
     in_spool = peek.last_step(session.address)
     return session.control.last_step if in_spool is None else in_spool

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import changeable, reading, viewer_database
+from runicorn.queue import opening_lock
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import run_files
 from runicorn.storage.run_files import RunDir
 from runicorn.values import escape
-from runicorn.writer import opening_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

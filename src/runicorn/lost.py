@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from runicorn import changeable, reading
 from runicorn.host import identity
+from runicorn.queue import opening_lock
 from runicorn.reading.info import LOST
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import nameless, opening_lock
+from runicorn.writer import nameless
 from runicorn.writer.ending import PROCESS_GONE
 
 if TYPE_CHECKING:

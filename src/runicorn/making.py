@@ -7,17 +7,18 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, joining, rendezvous
+from runicorn import active, exits, joining
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.job import Job
+from runicorn.queue import crash_points, opening_lock, rendezvous, spool
+from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
 from runicorn.run import Run
 from runicorn.session import Session
 from runicorn.storage import directory_kinds, paths, run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import adopt, crashpoints, opening_lock, spool
-from runicorn.writer.crashpoints import crash_point
+from runicorn.writer import adopt
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
@@ -292,7 +293,7 @@ class Opening:
     def _open(self, address: spool.Address, lock: Lock, alias: str | None, *, global_step: int) -> Run:
         refusals = Refusals(address.run_id, strict=self.settings.strict)
         session = Session(address, lock, refusals)
-        crashpoints.arm(crashpoints.OWNER, address.spool, lambda: session.control.writer_pid)
+        crash_points.arm(crash_points.OWNER, address.spool, lambda: session.control.writer_pid)
         crash_point("files")
         exits.watch_exit()
         exits.mark_sigterm(address.spool)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from runicorn import active, capturing, switch
 from runicorn.making import Opening
 from runicorn.noop import NoOpRun
+from runicorn.queue.records import CONSOLE_MODES
 from runicorn.settings import Settings
 from runicorn.storage import paths
 from runicorn.writer import adopt
-from runicorn.writer.records import CONSOLE_MODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

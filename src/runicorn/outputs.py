@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn import materials
+from runicorn.queue.records import Candidate, Scanning
 from runicorn.values import escape
-from runicorn.writer.records import Candidate, Scanning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,11 +18,11 @@ import msgspec
 
 from runicorn import changeable, reading, recycle_marker, viewer_database
 from runicorn.host import locks
+from runicorn.queue import opening_lock, spool
 from runicorn.reading.directories import place_of
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host
 from runicorn.storage import paths, removal, statuses
-from runicorn.writer import opening_lock, spool
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo

@@ -12,6 +12,8 @@ from runicorn.asset_verbs import AssetVerbs
 from runicorn.boundary import guarded
 from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.keeping_verbs import KeepingVerbs
+from runicorn.queue.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
+from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.storage import statuses
 from runicorn.values import (
     AS_THEY_ARE,
@@ -24,8 +26,6 @@ from runicorn.values import (
     known_names,
     shown,
 )
-from runicorn.writer.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
-from runicorn.writer.segment import adler32, checksum, pack_frame_header
 
 if TYPE_CHECKING:
     import logging
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runicorn.devices import OnDevice
-    from runicorn.writer.records import Scalar
-    from runicorn.writer.spool import Address
+    from runicorn.queue.records import Scalar
+    from runicorn.queue.spool import Address
 
 
 _are_known = known_names.issuperset

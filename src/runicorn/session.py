@@ -9,17 +9,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.devices.in_flight import InFlight
+from runicorn.queue import mending, spool
+from runicorn.queue.control_page import ControlPage
+from runicorn.queue.producer import ClosedError, Queue, SpoolFullError
+from runicorn.queue.records import Holed, Landed
 from runicorn.storage import statuses
-from runicorn.writer import mending, spool
-from runicorn.writer.control import ControlPage
-from runicorn.writer.queue import ClosedError, Queue, SpoolFullError
-from runicorn.writer.records import Holed, Landed
 from runicorn.writer.watch import Watch
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
+    from runicorn.queue.records import Blob, End
     from runicorn.refusals import Refusals
-    from runicorn.writer.records import Blob, End
 
 __all__ = ["ClosedError", "Session", "SpoolFullError"]
 
@@ -281,7 +281,7 @@ class Session:
             ClosedError: the run has ended.
             SpoolFullError: there is no room.
         """
-        from runicorn.writer.blob import Blobs
+        from runicorn.queue.blobs import Blobs
 
         return Blobs(self.address, self.control).put(data)
 
@@ -289,7 +289,7 @@ class Session:
         """Take them back: no record tells of them."""
         if left is None:
             return
-        from runicorn.writer.blob import Blobs
+        from runicorn.queue.blobs import Blobs
 
         Blobs(self.address, self.control).remove(left)
 

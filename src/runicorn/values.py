@@ -16,8 +16,8 @@ from runicorn.devices import OnDevice, accelerator_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runicorn.queue.records import Scalar
     from runicorn.refusals import Refusals
-    from runicorn.writer.records import Scalar
 
 LOWEST_INT, HIGHEST_INT = -(2**63), 2**63 - 1
 

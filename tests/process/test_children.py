@@ -15,8 +15,8 @@ import pytest
 from support import content, events, status, summary, text_of, wait_until, warnings_in
 
 from runicorn.host.identity import hostname
+from runicorn.queue.spool import Address
 from runicorn.settings import Settings
-from runicorn.writer.spool import Address
 
 METHODS = ("fork", "spawn", "forkserver")
 COUNT = 200
@@ -298,7 +298,7 @@ def test_grandchildren(run_program, storage, methods):
 INSIDE_LOG = (
     PRELUDE
     + """
-from runicorn.writer.segment import Segment
+from runicorn.queue.segment import Segment
 
 run = rn.init(storage=sys.argv[1])
 create, inside, resume = Segment.create, threading.Event(), threading.Event()
@@ -547,7 +547,7 @@ ENDING
 
 # --- pickles ----------------------------------------------------------------------------------------------------
 
-ADDRESS = {"runicorn.run rejoin", "runicorn.writer.spool Address", "runicorn.settings Settings"}
+ADDRESS = {"runicorn.run rejoin", "runicorn.queue.spool Address", "runicorn.settings Settings"}
 
 
 def globals_in(pickled):

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from zoo import Trainer, assert_valid, events, recover, status, wait_dead, wait_until
 
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 QUICK = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.3", "RUNICORN_LOOK_INTERVAL_S": "0.02", "PYTHONWARNINGS": "ignore"}
 BODY = """

@@ -6,7 +6,7 @@ import pytest
 from zoo import Trainer, assert_exactly_once, assert_valid, events, status, wait_stored, wait_until
 
 from runicorn.host.locks import is_held
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 CLOSES = """
 run = rn.init()

@@ -10,7 +10,7 @@ import sys
 import pytest
 from zoo import Trainer, assert_valid, events, recover_killed, status, wait_stored, wait_until
 
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 PREFIX = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ")
 

@@ -9,9 +9,9 @@ import psutil
 import pytest
 from zoo import Trainer, counted, recover, status, wait_dead, wait_until
 
+from runicorn.queue.records import Blob, Image, Text, encode
+from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, frame, unpack_frame_header
 from runicorn.writer.plan import PlanFile
-from runicorn.writer.records import Blob, Image, Text, encode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, frame, unpack_frame_header
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 

@@ -15,9 +15,9 @@ from support.slow_device import SLOTS, SlowDevice, SlowTransfer
 from zoo import Trainer, counted, events, recover, recover_killed, wait_dead, wait_stored
 
 import runicorn as rn
+from runicorn.queue.records import Hello, Holed, Landed, Metrics, encode
 from runicorn.session import SpoolFullError
 from runicorn.writer import held
-from runicorn.writer.records import Hello, Holed, Landed, Metrics, encode
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 

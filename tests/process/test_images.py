@@ -169,7 +169,7 @@ run.finish()
     switch.write_text(fault)
     trainer.go_on()
     assert trainer.read_line() == "went on"
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue.control_page import ControlPage
 
     page = ControlPage.open(str(control))
     wait_until(lambda: page.troubles)
@@ -213,7 +213,7 @@ def test_images_over_the_spare_of_others(tmp_path):
     body = (
         MAKE
         + """
-from runicorn.writer.blob import SPARE
+from runicorn.queue.blobs import SPARE
 run = rn.init()
 opened(run)
 spare = os.path.join(run._session.address.spool, SPARE)

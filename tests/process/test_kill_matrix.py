@@ -164,8 +164,8 @@ def settle(trainer: Trainer) -> None:
 
 
 def spools_of(storage) -> list[str]:
+    from runicorn.queue import spool
     from runicorn.settings import Settings
-    from runicorn.writer import spool
 
     found = []
     for path in spool.find(Settings.from_environment()):

@@ -13,7 +13,8 @@ from zoo import Trainer, assert_exactly_once, recover, status, wait_dead, wait_s
 
 import runicorn as rn
 from runicorn.cli import main
-from runicorn.writer import nameless, spool
+from runicorn.queue import spool
+from runicorn.writer import nameless
 from runicorn.writer import recover as recovering
 
 LOG = """

@@ -10,8 +10,8 @@ import pytest
 from zoo import Trainer, status, wait_dead, wait_until
 
 from runicorn import changeable, lost
+from runicorn.queue import spool
 from runicorn.settings import Settings
-from runicorn.writer import spool
 
 BODY = """
 run = rn.init()

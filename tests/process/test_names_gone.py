@@ -24,8 +24,8 @@ from zoo import (
     wait_until,
 )
 
-from runicorn.writer import mending, spool
-from runicorn.writer.control import ControlPage
+from runicorn.queue import mending, spool
+from runicorn.queue.control_page import ControlPage
 from runicorn.writer.ending import Mark
 
 SMALL = {"RUNICORN_SEGMENT_BYTES": "16384", "RUNICORN_SEGMENT_MAX_BYTES": "16384"}

@@ -277,7 +277,7 @@ def test_a_full_archive(tmp_path):
     (tmp_path / "storage" / "archive").write_text("in the way")
     trainer = started(tmp_path, f"run.watch_outputs({EAGER})\nrun.log(i=1)")
     (tmp_path / "out" / "a.pt").write_bytes(b"a")
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue.control_page import ControlPage
 
     page = ControlPage.open(str(trainer.spool / "control"))
     wait_until(lambda: page.troubles)

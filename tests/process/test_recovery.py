@@ -13,8 +13,8 @@ import pytest
 from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_dead, wait_stored, wait_until
 
 import runicorn as rn
+from runicorn.queue import spool
 from runicorn.settings import Settings
-from runicorn.writer import spool
 
 LOG_AND_WAIT = """
 run = rn.init()

@@ -11,7 +11,7 @@ import pytest
 from zoo import Trainer, assert_valid, counted, events, status, wait_dead, wait_stored, wait_until
 
 from runicorn.host.locks import is_held
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 QUICK = {

@@ -19,7 +19,7 @@ from zoo import (
     wait_until,
 )
 
-from runicorn.writer.control import ControlPage
+from runicorn.queue.control_page import ControlPage
 
 LINES = 3000
 WAIT_THEN_LOG = f"run = rn.init()\nopened(run)\nsys.stdin.readline()\nlog_flat_out(run, {LINES})\n"
@@ -115,7 +115,7 @@ def test_at_the_sink_seam(tmp_path, fault):
 
 def is_troubled(trainer: Trainer) -> bool:
     """Whether the writer has met the fault: it says so on the control page."""
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue.control_page import ControlPage
 
     return ControlPage.open(str(trainer.spool / "control")).troubles > 0
 

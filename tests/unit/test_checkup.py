@@ -11,8 +11,9 @@ from runicorn import checkup
 from runicorn.checkup import memory, probe, processes, storage, surroundings
 from runicorn.cli import main
 from runicorn.host import identity
+from runicorn.queue import spool
 from runicorn.settings import Settings
-from runicorn.writer import launch, spool
+from runicorn.writer import launch
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 NAMES = ("storage", "storage_writable", "storage_space", "runs", "tracking", "shared_memory", "temp_directory")

@@ -8,9 +8,9 @@ import random
 import msgspec
 import pytest
 
+from runicorn.queue.records import Config, decode, encode
 from runicorn.writer.assets import Assets
 from runicorn.writer.configuration import Configuration
-from runicorn.writer.records import Config, decode, encode
 
 CALLS = [
     (Config(1.0, {"args": {"a": 1, "n": {"x": 1}}}), "p"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runicorn.writer.control import PLACES, ControlPage
+from runicorn.queue.control_page import PLACES, ControlPage
 
 
 @pytest.mark.parametrize("filled_with", [b"\xff", b"\x7f", b"\x80", b"\x01"])

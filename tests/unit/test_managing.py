@@ -18,8 +18,8 @@ import runicorn
 from runicorn import changeable, labels, reading, recycling, viewer_database
 from runicorn.cli import main
 from runicorn.host import identity
+from runicorn.queue import spool
 from runicorn.settings import Settings
-from runicorn.writer import spool
 
 ID, OTHER = "20260101_000000_aaaaaa", "20260101_000000_bbbbbb"
 TABLES = """

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
+from runicorn.queue.records import End, Primary
 from runicorn.writer.plan import Plan, PlanFile, SegmentRange
-from runicorn.writer.records import End, Primary
 from runicorn.writer.tally import Tally
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))

@@ -14,10 +14,10 @@ import pytest
 from runicorn import reading
 from runicorn.host import identity
 from runicorn.host.locks import Lock
+from runicorn.queue import spool
 from runicorn.reading import index as index_module
 from runicorn.reading import liveness
 from runicorn.settings import Settings
-from runicorn.writer import spool
 
 NOW = 0.0
 

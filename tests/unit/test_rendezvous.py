@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from runicorn import rendezvous
+from runicorn.queue import rendezvous
 
 
 @pytest.fixture(params=["links", "no links"])

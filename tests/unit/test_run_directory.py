@@ -186,7 +186,7 @@ def test_what_a_killed_writer_had_half_written_goes(ended, open_run):
 
 def test_a_full_storage_leaves_no_word_half_written(tmp_path, monkeypatch):
     """Where the word that names the spool cannot be written nothing of it is left, also not under another name."""
-    from runicorn import rendezvous
+    from runicorn.queue import rendezvous
     from runicorn.storage import directory_kinds
 
     def full(_fd, _content):

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, seed, settings
 from hypothesis import strategies as st
 
-from runicorn.writer.records import Metrics, encode
-from runicorn.writer.segment import (
+from runicorn.queue.records import Metrics, encode
+from runicorn.queue.segment import (
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
     MIN_FRAME_BYTES,
@@ -440,7 +440,7 @@ def test_a_seal_while_threads_write(path):
 
 APPEND = """
 import mmap, random, struct, sys
-from runicorn.writer.segment import Segment, frame
+from runicorn.queue.segment import Segment, frame
 
 path, counter_path, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
 counter_file = open(counter_path, "r+b")
@@ -625,7 +625,7 @@ def test_a_length_that_was_turned_into_a_seal(path):
 def test_a_frame_that_a_living_producer_is_copying_is_waited_for(path, monkeypatch):
     """What is not whole yet is no damage, even with a whole frame behind it, before it was looked at again later."""
     now = [100.0]
-    monkeypatch.setattr("runicorn.writer.segment.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("runicorn.queue.segment.time.monotonic", lambda: now[0])
     payloads = [encode(Metrics(1.0, n, {"i": n})) for n in range(3)]
     written(path, payloads, 60)
     whole = content(path)

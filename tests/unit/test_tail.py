@@ -8,12 +8,12 @@ from contextlib import suppress
 import pytest
 
 from runicorn.host.locks import Lock
+from runicorn.queue import spool
+from runicorn.queue.control_page import ControlPage
+from runicorn.queue.producer import Queue
+from runicorn.queue.records import Hello, Lost, Text, decode, encode
+from runicorn.queue.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.settings import Settings
-from runicorn.writer import spool
-from runicorn.writer.control import ControlPage
-from runicorn.writer.queue import Queue
-from runicorn.writer.records import Hello, Lost, Text, decode, encode
-from runicorn.writer.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.writer.tail import Tail
 
 PRODUCER = "ffffff.00000001"  # a process that does not live

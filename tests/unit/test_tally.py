@@ -2,7 +2,7 @@
 
 import msgspec
 
-from runicorn.writer.records import CONSOLE_MODES, Hello, Printed
+from runicorn.queue.records import CONSOLE_MODES, Hello, Printed
 from runicorn.writer.tally import Tally
 from runicorn.writer.terminal import Screen
 

@@ -26,16 +26,16 @@ run.log({"loss": 1.0})
 run.flush()
 if sys.argv[3] == "unstored":
     import os, signal, psutil
-    from runicorn.writer import spool
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue import spool
+    from runicorn.queue.control_page import ControlPage
     page = ControlPage.open(os.path.join(run._session.address.spool, spool.CONTROL))
     psutil.Process(page.writer_pid).suspend()
     for _ in range(1000):
         run.log({"loss": 2.0})
     print(page.writer_pid, run._session.address.spool, flush=True)
 else:
-    from runicorn.writer import spool
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue import spool
+    from runicorn.queue.control_page import ControlPage
     import os
     page = ControlPage.open(os.path.join(run._session.address.spool, spool.CONTROL))
     print(page.writer_pid, run._session.address.spool, flush=True)

@@ -11,8 +11,8 @@ from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
 from runicorn.host import locks
+from runicorn.queue import spool
 from runicorn.settings import MIB
-from runicorn.writer import spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

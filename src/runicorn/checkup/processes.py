@@ -14,8 +14,9 @@ import runicorn
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import locks
+from runicorn.queue import spool
 from runicorn.storage import directory_kinds, removal
-from runicorn.writer import launch, spool
+from runicorn.writer import launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

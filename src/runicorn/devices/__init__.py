@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from runicorn.writer.records import Scalar
+    from runicorn.queue.records import Scalar
 
 MOST_ON_THE_WAY = 1024
 """Values of one library that may be on their way at once, in this process."""

@@ -16,7 +16,7 @@ from runicorn.devices import MOST_ON_THE_WAY, OnDevice
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from runicorn.writer.records import Scalar
+    from runicorn.queue.records import Scalar
 
 _SLOT_BYTES = 8
 _DTYPES = ("float32", "float16", "bfloat16", "float64", "bool", "int64", "int32", "int16", "int8", "uint8")

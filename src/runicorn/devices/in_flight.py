@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.devices import MOST_ON_THE_WAY
-from runicorn.writer.records import Landed
+from runicorn.queue.records import Landed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from runicorn.devices import Accelerator, OnDevice, Transfer
+    from runicorn.queue.records import Holed, Scalar
     from runicorn.refusals import Refusals
-    from runicorn.writer.records import Holed, Scalar
 
 _FIRST_POLL_S = 0.0005
 _LONGEST_POLL_S = 0.01

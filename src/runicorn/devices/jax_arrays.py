@@ -10,7 +10,7 @@ from runicorn.devices import MOST_ON_THE_WAY, OnDevice
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from runicorn.writer.records import Scalar
+    from runicorn.queue.records import Scalar
 
 
 class JaxArrays:

@@ -9,11 +9,11 @@ import sys
 import msgspec
 
 from runicorn.host import identity, locks
+from runicorn.queue import spool
 from runicorn.reading.info import LOST, RunInfo, read_info, with_duration_so_far
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
 from runicorn.storage import run_files, statuses
-from runicorn.writer import spool
 
 _LONGEST_WORD = 4096
 _SPOOL_NAME = re.compile(r"runicorn-\d+-[0-9a-f]{16}")

@@ -14,12 +14,13 @@ from typing import NamedTuple
 import msgspec
 
 from runicorn.host import identity
+from runicorn.queue import spool
 from runicorn.reading.info import LOST, UNKNOWN, RunInfo, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
 from runicorn.storage import run_files, statuses
-from runicorn.writer import nameless, spool
+from runicorn.writer import nameless
 
 _LONGEST_WORD = 4096
 

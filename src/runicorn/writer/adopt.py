@@ -7,11 +7,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import rendezvous
 from runicorn.host import locks
+from runicorn.queue import mending, opening_lock, rendezvous, spool
+from runicorn.queue.control_page import ControlPage
 from runicorn.storage import directory_kinds, last_lines, removal, run_files
-from runicorn.writer import launch, mending, opening_lock, spool
-from runicorn.writer.control import ControlPage
+from runicorn.writer import launch
 
 if TYPE_CHECKING:
     from runicorn.settings import Settings
@@ -167,10 +167,10 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
     for address in _orphans_among([path for path, suffix in there if not suffix], storage):
         if _is_writer_coming(address):
             continue
-        from runicorn.writer import moved  # for an orphan alone
+        from runicorn.queue import moved_runs  # for an orphan alone
 
         try:
-            moved.note(address, storage)
+            moved_runs.note(address, storage)
             launch.launch(address.spool)
         except OSError:  # it stays for the next one
             continue
@@ -203,10 +203,10 @@ def finish_earlier_session(address: spool.Address, settings: Settings, storage: 
     except OSError:  # it has just gone
         return
     control.close_run()
-    from runicorn.writer import moved  # for a resume alone
+    from runicorn.queue import moved_runs  # for a resume alone
 
     with suppress(OSError):  # then its writer says so
-        moved.note(address, storage)
+        moved_runs.note(address, storage)
     limit_s = settings.finish_timeout_s or float("inf")
     began = launched = time.monotonic()
     launched -= _RELAUNCH_S

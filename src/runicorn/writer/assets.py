@@ -17,7 +17,7 @@ from runicorn.writer.configuration import Configuration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.writer.records import Config
+    from runicorn.queue.records import Config
 
 _SAME = {
     "datasets": ("name", "context", "uri", "sha256", "file_count", "total_size_bytes", "size_bytes", "mtime"),

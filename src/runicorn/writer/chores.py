@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from runicorn import materials, outputs
+from runicorn.queue.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 from runicorn.storage import run_files
 from runicorn.storage.wording import counted
 from runicorn.values import escape
 from runicorn.writer.archive import Archive, SourceError
-from runicorn.writer.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from bisect import insort
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from runicorn.writer.records import Config
+    from runicorn.queue.records import Config
 
 _MOST_CALLS = 200
 """How many calls are kept: one that arrives later than so many others is taken as if it were the last."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from runicorn.queue import opening_lock
 from runicorn.storage import run_files
-from runicorn.writer import opening_lock
 
 if TYPE_CHECKING:
+    from runicorn.queue import spool
+    from runicorn.queue.records import End
     from runicorn.storage.run_files import RunDir
-    from runicorn.writer import spool
-    from runicorn.writer.records import End
 
 
 def correct(

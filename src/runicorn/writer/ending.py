@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn.writer.records import End
+from runicorn.queue.records import End
 
 if TYPE_CHECKING:
     from runicorn.writer.tally import Tally

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from runicorn.writer.records import Hello, Holed, Landed, Metrics
+from runicorn.queue.records import Hello, Holed, Landed, Metrics
 
 _HIGHEST_STEP = 2**63 - 1
 

@@ -20,7 +20,8 @@ from contextlib import suppress
 import msgspec
 
 from runicorn.host.locks import held_here
-from runicorn.writer import owner, spool
+from runicorn.queue import spool
+from runicorn.writer import owner
 
 MAIN = "runicorn.writer.main"
 _BOOT = f"import sys; sys.path.extend(sys.argv[3:]); from {MAIN} import main; main(*sys.argv[1:3])"

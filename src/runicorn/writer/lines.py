@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from runicorn.writer.records import Hello, Holed, Image, Metrics, Text
+    from runicorn.queue.records import Hello, Holed, Image, Metrics, Text
 
 
 class Event(msgspec.Struct):

@@ -6,11 +6,11 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn.writer import mending, spool
+from runicorn.queue import mending, spool
 
 if TYPE_CHECKING:
+    from runicorn.queue.spool import Address
     from runicorn.settings import Settings
-    from runicorn.writer.spool import Address
 
 _POLL_S = 0.05
 _IF_NOT_WANTED = "Remove the directory if nobody needs them"

@@ -7,9 +7,9 @@ import os
 import time
 from contextlib import suppress
 
-from runicorn import rendezvous
+from runicorn.queue import rendezvous, spool
 from runicorn.storage import run_files
-from runicorn.writer import launch, spool
+from runicorn.writer import launch
 
 _POLL_S = 0.02
 

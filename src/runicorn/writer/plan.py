@@ -21,8 +21,8 @@ from contextlib import suppress
 
 import msgspec
 
+from runicorn.queue.segment import adler32
 from runicorn.storage import removal
-from runicorn.writer.segment import adler32
 from runicorn.writer.tally import Tally  # noqa: TC001 - msgspec reads the annotations
 
 _slot_header = struct.Struct("<II")

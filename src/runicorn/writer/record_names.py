@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from runicorn.queue import spool
+from runicorn.queue.control_page import PLACES
+from runicorn.queue.records import Blob, Image
 from runicorn.storage import run_files
-from runicorn.writer import spool
-from runicorn.writer.control import PLACES
-from runicorn.writer.records import Blob, Image
 
 _MOST_NAME_BYTES = 255
 _blob_name = re.compile(rf"{spool.BLOB_PREFIX}[0-9a-f]{{1,32}}")

@@ -8,17 +8,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.host import locks
+from runicorn.queue import moved_runs, spool
+from runicorn.queue.control_page import ControlPage
 from runicorn.storage import plain_json, run_files
 from runicorn.storage.run_files import RunDir
 from runicorn.storage.wording import counted
-from runicorn.writer import adopt, moved, spool, superseded
-from runicorn.writer.control import ControlPage
+from runicorn.writer import adopt, superseded
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
+    from runicorn.queue.spool import Address
     from runicorn.settings import Settings
     from runicorn.writer.lone import Staying
-    from runicorn.writer.spool import Address
 
 _PATIENCE_S, _STILL_S = 5.0, 3.0
 """How long a writer is waited for that comes to its end; and how long one may stand still."""
@@ -116,7 +117,7 @@ def _unknown(path: str) -> Recovered:
 
 def _recover(address: Address, storage: str | None) -> Recovered:
     try:
-        return _store(moved.note(address, storage))
+        return _store(moved_runs.note(address, storage))
     except Exception as error:  # noqa: BLE001 - the others wait for their turn
         return Recovered(address.run_id, address.run_dir, address.spool, stored=False, events=0, status=str(error))
 

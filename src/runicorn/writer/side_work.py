@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.writer.blob import Blobs
-from runicorn.writer.crashpoints import crash_point
-from runicorn.writer.records import Code, Outputs
+from runicorn.queue.blobs import Blobs
+from runicorn.queue.crash_points import crash_point
+from runicorn.queue.records import Code, Outputs
 
 if TYPE_CHECKING:
     from runicorn.outputs import Seen
-    from runicorn.writer import spool
+    from runicorn.queue import spool
+    from runicorn.queue.control_page import ControlPage
     from runicorn.writer.chores import Chores, Outcome
-    from runicorn.writer.control import ControlPage
     from runicorn.writer.store import Store
 
 

@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from runicorn.storage import last_lines, run_files
-from runicorn.storage.wording import counted
-from runicorn.values import escape
-from runicorn.writer import held, reconcile, record_names
-from runicorn.writer.assets import Assets
-from runicorn.writer.control import MISSING
-from runicorn.writer.crashpoints import crash_point
-from runicorn.writer.effort import KEY
-from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
-from runicorn.writer.plan import Plan, PlanFile
-from runicorn.writer.records import (
+from runicorn.queue.control_page import MISSING
+from runicorn.queue.crash_points import crash_point
+from runicorn.queue.records import (
     Chore,
     Config,
     End,
@@ -37,15 +29,23 @@ from runicorn.writer.records import (
     WatchOutputs,
     decode,
 )
+from runicorn.storage import last_lines, run_files
+from runicorn.storage.wording import counted
+from runicorn.values import escape
+from runicorn.writer import held, reconcile, record_names
+from runicorn.writer.assets import Assets
+from runicorn.writer.effort import KEY
+from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
+from runicorn.writer.plan import Plan, PlanFile
 from runicorn.writer.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from runicorn.queue.blobs import Blobs
+    from runicorn.queue.control_page import ControlPage
+    from runicorn.queue.records import Hello
     from runicorn.storage.run_files import RunDir
-    from runicorn.writer.blob import Blobs
-    from runicorn.writer.control import ControlPage
-    from runicorn.writer.records import Hello
     from runicorn.writer.tail import Piece, Tail
 
 _Result = TypeVar("_Result")

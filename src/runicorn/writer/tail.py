@@ -13,12 +13,10 @@ import msgspec
 
 from runicorn.host import identity
 from runicorn.host.locks import Probe
-from runicorn.storage import removal
-from runicorn.writer import mending, spool
-from runicorn.writer.control import WRITERS_SLOT
-from runicorn.writer.plan import SegmentRange
-from runicorn.writer.records import Hello, decode
-from runicorn.writer.segment import (
+from runicorn.queue import mending, spool
+from runicorn.queue.control_page import WRITERS_SLOT
+from runicorn.queue.records import Hello, decode
+from runicorn.queue.segment import (
     FOLLOWED,
     FRAME_HEADER_BYTES,
     HEADER_BYTES,
@@ -28,9 +26,11 @@ from runicorn.writer.segment import (
     make_spare,
     number_of,
 )
+from runicorn.storage import removal
+from runicorn.writer.plan import SegmentRange
 
 if TYPE_CHECKING:
-    from runicorn.writer.control import ControlPage, Noted
+    from runicorn.queue.control_page import ControlPage, Noted
 
 PROBE_INTERVAL_S = 0.5
 FAST_FILL_S = 0.5

@@ -8,14 +8,15 @@ import time
 from typing import TYPE_CHECKING
 
 from runicorn.host import identity, locks
-from runicorn.writer import launch, spool
-from runicorn.writer.control import MISSING
+from runicorn.queue import spool
+from runicorn.queue.control_page import MISSING
+from runicorn.writer import launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runicorn.queue.control_page import ControlPage
     from runicorn.refusals import Refusals
-    from runicorn.writer.control import ControlPage
 
 _MOST_FAILED_STARTS = 4
 _MOST_LOG_BYTES = 300

@@ -9,18 +9,19 @@ from contextlib import suppress
 from typing import Any
 
 from runicorn.host.locks import Lock, Probe
+from runicorn.queue import crash_points, mending, moved_runs, spool
+from runicorn.queue.blobs import Blobs
+from runicorn.queue.control_page import ControlPage
+from runicorn.queue.crash_points import crash_point
+from runicorn.queue.records import End
 from runicorn.storage import fault_injection, paths, run_files, statuses
 from runicorn.storage.fault_injection import FaultyRunDir
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import adopt, correction, crashpoints, ending, mending, moved, spool, superseded
-from runicorn.writer.blob import Blobs
-from runicorn.writer.control import ControlPage
-from runicorn.writer.crashpoints import crash_point
+from runicorn.writer import adopt, correction, ending, superseded
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.effort import Meter
 from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
-from runicorn.writer.records import End
 from runicorn.writer.side_work import SideWork
 from runicorn.writer.store import GaveUpError, Store
 from runicorn.writer.tail import Tail
@@ -416,7 +417,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
             return True
         writer = Writer(address, own_process=handle_signals)
         if handle_signals:
-            crashpoints.arm(crashpoints.WRITER, spool_path, lambda: address.owner_pid)
+            crash_points.arm(crash_points.WRITER, spool_path, lambda: address.owner_pid)
             signal.signal(signal.SIGTERM, writer.on_sigterm)
             if hasattr(signal, "pthread_sigmask"):  # launch has held it back until now
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -441,7 +442,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
 def _follow(address: spool.Address) -> spool.Address:
     """Where the run is now; one that lives has its directory made again where it was."""
     try:
-        return moved.follow(address)
+        return moved_runs.follow(address)
     except FileNotFoundError as error:
         if adopt.is_live(address):
             return address

@@ -38,8 +38,8 @@ import zlib
 from contextlib import suppress
 from typing import NamedTuple
 
+from runicorn.queue import mappings
 from runicorn.storage import removal
-from runicorn.writer import mappings
 
 MAGIC = b"RNCSEG2\n"
 SEAL = 0xFFFFFFFF
@@ -277,7 +277,7 @@ class SegmentReader:
 
     def is_half_made(self) -> bool:
         """Whether its producer has not come to the end of its header, so that there is no record in it."""
-        from runicorn.writer import resync
+        from runicorn.queue import resync
 
         if any(os.pread(self._fd, len(MAGIC), 0)):
             return False
@@ -411,7 +411,7 @@ class SegmentReader:
         return True
 
     def _skip_to_frame(self, stop: int) -> bool:
-        from runicorn.writer import resync  # for a writer alone, and for damage alone
+        from runicorn.queue import resync  # for a writer alone, and for damage alone
 
         found = resync.next_frame(self._fd, self.position, stop)
         if found is None:
@@ -423,7 +423,7 @@ class SegmentReader:
 
     def _judge_rest(self) -> None:
         """Nothing more can come: what is left is nothing, a torn frame whose ``log()`` never returned, or damage."""
-        from runicorn.writer import resync
+        from runicorn.queue import resync
 
         end = resync.end_of_bytes(self._fd, self.position, self.size_bytes)
         if end > self.position and not resync.looks_torn(self._fd, self.position, end, self.size_bytes):
@@ -433,7 +433,7 @@ class SegmentReader:
 
     def _goes_on_behind_the_seal(self) -> bool:
         """Whether it was no seal but a damaged length: behind a seal there are zeros."""
-        from runicorn.writer import resync
+        from runicorn.queue import resync
 
         start = self.position + len(_seal_mark)
         return start < self.size_bytes and resync.end_of_bytes(self._fd, start, self.size_bytes) > start
@@ -474,7 +474,7 @@ class SegmentReader:
         self.torn = True
         if whole > min(stop, self.file_bytes) - self.position:  # no producer writes that: it is damaged
             return 0
-        from runicorn.writer import resync
+        from runicorn.queue import resync
 
         if resync.sum_of(self._fd, self.position + FRAME_HEADER_BYTES, length) != expected:
             return 0

@@ -12,8 +12,8 @@ import re
 
 import msgspec
 
-from runicorn.writer.records import decode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, MIN_FRAME_BYTES, SEAL, adler32, unpack_frame_header
+from runicorn.queue.records import decode
+from runicorn.queue.segment import FRAME_HEADER_BYTES, MIN_FRAME_BYTES, SEAL, adler32, unpack_frame_header
 
 _BLOCK_BYTES = 256 * 1024
 _OVERLAP_BYTES = FRAME_HEADER_BYTES + 3

@@ -21,16 +21,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.host.locks import Lock, held_here
-from runicorn.writer import spool
-from runicorn.writer.crashpoints import crash_point
-from runicorn.writer.kept import Kept
-from runicorn.writer.records import Hello, Lost, encode
-from runicorn.writer.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment, frame
+from runicorn.queue import spool
+from runicorn.queue.crash_points import crash_point
+from runicorn.queue.kept_segments import Kept
+from runicorn.queue.records import Hello, Lost, encode
+from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue.control_page import ControlPage
 
 FAST_FILL_S = 1.0
 RETRY_S = 0.1

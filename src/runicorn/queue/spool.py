@@ -31,10 +31,10 @@ import msgspec
 from runicorn.host import memory_limit
 from runicorn.host.identity import machine
 from runicorn.host.locks import Lock
+from runicorn.queue.control_page import ControlPage
 from runicorn.settings import GIB, KIB, MIB, Settings
 from runicorn.storage import directory_kinds, removal, run_files
 from runicorn.storage.plain_json import open_regular
-from runicorn.writer.control import ControlPage
 
 ADDRESS = "address.json"
 CONTROL = "control"

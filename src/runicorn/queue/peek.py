@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from runicorn.writer import spool
-from runicorn.writer.records import Hello, Holed, Metrics, decode
-from runicorn.writer.segment import SegmentReader
+from runicorn.queue import spool
+from runicorn.queue.records import Hello, Holed, Metrics, decode
+from runicorn.queue.segment import SegmentReader
 
 
 def last_step(address: spool.Address) -> int | None:

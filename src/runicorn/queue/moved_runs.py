@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.queue import spool
 from runicorn.storage import paths, removal, run_files
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runicorn.writer.spool import Address
+    from runicorn.queue.spool import Address
 
 _UNKNOWN = (0, 0)
 

@@ -13,8 +13,8 @@ import time
 from contextlib import suppress
 
 from runicorn.host import locks
-from runicorn.writer import spool
-from runicorn.writer.control import ControlPage
+from runicorn.queue import spool
+from runicorn.queue.control_page import ControlPage
 
 EVERY_S = 5.0
 FRESH_FOR_S = 3600.0

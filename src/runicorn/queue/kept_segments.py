@@ -11,11 +11,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from runicorn.writer import spool
+from runicorn.queue import spool
 
 if TYPE_CHECKING:
-    from runicorn.writer.control import ControlPage
-    from runicorn.writer.segment import Segment
+    from runicorn.queue.control_page import ControlPage
+    from runicorn.queue.segment import Segment
 
 _MOST, _MOST_WITHOUT_DESCRIPTORS, _LIMIT_SHARE = 512, 4096, 8
 

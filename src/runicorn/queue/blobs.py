@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from runicorn.queue import spool
+from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.queue.records import Blob
 from runicorn.storage import removal
-from runicorn.writer import spool
-from runicorn.writer.queue import ClosedError, SpoolFullError
-from runicorn.writer.records import Blob
 
 if TYPE_CHECKING:
-    from runicorn.writer.control import ControlPage
+    from runicorn.queue.control_page import ControlPage
 
 SPARE = f"{spool.BLOB_PREFIX}spare"
 LEAST_SPARE_BYTES = 64 * 1024

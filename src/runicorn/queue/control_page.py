@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from runicorn.writer import mappings
+from runicorn.queue import mappings
 
 MAGIC = b"RNCCTL1\n"
 MISSING = "missing: "

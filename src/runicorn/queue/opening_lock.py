@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from runicorn.host.locks import Lock, held_here
+from runicorn.queue.spool import shm_dir, temp_dir
 from runicorn.storage import directory_kinds, removal
-from runicorn.writer.spool import shm_dir, temp_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
