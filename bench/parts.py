@@ -17,7 +17,7 @@ import harness
 
 from runicorn.queue.records import Metrics, encode
 from runicorn.queue.segment import pack_frame_header
-from runicorn.values import AS_THEY_ARE, known_names
+from runicorn.validation.metrics import AS_THEY_ARE, known_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,16 +7,16 @@ import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn.arguments import clean_step
 from runicorn.boundary import guarded
 from runicorn.queue.producer import ClosedError, SpoolFullError
 from runicorn.run_handle import RunHandle
-from runicorn.values import escape, shown
+from runicorn.validation.arguments import clean_step
+from runicorn.validation.metrics import escape, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runicorn.outputs import Seen
+    from runicorn.capture.outputs import Seen
     from runicorn.queue.records import Blob, Material
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
@@ -50,8 +50,8 @@ class AssetVerbs(RunHandle):
         Returns:
             The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
         """
-        from runicorn import image_scale, images
         from runicorn.queue.records import Image
+        from runicorn.validation import image_scale, images
 
         now = time()
         try:
@@ -120,12 +120,12 @@ class AssetVerbs(RunHandle):
         Raises:
             TypeError, ValueError: an argument is wrong, or there is too much to archive; nothing was recorded.
         """
-        from runicorn import materials
+        from runicorn.capture import datasets
 
-        limits = None if force_save else materials.Limits(max_archive_bytes, max_archive_files)
+        limits = None if force_save else datasets.Limits(max_archive_bytes, max_archive_files)
         self._record(
             "log_dataset()",
-            lambda: materials.dataset(
+            lambda: datasets.dataset(
                 name, root_or_uri, context=context, save=save, description=description, limits=limits, time_s=time()
             ),
         )
@@ -157,12 +157,12 @@ class AssetVerbs(RunHandle):
         Raises:
             TypeError, ValueError: an argument is wrong, or there is too much to archive; nothing was recorded.
         """
-        from runicorn import materials
+        from runicorn.capture import datasets
 
-        limits = None if force_save else materials.Limits(max_archive_bytes, max_archive_files)
+        limits = None if force_save else datasets.Limits(max_archive_bytes, max_archive_files)
         self._record(
             "log_pretrained()",
-            lambda: materials.pretrained(
+            lambda: datasets.pretrained(
                 name,
                 path_or_uri,
                 save=save,
@@ -204,7 +204,7 @@ class AssetVerbs(RunHandle):
         Raises:
             TypeError, ValueError: an argument is wrong.
         """
-        from runicorn import outputs
+        from runicorn.capture import outputs
         from runicorn.queue.records import Outputs, encode
 
         scanning = outputs.check(
@@ -269,7 +269,7 @@ class AssetVerbs(RunHandle):
         Raises:
             TypeError, ValueError: an argument is wrong.
         """
-        from runicorn import outputs
+        from runicorn.capture import outputs
         from runicorn.queue.records import WatchOutputs
 
         scanning = outputs.check(
@@ -293,7 +293,7 @@ class AssetVerbs(RunHandle):
 
     def _record(self, call: str, make: Callable[[], Material]) -> None:
         """Push what is made of a call's arguments; what it names and is not there is refused."""
-        from runicorn.materials import MissingError
+        from runicorn.capture.datasets import MissingError
 
         try:
             record = make()

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from runicorn.host import ranks
 from runicorn.queue.producer import ClosedError, SpoolFullError
-from runicorn.values import escape
+from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runicorn.capture.workspace import Listing
     from runicorn.making import Opening
     from runicorn.session import Session
-    from runicorn.workspace import Listing
 
 _MOST_TOLD = 20
 
@@ -34,7 +34,7 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
     place = ranks.place()
     if place is not None and place.rank:
         return None
-    from runicorn import workspace
+    from runicorn.capture import workspace
 
     if not opening.workspace_root:
         raise FileNotFoundError(
@@ -68,7 +68,7 @@ def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> 
 
 def hand_over_environment(session: Session, workspace_root: Path) -> None:
     """Have the environment recorded."""
-    from runicorn import environment
+    from runicorn.capture import environment
     from runicorn.queue.records import Environment
 
     if session.joined:

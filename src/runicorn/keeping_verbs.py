@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runicorn import arguments
 from runicorn.run_handle import RunHandle
 from runicorn.storage import run_files
+from runicorn.validation import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,7 +15,7 @@ from runicorn.queue import opening_lock
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import run_files
 from runicorn.storage.run_files import RunDir
-from runicorn.values import escape
+from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

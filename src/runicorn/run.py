@@ -7,15 +7,15 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn import active, exit_status, exits
-from runicorn.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.boundary import guarded
-from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.keeping_verbs import KeepingVerbs
 from runicorn.queue.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.storage import statuses
-from runicorn.values import (
+from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
+from runicorn.validation.json_values import LEFT_OUT, jsonable
+from runicorn.validation.metrics import (
     AS_THEY_ARE,
     HIGHEST_INT,
     LOWEST_INT,
@@ -242,7 +242,7 @@ class Run(AssetVerbs, KeepingVerbs):
         Raises:
             TypeError: an argument is none of these; never for what is in a configuration.
         """
-        from runicorn import configs
+        from runicorn.validation import configs
 
         if given is not None:
             if extra is not None:

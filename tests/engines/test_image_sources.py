@@ -8,7 +8,7 @@ HEAD = """
 import io
 import numpy as np
 from PIL import Image
-from runicorn.images import picture_of
+from runicorn.validation.images import picture_of
 from runicorn.writer.imaging import file_bytes
 
 

@@ -283,7 +283,7 @@ def test_a_codec_that_fails_costs_the_image_alone(tmp_path):
     body = (
         MAKE
         + """
-from runicorn import images
+from runicorn.validation import images
 run = rn.init()
 opened(run)
 bad = images.Picture("RGB", 10, 10, b"too short", "png")

@@ -30,8 +30,8 @@ from absl import flags
 from omegaconf import OmegaConf
 from support import content, warnings_in
 
-from runicorn import configs
-from runicorn.configs import config_dict
+from runicorn.validation import configs
+from runicorn.validation.configs import config_dict
 
 
 @dataclasses.dataclass(slots=True)

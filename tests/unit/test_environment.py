@@ -18,7 +18,7 @@ import pytest
 from support import wait_until
 
 import runicorn
-from runicorn import environment
+from runicorn.capture import environment
 from runicorn.writer import command_output, survey
 from runicorn.writer import git as writer_git
 
@@ -207,13 +207,13 @@ def test_no_process_is_started_and_nothing_is_imported(root):
     source = f"""
 import os, sys
 import re  # of the standard library, and of nearly every program
-import runicorn.host.ranks, runicorn.values
+import runicorn.host.ranks, runicorn.validation.metrics
 before = set(sys.modules)
 def refuse(event, arguments):
     assert event.split(".")[0] not in ("subprocess", "pty") and event not in (
         "os.fork", "os.posix_spawn", "os.exec", "os.system", "os.forkpty"), event
 sys.addaudithook(refuse)
-from runicorn import environment
+from runicorn.capture import environment
 environment.here({str(root)!r})
 print(sorted(name for name in set(sys.modules) - before if not name.startswith("runicorn")))
 """
@@ -243,7 +243,7 @@ def test_the_survey_needs_no_site_packages(root):
     directories = {str(Path(module.__file__).parents[1]) for module in (runicorn, msgspec, psutil)}
     source = (
         "import sys; sys.path.extend(sys.argv[2:])\n"
-        "from runicorn.writer import snapshot, survey\n"
+        "from runicorn.capture import code_snapshot as snapshot; from runicorn.writer import survey\n"
         "assert survey.environment({}, sys.argv[1])['cpu']['count']\n"
         "assert 'pathspec' not in sys.modules\n"
     )

@@ -15,8 +15,8 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from runicorn import images
-from runicorn.images import MOST_FILE_BYTES, Picture, clean_quality, media_name, picture_of
+from runicorn.validation import images
+from runicorn.validation.images import MOST_FILE_BYTES, Picture, clean_quality, media_name, picture_of
 from runicorn.writer.imaging import file_bytes
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
@@ -737,7 +737,7 @@ def test_nothing_is_imported_for_what_does_not_need_it(tmp_path):
     """Neither module imports numpy, torch, matplotlib or Pillow, nor does an image file, nor what is no image."""
     program = """
 import sys
-from runicorn.images import media_name, picture_of
+from runicorn.validation.images import media_name, picture_of
 from runicorn.writer.imaging import file_bytes
 assert file_bytes(*picture_of(b"GIF89a...", "png"), 90) == b"GIF89a..."
 for image in (None, [1], "nowhere.png"):
@@ -759,7 +759,7 @@ def test_pillow_images_need_no_numpy(tmp_path):
 import sys
 sys.modules["numpy"] = None
 from PIL import Image
-from runicorn.images import picture_of
+from runicorn.validation.images import picture_of
 for mode in ("1", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"):
     picture = picture_of(Image.new(mode, (3, 2)), "png")
     assert len(picture.data) == 6 * len(picture.mode), mode

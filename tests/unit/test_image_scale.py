@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 from support import warnings_in
 
-from runicorn.images import picture_of
+from runicorn.validation.images import picture_of
 
 ORIENTATION = 0x0112
 

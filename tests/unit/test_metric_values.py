@@ -302,7 +302,7 @@ def test_the_libraries_are_not_imported_for_it():
     import subprocess
 
     program = (
-        "import sys, runicorn.values as v\n"
+        "import sys, runicorn.validation.metrics as v\n"
         "from runicorn.refusals import Refusals\n"
         "v.clean_metrics({'a': object(), 'b': {'c': 1j}}, Refusals('x', strict=False))\n"
         "assert not {'numpy', 'pandas', 'polars', 'pyarrow', 'decimal'} & set(sys.modules), sorted(sys.modules)"

@@ -11,13 +11,13 @@ import time
 import pytest
 
 import runicorn
+from runicorn.capture.archive import Archive
 from runicorn.host import locks
 from runicorn.queue import opening_lock, spool
 from runicorn.reading.cache import Cache
 from runicorn.settings import Settings
 from runicorn.storage import directory_kinds, removal
 from runicorn.writer import adopt
-from runicorn.writer.archive import Archive
 
 LONG_AGO = time.time() - 100_000
 

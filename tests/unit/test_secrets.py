@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runicorn.secrets import mask_arguments, mask_text, mask_url, mask_value, mask_variable
+from runicorn.validation.secrets import mask_arguments, mask_text, mask_url, mask_value, mask_variable
 
 TOKENS = [
     "ghp_" + "a1B2" * 9,

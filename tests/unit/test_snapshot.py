@@ -13,9 +13,9 @@ import zipfile
 
 import pytest
 
-from runicorn.workspace import list_files
-from runicorn.writer import snapshot
-from runicorn.writer.snapshot import write_zip
+from runicorn.capture import code_snapshot
+from runicorn.capture.code_snapshot import write_zip
+from runicorn.capture.workspace import list_files
 
 MIB = 1 << 20
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_none_any_more_is_missing(tmp_path, become):
 @pytest.mark.parametrize("stepwise", [True, False])
 def test_a_directory_that_became_a_symlink_is_not_followed(tmp_path, monkeypatch, stepwise):
     """Neither out of the workspace nor to another place in it, however deep, whichever way files are opened."""
-    monkeypatch.setattr(snapshot, "_STEPWISE", stepwise)
+    monkeypatch.setattr(code_snapshot, "_STEPWISE", stepwise)
     make(tmp_path, {"w/a/b/c/x": b"mine", "w/a/b/y": b"y", "w/other/c/x": b"other", "out/b/c/x": b"secret"})
     listed = list_files(str(tmp_path / "w")).files
     (tmp_path / "w/a/b/c").rename(tmp_path / "w/moved")
@@ -149,7 +149,7 @@ def test_a_directory_that_became_a_symlink_is_not_followed(tmp_path, monkeypatch
 @pytest.mark.parametrize("path", ["../secret", "/secret", "a/../../secret", "./a", "a//x", "", "x\0y"])
 def test_a_path_that_leads_elsewhere_is_missing(tmp_path, monkeypatch, path, stepwise):
     """What was listed may have been tampered with."""
-    monkeypatch.setattr(snapshot, "_STEPWISE", stepwise)
+    monkeypatch.setattr(code_snapshot, "_STEPWISE", stepwise)
     make(tmp_path, {"w/a/x": b"", "secret": b"secret"})
 
     data, result = zipped(tmp_path / "w", [(path, 0)])

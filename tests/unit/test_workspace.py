@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import workspace
-from runicorn.workspace import list_files
+from runicorn.capture import workspace
+from runicorn.capture.workspace import list_files
 
 SEED = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**31))
 TREES = 60
@@ -582,7 +582,7 @@ def test_the_library_for_ignore_files_is_loaded_when_there_are_some(tmp_path):
     """Importing the module, or listing a workspace without rules, does not pay for it."""
     source = f"""
 import sys
-from runicorn import workspace
+from runicorn.capture import workspace
 workspace.list_files({str(tmp_path)!r})
 assert "pathspec" not in sys.modules
 """

@@ -12,8 +12,8 @@ import msgspec
 from runicorn import switch
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import identity, ranks
-from runicorn.secrets import mask_variable
 from runicorn.settings import Settings
+from runicorn.validation.secrets import mask_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

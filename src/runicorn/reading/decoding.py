@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from runicorn.reading import lenient
 from runicorn.reading.lenient import FLOATS, Image, Line, Origin, Scalar
 from runicorn.storage.plain_json import UNREADABLE
-from runicorn.values import HIGHEST_INT, LOWEST_INT
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

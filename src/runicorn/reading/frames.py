@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from runicorn.values import HIGHEST_INT, LOWEST_INT
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from runicorn.storage.plain_json import UNREADABLE
-from runicorn.values import HIGHEST_INT, LOWEST_INT, escape
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, escape
 
 Scalar = float | int | bool | str | None
 Origin = tuple[str | None, int | None, str | None]

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from runicorn import materials, outputs
+from runicorn.capture import datasets, outputs
+from runicorn.capture.archive import Archive, SourceError
 from runicorn.queue.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 from runicorn.storage import run_files
 from runicorn.storage.wording import counted
-from runicorn.values import escape
-from runicorn.writer.archive import Archive, SourceError
+from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,7 @@ class Chores:
         return Outcome(files={run_files.ENVIRONMENT: found})
 
     def _code(self, chore: Code) -> Outcome:
-        from runicorn.writer import snapshot
+        from runicorn.capture import code_snapshot
 
         self._what = "archiving the code"
         listed = self._read_blob(chore.blob)
@@ -198,7 +198,7 @@ class Chores:
         root = os.fsdecode(chore.workspace_root)
 
         def make(out: Any) -> None:
-            missing[:] = snapshot.write_zip(root, files, out, progress=self._tell).missing
+            missing[:] = code_snapshot.write_zip(root, files, out, progress=self._tell).missing
 
         stored = self._insist(lambda: self._archive.store_made(make))
         own = self._insist(lambda: self._archive.own_file(self._run_id, "code", run_files.CODE, stored))
@@ -223,7 +223,7 @@ class Chores:
         entry, source = chore.entry, os.fsdecode(chore.source)
         self._what = f"{'archiving' if chore.save else 'looking at'} {entry['name']}"
         try:
-            files = materials.walk(source)
+            files = datasets.walk(source)
             found = self._saved(chore.section, entry["name"], source, files) if chore.save else _measured(source, files)
         except (SourceError, OSError, _GaveUpError) as error:
             found = {"saved": False, "error": escape(str(error))}
@@ -311,7 +311,7 @@ class Chores:
         archive, run_id, leaf = self._archive, self._run_id, os.path.basename(path)
         if candidate.is_directory:
             try:
-                files = materials.walk(path)
+                files = datasets.walk(path)
             except OSError as error:
                 raise SourceError(f"{path}: {error.strerror}") from error
             if rolling:

@@ -11,8 +11,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import secrets
 from runicorn.settings import KIB
+from runicorn.validation import secrets
 from runicorn.writer import command_output
 from runicorn.writer.command_output import OUTPUT_BYTES, Output
 

@@ -12,7 +12,7 @@ from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import Code, Outputs
 
 if TYPE_CHECKING:
-    from runicorn.outputs import Seen
+    from runicorn.capture.outputs import Seen
     from runicorn.queue import spool
     from runicorn.queue.control_page import ControlPage
     from runicorn.writer.chores import Chores, Outcome
@@ -128,7 +128,7 @@ class SideWork:
             store.insist(lambda: store.run_dir.replace(store.names.outputs_state, seen))
 
     def _mark_archived(self, outcome: Outcome) -> None:
-        from runicorn.outputs import archived
+        from runicorn.capture.outputs import archived
 
         now = time.time()
         for candidate in outcome.archived:
@@ -136,7 +136,7 @@ class SideWork:
 
     def _seen_before(self) -> dict[str, Seen]:
         """What an earlier session, or an earlier writer, has seen of the outputs that are watched."""
-        from runicorn import outputs
+        from runicorn.capture import outputs
 
         kept = self._store.read_or_set_aside(self._store.names.outputs_state).get("seen", {})
         try:

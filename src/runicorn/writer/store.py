@@ -31,7 +31,7 @@ from runicorn.queue.records import (
 )
 from runicorn.storage import last_lines, run_files
 from runicorn.storage.wording import counted
-from runicorn.values import escape
+from runicorn.validation.metrics import escape
 from runicorn.writer import held, reconcile, record_names
 from runicorn.writer.assets import Assets
 from runicorn.writer.effort import KEY

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import secrets
+from runicorn.validation import secrets
 from runicorn.writer import command_output, git
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def environment(facts: dict[str, Any], workspace_root: str) -> dict[str, Any]:
     A part that cannot be found out is null; where that is an error and not just so, ``errors`` says why.
 
     Args:
-        facts: what the process that trains has said, ``runicorn.environment.here()``.
+        facts: what the process that trains has said, ``runicorn.capture.environment.here()``.
         workspace_root: directory of the workspace.
     """
     errors: list[str] = []

@@ -17,9 +17,9 @@ import types
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runicorn.secret_names import strength
 from runicorn.storage.wording import counted
-from runicorn.values import is_missing, shown
+from runicorn.validation.metrics import is_missing, shown
+from runicorn.validation.secret_names import strength
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

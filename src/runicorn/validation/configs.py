@@ -16,8 +16,8 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from runicorn import secrets
-from runicorn.config_objects import (
+from runicorn.validation import secrets
+from runicorn.validation.config_objects import (
     ADDRESS,
     MOST_IN_ONE,
     NOT_THERE,
@@ -33,8 +33,8 @@ from runicorn.config_objects import (
     qualified_name,
     shape_of,
 )
-from runicorn.secret_names import MASK, is_secret, strength
-from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, plain_elements
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, escape, plain_elements
+from runicorn.validation.secret_names import MASK, is_secret, strength
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

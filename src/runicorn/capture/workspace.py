@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn import git_ignores, ignores, secrets
+from runicorn.capture import git_ignores, ignores
 from runicorn.settings import KIB, MIB
+from runicorn.validation import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from runicorn.ignores import Ignores, Rule
+    from runicorn.capture.ignores import Ignores, Rule
 
 MAX_BYTES = 500 * MIB
 MAX_FILES = 200_000

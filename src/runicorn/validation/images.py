@@ -27,9 +27,9 @@ import sys
 from array import array
 from typing import Any, NamedTuple
 
-from runicorn.image_scale import RefusedError, factor_of_floats, integers_out_of_range, not_finite
 from runicorn.storage.wording import counted
-from runicorn.values import shown
+from runicorn.validation.image_scale import RefusedError, factor_of_floats, integers_out_of_range, not_finite
+from runicorn.validation.metrics import shown
 
 MOST_PIXELS = 2**28
 MOST_FILE_BYTES = 256 * 1024 * 1024

@@ -11,7 +11,15 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runicorn.values import HIGHEST_INT, LOWEST_INT, escape, is_missing, nearest_float, plain_elements, shown
+from runicorn.validation.metrics import (
+    HIGHEST_INT,
+    LOWEST_INT,
+    escape,
+    is_missing,
+    nearest_float,
+    plain_elements,
+    shown,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runicorn import secrets
 from runicorn.host import identity, ranks
-from runicorn.values import escape
+from runicorn.validation import secrets
+from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

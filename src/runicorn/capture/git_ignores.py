@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn import ignores
+from runicorn.capture import ignores
 
 if TYPE_CHECKING:
-    from runicorn.ignores import Ignores
+    from runicorn.capture.ignores import Ignores
 
 _GIT_S = 5.0
 _GIT_FILE = "gitdir: "

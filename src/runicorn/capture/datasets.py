@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from runicorn.jsonable import LEFT_OUT, jsonable
 from runicorn.queue.records import Material
-from runicorn.values import escape, shown
+from runicorn.validation.json_values import LEFT_OUT, jsonable
+from runicorn.validation.metrics import escape, shown
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 

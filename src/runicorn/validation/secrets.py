@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from runicorn.password_options import mask_command, mask_words
-from runicorn.secret_names import MASK, is_secret, strength
+from runicorn.validation.password_options import mask_command, mask_words
+from runicorn.validation.secret_names import MASK, is_secret, strength
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

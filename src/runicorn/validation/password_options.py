@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from runicorn.secret_names import MASK
+from runicorn.validation.secret_names import MASK
 
 _USUAL = "pP"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
-from runicorn.values import HIGHEST_INT, LOWEST_INT, clean_metrics, shown
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, clean_metrics, shown
 
 if TYPE_CHECKING:
     from runicorn.refusals import Refusals

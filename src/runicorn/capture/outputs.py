@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn import materials
+from runicorn.capture import datasets
 from runicorn.queue.records import Candidate, Scanning
-from runicorn.values import escape
+from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,5 +241,5 @@ def _key(path: str, scanning: Scanning) -> str:
 
 def _measure(directory: str) -> tuple[int, float]:
     """Size of all files in a directory, and the newest time of modification."""
-    statuses = [os.stat(path) for path in materials.walk(directory)]
+    statuses = [os.stat(path) for path in datasets.walk(directory)]
     return sum(each.st_size for each in statuses), max((each.st_mtime for each in statuses), default=0.0)
