@@ -429,8 +429,8 @@ def recover(place: Place, result: str) -> str:
             devnull = os.open(f"{place.top}/recover.txt", os.O_WRONLY | os.O_CREAT)
             os.dup2(devnull, 1)
             os.dup2(devnull, 2)
+            from runicorn.session import recover as module
             from runicorn.settings import Settings
-            from runicorn.writer import recover as module
 
             done = module.recover(Settings.from_environment(), None)
             pathlib.Path(result).write_bytes(msgspec.json.encode([each._asdict() for each in done]))

@@ -251,7 +251,7 @@ def join_run(method: str, processes: int, *, at_once: bool) -> dict[str, Any]:
 
 def log_few(given: Any, barrier: Any, results: Any) -> None:
     """Be a joined process: time the unpickling, if there is one, and the first call."""
-    importlib.import_module("runicorn.opening")
+    importlib.import_module("runicorn.lifecycle.init")
     data = floats(1)
     barrier.wait(LIMIT_S)
     begin = perf_counter_ns()

@@ -16,8 +16,8 @@ TYPE_CHECKING = False  # importing typing would cost more than everything else h
 if TYPE_CHECKING:
     from typing import Any
 
+    from runicorn.lifecycle.init import init
     from runicorn.noop import NoOpRun
-    from runicorn.opening import init
     from runicorn.reading import load, runs
     from runicorn.run import Run
     from runicorn.storage.slugs import slug
@@ -48,8 +48,8 @@ _HOME_OF = {
     "NoOpRun": "noop",
     "Run": "run",
     "enabled": "switch",
-    "get_active_run": "active",
-    "init": "opening",
+    "get_active_run": "session.active_runs",
+    "init": "lifecycle.init",
     "is_enabled": "switch",
     "load": "reading",
     "reset_enabled": "switch",

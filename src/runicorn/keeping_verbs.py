@@ -65,7 +65,7 @@ class KeepingVerbs(RunHandle):
         Raises:
             TypeError, ValueError: one of them is no label; nothing was changed.
         """
-        from runicorn import labels
+        from runicorn.managing import labels
 
         wanted = labels.checked(tags, notes, group, getattr(parent, "id", parent), self.id)
         if self.is_finished:

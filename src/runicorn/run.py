@@ -6,12 +6,12 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn import active, exit_status, exits
 from runicorn.asset_verbs import AssetVerbs
 from runicorn.boundary import guarded
 from runicorn.keeping_verbs import KeepingVerbs
 from runicorn.queue.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
+from runicorn.session import active_runs, at_exit, exit_status
 from runicorn.storage import statuses
 from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.validation.json_values import LEFT_OUT, jsonable
@@ -400,7 +400,7 @@ class Run(AssetVerbs, KeepingVerbs):
     @guarded
     def _stop_recording(self) -> None:
         """Give ``print()`` its streams back; a forked child leaves them to the process that has taken them."""
-        console = sys.modules.get("runicorn.console")
+        console = sys.modules.get("runicorn.session.console")
         if console is not None and not self._queue.forked_here:
             console.stop(self._session)
 
@@ -443,9 +443,9 @@ class Run(AssetVerbs, KeepingVerbs):
         except KeyboardInterrupt:  # stops the waiting, not the writer
             stored = False
         if stored:
-            active.ended(self)
-            if not active.open_runs():
-                exits.unwatch()
+            active_runs.ended(self)
+            if not active_runs.open_runs():
+                at_exit.unwatch()
         return stored
 
     def _end_at_exit(self, end: End) -> None:
@@ -468,11 +468,11 @@ def rejoin(address: Address, rank: int | None, alias: str | None, workspace_root
     In the process that owns the run it is the run itself. Where the run has ended, it is a handle that refuses
     everything, as any other one of that run.
     """
-    run: Run | None = active.owned(address) or active.joined(address, rank)
+    run: Run | None = active_runs.owned(address) or active_runs.joined(address, rank)
     if run is None:
-        from runicorn import joining
+        from runicorn.session import joining
 
         session = joining.join_anywhere(address, rank)
         run = Run(session, alias=alias, workspace_root=workspace_root, global_step=global_step)
-        active.sent(run)
+        active_runs.sent(run)
     return run

@@ -11,7 +11,7 @@ from runicorn.storage import paths, run_files
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runicorn.session import Session
+    from runicorn.session.session import Session
 
 
 class RunHandle:

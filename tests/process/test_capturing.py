@@ -176,7 +176,7 @@ def test_files_that_go_before_they_are_archived(tmp_path, workspace):
         tmp_path,
         f"""
 import os
-from runicorn import capturing
+from runicorn.lifecycle import capture_at_start as capturing
 hand_over = capturing.hand_over_code
 def first_the_file_goes(session, workspace_root, files):
     os.unlink({str(workspace / "pkg" / "model.py")!r})

@@ -16,7 +16,7 @@ from zoo import Trainer, counted, events, recover, recover_killed, wait_dead, wa
 
 import runicorn as rn
 from runicorn.queue.records import Hello, Holed, Landed, Metrics, encode
-from runicorn.session import SpoolFullError
+from runicorn.session.session import SpoolFullError
 from runicorn.writer import held
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))

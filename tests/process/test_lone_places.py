@@ -14,8 +14,8 @@ from zoo import Trainer, assert_exactly_once, recover, status, wait_dead, wait_s
 import runicorn as rn
 from runicorn.cli import main
 from runicorn.queue import spool
-from runicorn.writer import nameless
-from runicorn.writer import recover as recovering
+from runicorn.session import nameless_writers
+from runicorn.session import recover as recovering
 
 LOG = """
 run = rn.init()
@@ -104,7 +104,7 @@ def test_a_writer_that_ends_is_waited_for(tmp_path, lone, started, monkeypatch):
     """A writer that has just been started, or killed, is gone a moment later."""
     monkeypatch.setattr(recovering, "_PATIENCE_S", 60.0)
     writer = started(A_WRITER, lone.spool)
-    find = nameless.process_of
+    find = nameless_writers.process_of
 
     def find_and_end(path):
         found = find(path)
@@ -113,7 +113,7 @@ def test_a_writer_that_ends_is_waited_for(tmp_path, lone, started, monkeypatch):
             writer.wait(timeout=60)
         return found
 
-    monkeypatch.setattr(nameless, "process_of", find_and_end)
+    monkeypatch.setattr(nameless_writers, "process_of", find_and_end)
     assert "stored 2,000 records" in recover(tmp_path)
     assert_stored(lone)
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 from zoo import Trainer, status, wait_dead, wait_until
 
-from runicorn import changeable, lost
+from runicorn.managing import lost_runs, targets
 from runicorn.queue import spool
 from runicorn.settings import Settings
 
@@ -45,14 +45,14 @@ def test_a_writer_that_has_ended_the_run_meanwhile_has_said_how(trainer, tmp_pat
         (trainer.run_dir / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.0}))
         return []
 
-    monkeypatch.setattr(changeable, "spools_of", ended_meanwhile)
-    assert lost.end_lost(str(tmp_path / "storage"), Settings.from_environment()) == ([], [])
+    monkeypatch.setattr(targets, "spools_of", ended_meanwhile)
+    assert lost_runs.end_lost(str(tmp_path / "storage"), Settings.from_environment()) == ([], [])
     assert status(trainer.run_dir)["status"] == "finished"
 
 
 def test_a_writer_that_has_just_made_its_address_again(trainer, tmp_path, monkeypatch):
     """A spool that comes back between two looks is no reason to take its run for lost."""
-    spools_of = changeable.spools_of
+    spools_of = targets.spools_of
 
     def comes_back(*arguments):
         found = spools_of(*arguments)
@@ -60,8 +60,8 @@ def test_a_writer_that_has_just_made_its_address_again(trainer, tmp_path, monkey
         (trainer.spool / spool.ADDRESS).write_bytes(trainer.address)
         return found
 
-    monkeypatch.setattr(changeable, "spools_of", comes_back)
-    assert lost.end_lost(str(tmp_path / "storage"), Settings.from_environment()) == ([], [])
+    monkeypatch.setattr(targets, "spools_of", comes_back)
+    assert lost_runs.end_lost(str(tmp_path / "storage"), Settings.from_environment()) == ([], [])
     assert status(trainer.run_dir)["status"] == "running"
     trainer.writer.resume()
     wait_until(lambda: status(trainer.run_dir)["status"] == "failed" and not trainer.spool.exists())

@@ -459,7 +459,7 @@ def test_init_during_the_owners_finish(tmp_path):
     first.go_on()
     wait_until(lambda: control.closed[0] == 1, what="the owner is in finish()")
     again = """
-    from runicorn.making import Opening
+    from runicorn.lifecycle.opening import Opening
 
     wait = Opening._wait_for_its_end
 

@@ -443,7 +443,7 @@ def test_strange_directory_in_the_spools_place(tmp_path, trap):
 def test_pointer_to_a_strange_spool(tmp_path):
     """A spool that others could have written is not joined, though the run directory points to it."""
     import runicorn as rn
-    from runicorn.writer import adopt
+    from runicorn.session import adopt
 
     with rn.init(storage=str(tmp_path / "storage")) as run:
         host = run._session.address.host

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from zoo import Trainer, assert_exactly_once, counted, events, status, wait_until, writer_pids
 
-from runicorn.writer import launch
+from runicorn.session import writer_process
 
 LOG = "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
 TRAIN = "import runicorn as rn\nrun = rn.init()\nrun.log({'i': 1})\nrun.finish()\nprint(run.run_dir)\n"
@@ -277,7 +277,7 @@ def test_frozen_program_without_finish(tmp_path):
 def test_no_shell(tmp_path):
     """Where there is no /bin/sh the writer is started by a Python that forks itself, and is no child either."""
     body = (
-        "import runicorn.writer.launch as launch\nlaunch._SHELL = '/nonexistent'\n" + LOG + "import psutil\n"
+        "import runicorn.session.writer_process as launch\nlaunch._SHELL = '/nonexistent'\n" + LOG + "import psutil\n"
         "print(len(psutil.Process().children(recursive=True)))\nrun.finish()\n"
     )
     trainer = Trainer(tmp_path, body)
@@ -351,7 +351,7 @@ def test_shortage_of_processes_ends(open_run, monkeypatch):
     for name in ("WRITER_RESTART_AFTER_S", "LOOK_INTERVAL_S"):
         monkeypatch.setenv(f"RUNICORN_{name}", "0.005")
     tries = []
-    real = launch.launch
+    real = writer_process.launch
 
     def scarce(spool_path):
         tries.append(spool_path)
@@ -359,7 +359,7 @@ def test_shortage_of_processes_ends(open_run, monkeypatch):
             raise BlockingIOError(11, "Resource temporarily unavailable")
         real(spool_path)
 
-    monkeypatch.setattr(launch, "launch", scarce)
+    monkeypatch.setattr(writer_process, "launch", scarce)
     run = open_run()
 
     def logged_until_up():

@@ -12,8 +12,8 @@ from runicorn.checkup import memory, probe, processes, storage, surroundings
 from runicorn.cli import main
 from runicorn.host import identity
 from runicorn.queue import spool
+from runicorn.session import writer_process
 from runicorn.settings import Settings
-from runicorn.writer import launch
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 NAMES = ("storage", "storage_writable", "storage_space", "runs", "tracking", "shared_memory", "temp_directory")
@@ -241,6 +241,6 @@ def test_writer_that_does_not_come_is_broken(monkeypatch, program):
     (found,) = processes.writer_starts(settings, tried=True)
     assert found.status == checkup.BROKEN
     assert "no such luck" in found.text or "not stored" in found.text
-    monkeypatch.setattr(launch.sys, "frozen", True, raising=False)
+    monkeypatch.setattr(writer_process.sys, "frozen", True, raising=False)
     (found,) = processes.writer_starts(settings, tried=True)
     assert found.status == checkup.NOTE

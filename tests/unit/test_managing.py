@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn import changeable, labels, reading, recycling, viewer_database
+from runicorn import reading
 from runicorn.cli import main
 from runicorn.host import identity
+from runicorn.managing import labels, recycle_bin, targets, viewer_database
 from runicorn.queue import spool
 from runicorn.settings import Settings
 
@@ -341,7 +342,7 @@ def test_nothing_is_moved_over_something_or_across_file_systems(storage, call, m
     def refuse(source, target, **_):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), source, None, target)
 
-    monkeypatch.setattr(recycling.os, "rename", refuse)
+    monkeypatch.setattr(recycle_bin.os, "rename", refuse)
     for command in (["rm", ID, "--yes"], ["rm", "--restore", OTHER]):
         assert "on two file systems" in call(*command, status=1).err
     assert tree(run_dir) == ["meta.json", "status.json"]
@@ -474,6 +475,6 @@ def test_place_of_a_run_is_checked_link_by_link(tmp_path):
     (tmp_path / "real/runs/cv").mkdir(parents=True)
     (tmp_path / "linked").symlink_to(tmp_path / "real")
 
-    changeable.check_place(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
-    with pytest.raises(changeable.RefusedError, match="not below the storage"):
-        changeable.check_place(str(tmp_path / "real"), str(tmp_path / "other"))
+    targets.check_place(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
+    with pytest.raises(targets.RefusedError, match="not below the storage"):
+        targets.check_place(str(tmp_path / "real"), str(tmp_path / "other"))

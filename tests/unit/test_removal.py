@@ -15,9 +15,9 @@ from runicorn.capture.archive import Archive
 from runicorn.host import locks
 from runicorn.queue import opening_lock, spool
 from runicorn.reading.cache import Cache
+from runicorn.session import adopt
 from runicorn.settings import Settings
 from runicorn.storage import directory_kinds, removal
-from runicorn.writer import adopt
 
 LONG_AGO = time.time() - 100_000
 

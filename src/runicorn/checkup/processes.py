@@ -15,8 +15,8 @@ from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import locks
 from runicorn.queue import spool
+from runicorn.session import writer_process
 from runicorn.storage import directory_kinds, removal
-from runicorn.writer import launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ _TRIAL = """
 import json, os, sys, time
 sys.path.extend(json.loads(sys.argv[2]))
 import runicorn
-from runicorn.writer import adopt
+from runicorn.session import adopt
 adopt._sweep = adopt.opening_lock.sweep = lambda _: None  # a checkup removes nothing
 begun = time.monotonic()
 run = runicorn.init(path="doctor", storage=sys.argv[1])
@@ -104,7 +104,7 @@ def writer_starts(settings: Settings, *, tried: bool) -> Iterator[Finding]:
     if not tried:
         yield Finding("writer", NOTE, "no writer was tried, for no run can be opened with these variables")
         return
-    if not launch.can_launch():
+    if not writer_process.can_launch():
         yield Finding(
             "writer",
             NOTE,
@@ -167,7 +167,7 @@ def _is_stored(run_dir: str) -> bool:
 
 
 def _clean_up(settings: Settings, folder: str) -> None:
-    from runicorn.writer.recover import recover
+    from runicorn.session.recover import recover
 
     with suppress(OSError):  # nothing, where the run has ended as it should
         recover(settings, os.path.join(folder, "storage"))

@@ -8,10 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from runicorn import reading, viewer_database
+from runicorn import reading
 from runicorn.checkup import probe
 from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
+from runicorn.managing import viewer_database
 from runicorn.reading.info import LOST
 from runicorn.storage import paths
 from runicorn.storage.wording import counted

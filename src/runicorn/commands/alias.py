@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from runicorn import changeable, labels
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.managing import labels, targets
 from runicorn.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Change the alias, or show it."""
     if options.clear and options.alias is not None:
         raise ValueError(f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them.")
-    info = changeable.find(options.run, options.storage)
+    info = targets.find(options.run, options.storage)
     if options.clear or options.alias is not None:
         now = labels.set_alias(info, options.alias, Settings.from_environment(), force=options.force_other_host)
     else:

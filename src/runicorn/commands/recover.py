@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Recover, and say what became of each run."""
-    from runicorn.lost import end_lost
-    from runicorn.writer.recover import recover
+    from runicorn.managing.lost_runs import end_lost
+    from runicorn.session.recover import recover
 
     root = os.path.abspath(os.path.expanduser(options.storage)) if options.storage else None
     settings = Settings.from_environment()

@@ -6,10 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import changeable, recycle_marker, recycling
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
 from runicorn.commands.options import add_json, add_storage
+from runicorn.managing import deleted_marker, recycle_bin, targets
 from runicorn.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,17 +37,17 @@ def run(options: argparse.Namespace) -> int:
     if options.restore:
         if not options.runs:
             return _show(options)
-        back = _once([recycling.find_recycled(run, options.storage) for run in options.runs])
-        return _each(options, back, lambda info: recycling.restore(info, settings))
+        back = _once([recycle_bin.find_recycled(run, options.storage) for run in options.runs])
+        return _each(options, back, lambda info: recycle_bin.restore(info, settings))
     if not options.runs:
         raise ValueError("no run is named. Nothing was moved. Write for example: runicorn rm RUN")
-    going = _once([changeable.find(run, options.storage) for run in options.runs])
+    going = _once([targets.find(run, options.storage) for run in options.runs])
     for info in going:  # before anything is asked, or moved
-        recycling.check_removable(info, settings, force=options.force_other_host)
+        recycle_bin.check_removable(info, settings, force=options.force_other_host)
     if not (options.yes or _says_yes(going)):
         print("runicorn rm: nothing was moved.", file=sys.stderr)
         return 1
-    return _each(options, going, lambda info: recycling.remove(info, settings, force=options.force_other_host))
+    return _each(options, going, lambda info: recycle_bin.remove(info, settings, force=options.force_other_host))
 
 
 def _once(infos: list[RunInfo]) -> list[RunInfo]:
@@ -65,7 +65,7 @@ def _says_yes(infos: list[RunInfo]) -> bool:
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
-def _each(options: argparse.Namespace, infos: list[RunInfo], move: Callable[[RunInfo], recycling.Moved]) -> int:
+def _each(options: argparse.Namespace, infos: list[RunInfo], move: Callable[[RunInfo], recycle_bin.Moved]) -> int:
     results: list[dict[str, Any]] = []
     for info in infos:
         try:
@@ -86,7 +86,7 @@ def _each(options: argparse.Namespace, infos: list[RunInfo], move: Callable[[Run
 
 
 def _show(options: argparse.Namespace) -> int:
-    found = [(recycle_marker.deleted_at(info.run_dir), info) for info in recycling.recycled(options.storage)]
+    found = [(deleted_marker.deleted_at(info.run_dir), info) for info in recycle_bin.recycled(options.storage)]
     if options.json:
         render.emit(
             [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from runicorn import changeable, labels
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
 from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.managing import labels, targets
 from runicorn.settings import Settings
 
 HELP = "add tags to a run (+TAG), take some away (-TAG), or show them"
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Change the tags, or list them."""
     options = _parse_rest(options)
-    info = changeable.find(options.run, options.storage)
+    info = targets.find(options.run, options.storage)
     if options.add or options.remove:
         now = labels.change_tags(
             info, options.add, options.remove, Settings.from_environment(), force=options.force_other_host

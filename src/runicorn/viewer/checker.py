@@ -165,8 +165,8 @@ def _may_be_ended(info: RunInfo) -> bool:
 
 def _end(info: RunInfo) -> bool:
     """Have a run stored and ended; whether anything was done."""
-    from runicorn.lost import end_one
-    from runicorn.writer import adopt, launch
+    from runicorn.managing.lost_runs import end_one
+    from runicorn.session import adopt, writer_process
 
     settings = Settings.from_environment()
     asked = ask(info)
@@ -176,6 +176,6 @@ def _end(info: RunInfo) -> bool:
         with suppress(OSError):
             if os.path.samefile(address.run_dir, info.run_dir):
                 # Another process does what `recover` does: it may take a while, and of several the lock lets one live.
-                launch.launch(address.spool)
+                writer_process.launch(address.spool)
                 return True
     return False

@@ -6,8 +6,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runicorn.session import adopt
 from runicorn.settings import Settings
-from runicorn.writer import adopt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,9 +18,9 @@ from runicorn.queue import spool
 from runicorn.reading.info import LOST, UNKNOWN, RunInfo, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
+from runicorn.session import nameless_writers
 from runicorn.settings import Settings
 from runicorn.storage import run_files, statuses
-from runicorn.writer import nameless
 
 _LONGEST_WORD = 4096
 
@@ -124,7 +124,7 @@ def sizes(info: RunInfo) -> tuple[tuple[str, int, int], ...]:
 
 
 def _has_writer(info: RunInfo) -> bool:
-    return nameless.any_writer_of(info.run_dir, identity.label_of(identity.hostname())) is not None
+    return nameless_writers.any_writer_of(info.run_dir, identity.label_of(identity.hostname())) is not None
 
 
 def _machine_of(info: RunInfo) -> str | None:

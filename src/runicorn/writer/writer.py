@@ -14,10 +14,11 @@ from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import End
+from runicorn.session import adopt
 from runicorn.storage import fault_injection, paths, run_files, statuses
 from runicorn.storage.fault_injection import FaultyRunDir
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import adopt, correction, ending, superseded
+from runicorn.writer import correction, ending, superseded
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.effort import Meter
 from runicorn.writer.owner import OwnerProcess

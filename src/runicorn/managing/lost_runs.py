@@ -6,13 +6,14 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn import changeable, reading
+from runicorn import reading
 from runicorn.host import identity
+from runicorn.managing import targets
 from runicorn.queue import opening_lock
 from runicorn.reading.info import LOST
+from runicorn.session import nameless_writers
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import nameless
 from runicorn.writer.ending import PROCESS_GONE
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
     # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
     with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
         # First: a writer that ends while we look has written how the run has ended.
-        has_records = _is_being_stored(info) or changeable.spools_of(info, settings)
-        info = changeable.find(info.run_dir, info.storage)
+        has_records = _is_being_stored(info) or targets.spools_of(info, settings)
+        info = targets.find(info.run_dir, info.storage)
         if info.status == LOST and not has_records:
             _end(info)
             return reading.find(info.run_dir)
@@ -71,7 +72,7 @@ def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
 
 def _is_being_stored(info: RunInfo) -> bool:
     """Whether a writer lives; its spool may have no name at this moment."""
-    return nameless.any_writer_of(info.run_dir, identity.label_of(identity.hostname())) is not None
+    return nameless_writers.any_writer_of(info.run_dir, identity.label_of(identity.hostname())) is not None
 
 
 def _end(info: RunInfo) -> None:

@@ -6,11 +6,11 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn import exits, joining
 from runicorn.host import locks
 from runicorn.host.identity import hostname, machine
 from runicorn.queue import opening_lock, spool
 from runicorn.refusals import Refusals
+from runicorn.session import at_exit, joining
 from runicorn.storage import last_lines, paths, run_files, statuses
 from runicorn.storage.run_files import RunDir
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runicorn.host.locks import Lock
     from runicorn.host.ranks import Place
-    from runicorn.session import Session
+    from runicorn.session.session import Session
     from runicorn.settings import Settings
 
 _BEING_MADE_S = 10.0
@@ -113,7 +113,7 @@ class Job:
             return None
         try:
             if as_owner:
-                exits.mark_sigterm(address.spool)
+                at_exit.mark_sigterm(address.spool)
             if as_owner or made is not None:
                 # Rank 0 and the maker of the spool may be two: what one has written the other must have read.
                 with opening_lock.alone_with(self.run_dir, self.settings):

@@ -12,8 +12,8 @@ from runicorn.reading.directories import run_places
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import is_inside
+from runicorn.session import adopt
 from runicorn.storage import paths, run_files, statuses
-from runicorn.writer import adopt
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo

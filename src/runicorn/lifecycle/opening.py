@@ -7,18 +7,17 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn import active, exits, joining
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
-from runicorn.job import Job
+from runicorn.lifecycle.join_as_rank import Job
 from runicorn.queue import crash_points, opening_lock, rendezvous, spool
 from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
 from runicorn.run import Run
-from runicorn.session import Session
+from runicorn.session import active_runs, adopt, at_exit, joining
+from runicorn.session.session import Session
 from runicorn.storage import directory_kinds, paths, run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import adopt
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
@@ -119,14 +118,14 @@ class Opening:
         job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time(), sole=False))
         # A worker of rank 0 that multiprocessing has import the script again is not a second rank 0.
         session = job.join(as_owner=place.rank == 0 and not joining.is_main_imported_again())
-        exits.watch_exit()
+        at_exit.watch_exit()
         run = Run(
             session,
             alias=_read_meta(job.run_dir).get("alias"),
             workspace_root=self.workspace_root,
             global_step=job.step_so_far(),
         )
-        active.opened(run)
+        active_runs.opened(run)
         return run
 
     def _write_first_files(
@@ -196,9 +195,9 @@ class Opening:
     def _resume(self, run_id: str, run_dir: str) -> Run | None:
         """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
         self._check_host(run_id, run_dir)
-        from runicorn.writer import nameless  # for a resume alone
+        from runicorn.session import nameless_writers  # for a resume alone
 
-        nameless.wait_until_found(run_dir, self.host, self.settings.finish_timeout_s)
+        nameless_writers.wait_until_found(run_dir, self.host, self.settings.finish_timeout_s)
         for earlier in adopt.spools_of(run_dir, self.settings):
             if adopt.is_live(earlier):
                 return None  # another process was faster to resume it
@@ -295,20 +294,20 @@ class Opening:
         session = Session(address, lock, refusals)
         crash_points.arm(crash_points.OWNER, address.spool, lambda: session.control.writer_pid)
         crash_point("files")
-        exits.watch_exit()
-        exits.mark_sigterm(address.spool)
+        at_exit.watch_exit()
+        at_exit.mark_sigterm(address.spool)
         session.start_writer()
         crash_point("launched")
         _had.add((os.getpid(), os.path.realpath(address.run_dir)))
         run = Run(session, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
-        active.opened(run)
+        active_runs.opened(run)
         return run
 
 
 def _join(address: spool.Address, alias: str | None, workspace_root: str, rank: int | None = None) -> Run:
     session = joining.join(address, rank, is_rank=rank is not None)
     run = Run(session, alias=alias, workspace_root=workspace_root, global_step=joining.step_so_far(session))
-    active.opened(run)
+    active_runs.opened(run)
     return run
 
 

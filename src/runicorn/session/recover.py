@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 from runicorn.host import locks
 from runicorn.queue import moved_runs, spool
 from runicorn.queue.control_page import ControlPage
+from runicorn.session import adopt
 from runicorn.storage import plain_json, run_files
 from runicorn.storage.run_files import RunDir
 from runicorn.storage.wording import counted
-from runicorn.writer import adopt, superseded
+from runicorn.writer import superseded
 from runicorn.writer.writer import serve
 
 if TYPE_CHECKING:
     from runicorn.queue.spool import Address
+    from runicorn.session.lone_places import Staying
     from runicorn.settings import Settings
-    from runicorn.writer.lone import Staying
 
 _PATIENCE_S, _STILL_S = 5.0, 3.0
 """How long a writer is waited for that comes to its end; and how long one may stand still."""

@@ -6,13 +6,14 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from runicorn import active, capturing, switch
-from runicorn.making import Opening
+from runicorn import switch
+from runicorn.lifecycle import capture_at_start
+from runicorn.lifecycle.opening import Opening
 from runicorn.noop import NoOpRun
 from runicorn.queue.records import CONSOLE_MODES
+from runicorn.session import active_runs, adopt
 from runicorn.settings import Settings
 from runicorn.storage import paths
-from runicorn.writer import adopt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def _explains_keywords(function: Callable[_Arguments, _Result]) -> Callable[_Arg
     @functools.wraps(function)
     def explained(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         if not known.issuperset(kwargs):
-            from runicorn import foreign_keywords
+            from runicorn.lifecycle import foreign_keywords
 
             raise foreign_keywords.error([name for name in kwargs if name not in known], known - {"return"})
         return function(*args, **kwargs)
@@ -109,7 +110,7 @@ def init(
         paths.check_run_id(run_id)
     paths.check_place(opening.storage, opening.path, run_id)
     # Before anything is made: a workspace that is too large is an error here.
-    files = capturing.list_code(opening, force=force_snapshot) if snapshot_code else None
+    files = capture_at_start.list_code(opening, force=force_snapshot) if snapshot_code else None
     _check_descriptors()
     adopt.adopt_orphans(settings, opening.storage)
     run = _named(opening, run_id) if run_id is not None else opening.of_this_process()
@@ -121,11 +122,11 @@ def init(
         )
     session = run._session  # noqa: SLF001 - ours, not the public's
     if files is not None:
-        capturing.hand_over_code(session, run.workspace_root, files)
+        capture_at_start.hand_over_code(session, run.workspace_root, files)
     if capture_env:
-        capturing.hand_over_environment(session, run.workspace_root)
+        capture_at_start.hand_over_environment(session, run.workspace_root)
     if capture_console:
-        from runicorn import console
+        from runicorn.session import console
 
         console.start(session, tqdm_mode)
     return run
@@ -153,11 +154,11 @@ def _check_descriptors() -> None:
 
 
 def _named(opening: Opening, run_id: str) -> Run:
-    with active.naming(run_id):
-        run: Run | None = active.named(run_id, opening.storage, opening.host)
+    with active_runs.naming(run_id):
+        run: Run | None = active_runs.named(run_id, opening.storage, opening.host)
         if run is None:
             return opening.named(run_id)
-        active.opened(run)
+        active_runs.opened(run)
         return run
 
 

@@ -112,8 +112,8 @@ def _why_not(address: Address, overflow: str, settings: Settings, deadline: floa
 
 def _writer_after(address: Address, deadline: float) -> int | None:
     """Process id of a writer that is there still when the wait is over; None if there is none."""
-    from runicorn.writer import nameless  # for a spool that lacks names alone
+    from runicorn.session import nameless_writers  # for a spool that lacks names alone
 
-    while (pid := nameless.process_of(address.spool)) is not None and time.monotonic() < deadline:
+    while (pid := nameless_writers.process_of(address.spool)) is not None and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     return pid

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from runicorn.host import locks
 from runicorn.queue import mending, opening_lock, rendezvous, spool
 from runicorn.queue.control_page import ControlPage
+from runicorn.session import writer_process
 from runicorn.storage import directory_kinds, last_lines, removal, run_files
-from runicorn.writer import launch
 
 if TYPE_CHECKING:
+    from runicorn.session.lone_places import Staying
     from runicorn.settings import Settings
     from runicorn.storage.run_files import RunDir
-    from runicorn.writer.lone import Staying
 
 _HALF_MADE_S = 60.0
 _POLL_S = 0.01
@@ -102,14 +102,14 @@ def _is_held_by_its_writer_alone(address: spool.Address) -> bool:
 def _has_nameless_writer(path: str) -> bool:
     if os.path.lexists(os.path.join(path, spool.WRITER_LOCK)):
         return False
-    from runicorn.writer import nameless  # for a spool that lacks names alone
+    from runicorn.session import nameless_writers  # for a spool that lacks names alone
 
-    return nameless.process_of(path) is not None
+    return nameless_writers.process_of(path) is not None
 
 
 def unreadable(settings: Settings) -> list[str]:
     """Spools that nobody holds and whose address is damaged or gone: whose records they hold nobody knows."""
-    from runicorn.writer import lone  # for `recover` alone
+    from runicorn.session import lone_places  # for `recover` alone
 
     found = []
     for path in spool.find(settings):
@@ -119,7 +119,7 @@ def unreadable(settings: Settings) -> list[str]:
         except ValueError:
             found.append(path)
         except OSError:  # it has just gone, or is not ours, or somebody has removed its address
-            if lone.has_lost_address(path):
+            if lone_places.has_lost_address(path):
                 found.append(path)
     return found
 
@@ -146,9 +146,9 @@ def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str,
     overflows = [path for path, suffix in there if suffix == spool.OVERFLOW_SUFFIX]
     if not overflows:  # a temp directory may be long: it is listed once if that will do
         return there, []
-    from runicorn.writer import lone  # for a spool that has a second place alone
+    from runicorn.session import lone_places  # for a spool that has a second place alone
 
-    staying = lone.bring_back(overflows, settings, patience_s)
+    staying = lone_places.bring_back(overflows, settings, patience_s)
     return spool.in_both_places(settings), staying
 
 
@@ -171,7 +171,7 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
 
         try:
             moved_runs.note(address, storage)
-            launch.launch(address.spool)
+            writer_process.launch(address.spool)
         except OSError:  # it stays for the next one
             continue
 
@@ -272,9 +272,9 @@ def _has_living_producer(path: str) -> bool:
 
 
 def _store(address: spool.Address) -> None:
-    if launch.can_launch():
+    if writer_process.can_launch():
         with suppress(FileNotFoundError):  # stored and removed by another writer meanwhile: there is no log to write to
-            launch.launch(address.spool)
+            writer_process.launch(address.spool)
         return
     from runicorn.writer.writer import serve
 

@@ -23,7 +23,7 @@ from runicorn.validation.metrics import escape
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runicorn.session import Session
+    from runicorn.session.session import Session
 
 NAMES = {1: "stdout", 2: "stderr"}
 _ONE_PIECE_BYTES = 5 * 1024

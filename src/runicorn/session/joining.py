@@ -18,11 +18,11 @@ from runicorn.queue import opening_lock, spool
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.rendezvous import publish, read, withdraw
 from runicorn.refusals import Refusals
-from runicorn.session import ClosedError, Session, SpoolFullError
+from runicorn.session import adopt, writer_process
+from runicorn.session.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
 from runicorn.storage import directory_kinds, run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import adopt, launch
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
@@ -168,9 +168,9 @@ def spool_here(
         main = False
     pointer = os.path.join(run_dir, run_files.spool_pointer(host))
     while True:
-        from runicorn.writer import nameless  # for ranks alone
+        from runicorn.session import nameless_writers  # for ranks alone
 
-        nameless.wait_until_found(run_dir, host, settings.finish_timeout_s)
+        nameless_writers.wait_until_found(run_dir, host, settings.finish_timeout_s)
         address = adopt.find_spool(run_dir, host)
         if address is not None:
             if address.attempt >= attempt and not is_closed(address):
@@ -194,8 +194,8 @@ def spool_here(
             )
             point_to(pointer, fresh, lock)
             with suppress(OSError):  # those who log will look for a writer, and start one
-                if launch.can_launch():
-                    launch.launch(fresh.spool)
+                if writer_process.can_launch():
+                    writer_process.launch(fresh.spool)
             return fresh, lock
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runicorn.host import identity, locks
 from runicorn.queue import spool
 from runicorn.queue.control_page import MISSING
-from runicorn.writer import launch
+from runicorn.session import writer_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +58,12 @@ class Watch:
     def start(self) -> None:
         """Start a writer and do not wait for it."""
         self._since_s = time.monotonic()
-        if not launch.can_launch():
+        if not writer_process.can_launch():
             self._go_in_process("this program has no Python interpreter of its own to start one with")
             return
         self._started = None
         try:
-            self._started = launch.launch(self._address.spool)
+            self._started = writer_process.launch(self._address.spool)
         except OSError as error:
             self._trouble = str(error)
 

@@ -17,10 +17,10 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from runicorn import exit_status
-from runicorn.active import open_runs
 from runicorn.queue import spool
 from runicorn.queue.records import End
+from runicorn.session import exit_status
+from runicorn.session.active_runs import open_runs
 from runicorn.storage import removal, statuses
 
 _registered_pid: int | None = None

@@ -13,8 +13,8 @@ from runicorn.queue import mending, spool
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.producer import ClosedError, Queue, SpoolFullError
 from runicorn.queue.records import Holed, Landed
+from runicorn.session.writer_monitor import Watch
 from runicorn.storage import statuses
-from runicorn.writer.watch import Watch
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
@@ -210,7 +210,7 @@ class Session:
     def _mend(self) -> None:
         """Make again what somebody has removed of the spool by name; or follow who has."""
         self._mend_at = time.monotonic() + mending.EVERY_S
-        from runicorn import exits  # it knows the runs that are open, and those know us
+        from runicorn.session import at_exit  # it knows the runs that are open, and those know us
 
         with suppress(OSError, RuntimeError):
             if self._owner_locks and not self.queue.forked_here and not self.control.done:
@@ -219,7 +219,7 @@ class Session:
                     if again is not None:
                         self._owner_locks.append(again)
                     mending.mend(self.address, self.control)
-                    exits.keep_mark_named(self.address.spool)
+                    at_exit.keep_mark_named(self.address.spool)
                 finally:
                     if self.control.done:  # the writer has removed the spool meanwhile: it must not come back
                         spool.dissolve(self.address)
@@ -385,7 +385,7 @@ class Session:
         """
         if self.joined or self.control.done or os.path.lexists(self.address.spool):
             return False
-        from runicorn.joining import read_status
+        from runicorn.session.joining import read_status
 
         try:
             status = read_status(self.address.run_dir)

@@ -8,8 +8,8 @@ import time
 from contextlib import suppress
 
 from runicorn.queue import rendezvous, spool
+from runicorn.session import writer_process
 from runicorn.storage import run_files
-from runicorn.writer import launch
 
 _POLL_S = 0.02
 
@@ -59,7 +59,7 @@ def process_of(spool_path: str) -> int | None:
 
 def _is_writer(arguments: list[str], spool_path: str) -> bool:
     """Whether the path stands behind the boot code: an editor, or a ``tail -f``, may have it among its arguments."""
-    return any(path == spool_path and launch.MAIN in code for code, path in itertools.pairwise(arguments))
+    return any(path == spool_path and writer_process.MAIN in code for code, path in itertools.pairwise(arguments))
 
 
 def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:

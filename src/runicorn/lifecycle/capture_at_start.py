@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from runicorn.capture.workspace import Listing
-    from runicorn.making import Opening
-    from runicorn.session import Session
+    from runicorn.lifecycle.opening import Opening
+    from runicorn.session.session import Session
 
 _MOST_TOLD = 20
 

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from runicorn import changeable, reading, recycle_marker, viewer_database
+from runicorn import reading
 from runicorn.host import locks
+from runicorn.managing import deleted_marker, targets, viewer_database
 from runicorn.queue import opening_lock, spool
 from runicorn.reading.directories import place_of
 from runicorn.reading.info import RECYCLE, read_info
@@ -52,24 +53,24 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
     Raises:
         RefusedError: it may not go; says why, and what to do.
     """
-    if changeable.is_in_recycle_folder(info):
-        raise changeable.RefusedError(
+    if targets.is_in_recycle_folder(info):
+        raise targets.RefusedError(
             f"run {info.id} is in the recycle folder already. Restore it with: rm --restore {info.id}"
         )
     if not _is_in_layout(info):
-        raise changeable.RefusedError(
+        raise targets.RefusedError(
             f"{info.run_dir} is not below the {paths.RUNS!r} of a storage, which has the recycle folder. It was left "
             "alone. Remove it by hand."
         )
-    changeable.check_not_elsewhere(info, force=force)
-    spools = changeable.spools_of(info, settings)
+    targets.check_not_elsewhere(info, force=force)
+    spools = targets.spools_of(info, settings)
     held = [path for path in spools if _is_held(path)]
     if held or (info.status == statuses.RUNNING and is_of_this_host(info)):
-        raise changeable.RefusedError(
+        raise targets.RefusedError(
             f"run {info.id} is live (process {info.pid}). It was left alone. End it, or wait until it has ended."
         )
     if spools:
-        raise changeable.RefusedError(
+        raise targets.RefusedError(
             f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. It was left alone. "
             "Store them first: runicorn recover"
         )
@@ -94,14 +95,14 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
                 f"a run {info.id} is in the recycle folder already: {target}. Nothing was moved. Restore or remove "
                 "that one first."
             )
-        marker = recycle_marker.of(info)
+        marker = deleted_marker.of(info)
         with viewer_database.changing(info.storage) as rows:
             rows.set_place(info, target, info.path, marker)
-            recycle_marker.write(info.run_dir, marker)
+            deleted_marker.write(info.run_dir, marker)
             try:
                 _rename(info.run_dir, target)
             except BaseException:
-                recycle_marker.remove(info.run_dir)
+                deleted_marker.remove(info.run_dir)
                 raise
     return Moved(target, rows.trouble)
 
@@ -122,7 +123,7 @@ def recycled(storage: str | os.PathLike[str] | None = None) -> list[RunInfo]:
     for name in names:
         directory = os.path.join(folder, name)
         if not os.path.islink(directory) and place_of(directory, "") is not None:
-            found.append(read_info(directory, root, recycle_marker.path_in(directory) or ""))
+            found.append(read_info(directory, root, deleted_marker.path_in(directory) or ""))
     return found
 
 
@@ -160,14 +161,14 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
         OSError: it cannot be moved by a rename.
         RefusedError: a link, or another run, is on the way there.
     """
-    path = recycle_marker.path_to_restore(info.run_dir)
+    path = deleted_marker.path_to_restore(info.run_dir)
     target = paths.run_directory(info.storage, path, info.id)
     parent = os.path.dirname(target)
-    changeable.check_place(info.storage, target)
+    targets.check_place(info.storage, target)
     at = parent
     while at != info.storage:
         if place_of(at, "") is not None:
-            raise changeable.RefusedError(
+            raise targets.RefusedError(
                 f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
             )
         at = os.path.dirname(at)
@@ -178,7 +179,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
         with viewer_database.changing(info.storage) as rows:
             rows.set_place(info, target, info.path, None)
             _rename_exclusively(info.run_dir, target)
-        recycle_marker.remove(target)
+        deleted_marker.remove(target)
     return Moved(target, rows.trouble)
 
 
@@ -202,7 +203,7 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
             os.mkdir(folder)
     for directory in (runs, folder):
         if not stat.S_ISDIR(os.lstat(directory).st_mode):
-            raise changeable.RefusedError(
+            raise targets.RefusedError(
                 f"{directory} is a link or a file, by which a run would leave its storage. Nothing was moved."
             )
     return folder

@@ -10,7 +10,8 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn import changeable, reading, viewer_database
+from runicorn import reading
+from runicorn.managing import targets, viewer_database
 from runicorn.queue import opening_lock
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import run_files
@@ -164,7 +165,7 @@ def _relabel(
     info: RunInfo, change: Callable[[dict[str, Any], viewer_database.Rows], None], settings: Settings, *, force: bool
 ) -> Labels:
     with opening_lock.alone_with(info.run_dir, settings):
-        changeable.check_not_elsewhere(reading.find(info), force=force)
+        targets.check_not_elsewhere(reading.find(info), force=force)
         trouble = _change_meta(info.run_dir, info.storage, change)
     now = reading.find(info)
     return Labels(now.alias, now.tags, trouble)
@@ -177,7 +178,7 @@ def _change_meta(
     try:
         meta = read_object(run_dir, run_files.META)
     except DamagedError as error:
-        raise changeable.RefusedError(
+        raise targets.RefusedError(
             f"{run_files.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
             "changed. Repair it first."
         ) from error

@@ -1,0 +1,1 @@
+"""Changes of runs that exist: labels, the recycle bin, lost runs."""
