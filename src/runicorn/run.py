@@ -6,11 +6,11 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn.asset_verbs import AssetVerbs
 from runicorn.boundary import guarded
-from runicorn.keeping_verbs import KeepingVerbs
 from runicorn.queue.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
+from runicorn.run_assets import AssetVerbs
+from runicorn.run_keeping import KeepingVerbs
 from runicorn.session import active_runs, at_exit, exit_status
 from runicorn.storage import statuses
 from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
@@ -270,7 +270,7 @@ class Run(AssetVerbs, KeepingVerbs):
             level: the lowest level it takes; 20 is ``logging.INFO``.
             fmt: format of a line; None = ``HH:MM:SS | LEVEL | logger | message``.
         """
-        from runicorn.handler import RunHandler
+        from runicorn.logging_handler import RunHandler
 
         return RunHandler(self._log_line, level, fmt)
 

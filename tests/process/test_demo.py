@@ -12,9 +12,8 @@ import pytest
 from support import started_command
 
 import runicorn as rn
-from runicorn import charlm
 from runicorn.cli import main
-from runicorn.commands import demo
+from runicorn.commands import demo, demo_model
 
 POLL_S = 0.02
 DEADLINE_S = 100
@@ -179,7 +178,7 @@ def test_interrupt_before_the_training_ends_without_a_traceback(tmp_path, capsys
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(charlm, "read_standard_library", interrupted)
+    monkeypatch.setattr(demo_model, "read_standard_library", interrupted)
 
     assert demo_command(tmp_path, 1) == 130
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from runicorn.charlm import (
+from runicorn.commands.demo_model import (
     CHARACTERS_PER_FILE,
     SYMBOLS,
     CharModel,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import checkup
-from runicorn.checkup import memory, probe, processes, storage, surroundings
+from runicorn import doctor as runicorn_doctor
 from runicorn.cli import main
+from runicorn.doctor import memory, probe, processes, storage, surroundings
 from runicorn.host import identity
 from runicorn.queue import spool
 from runicorn.session import writer_process
@@ -158,7 +158,7 @@ def test_storage_that_cannot_be_used_is_broken(tmp_path, monkeypatch, kind):
 
     found = {each.name: each for each in storage.look(str(top))}
 
-    assert found["storage_writable"].status == checkup.BROKEN
+    assert found["storage_writable"].status == runicorn_doctor.BROKEN
     assert found["storage_writable"].advice
     assert {path.name for path in (tmp_path / "a").rglob("*")} <= {"storage", "runs"}
 
@@ -172,7 +172,7 @@ def test_lost_runs_and_a_damaged_database_are_worth_knowing(storage):
     (run_dir / "status.json").write_text(json.dumps({"status": "running"}))
     (top / "runicorn.db").write_bytes(b"garbage" * 200)
 
-    found = {each.name: each for each in checkup.storage.look(str(top))}
+    found = {each.name: each for each in runicorn_doctor.storage.look(str(top))}
 
     assert (found["runs"].status, found["runs"].details["lost"]) == ("note", 1)
     assert found["viewer_database"].status == "note"
@@ -180,7 +180,7 @@ def test_lost_runs_and_a_damaged_database_are_worth_knowing(storage):
     connection = sqlite3.connect(top / "runicorn.db")
     connection.execute("CREATE TABLE experiments (id TEXT)")
     connection.close()
-    found = {each.name: each for each in checkup.storage.look(str(top))}
+    found = {each.name: each for each in runicorn_doctor.storage.look(str(top))}
     assert (found["viewer_database"].status, found["viewer_database"].details["rows"]) == ("ok", 0)
 
 
@@ -239,8 +239,8 @@ def test_writer_that_does_not_come_is_broken(monkeypatch, program):
     settings = Settings.from_environment()
     monkeypatch.setattr(processes, "_TRIAL", program)
     (found,) = processes.writer_starts(settings, tried=True)
-    assert found.status == checkup.BROKEN
+    assert found.status == runicorn_doctor.BROKEN
     assert "no such luck" in found.text or "not stored" in found.text
     monkeypatch.setattr(writer_process.sys, "frozen", True, raising=False)
     (found,) = processes.writer_starts(settings, tried=True)
-    assert found.status == checkup.NOTE
+    assert found.status == runicorn_doctor.NOTE

@@ -15,8 +15,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
-from runicorn import charlm
-from runicorn.commands import plain_plot
+from runicorn.commands import demo_model, plain_plot
 from runicorn.commands.curves import Bounds
 from runicorn.storage.wording import counted
 
@@ -69,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _train_and_report(storage: str | None, seconds: float, seed: int) -> int:
     try:
-        session = Session(charlm.read_standard_library(), seconds=seconds, seed=seed)
+        session = Session(demo_model.read_standard_library(), seconds=seconds, seed=seed)
         run = rn.init(path="demo/charlm", storage=storage, alias=f"seed-{seed}")
     except (OSError, ValueError) as error:
         return _give_up(str(error), FAILED)
@@ -98,7 +97,7 @@ def viewer_command(run: rn.Run) -> str:
 class Session:
     """One training job; what it has seen is there for the report, however it ends."""
 
-    def __init__(self, text: charlm.Text, *, seconds: float, seed: int) -> None:
+    def __init__(self, text: demo_model.Text, *, seconds: float, seed: int) -> None:
         self.train_loss = array("d")
         """Of each step, the first step first."""
         self.val_loss: list[tuple[int, float]] = []
@@ -109,7 +108,7 @@ class Session:
         self._text = text
         self._seconds = seconds
         self._seed = seed
-        self._model = charlm.CharModel(len(text.characters), seed=seed)
+        self._model = demo_model.CharModel(len(text.characters), seed=seed)
 
     def train(self, run: rn.Run) -> None:
         """Take steps until the time is over; the conclusions are stored even if it is cut short."""
@@ -122,14 +121,14 @@ class Session:
     def _take_steps(self, run: rn.Run) -> None:
         model, text = self._model, self._text
         draw = random.Random(self._seed)  # noqa: S311 - which text is seen when is no secret
-        held_out = charlm.windows(text.held_out, model.window, EVALUATION_WINDOWS, draw)
+        held_out = demo_model.windows(text.held_out, model.window, EVALUATION_WINDOWS, draw)
         begun = time.perf_counter()
         step = notes = 0
         while self.elapsed_s < self._seconds:
             step += 1
             started = time.perf_counter()
-            rate = charlm.learning_rate((started - begun) / self._seconds)
-            batch = charlm.windows(text.train, model.window, BATCH, draw)
+            rate = demo_model.learning_rate((started - begun) / self._seconds)
+            batch = demo_model.windows(text.train, model.window, BATCH, draw)
             loss, gradient = model.loss_and_gradient(batch)
             model.update(gradient, rate)
             ended = time.perf_counter()
@@ -138,7 +137,7 @@ class Session:
             metrics = {
                 "train_loss": loss,
                 "lr": rate,
-                "grad_norm": charlm.norm(gradient),
+                "grad_norm": demo_model.norm(gradient),
                 "tokens_per_s": BATCH / (ended - started),
             }
             if step == 1 or step % EVALUATE_EVERY == 0 or progress == 1.0:
@@ -176,7 +175,7 @@ class Session:
         step, (_, val_loss) = len(self.train_loss), self.val_loss[-1]
         draw = random.Random(step)  # noqa: S311 - a sample of text is no secret
         written = self._model.continuation(prompt, SAMPLE, draw)
-        sample = charlm.decode(written, self._text.characters)
+        sample = demo_model.decode(written, self._text.characters)
         line = (
             f"{self.elapsed_s:5.1f} s  step {step:5}  "
             f"train_loss {_mean(self.train_loss[-RECENT:]):.2f}  val_loss {val_loss:.2f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runicorn import checkup
+from runicorn import doctor
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
 
@@ -23,18 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print each finding as it comes; 1 where something is broken."""
     findings = []
-    for finding in checkup.look(options.storage):
+    for finding in doctor.look(options.storage):
         findings.append(finding)
         if not options.json:
-            mark = "BROKEN" if finding.status == checkup.BROKEN else finding.status
+            mark = "BROKEN" if finding.status == doctor.BROKEN else finding.status
             print(f"{mark:6}  {finding.name:16}  {render.plain(finding.text)}", flush=True)
             if finding.advice:
                 print(f"{'':26}{render.plain(finding.advice)}", flush=True)
-    is_well = all(finding.status != checkup.BROKEN for finding in findings)
+    is_well = all(finding.status != doctor.BROKEN for finding in findings)
     if options.json:
         render.emit({"ok": is_well, "findings": [_plain(finding) for finding in findings]})
     return 0 if is_well else 1
 
 
-def _plain(finding: checkup.Finding) -> dict[str, object]:
+def _plain(finding: doctor.Finding) -> dict[str, object]:
     return {**finding._asdict(), "details": dict(finding.details)}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runicorn.checkup import memory, processes, storage, surroundings
-from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
+from runicorn.doctor import memory, processes, storage, surroundings
+from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,9 +7,9 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.checkup import probe
-from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
+from runicorn.doctor import probe
+from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import locks
 from runicorn.queue import spool
 from runicorn.settings import MIB

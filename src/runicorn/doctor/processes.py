@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import runicorn
-from runicorn.checkup import probe
-from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
+from runicorn.doctor import probe
+from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import locks
 from runicorn.queue import spool
 from runicorn.session import writer_process

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from runicorn import reading
-from runicorn.checkup import probe
-from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
 from runicorn.commands import render
+from runicorn.doctor import probe
+from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.managing import viewer_database
 from runicorn.reading.info import LOST
 from runicorn.storage import paths

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn import switch
-from runicorn.checkup.finding import BROKEN, NOTE, OK, Finding
+from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import identity, ranks
 from runicorn.settings import Settings
 from runicorn.validation.secrets import mask_variable
