@@ -17,7 +17,7 @@ from zoo import Trainer, counted, events, recover, recover_killed, wait_dead, wa
 import runicorn as rn
 from runicorn.queue.records import Hello, Holed, Landed, Metrics, encode
 from runicorn.session.session import SpoolFullError
-from runicorn.writer import held
+from runicorn.writer import pending
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
@@ -283,9 +283,9 @@ def test_records_that_are_read_again_wait_once():
     """A segment that has got another name is read again: of a record that waits there is one, with its value."""
     room, hello = {}, Hello("h-1", joined=False)
     for _ in range(2):
-        assert not held.enter(room, Holed(1.0, 1, {"x": None}, None, 7, ["x"], []), hello)
-        assert held.is_in_the_way(room, Metrics(2.0, 1, {"y": 1}), hello)
-    out = held.land(room, Landed(7, 1, {"x": 0.5}), hello)
+        assert not pending.enter(room, Holed(1.0, 1, {"x": None}, None, 7, ["x"], []), hello)
+        assert pending.is_in_the_way(room, Metrics(2.0, 1, {"y": 1}), hello)
+    out = pending.land(room, Landed(7, 1, {"x": 0.5}), hello)
     assert [each.record.data for each in out] == [{"x": 0.5}, {"y": 1}]
     assert not room
 
@@ -330,15 +330,15 @@ def test_records_that_are_held_come_out_once_and_in_order():
             who = hello[draw.randrange(2)]
             step = draw.randrange(1, 4)
             if draw.random() < 0.5:
-                out += held.enter(room, Holed(number, step, {"n": number, "x": None}, None, number, ["x"], []), who)
+                out += pending.enter(room, Holed(number, step, {"n": number, "x": None}, None, number, ["x"], []), who)
                 on_the_way.append((number, step, who))
-            elif not held.is_in_the_way(room, record := Metrics(number, step, {"n": number}), who):
-                out.append(held.Held(who, Holed(number, step, record.data, None, 0, [], [])))
+            elif not pending.is_in_the_way(room, record := Metrics(number, step, {"n": number}), who):
+                out.append(pending.Held(who, Holed(number, step, record.data, None, 0, [], [])))
             while on_the_way and draw.random() < 0.4:
                 number_there, step_there, whose = on_the_way.pop(draw.randrange(len(on_the_way)))
-                out += held.land(room, Landed(number_there, step_there, {"x": -number_there}), whose)
+                out += pending.land(room, Landed(number_there, step_there, {"x": -number_there}), whose)
         never = {number for number, _, _ in on_the_way}
-        out += held.give_up(room)
+        out += pending.give_up(room)
         assert not room
         assert sorted(each.record.data["n"] for each in out) == [*range(1, 30)]
         for line in {(each.hello.producer, each.record.step) for each in out}:

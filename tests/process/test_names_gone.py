@@ -26,7 +26,7 @@ from zoo import (
 
 from runicorn.queue import mending, spool
 from runicorn.queue.control_page import ControlPage
-from runicorn.writer.ending import Mark
+from runicorn.writer.end_status import Mark
 
 SMALL = {"RUNICORN_SEGMENT_BYTES": "16384", "RUNICORN_SEGMENT_MAX_BYTES": "16384"}
 NO_RESTART = {"RUNICORN_WRITER_RESTART_AFTER_S": "1000"}

@@ -19,7 +19,7 @@ from support import wait_until
 
 import runicorn
 from runicorn.capture import environment
-from runicorn.writer import command_output, survey
+from runicorn.writer import command_output, environment_survey
 from runicorn.writer import git as writer_git
 
 CONTRACT = [
@@ -70,7 +70,7 @@ def git(root, *arguments):
 
 
 def surveyed(root, **facts):
-    return survey.environment({"sys_path": [], "prefix": "", **facts}, str(root))
+    return environment_survey.environment({"sys_path": [], "prefix": "", **facts}, str(root))
 
 
 def git_info(root):
@@ -227,7 +227,7 @@ print(sorted(name for name in set(sys.modules) - before if not name.startswith("
 
 def test_the_survey_has_the_keys_of_the_contract(root):
     """In its order and first, with more behind them; what only the writer needed is gone."""
-    found = survey.environment(environment.here(str(root)), str(root))
+    found = environment_survey.environment(environment.here(str(root)), str(root))
 
     assert list(found)[: len(CONTRACT)] == CONTRACT
     assert not {"sys_path", "prefix", "errors"} & found.keys()
@@ -243,7 +243,7 @@ def test_the_survey_needs_no_site_packages(root):
     directories = {str(Path(module.__file__).parents[1]) for module in (runicorn, msgspec, psutil)}
     source = (
         "import sys; sys.path.extend(sys.argv[2:])\n"
-        "from runicorn.capture import code_snapshot as snapshot; from runicorn.writer import survey\n"
+        "from runicorn.capture import code_snapshot as snapshot; from runicorn.writer import environment_survey as survey\n"
         "assert survey.environment({}, sys.argv[1])['cpu']['count']\n"
         "assert 'pathspec' not in sys.modules\n"
     )
@@ -252,7 +252,7 @@ def test_the_survey_needs_no_site_packages(root):
 
 def test_packages_are_those_of_the_training_interpreter():
     """As importlib finds them here, sorted."""
-    found = survey._packages(sys.path)
+    found = environment_survey._packages(sys.path)
 
     assert f"psutil=={psutil.__version__}" in found
     assert found == sorted(found, key=str.lower)
@@ -274,7 +274,7 @@ def test_packages_that_came_from_elsewhere_have_their_address(tmp_path):
     a_package(tmp_path, "vcs", "2", vcs)
     a_package(tmp_path, "plain", "3")
 
-    assert survey._packages([str(tmp_path)]) == [
+    assert environment_survey._packages([str(tmp_path)]) == [
         "edit @ file:///src/edit",
         "plain==3",
         "vcs @ git+https://***@h/x.git@abc",
@@ -290,7 +290,7 @@ def test_a_broken_package_leaves_the_others(tmp_path):
     (tmp_path / "2" / "c-1.dist-info" / "direct_url.json").write_text("{")
     a_package(tmp_path / "2", "d", "1")
 
-    assert survey._packages([str(tmp_path / "1"), str(tmp_path / "2"), "/nowhere"]) == ["a_b==1", "d==1"]
+    assert environment_survey._packages([str(tmp_path / "1"), str(tmp_path / "2"), "/nowhere"]) == ["a_b==1", "d==1"]
 
 
 def test_conda_packages_are_those_that_conda_noted(tmp_path):
@@ -299,10 +299,10 @@ def test_conda_packages_are_those_that_conda_noted(tmp_path):
     for name in ("python-dateutil-2.9-pyhd_0.json", "numpy-1.26.4-py311h64a_0.json", "history", "odd.json"):
         (tmp_path / "conda-meta" / name).write_text("{}")
 
-    found = survey.environment({"prefix": str(tmp_path)}, str(tmp_path))
+    found = environment_survey.environment({"prefix": str(tmp_path)}, str(tmp_path))
 
     assert found["conda_packages"] == ["numpy=1.26.4=py311h64a_0", "python-dateutil=2.9=pyhd_0"]
-    assert survey._conda_packages("/nowhere") is None
+    assert environment_survey._conda_packages("/nowhere") is None
 
 
 @needs_git
@@ -736,7 +736,7 @@ def test_a_part_that_fails_leaves_the_others(root, monkeypatch, part, function):
     def fail(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(writer_git if part == "git_info" else survey, function, fail)
+    monkeypatch.setattr(writer_git if part == "git_info" else environment_survey, function, fail)
 
     found = surveyed(root)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runicorn.queue.records import End, Primary
 from runicorn.writer.plan import Plan, PlanFile, SegmentRange
-from runicorn.writer.tally import Tally
+from runicorn.writer.run_state import Tally
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 SLOT_BYTES = 2048

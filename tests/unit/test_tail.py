@@ -14,7 +14,7 @@ from runicorn.queue.producer import Queue
 from runicorn.queue.records import Hello, Lost, Text, decode, encode
 from runicorn.queue.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.settings import Settings
-from runicorn.writer.tail import Tail
+from runicorn.writer.follow import Tail
 
 PRODUCER = "ffffff.00000001"  # a process that does not live
 
@@ -273,7 +273,7 @@ def test_a_segment_whose_header_stays_away_is_given_up(address, tail, monkeypatc
         file.write(bytes(len(MAGIC)))
     begin(address, 1, 0).write(frame(texts("b")[0]))
     assert read(tail) == []
-    monkeypatch.setattr("runicorn.writer.tail.GAP_WAIT_S", 0.0)
+    monkeypatch.setattr("runicorn.writer.follow.GAP_WAIT_S", 0.0)
     pieces = tail.collect(1 << 20)
     assert [payload for piece in pieces for payload in piece.payloads] == texts("a", "b")
     assert [piece.segment for piece in pieces if piece.damages] == [os.path.basename(path)]

@@ -3,7 +3,7 @@
 import msgspec
 
 from runicorn.queue.records import CONSOLE_MODES, Hello, Printed
-from runicorn.writer.tally import Tally
+from runicorn.writer.run_state import Tally
 from runicorn.writer.terminal import Screen
 
 HELLO = Hello("host-1", joined=False)

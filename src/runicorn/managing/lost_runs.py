@@ -14,7 +14,7 @@ from runicorn.reading.info import LOST
 from runicorn.session import nameless_writers
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_files import RunDir
-from runicorn.writer.ending import PROCESS_GONE
+from runicorn.writer.end_status import PROCESS_GONE
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo

@@ -276,7 +276,7 @@ def _store(address: spool.Address) -> None:
         with suppress(FileNotFoundError):  # stored and removed by another writer meanwhile: there is no log to write to
             writer_process.launch(address.spool)
         return
-    from runicorn.writer.writer import serve
+    from runicorn.writer.loop import serve
 
     serve(address.spool, handle_signals=False)
 

@@ -23,7 +23,7 @@ import msgspec
 
 from runicorn.queue.segment import adler32
 from runicorn.storage import removal
-from runicorn.writer.tally import Tally  # noqa: TC001 - msgspec reads the annotations
+from runicorn.writer.run_state import Tally  # noqa: TC001 - msgspec reads the annotations
 
 _slot_header = struct.Struct("<II")
 

@@ -32,12 +32,12 @@ from runicorn.queue.records import (
 from runicorn.storage import last_lines, run_files
 from runicorn.storage.wording import counted
 from runicorn.validation.metrics import escape
-from runicorn.writer import held, reconcile, record_names
+from runicorn.writer import pending, reconcile, record_names
 from runicorn.writer.assets import Assets
-from runicorn.writer.effort import KEY
 from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
+from runicorn.writer.overhead import KEY
 from runicorn.writer.plan import Plan, PlanFile
-from runicorn.writer.tally import Tally
+from runicorn.writer.run_state import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from runicorn.queue.control_page import ControlPage
     from runicorn.queue.records import Hello
     from runicorn.storage.run_files import RunDir
-    from runicorn.writer.tail import Piece, Tail
+    from runicorn.writer.follow import Piece, Tail
 
 _Result = TypeVar("_Result")
 _FIRST_RETRY_S = 0.05
@@ -223,7 +223,7 @@ class Store:
     def _put_plan(self, pieces: list[Piece], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
         if last:
-            names |= {self.names.events_of(rank) for rank in held.ranks(self.tally.held)}
+            names |= {self.names.events_of(rank) for rank in pending.ranks(self.tally.held)}
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
@@ -271,7 +271,7 @@ class Store:
             blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
             build(piece, blobs, plan.sizes)
         if plan.last:
-            for each in held.give_up(self.tally.held):
+            for each in pending.give_up(self.tally.held):
                 self._add_held([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
         for rank, lines in self.tally.trim_screens(last=plan.last):
             add_printed(lines, rank, blobs[self.names.logs])
@@ -418,7 +418,7 @@ class Store:
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                     record.step = HIGHEST_STEP
-                if not tally.held or not held.is_in_the_way(tally.held, record, hello):
+                if not tally.held or not pending.is_in_the_way(tally.held, record, hello):
                     self._add_metrics(record, hello, events)
             else:
                 try:
@@ -446,7 +446,7 @@ class Store:
         tally.last_time = record.time
         add_metrics(record, hello, events, lost)
 
-    def _add_held(self, released: list[held.Held], events: bytearray) -> None:
+    def _add_held(self, released: list[pending.Held], events: bytearray) -> None:
         """Lines of records that have waited for values from a device."""
         for each in released:
             self.tally.lost_values += len(each.record.lost)
@@ -463,10 +463,10 @@ class Store:
         events, logs = blobs
         record_names.check(record)
         if isinstance(record, Holed):
-            self._add_held(held.enter(tally.held, record, hello), events)
+            self._add_held(pending.enter(tally.held, record, hello), events)
             return
         if isinstance(record, Landed):
-            self._add_held(held.land(tally.held, record, hello), events)
+            self._add_held(pending.land(tally.held, record, hello), events)
             return
         if isinstance(record, Printed):
             add_printed(tally.see_printed(record, hello), hello.rank, logs)

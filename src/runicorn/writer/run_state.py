@@ -9,8 +9,8 @@ import msgspec
 
 from runicorn.host import identity
 from runicorn.queue.records import CONSOLE_MODES, Blob, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
-from runicorn.writer.effort import Effort
-from runicorn.writer.held import Room  # noqa: TC001 - msgspec reads the annotations
+from runicorn.writer.overhead import Effort
+from runicorn.writer.pending import Room  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.terminal import Screen
 
 _MOST_SCREENS = 64

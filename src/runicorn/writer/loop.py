@@ -18,14 +18,14 @@ from runicorn.session import adopt
 from runicorn.storage import fault_injection, paths, run_files, statuses
 from runicorn.storage.fault_injection import FaultyRunDir
 from runicorn.storage.run_files import RunDir
-from runicorn.writer import correction, ending, superseded
+from runicorn.writer import end_status, status_correction, superseded
+from runicorn.writer.background_thread import SideWork
 from runicorn.writer.database import DatabaseRow
-from runicorn.writer.effort import Meter
+from runicorn.writer.follow import Tail
+from runicorn.writer.overhead import Meter
 from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
-from runicorn.writer.side_work import SideWork
 from runicorn.writer.store import GaveUpError, Store
-from runicorn.writer.tail import Tail
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
@@ -54,7 +54,7 @@ class Writer:
         self._control.begin_generation()
         self._owner = mending.probe_owner(address)
         self._owner_process = OwnerProcess(address.owner_pid)
-        self._sigterm_mark = ending.Mark(os.path.join(address.spool, spool.SIGTERM_MARK))
+        self._sigterm_mark = end_status.Mark(os.path.join(address.spool, spool.SIGTERM_MARK))
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not (self._owner.is_held() or self._has_owner_dropped_its_lock())
@@ -174,8 +174,8 @@ class Writer:
         if tally.end is not None:
             return tally.end
         if self._address.ranked and not tally.owned:
-            return ending.without_owner(tally, now=self._time_of_death())
-        return ending.without_goodbye(
+            return end_status.without_owner(tally, now=self._time_of_death())
+        return end_status.without_goodbye(
             now=self._time_of_death(),
             sigterm_mark=self._sigterm_mark,
             writer_got_sigterm=self.terminated,
@@ -248,7 +248,7 @@ class Writer:
         self._store.sync()
         crash_point("synced")
         if (self._address.main or self._store.tally.owned) and not self._superseded:  # elsewhere the run may go on
-            end = ending.corrected(end, self._exit_code(0))
+            end = end_status.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
             self._store.insist(lambda: self._run_dir.replace(run_files.STATUS, final))
@@ -283,8 +283,8 @@ class Writer:
         if self._told is None or not self._told[0].provisional:
             return
         end, before = self._told
-        truth = ending.corrected(end, self._exit_code(_EXIT_CODE_WAIT_S))
-        final = correction.correct(self._run_dir, self._address, before, end, truth)
+        truth = end_status.corrected(end, self._exit_code(_EXIT_CODE_WAIT_S))
+        final = status_correction.correct(self._run_dir, self._address, before, end, truth)
         if final is not None:
             self._tell_database(final)
 

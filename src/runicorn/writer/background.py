@@ -180,10 +180,10 @@ class Chores:
         return self._outputs(chore)
 
     def _environment(self, chore: Environment) -> Outcome:
-        from runicorn.writer import survey
+        from runicorn.writer import environment_survey
 
         self._what = "looking at the environment"
-        found = survey.environment(chore.facts, os.fsdecode(chore.workspace_root))
+        found = environment_survey.environment(chore.facts, os.fsdecode(chore.workspace_root))
         return Outcome(files={run_files.ENVIRONMENT: found})
 
     def _code(self, chore: Code) -> Outcome:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runicorn.queue.records import End
 
 if TYPE_CHECKING:
-    from runicorn.writer.tally import Tally
+    from runicorn.writer.run_state import Tally
 
 PROCESS_GONE = "process gone"
 _MARK = b"(most recent call first)"

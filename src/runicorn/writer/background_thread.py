@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runicorn.capture.outputs import Seen
     from runicorn.queue import spool
     from runicorn.queue.control_page import ControlPage
-    from runicorn.writer.chores import Chores, Outcome
+    from runicorn.writer.background import Chores, Outcome
     from runicorn.writer.store import Store
 
 
@@ -73,7 +73,7 @@ class SideWork:
                 return
 
     def _begin(self) -> Chores:
-        from runicorn.writer.chores import Chores  # most runs have none: 10 ms
+        from runicorn.writer.background import Chores  # most runs have none: 10 ms
 
         self._seen = self._seen_before()
         return Chores(
