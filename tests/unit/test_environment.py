@@ -243,7 +243,7 @@ def test_the_survey_needs_no_site_packages(root):
     directories = {str(Path(module.__file__).parents[1]) for module in (runicorn, msgspec, psutil)}
     source = (
         "import sys; sys.path.extend(sys.argv[2:])\n"
-        "from runicorn.capture import code_snapshot as snapshot; from runicorn.writer import environment_survey as survey\n"
+        "from runicorn.capture import code_snapshot\nfrom runicorn.writer import environment_survey as survey\n"
         "assert survey.environment({}, sys.argv[1])['cpu']['count']\n"
         "assert 'pathspec' not in sys.modules\n"
     )

@@ -11,7 +11,7 @@ import runicorn
 
 SOURCE = Path(runicorn.__file__).parent
 MODULES = sorted(SOURCE.rglob("*.py"))
-THE_ONE = "removal.py"
+THE_ONE = "storage/removal.py"
 
 FORBIDDEN = {
     *(f"os.{name}" for name in ("unlink", "remove", "rmdir", "removedirs", "rename", "renames", "replace")),

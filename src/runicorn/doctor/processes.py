@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 _CHILD_WITHIN_S = 60.0
 _TRIAL_WITHIN_S = 180.0
-_LOOK = "import sys; sys.path.append(sys.argv[1]); from runicorn.host.locks import is_held; print(int(is_held(sys.argv[2])))"
+_LOOK = (
+    "import sys; sys.path.append(sys.argv[1]); from runicorn.host.locks import is_held; "
+    "print(int(is_held(sys.argv[2])))"
+)
 _TRIAL = """
 import json, os, sys, time
 sys.path.extend(json.loads(sys.argv[2]))
