@@ -13,6 +13,7 @@ from runicorn.run_assets import AssetVerbs
 from runicorn.run_keeping import KeepingVerbs
 from runicorn.session import active_runs, at_exit, exit_status
 from runicorn.storage import statuses
+from runicorn.storage.escaping import escape
 from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import (
@@ -21,7 +22,6 @@ from runicorn.validation.metrics import (
     LOWEST_INT,
     are_plain,
     clean_metrics,
-    escape,
     escape_surrogates,
     known_names,
     shown,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from runicorn.boundary import guarded
 from runicorn.queue.producer import ClosedError, SpoolFullError
 from runicorn.run_handle import RunHandle
+from runicorn.storage.escaping import escape
 from runicorn.validation.arguments import clean_step
-from runicorn.validation.metrics import escape, shown
+from runicorn.validation.metrics import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import msgspec
 
 from runicorn.capture.archive_files import ArchiveFiles, below, exchange, is_file
+from runicorn.storage.escaping import escape
 from runicorn.storage.plain_json import open_regular
-from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from runicorn.queue.records import Material
+from runicorn.storage.escaping import escape
 from runicorn.validation.json_values import LEFT_OUT, jsonable
-from runicorn.validation.metrics import escape, shown
+from runicorn.validation.metrics import shown
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 

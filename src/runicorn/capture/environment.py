@@ -10,8 +10,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from runicorn.host import identity, ranks
+from runicorn.storage.escaping import escape
 from runicorn.validation import secrets
-from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

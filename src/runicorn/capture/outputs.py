@@ -17,7 +17,7 @@ import msgspec
 
 from runicorn.capture import datasets
 from runicorn.queue.records import Candidate, Scanning
-from runicorn.validation.metrics import escape
+from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.host import ranks
 from runicorn.queue.producer import ClosedError, SpoolFullError
-from runicorn.validation.metrics import escape
+from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from runicorn.storage.escaping import escape
 from runicorn.storage.plain_json import UNREADABLE
-from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, escape
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 Scalar = float | int | bool | str | None
 Origin = tuple[str | None, int | None, str | None]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.queue.producer import ClosedError, SpoolFullError
 from runicorn.queue.records import CONSOLE_MODES, Printed, encode
 from runicorn.queue.segment import adler32, frame, pack_frame_header
-from runicorn.validation.metrics import escape
+from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

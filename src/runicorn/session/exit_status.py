@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.storage import statuses
-from runicorn.validation.metrics import escape
+from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:
     from types import FrameType

@@ -24,9 +24,9 @@ import msgspec
 from runicorn.host.identity import hostname
 from runicorn.storage import appended_files
 from runicorn.storage.directory_kinds import RUN
+from runicorn.storage.escaping import escape
 from runicorn.storage.plain_json import LinkError, UnfitFileError, open_regular, read_object
 from runicorn.storage.removal import Directory, NotOursError
-from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

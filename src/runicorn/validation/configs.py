@@ -16,6 +16,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from runicorn.storage.escaping import escape
 from runicorn.validation import secrets
 from runicorn.validation.config_objects import (
     ADDRESS,
@@ -33,7 +34,7 @@ from runicorn.validation.config_objects import (
     qualified_name,
     shape_of,
 )
-from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, escape, plain_elements
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, plain_elements
 from runicorn.validation.secret_names import MASK, is_secret, strength
 
 if TYPE_CHECKING:

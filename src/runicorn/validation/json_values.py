@@ -11,15 +11,8 @@ import os
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from runicorn.validation.metrics import (
-    HIGHEST_INT,
-    LOWEST_INT,
-    escape,
-    is_missing,
-    nearest_float,
-    plain_elements,
-    shown,
-)
+from runicorn.storage.escaping import escape
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, is_missing, nearest_float, plain_elements, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.devices import OnDevice, accelerator_of
+from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,11 +173,6 @@ def shown(value: Any) -> str:
         return repr(value)[:100]
     except Exception:  # noqa: BLE001 - the message must come
         return f"<{type(value).__name__}>"
-
-
-def escape(text: str) -> str:
-    r"""Text with lone surrogates written as ``\\udc80``."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _clean_name(name: Any, beside: Any, refusals: Refusals, below: str | None = None) -> str | None:

@@ -22,8 +22,8 @@ from runicorn.capture import datasets, outputs
 from runicorn.capture.archive import Archive, SourceError
 from runicorn.queue.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 from runicorn.storage import run_files
+from runicorn.storage.escaping import escape
 from runicorn.storage.wording import counted
-from runicorn.validation.metrics import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -30,8 +30,8 @@ from runicorn.queue.records import (
     decode,
 )
 from runicorn.storage import last_lines, run_files
+from runicorn.storage.escaping import escape
 from runicorn.storage.wording import counted
-from runicorn.validation.metrics import escape
 from runicorn.writer import pending, reconcile, record_names
 from runicorn.writer.assets import Assets
 from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
