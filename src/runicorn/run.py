@@ -6,9 +6,9 @@ import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn.boundary import guarded
 from runicorn.queue.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
+from runicorn.refusals import guarded
 from runicorn.run_assets import AssetVerbs
 from runicorn.run_keeping import KeepingVerbs
 from runicorn.session import active_runs, at_exit, exit_status

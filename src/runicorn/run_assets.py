@@ -7,8 +7,8 @@ import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn.boundary import guarded
 from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.refusals import guarded
 from runicorn.run_handle import RunHandle
 from runicorn.storage.escaping import escape
 from runicorn.validation.arguments import clean_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn.boundary import guarded
+from runicorn.refusals import guarded
 from runicorn.storage import paths, run_files
 
 if TYPE_CHECKING:

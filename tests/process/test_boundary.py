@@ -8,12 +8,12 @@ import pytest
 from support import events, status, warnings_in
 
 import runicorn
-from runicorn import boundary, refusals
+from runicorn import refusals
 from runicorn.storage import statuses
 
 PACKAGE = os.path.dirname(runicorn.__file__)
 THE_CALLS = {"log", "log_text", "summary", "log_image", "finish"}
-THE_BOUNDARY = {boundary.__file__, refusals.__file__, statuses.__file__}  # a wrong status raises, before the boundary
+THE_BOUNDARY = {refusals.__file__, statuses.__file__}  # a wrong status raises, before the boundary
 MOST_CALLS = 2000
 
 
