@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from runicorn.host import locks
 from runicorn.queue import mending, opening_lock, rendezvous, spool
 from runicorn.queue.control_page import ControlPage
+from runicorn.queue.liveness import has_living_producer, is_live
 from runicorn.session import writer_process
 from runicorn.storage import directory_kinds, last_lines, removal, run_files
 
@@ -92,7 +93,7 @@ def held_by_writers(settings: Settings, storage: str | None) -> list[spool.Addre
 
 def _is_held_by_its_writer_alone(address: spool.Address) -> bool:
     try:
-        if is_live(address) or _has_living_producer(address.spool):
+        if is_live(address) or has_living_producer(address.spool):
             return False
     except OSError:  # it has just gone
         return False
@@ -235,48 +236,12 @@ def last_step_of(files: RunDir) -> int:
         os.close(fd)
 
 
-def is_stillborn(address: spool.Address) -> bool:
-    """Whether a spool was made for a run that then used another one: nobody has ever known of it, or written to it."""
-    if not os.path.exists(os.path.join(address.run_dir, run_files.STATUS)):
-        return False  # its run was being made as well
-    named = rendezvous.read(os.path.join(address.run_dir, run_files.spool_pointer(address.host)))
-    if named == address.spool:
-        return False
-    from runicorn.writer.plan import PlanFile  # for a writer alone: init() does without it
-
-    plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
-    planned = plan_file.read() is not None
-    plan_file.close()
-    return not planned and not any(_has_segments(place) for place in (address.spool, address.overflow))
-
-
-def _has_segments(place: str) -> bool:
-    try:
-        return any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(place))
-    except FileNotFoundError:  # a second place is made when it is needed
-        return False
-
-
-def is_live(address: spool.Address) -> bool:
-    """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
-    path = os.path.join(address.spool, spool.OWNER_LOCK)
-    if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
-        return True
-    return address.ranked and _has_living_producer(address.spool)
-
-
-def _has_living_producer(path: str) -> bool:
-    others = {spool.OWNER_LOCK, spool.WRITER_LOCK}
-    names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX) and name not in others]
-    return any(locks.is_held(os.path.join(path, name)) for name in names)
-
-
 def _store(address: spool.Address) -> None:
     if writer_process.can_launch():
         with suppress(FileNotFoundError):  # stored and removed by another writer meanwhile: there is no log to write to
             writer_process.launch(address.spool)
         return
-    from runicorn.writer.loop import serve
+    from runicorn.writer.serve import serve
 
     serve(address.spool, handle_signals=False)
 

@@ -15,7 +15,7 @@ from runicorn.storage import plain_json, run_files
 from runicorn.storage.run_files import RunDir
 from runicorn.storage.wording import counted
 from runicorn.writer import superseded
-from runicorn.writer.loop import serve
+from runicorn.writer.serve import serve
 
 if TYPE_CHECKING:
     from runicorn.queue.spool import Address

@@ -394,7 +394,7 @@ class Session:
         return status.get("status") in statuses.FINAL
 
     def _digest(self) -> None:
-        from runicorn.writer.loop import serve
+        from runicorn.writer.serve import serve
 
         try:
             serve(self.address.spool, handle_signals=False)

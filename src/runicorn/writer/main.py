@@ -18,7 +18,7 @@ def main(spool_path: str, handed: str) -> None:
         handed: ``owner.HANDED`` if there is a pidfd of the owner at ``owner.HANDED_FD``.
     """
     _let_go(owner.HANDED_FD + (handed == owner.HANDED))
-    from runicorn.writer.loop import serve
+    from runicorn.writer.serve import serve
 
     serve(spool_path, handle_signals=True)
     # Nothing is left to be done: not for the interpreter either, whose end would take longer than the run's.

@@ -1,0 +1,23 @@
+"""Whether a run goes on by its spool: by the locks of its processes."""
+
+from __future__ import annotations
+
+import os
+
+from runicorn.host import locks
+from runicorn.queue import mending, spool
+
+
+def is_live(address: spool.Address) -> bool:
+    """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
+    path = os.path.join(address.spool, spool.OWNER_LOCK)
+    if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
+        return True
+    return address.ranked and has_living_producer(address.spool)
+
+
+def has_living_producer(path: str) -> bool:
+    """Whether a process other than the owner and the writer holds a lock in a spool."""
+    others = {spool.OWNER_LOCK, spool.WRITER_LOCK}
+    names = [name for name in os.listdir(path) if name.endswith(spool.LOCK_SUFFIX) and name not in others]
+    return any(locks.is_held(os.path.join(path, name)) for name in names)
