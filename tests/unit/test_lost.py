@@ -12,7 +12,7 @@ import pytest
 import runicorn as rn
 from runicorn import cli
 from runicorn.host import identity
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from support import wait_until
 import runicorn
 from runicorn.host.identity import hostname
 from runicorn.storage import run_files
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 POINTER = f".spool-{hostname()}"
 

@@ -12,7 +12,7 @@ from runicorn.queue import opening_lock, spool
 from runicorn.refusals import Refusals
 from runicorn.session import at_exit, joining
 from runicorn.storage import last_lines, paths, run_files, statuses
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable

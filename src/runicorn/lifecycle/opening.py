@@ -17,7 +17,7 @@ from runicorn.run import Run
 from runicorn.session import active_runs, adopt, at_exit, joining
 from runicorn.session.session import Session
 from runicorn.storage import directory_kinds, paths, run_files, statuses
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import paths, run_files
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo

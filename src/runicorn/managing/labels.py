@@ -16,7 +16,7 @@ from runicorn.queue import opening_lock
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import run_files
 from runicorn.storage.escaping import escape
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable

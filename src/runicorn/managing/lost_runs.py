@@ -13,7 +13,7 @@ from runicorn.queue import opening_lock
 from runicorn.reading.info import LOST
 from runicorn.session import nameless_writers
 from runicorn.storage import run_files, statuses
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 from runicorn.writer.end_status import PROCESS_GONE
 
 if TYPE_CHECKING:

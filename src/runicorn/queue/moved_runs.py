@@ -10,7 +10,7 @@ import msgspec
 
 from runicorn.queue import spool
 from runicorn.storage import paths, removal, run_files
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

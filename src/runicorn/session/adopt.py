@@ -17,7 +17,7 @@ from runicorn.storage import directory_kinds, last_lines, removal, run_files
 if TYPE_CHECKING:
     from runicorn.session.lone_places import Staying
     from runicorn.settings import Settings
-    from runicorn.storage.run_files import RunDir
+    from runicorn.storage.run_directory import RunDir
 
 _HALF_MADE_S = 60.0
 _POLL_S = 0.01

@@ -22,7 +22,7 @@ from runicorn.session import adopt, writer_process
 from runicorn.session.session import ClosedError, Session, SpoolFullError
 from runicorn.settings import Settings
 from runicorn.storage import directory_kinds, run_files, statuses
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock

@@ -12,7 +12,7 @@ from runicorn.queue import moved_runs, spool
 from runicorn.queue.control_page import ControlPage
 from runicorn.session import adopt
 from runicorn.storage import plain_json, run_files
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 from runicorn.storage.wording import counted
 from runicorn.writer import superseded
 from runicorn.writer.serve import serve

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from runicorn.storage import directory_kinds, removal
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 
 VARIABLE = "RUNICORN_STORAGE_FAULT"
 _POLL_S = 0.005

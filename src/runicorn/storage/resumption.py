@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runicorn.storage.run_files import RunDir
+    from runicorn.storage.run_directory import RunDir
 
 _TAIL_BYTES = 64 * 1024
 EVENTS, CONTINUED, AFTER = "events", "continued", "after"

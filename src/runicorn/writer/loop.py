@@ -15,7 +15,7 @@ from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import End
 from runicorn.storage import fault_injection, paths, run_files, statuses
 from runicorn.storage.fault_injection import FaultyRunDir
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 from runicorn.writer import end_status, status_correction, superseded
 from runicorn.writer.background_thread import SideWork
 from runicorn.writer.database import DatabaseRow

@@ -11,7 +11,7 @@ from runicorn.host.locks import Lock
 from runicorn.queue import crash_points, liveness, mending, moved_runs, rendezvous, spool
 from runicorn.queue.control_page import ControlPage
 from runicorn.storage import run_files, statuses
-from runicorn.storage.run_files import RunDir
+from runicorn.storage.run_directory import RunDir
 from runicorn.writer import superseded
 from runicorn.writer.loop import Writer
 from runicorn.writer.store import GaveUpError

@@ -10,7 +10,7 @@ from runicorn.storage import run_files
 if TYPE_CHECKING:
     from runicorn.queue import spool
     from runicorn.queue.records import End
-    from runicorn.storage.run_files import RunDir
+    from runicorn.storage.run_directory import RunDir
 
 
 def correct(

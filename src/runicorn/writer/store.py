@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from runicorn.queue.blobs import Blobs
     from runicorn.queue.control_page import ControlPage
     from runicorn.queue.records import Hello
-    from runicorn.storage.run_files import RunDir
+    from runicorn.storage.run_directory import RunDir
     from runicorn.writer.follow import Piece, Tail
 
 _Result = TypeVar("_Result")
