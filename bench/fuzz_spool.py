@@ -295,15 +295,15 @@ def copy(place: Place, top: str) -> tuple[Place, str]:
     shutil.copytree(place.top, top, symlinks=True, copy_function=shutil.copy2)
     new = Place(top)
     (spool,) = [path for path in new.spools if os.path.exists(f"{path}/address.json")]
-    from runicorn.queue import spool as spools
+    from runicorn.queue import spool_address
 
     file = pathlib.Path(spool, "address.json")
     value = json.loads(file.read_bytes().replace(place.top.encode(), top.encode()))
     value.pop("checksum", None)
     for name, directory in (("run_dir_id", value["run_dir"]), ("storage_id", value["storage"])):
-        value[name] = list(spools.directory_id(directory))
+        value[name] = list(spool_address.directory_id(directory))
     encoded = json.dumps(value, separators=(",", ":")).encode()
-    file.write_bytes(spools._checked(encoded))
+    file.write_bytes(spool_address._checked(encoded))
     pointers = [path for path in pathlib.Path(new.run_dir).iterdir() if path.name.startswith(".spool-")]
     for pointer in pointers:
         pointer.write_text(spool)
@@ -536,10 +536,10 @@ def expected(
 
 
 def _address_reads(spool: str) -> bool:
-    from runicorn.queue import spool as spools
+    from runicorn.queue import spool_address
 
     try:
-        spools.read_address(spool)
+        spool_address.read_address(spool)
     except (OSError, ValueError):
         return False
     return True

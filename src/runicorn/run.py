@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from runicorn.devices import OnDevice
     from runicorn.queue.records import Scalar
-    from runicorn.queue.spool import Address
+    from runicorn.queue.spool_address import Address
 
 
 _are_known = known_names.issuperset

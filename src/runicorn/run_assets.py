@@ -7,7 +7,7 @@ import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.refusals import guarded
 from runicorn.run_handle import RunHandle
 from runicorn.storage.escaping import escape

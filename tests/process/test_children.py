@@ -15,7 +15,7 @@ import pytest
 from support import content, events, status, summary, text_of, wait_until, warnings_in
 
 from runicorn.host.identity import hostname
-from runicorn.queue.spool import Address
+from runicorn.queue.spool_address import Address
 from runicorn.settings import Settings
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -547,7 +547,7 @@ ENDING
 
 # --- pickles ----------------------------------------------------------------------------------------------------
 
-ADDRESS = {"runicorn.run rejoin", "runicorn.queue.spool Address", "runicorn.settings Settings"}
+ADDRESS = {"runicorn.run rejoin", "runicorn.queue.spool_address Address", "runicorn.settings Settings"}
 
 
 def globals_in(pickled):

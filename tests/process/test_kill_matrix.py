@@ -164,13 +164,13 @@ def settle(trainer: Trainer) -> None:
 
 
 def spools_of(storage) -> list[str]:
-    from runicorn.queue import spool
+    from runicorn.queue import spool, spool_address
     from runicorn.settings import Settings
 
     found = []
     for path in spool.find(Settings.from_environment()):
         try:
-            if spool.read_address(path).storage.startswith(str(storage)):
+            if spool_address.read_address(path).storage.startswith(str(storage)):
                 found.append(path)
         except (OSError, ValueError):
             continue

@@ -13,7 +13,7 @@ from zoo import Trainer, assert_exactly_once, recover, status, wait_dead, wait_s
 
 import runicorn as rn
 from runicorn.cli import main
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.session import nameless_writers
 from runicorn.session import recover as recovering
 
@@ -203,7 +203,7 @@ def test_its_run_lives(tmp_path):
     """The second place of a run whose owner lives is left to it, and nothing is said."""
     trainer = Trainer(tmp_path, LOG + "run.finish()\n")
     trainer.writer_pid()
-    address = spool.read_address(str(trainer.spool))
+    address = spool_address.read_address(str(trainer.spool))
     spool.open_overflow(address)
     shutil.rmtree(trainer.spool)
     assert "Nothing to recover" in recover(tmp_path)

@@ -10,7 +10,7 @@ import pytest
 from zoo import Trainer, status, wait_dead, wait_until
 
 from runicorn.managing import lost_runs, targets
-from runicorn.queue import spool
+from runicorn.queue import spool_address
 from runicorn.settings import Settings
 
 BODY = """
@@ -57,7 +57,7 @@ def test_a_writer_that_has_just_made_its_address_again(trainer, tmp_path, monkey
     def comes_back(*arguments):
         found = spools_of(*arguments)
         trainer.spool.mkdir(mode=0o700, exist_ok=True)
-        (trainer.spool / spool.ADDRESS).write_bytes(trainer.address)
+        (trainer.spool / spool_address.ADDRESS).write_bytes(trainer.address)
         return found
 
     monkeypatch.setattr(targets, "spools_of", comes_back)

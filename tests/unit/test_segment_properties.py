@@ -22,11 +22,11 @@ from runicorn.queue.segment import (
     MIN_FRAME_BYTES,
     SEAL,
     Segment,
-    SegmentReader,
     checksum,
     frame,
     make_spare,
 )
+from runicorn.queue.segment_reader import SegmentReader
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 HELLO = b"hello"
@@ -625,7 +625,7 @@ def test_a_length_that_was_turned_into_a_seal(path):
 def test_a_frame_that_a_living_producer_is_copying_is_waited_for(path, monkeypatch):
     """What is not whole yet is no damage, even with a whole frame behind it, before it was looked at again later."""
     now = [100.0]
-    monkeypatch.setattr("runicorn.queue.segment.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("runicorn.queue.segment_reader.time.monotonic", lambda: now[0])
     payloads = [encode(Metrics(1.0, n, {"i": n})) for n in range(3)]
     written(path, payloads, 60)
     whole = content(path)

@@ -11,7 +11,7 @@ from runicorn.commands import render
 from runicorn.doctor import probe
 from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import locks
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.settings import MIB
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
         held = _held(path)
         details: dict[str, Any] = {"spool": path, "size_bytes": _size_bytes(path) + _size_bytes(path + _OVERFLOW)}
         try:
-            address = spool.read_address(path)
+            address = spool_address.read_address(path)
         except ValueError:
             text = f"the address of {path} is damaged: which run its records belong to is not known"
             yield Finding("leftover", BROKEN, text, "Keep it as long as you want its records, then remove it.", details)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from runicorn.host import ranks
-from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:

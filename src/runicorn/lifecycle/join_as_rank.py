@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.host import locks
 from runicorn.host.identity import hostname, machine
-from runicorn.queue import opening_lock, spool
+from runicorn.queue import opening_lock, spool, spool_address
 from runicorn.refusals import Refusals
 from runicorn.session import at_exit, joining
 from runicorn.storage import last_lines, paths, run_files, statuses
@@ -98,7 +98,9 @@ class Job:
             files.close()
         return max(steps, default=0)
 
-    def _join(self, address: spool.Address, made: Lock | None, refusals: Refusals, *, as_owner: bool) -> Session | None:
+    def _join(
+        self, address: spool_address.Address, made: Lock | None, refusals: Refusals, *, as_owner: bool
+    ) -> Session | None:
         lock, session = made, None
         try:
             if as_owner:
@@ -125,7 +127,7 @@ class Job:
             raise
         return session
 
-    def _own(self, address: spool.Address) -> Lock | None:
+    def _own(self, address: spool_address.Address) -> Lock | None:
         path = os.path.join(address.spool, spool.OWNER_LOCK)
         deadline = time.monotonic() + joining.PATIENCE_S
         while time.monotonic() < deadline:  # the rank that made the spool holds it for a moment

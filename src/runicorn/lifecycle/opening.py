@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.lifecycle.join_as_rank import Job
-from runicorn.queue import crash_points, liveness, opening_lock, rendezvous, spool
+from runicorn.queue import crash_points, liveness, opening_lock, rendezvous, spool, spool_address
 from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
 from runicorn.run import Run
@@ -145,7 +145,7 @@ class Opening:
     def _create(self, run_id: str, made: list[str]) -> Run:
         run_dir = made[-1]
         now = time.time()
-        address: spool.Address | None = None
+        address: spool_address.Address | None = None
         lock: Lock | None = None
         try:
             crash_point("directory")
@@ -179,7 +179,7 @@ class Opening:
                 return None
             time.sleep(_POLL_S)
 
-    def _wait_for_its_end(self, address: spool.Address) -> None:
+    def _wait_for_its_end(self, address: spool_address.Address) -> None:
         """Wait while the run's owner is in ``finish()``: it takes no more records, and goes on when it has ended."""
         limit_s = self.settings.finish_timeout_s or float("inf")
         deadline = time.monotonic() + limit_s
@@ -259,7 +259,9 @@ class Opening:
         finally:
             files.close()
 
-    def _make_spool(self, run_id: str, run_dir: str, now: float, path: Any = None) -> tuple[spool.Address, Lock]:
+    def _make_spool(
+        self, run_id: str, run_dir: str, now: float, path: Any = None
+    ) -> tuple[spool_address.Address, Lock]:
         return spool.create(
             run_id=run_id,
             run_dir=run_dir,
@@ -270,7 +272,7 @@ class Opening:
             settings=self.settings,
         )
 
-    def _point_to(self, address: spool.Address) -> None:
+    def _point_to(self, address: spool_address.Address) -> None:
         """Leave word in the run directory where the spool is, for other processes of this host."""
         pointer = os.path.join(address.run_dir, run_files.spool_pointer(self.host))
         rendezvous.write_first(pointer, address.spool, directory_kinds.RUN)
@@ -289,7 +291,7 @@ class Opening:
             "workspace_root": self.workspace_root,
         }
 
-    def _open(self, address: spool.Address, lock: Lock, alias: str | None, *, global_step: int) -> Run:
+    def _open(self, address: spool_address.Address, lock: Lock, alias: str | None, *, global_step: int) -> Run:
         refusals = Refusals(address.run_id, strict=self.settings.strict)
         session = Session(address, lock, refusals)
         crash_points.arm(crash_points.OWNER, address.spool, lambda: session.control.writer_pid)
@@ -304,14 +306,14 @@ class Opening:
         return run
 
 
-def _join(address: spool.Address, alias: str | None, workspace_root: str, rank: int | None = None) -> Run:
+def _join(address: spool_address.Address, alias: str | None, workspace_root: str, rank: int | None = None) -> Run:
     session = joining.join(address, rank, is_rank=rank is not None)
     run = Run(session, alias=alias, workspace_root=workspace_root, global_step=joining.step_so_far(session))
     active_runs.opened(run)
     return run
 
 
-def _opened_by(address: spool.Address) -> dict[str, Any]:
+def _opened_by(address: spool_address.Address) -> dict[str, Any]:
     """What ``meta.json`` says of the process that opens the run by this spool."""
     return {
         "hostname": hostname(),

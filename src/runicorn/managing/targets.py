@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from runicorn import reading
 from runicorn.host import identity
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.reading.directories import run_places
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
@@ -104,7 +104,7 @@ def spools_of(info: RunInfo, settings: Settings) -> list[str]:
     named = [address.spool] if address is not None else []
     for path in {*spool.find(settings), *spool.find_overflows(settings), *named}:
         try:
-            address = spool.read_address(path)
+            address = spool_address.read_address(path)
             if os.path.samefile(address.run_dir, info.run_dir) and not _is_beside_spool(path, address):
                 found.append(path)
         except (OSError, ValueError):  # another user's, half made, or gone
@@ -112,6 +112,6 @@ def spools_of(info: RunInfo, settings: Settings) -> list[str]:
     return sorted(found)
 
 
-def _is_beside_spool(path: str, address: spool.Address) -> bool:
+def _is_beside_spool(path: str, address: spool_address.Address) -> bool:
     """Whether it is the second place of a spool that is there."""
-    return path != address.spool and os.path.lexists(os.path.join(address.spool, spool.ADDRESS))
+    return path != address.spool and os.path.lexists(os.path.join(address.spool, spool_address.ADDRESS))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn.queue import spool
-from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.queue import spool, spool_address
+from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.records import Blob
 from runicorn.storage import removal
 
@@ -33,7 +33,7 @@ class Blobs:
         control: its page, where they are accounted for.
     """
 
-    def __init__(self, address: spool.Address, control: ControlPage) -> None:
+    def __init__(self, address: spool_address.Address, control: ControlPage) -> None:
         self._address = address
         self._control = control
         self._places = (address.spool, address.overflow)

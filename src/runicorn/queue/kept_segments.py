@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 
 if TYPE_CHECKING:
     from runicorn.queue.control_page import ControlPage
@@ -28,7 +28,7 @@ class Kept:
         control: its page, where copies are accounted for.
     """
 
-    def __init__(self, address: spool.Address, control: ControlPage) -> None:
+    def __init__(self, address: spool_address.Address, control: ControlPage) -> None:
         self._address = address
         self._control = control
         self._segments: list[Segment] = []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from runicorn.host import locks
-from runicorn.queue import mending, spool
+from runicorn.queue import mending, spool, spool_address
 
 
-def is_live(address: spool.Address) -> bool:
+def is_live(address: spool_address.Address) -> bool:
     """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
     path = os.path.join(address.spool, spool.OWNER_LOCK)
     if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 
 from runicorn.host import locks
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.queue.control_page import ControlPage
 
 EVERY_S = 5.0
@@ -21,7 +21,7 @@ FRESH_FOR_S = 3600.0
 _BEING_REMOVED_S = 0.1
 
 
-def mend(address: spool.Address, control: ControlPage | None) -> None:
+def mend(address: spool_address.Address, control: ControlPage | None) -> None:
     """Make again what a spool lacks.
 
     Args:
@@ -44,13 +44,13 @@ def mend(address: spool.Address, control: ControlPage | None) -> None:
         _make_control(path)
     if spool.PLAN not in names:
         _make(address, spool.PLAN, bytes(spool.PLAN_BYTES))
-    if spool.ADDRESS not in names:
-        _make(address, spool.ADDRESS, spool.encode_address(address))
+    if spool_address.ADDRESS not in names:
+        _make(address, spool_address.ADDRESS, spool_address.encode_address(address))
     if control is not None and control.done:  # the writer has removed it meanwhile: it must not come back
         spool.dissolve(address)
 
 
-def keep_lock(address: spool.Address, name: str) -> locks.Lock | None:
+def keep_lock(address: spool_address.Address, name: str) -> locks.Lock | None:
     """Take the lock of a name that this process had before its file was removed; None where it has it still.
 
     Raises:
@@ -79,15 +79,15 @@ def mend_before_serving(path: str) -> None:
     needed = (spool.WRITER_LOCK, spool.CONTROL, spool.PLAN)
     if all(os.path.lexists(os.path.join(path, name)) for name in needed):
         return
-    spool.read_address(path)
+    spool_address.read_address(path)
     time.sleep(_BEING_REMOVED_S)  # one that is being removed has its address for a moment longer than the rest
-    address = spool.read_address(path)
+    address = spool_address.read_address(path)
     if os.path.lexists(os.path.join(path, spool.CONTROL)) and ControlPage.open(os.path.join(path, spool.CONTROL)).done:
         return
     mend(address, None)
 
 
-def freshen(address: spool.Address) -> None:
+def freshen(address: spool_address.Address) -> None:
     """Have nothing look old: cleaners go by age."""
     for directory in (address.spool, address.overflow):
         with suppress(OSError):
@@ -126,7 +126,7 @@ def has_dropped_lock(probe: locks.Probe, pid: int, spool_path: str) -> bool:
         return False
 
 
-def lives(address: spool.Address) -> bool:
+def lives(address: spool_address.Address) -> bool:
     """Whether the owner's process lives, by its id and start: where its lock file has gone by name."""
     try:
         import psutil
@@ -146,7 +146,7 @@ class ProcessProbe:
         address: of the spool.
     """
 
-    def __init__(self, address: spool.Address) -> None:
+    def __init__(self, address: spool_address.Address) -> None:
         self._address = address
 
     def is_held(self) -> bool:
@@ -161,7 +161,7 @@ class ProcessProbe:
         """There is nothing to give back."""
 
 
-def probe_owner(address: spool.Address) -> locks.Probe | ProcessProbe:
+def probe_owner(address: spool_address.Address) -> locks.Probe | ProcessProbe:
     """A look at the owner: by its lock, or by its process where that has gone by name.
 
     Raises:
@@ -173,16 +173,16 @@ def probe_owner(address: spool.Address) -> locks.Probe | ProcessProbe:
         return ProcessProbe(address)
 
 
-def _names(address: spool.Address) -> set[str]:
+def _names(address: spool_address.Address) -> set[str]:
     """What is in the spool, which is made where it is not there."""
     try:
         os.mkdir(address.spool, 0o700)
     except FileExistsError:
-        spool.check_private(address.spool)
+        spool_address.check_private(address.spool)
     return set(os.listdir(address.spool))
 
 
-def _make(address: spool.Address, name: str, content: bytes) -> None:
+def _make(address: spool_address.Address, name: str, content: bytes) -> None:
     with suppress(FileExistsError):  # by another process of the run
         spool._write(os.path.join(address.spool, name), content)  # noqa: SLF001 - its own package
 

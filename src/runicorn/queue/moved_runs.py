@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.storage import paths, removal, run_files
 from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runicorn.queue.spool import Address
+    from runicorn.queue.spool_address import Address
 
 _UNKNOWN = (0, 0)
 
@@ -55,10 +55,10 @@ def note(address: Address, storage: str | None = None) -> Address:
     """
     now = follow(address, storage)
     if now != address:
-        path = os.path.join(address.spool, spool.ADDRESS)
+        path = os.path.join(address.spool, spool_address.ADDRESS)
         temporary = f"{path}.new"
         removal.remove_from_spool(temporary)  # half made by a process that was killed
-        spool._write(temporary, spool.encode_address(now))  # noqa: SLF001 - its own package
+        spool._write(temporary, spool_address.encode_address(now))  # noqa: SLF001 - its own package
         removal.rename_in_spool(temporary, path)
     return now
 
@@ -67,9 +67,9 @@ def _roots(address: Address, storage: str | None) -> Iterator[str]:
     """Where the storage may be now, the likeliest first."""
     if os.path.isdir(address.storage):
         yield address.storage
-    if address.storage_id == _UNKNOWN or spool.directory_id(address.storage) == address.storage_id:
+    if address.storage_id == _UNKNOWN or spool_address.directory_id(address.storage) == address.storage_id:
         return
-    if storage is not None and spool.directory_id(storage) == address.storage_id:
+    if storage is not None and spool_address.directory_id(storage) == address.storage_id:
         yield storage
     beside = _beside(address)
     if beside is not None:
@@ -85,7 +85,7 @@ def _beside(address: Address) -> str | None:
     with suppress(OSError), os.scandir(above) as entries:
         for entry in entries:
             candidate = os.path.join(entry.path, below).rstrip(os.sep)
-            if spool.directory_id(candidate) == address.storage_id:
+            if spool_address.directory_id(candidate) == address.storage_id:
                 return candidate
     return None
 
@@ -104,7 +104,7 @@ def _find(storage: str, address: Address) -> str | None:
 
 def _is_of(address: Address, run_dir: str) -> bool:
     """Whether it is the run's directory, and not one that was made since and has the number of one that was removed."""
-    if spool.directory_id(run_dir) != address.run_dir_id:
+    if spool_address.directory_id(run_dir) != address.run_dir_id:
         return False
     files = RunDir(run_dir, sole=False)
     try:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.queue.records import Hello, Holed, Metrics, decode
-from runicorn.queue.segment import SegmentReader
+from runicorn.queue.segment_reader import SegmentReader
 
 
-def last_step(address: spool.Address) -> int | None:
+def last_step(address: spool_address.Address) -> int | None:
     """The owner's step in what it has pushed and the writer has not removed yet; None where there is nothing."""
     for path in _newest_first(address):
         try:
@@ -31,7 +31,7 @@ def last_step(address: spool.Address) -> int | None:
     return None
 
 
-def _newest_first(address: spool.Address) -> list[str]:
+def _newest_first(address: spool_address.Address) -> list[str]:
     found = []
     for directory in (address.spool, address.overflow):
         try:

@@ -9,7 +9,7 @@ import sys
 import msgspec
 
 from runicorn.host import identity, locks
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.reading.info import LOST, RunInfo, read_info, with_duration_so_far
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
@@ -56,7 +56,7 @@ def has_somebody(info: RunInfo) -> bool:
     if not _SPOOL_NAME.fullmatch(os.path.basename(word)):
         return False
     try:
-        if spool.read_address(word).run_id != info.id:
+        if spool_address.read_address(word).run_id != info.id:
             return False
         names = [name for name in os.listdir(word) if name.endswith(spool.LOCK_SUFFIX)]
         return any(locks.is_held(os.path.join(word, name)) for name in names)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-    from runicorn.queue.spool import Address
+    from runicorn.queue.spool_address import Address
 
 _open: list[Any] = []
 _sent: list[Any] = []

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn.host import locks
-from runicorn.queue import mending, opening_lock, rendezvous, spool
+from runicorn.queue import mending, opening_lock, rendezvous, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.liveness import has_living_producer, is_live
 from runicorn.session import writer_process
@@ -25,7 +25,7 @@ _RELAUNCH_S = 1.5
 _COMING_S = 3.0
 
 
-def find_spool(run_dir: str, host: str) -> spool.Address | None:
+def find_spool(run_dir: str, host: str) -> spool_address.Address | None:
     """The spool that a run has on this host, read from its pointer file; None if there is none.
 
     A pointer file is believed only in the directory that the spool was made for: ``cp -r`` copies it too.
@@ -36,46 +36,46 @@ def find_spool(run_dir: str, host: str) -> spool.Address | None:
     """
     try:
         path = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
-        address = spool.read_address(path) if path else None
+        address = spool_address.read_address(path) if path else None
     except (OSError, ValueError):
         return None
     return address if address is not None and address.is_of(run_dir) else None
 
 
-def spools_of(run_dir: str, settings: Settings) -> list[spool.Address]:
+def spools_of(run_dir: str, settings: Settings) -> list[spool_address.Address]:
     """Every spool that a run has on this host, whether its pointer file names it or not."""
-    here = spool.directory_id(run_dir)
+    here = spool_address.directory_id(run_dir)
     return [each for each in _readable_spools(settings) if each.run_dir == run_dir or each.run_dir_id == here]
 
 
-def spools_in(storage: str, settings: Settings) -> list[spool.Address]:
+def spools_in(storage: str, settings: Settings) -> list[spool_address.Address]:
     """Every spool of a storage on this host, by whatever name the storage was reached."""
     return [address for address in _readable_spools(settings) if address.is_in(storage)]
 
 
-def _readable_spools(settings: Settings) -> list[spool.Address]:
+def _readable_spools(settings: Settings) -> list[spool_address.Address]:
     found = []
     for path in spool.find(settings):
         try:
-            address = spool.read_address(path)
+            address = spool_address.read_address(path)
         except (OSError, ValueError):  # half made, gone, or not ours
             continue
         found.append(address)
     return found
 
 
-def orphans(settings: Settings, storage: str | None) -> list[spool.Address]:
+def orphans(settings: Settings, storage: str | None) -> list[spool_address.Address]:
     """The spools of a storage (None = of all) on this host whose owner and writer are both gone; changes nothing."""
     return _orphans_among(spool.find(settings), storage)
 
 
-def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]:
+def _orphans_among(paths: list[str], storage: str | None) -> list[spool_address.Address]:
     found = []
     for path in paths:
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
                 continue
-            address = spool.read_address(path)
+            address = spool_address.read_address(path)
             if is_live(address) or _has_nameless_writer(path):
                 continue  # by a producer: its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
@@ -85,13 +85,13 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool.Address]
     return found
 
 
-def held_by_writers(settings: Settings, storage: str | None) -> list[spool.Address]:
+def held_by_writers(settings: Settings, storage: str | None) -> list[spool_address.Address]:
     """The spools of a storage (None = of all) on this host whose producers are all gone, and whose writer lives."""
     found = _readable_spools(settings) if storage is None else spools_in(storage, settings)
     return [address for address in found if _is_held_by_its_writer_alone(address)]
 
 
-def _is_held_by_its_writer_alone(address: spool.Address) -> bool:
+def _is_held_by_its_writer_alone(address: spool_address.Address) -> bool:
     try:
         if is_live(address) or has_living_producer(address.spool):
             return False
@@ -116,7 +116,7 @@ def unreadable(settings: Settings) -> list[str]:
     for path in spool.find(settings):
         try:
             if not mending.is_held(path):
-                spool.read_address(path)
+                spool_address.read_address(path)
         except ValueError:
             found.append(path)
         except OSError:  # it has just gone, or is not ours, or somebody has removed its address
@@ -155,7 +155,7 @@ def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str,
 
 def _sweep(there: list[tuple[str, str]]) -> None:
     for path, suffix in there:
-        is_made = not suffix and os.path.lexists(os.path.join(path, spool.ADDRESS))
+        is_made = not suffix and os.path.lexists(os.path.join(path, spool_address.ADDRESS))
         if not is_made and suffix != spool.OVERFLOW_SUFFIX:
             _remove_rest(path)
 
@@ -177,7 +177,7 @@ def adopt_orphans(settings: Settings, storage: str) -> None:
             continue
 
 
-def _is_writer_coming(address: spool.Address) -> bool:
+def _is_writer_coming(address: spool_address.Address) -> bool:
     """Whether the writer that the owner has started may be about to begin: it alone can ask how the owner ended."""
     if not 0 <= time.time() - address.opened_at < _COMING_S:
         return False
@@ -188,7 +188,7 @@ def _is_writer_coming(address: spool.Address) -> bool:
     return page.writer_pid == 0 and page.generation == 0  # a page that was made again counts the writers before it
 
 
-def finish_earlier_session(address: spool.Address, settings: Settings, storage: str) -> None:
+def finish_earlier_session(address: spool_address.Address, settings: Settings, storage: str) -> None:
     """See to it that what an earlier session of a run left in its spool is stored before the run goes on.
 
     Args:
@@ -211,7 +211,7 @@ def finish_earlier_session(address: spool.Address, settings: Settings, storage: 
     limit_s = settings.finish_timeout_s or float("inf")
     began = launched = time.monotonic()
     launched -= _RELAUNCH_S
-    while os.path.exists(os.path.join(address.spool, spool.ADDRESS)):
+    while os.path.exists(os.path.join(address.spool, spool_address.ADDRESS)):
         now = time.monotonic()
         if now - began > limit_s:
             raise TimeoutError(
@@ -236,7 +236,7 @@ def last_step_of(files: RunDir) -> int:
         os.close(fd)
 
 
-def _store(address: spool.Address) -> None:
+def _store(address: spool_address.Address) -> None:
     if writer_process.can_launch():
         with suppress(FileNotFoundError):  # stored and removed by another writer meanwhile: there is no log to write to
             writer_process.launch(address.spool)

@@ -15,7 +15,7 @@ from threading import get_ident
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from runicorn.queue.producer import ClosedError, SpoolFullError
+from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.records import CONSOLE_MODES, Printed, encode
 from runicorn.queue.segment import adler32, frame, pack_frame_header
 from runicorn.storage.escaping import escape

@@ -14,7 +14,7 @@ import msgspec
 
 from runicorn.host import locks
 from runicorn.host.identity import hostname, is_other, label_of, machine
-from runicorn.queue import opening_lock, spool
+from runicorn.queue import opening_lock, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.rendezvous import publish, read, withdraw
 from runicorn.refusals import Refusals
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 PATIENCE_S = 30.0
 
 
-def join(address: spool.Address, rank: int | None = None, *, is_rank: bool = False) -> Session:
+def join(address: spool_address.Address, rank: int | None = None, *, is_rank: bool = False) -> Session:
     """Join by the address of a spool on this host.
 
     Raises:
         FileNotFoundError: it is gone.
         PermissionError: it is not private to this user.
     """
-    spool.check_private(address.spool)
+    spool_address.check_private(address.spool)
     return Session(address, None, _refusals(address), rank=rank, is_rank=is_rank)
 
 
-def join_anywhere(address: spool.Address, rank: int | None) -> Session:
+def join_anywhere(address: spool_address.Address, rank: int | None) -> Session:
     """Join from whichever host this is; where the run has ended, a session that refuses everything.
 
     On another host without the rank, for the rank's file has a writer already.
@@ -94,7 +94,7 @@ def last_session(meta: dict[str, Any]) -> dict[str, Any]:
     return entries[-1]
 
 
-def owned_by(pids: list[int], nth: int, *, path: str, storage: str, settings: Settings) -> spool.Address | None:
+def owned_by(pids: list[int], nth: int, *, path: str, storage: str, settings: Settings) -> spool_address.Address | None:
     """The n-th run of a path that one of these processes of this host, the nearest first, has opened and not ended."""
     spools = [
         address
@@ -119,7 +119,7 @@ def is_main_imported_again() -> bool:
 
 
 def appear(
-    address: spool.Address,
+    address: spool_address.Address,
     owner_lock: Lock | None,
     refusals: Refusals,
     rank: int | None = None,
@@ -152,7 +152,7 @@ def spool_here(
     settings: Settings,
     main: bool,
     attempt: int,
-) -> tuple[spool.Address, Lock | None]:
+) -> tuple[spool_address.Address, Lock | None]:
     """The spool that the run has on this host; made, with its writer, by whoever comes first.
 
     Returns:
@@ -199,7 +199,7 @@ def spool_here(
             return fresh, lock
 
 
-def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
+def point_to(pointer: str, address: spool_address.Address, lock: Lock) -> None:
     """Leave word in the run directory where its spool is on this host, in place of one that is gone.
 
     By one process at a time (``opening_lock``).
@@ -221,7 +221,7 @@ def point_to(pointer: str, address: spool.Address, lock: Lock) -> None:
         raise FileExistsError(errno.EEXIST, "another process has just written it", pointer)
 
 
-def is_closed(address: spool.Address) -> bool:
+def is_closed(address: spool_address.Address) -> bool:
     """Whether a spool takes no more records, or is gone."""
     try:
         return bool(ControlPage.open(os.path.join(address.spool, spool.CONTROL)).closed[0])
@@ -250,7 +250,7 @@ def read_status(run_dir: str) -> dict[str, Any]:
         files.close()
 
 
-def _join_on_this_host(address: spool.Address) -> Session:
+def _join_on_this_host(address: spool_address.Address) -> Session:
     """A host where the run has no spool yet gets one, whose writer writes files of its own beside the others."""
     # Where shared memory is differs from host to host; everything else is the owner's.
     settings = msgspec.structs.replace(address.settings, shm_dir=Settings.from_environment().shm_dir)
@@ -276,5 +276,5 @@ def _join_on_this_host(address: spool.Address) -> Session:
     raise FileNotFoundError(f"no spool of run {address.run_id} could be joined on this host")
 
 
-def _refusals(address: spool.Address) -> Refusals:
+def _refusals(address: spool_address.Address) -> Refusals:
     return Refusals(address.run_id, strict=address.settings.strict)

@@ -6,10 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn.queue import mending, spool
+from runicorn.queue import mending, spool, spool_address
 
 if TYPE_CHECKING:
-    from runicorn.queue.spool import Address
+    from runicorn.queue.spool_address import Address
     from runicorn.settings import Settings
 
 _POLL_S = 0.05
@@ -54,14 +54,14 @@ def _bring_back(overflow: str, settings: Settings, deadline: float) -> Staying |
     try:
         if mending.is_held(overflow):
             return None
-        address = spool.read_address(overflow)
+        address = spool_address.read_address(overflow)
         why = _why_not(address, overflow, settings, deadline)
         if why is None and _is_lone(overflow, settings):
             mending.mend(address, None)
     except ValueError:
-        why = f"its {spool.ADDRESS} is damaged, so nobody knows which run they belong to. {_IF_NOT_WANTED}"
+        why = f"its {spool_address.ADDRESS} is damaged, so nobody knows which run they belong to. {_IF_NOT_WANTED}"
     except OSError as error:
-        if not os.path.lexists(os.path.join(overflow, spool.ADDRESS)):
+        if not os.path.lexists(os.path.join(overflow, spool_address.ADDRESS)):
             return _without_address(overflow)
         why = f"the spool cannot be made again by it: {error}. Mend that. {_AGAIN}"
     return Staying(overflow, address, why) if why else None
@@ -70,7 +70,7 @@ def _bring_back(overflow: str, settings: Settings, deadline: float) -> Staying |
 def _without_address(overflow: str) -> Staying | None:
     if not has_lost_address(overflow):  # it has just gone, or is being made
         return None
-    why = f"its {spool.ADDRESS} has been removed by somebody, so nobody knows which run they belong to"
+    why = f"its {spool_address.ADDRESS} has been removed by somebody, so nobody knows which run they belong to"
     return Staying(overflow, None, f"{why}. {_IF_NOT_WANTED}")
 
 
@@ -81,12 +81,12 @@ def has_lost_address(place: str) -> bool:
         age_s = time.time() - os.stat(place, follow_symlinks=False).st_mtime
     except OSError:
         return False
-    return spool.ADDRESS not in names and any(map(spool.holds_records, names)) and age_s > mending.EVERY_S
+    return spool_address.ADDRESS not in names and any(map(spool.holds_records, names)) and age_s > mending.EVERY_S
 
 
 def _is_lone(overflow: str, settings: Settings) -> bool:
     name = os.path.basename(overflow).removesuffix(spool.OVERFLOW_SUFFIX)
-    return not any(os.path.lexists(os.path.join(base, name, spool.ADDRESS)) for base in _bases(settings))
+    return not any(os.path.lexists(os.path.join(base, name, spool_address.ADDRESS)) for base in _bases(settings))
 
 
 def _bases(settings: Settings) -> list[str]:
@@ -98,7 +98,7 @@ def _why_not(address: Address, overflow: str, settings: Settings, deadline: floa
     if address.overflow != overflow:
         return f"it was made as {address.overflow}, and moved or copied. Move it back. {_AGAIN}"
     base = os.path.dirname(address.spool)
-    if os.path.lexists(os.path.join(address.spool, spool.ADDRESS)):
+    if os.path.lexists(os.path.join(address.spool, spool_address.ADDRESS)):
         return ""
     if base not in _bases(settings):
         return f"its spool was in {base}, which is not where spools are now. Set RUNICORN_SHM_DIR={base}. {_AGAIN}"

@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import suppress
 
-from runicorn.queue import rendezvous, spool
+from runicorn.queue import rendezvous, spool_address
 from runicorn.session import writer_process
 from runicorn.storage import run_files
 
@@ -34,7 +34,9 @@ def any_writer_of(run_dir: str, host: str) -> int | None:
     """
     word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
     with suppress(OSError, ValueError):
-        if word and not spool.read_address(word).is_of(run_dir):  # the pointer file was copied with its directory
+        if word and not spool_address.read_address(word).is_of(
+            run_dir
+        ):  # the pointer file was copied with its directory
             return None
     return process_of(word) if word else None
 
@@ -85,6 +87,6 @@ def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
 
 def _named_without_address(run_dir: str, host: str) -> str | None:
     word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
-    if not word or os.path.lexists(os.path.join(word, spool.ADDRESS)):
+    if not word or os.path.lexists(os.path.join(word, spool_address.ADDRESS)):
         return None
     return word

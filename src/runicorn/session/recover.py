@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.host import locks
-from runicorn.queue import moved_runs, spool
+from runicorn.queue import moved_runs, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.session import adopt
 from runicorn.storage import plain_json, run_files
@@ -18,7 +18,7 @@ from runicorn.writer import superseded
 from runicorn.writer.serve import serve
 
 if TYPE_CHECKING:
-    from runicorn.queue.spool import Address
+    from runicorn.queue.spool_address import Address
     from runicorn.session.lone_places import Staying
     from runicorn.settings import Settings
 
@@ -111,8 +111,10 @@ def _writer_of(address: Address) -> str:
 
 def _unknown(path: str) -> Recovered:
     """A spool that does not say any more which run it belongs to."""
-    what = "is damaged" if os.path.lexists(os.path.join(path, spool.ADDRESS)) else "has been removed by somebody"
-    why = f"its {spool.ADDRESS} {what}, so nobody knows which run they belong to"
+    what = (
+        "is damaged" if os.path.lexists(os.path.join(path, spool_address.ADDRESS)) else "has been removed by somebody"
+    )
+    why = f"its {spool_address.ADDRESS} {what}, so nobody knows which run they belong to"
     return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)
 
 

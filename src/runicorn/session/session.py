@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.devices.in_flight import InFlight
-from runicorn.queue import mending, spool
+from runicorn.queue import mending, spool, spool_address
 from runicorn.queue.control_page import ControlPage
-from runicorn.queue.producer import ClosedError, Queue, SpoolFullError
+from runicorn.queue.new_segments import ClosedError, SpoolFullError
+from runicorn.queue.producer import Queue
 from runicorn.queue.records import Holed, Landed
 from runicorn.session.writer_monitor import Watch
 from runicorn.storage import statuses
@@ -49,7 +50,7 @@ class Session:
 
     def __init__(
         self,
-        address: spool.Address,
+        address: spool_address.Address,
         owner_lock: Lock | None,
         refusals: Refusals,
         *,
@@ -71,7 +72,7 @@ class Session:
         self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
 
     @classmethod
-    def ended(cls, address: spool.Address, refusals: Refusals) -> Session:
+    def ended(cls, address: spool_address.Address, refusals: Refusals) -> Session:
         """A connection to a run that has ended: it refuses everything."""
         return cls(address, None, refusals, control=ControlPage.of_ended_run())
 

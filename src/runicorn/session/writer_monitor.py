@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from runicorn.host import identity, locks
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.queue.control_page import MISSING
 from runicorn.session import writer_process
 
@@ -38,7 +38,7 @@ class Watch:
     """
 
     def __init__(
-        self, address: spool.Address, control: ControlPage, refusals: Refusals, prepare: Callable[[], None]
+        self, address: spool_address.Address, control: ControlPage, refusals: Refusals, prepare: Callable[[], None]
     ) -> None:
         self._address = address
         self._prepare = prepare

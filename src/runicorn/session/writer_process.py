@@ -20,7 +20,7 @@ from contextlib import suppress
 import msgspec
 
 from runicorn.host.locks import held_here
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.writer import owner
 
 MAIN = "runicorn.writer.main"
@@ -119,7 +119,7 @@ def _is_owner(spool_path: str) -> bool:
     if held_here(os.path.join(spool_path, spool.OWNER_LOCK)) is None:
         return False
     # In a job any rank may hold that lock for a moment.
-    return not spool.read_address(spool_path).ranked
+    return not spool_address.read_address(spool_path).ranked
 
 
 def _launch_on_windows(spool_path: str, directories: tuple[str, ...]) -> int:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from runicorn.host import identity
-from runicorn.queue import spool
+from runicorn.queue import spool, spool_address
 from runicorn.reading.info import LOST, UNKNOWN, RunInfo, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import DamagedError, open_inside, read_object
@@ -70,7 +70,7 @@ def ask(info: RunInfo) -> Asked:
     except (OSError, DamagedError):
         return Asked(has_pointer=True, spool=None)
     try:
-        address = spool.read_address(word)
+        address = spool_address.read_address(word)
         is_its = address.run_id == info.id and address.is_of(info.run_dir)  # `cp -r` copies the word too
     except (OSError, ValueError):
         return Asked(has_pointer=True, spool=None)

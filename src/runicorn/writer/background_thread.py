@@ -13,7 +13,7 @@ from runicorn.queue.records import Code, Outputs
 
 if TYPE_CHECKING:
     from runicorn.capture.outputs import Seen
-    from runicorn.queue import spool
+    from runicorn.queue import spool_address
     from runicorn.queue.control_page import ControlPage
     from runicorn.writer.background import Chores, Outcome
     from runicorn.writer.store import Store
@@ -28,7 +28,7 @@ class SideWork:
         store: owns the run's files, and the tally that carries what is to do.
     """
 
-    def __init__(self, address: spool.Address, control: ControlPage, store: Store) -> None:
+    def __init__(self, address: spool_address.Address, control: ControlPage, store: Store) -> None:
         self._address = address
         self._settings = address.settings
         self._control = control

@@ -13,19 +13,11 @@ import msgspec
 
 from runicorn.host import identity
 from runicorn.host.locks import Probe
-from runicorn.queue import mending, spool
+from runicorn.queue import mending, spool, spool_address
 from runicorn.queue.control_page import WRITERS_SLOT
 from runicorn.queue.records import Hello, decode
-from runicorn.queue.segment import (
-    FOLLOWED,
-    FRAME_HEADER_BYTES,
-    HEADER_BYTES,
-    STORED,
-    Damage,
-    SegmentReader,
-    make_spare,
-    number_of,
-)
+from runicorn.queue.segment import FOLLOWED, FRAME_HEADER_BYTES, HEADER_BYTES, STORED, make_spare, number_of
+from runicorn.queue.segment_reader import Damage, SegmentReader
 from runicorn.storage import removal
 from runicorn.writer.plan import SegmentRange
 
@@ -302,7 +294,7 @@ class Tail:
     a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
     """
 
-    def __init__(self, address: spool.Address, control: ControlPage) -> None:
+    def __init__(self, address: spool_address.Address, control: ControlPage) -> None:
         self._address = address
         self._places = (address.spool, address.overflow)
         self._control = control

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from runicorn.host.locks import Lock, Probe
-from runicorn.queue import mending, spool
+from runicorn.queue import mending, spool, spool_address
 from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
@@ -42,7 +42,7 @@ class Writer:
         own_process: whether this process is the writer's own, and no training process.
     """
 
-    def __init__(self, address: spool.Address, *, own_process: bool) -> None:
+    def __init__(self, address: spool_address.Address, *, own_process: bool) -> None:
         self._address = address
         self._own_process = own_process
         self._settings = address.settings

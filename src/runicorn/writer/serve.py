@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from runicorn.host.locks import Lock
-from runicorn.queue import crash_points, liveness, mending, moved_runs, rendezvous, spool
+from runicorn.queue import crash_points, liveness, mending, moved_runs, rendezvous, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_directory import RunDir
@@ -17,7 +17,7 @@ from runicorn.writer.loop import Writer
 from runicorn.writer.store import GaveUpError
 
 
-def is_stillborn(address: spool.Address) -> bool:
+def is_stillborn(address: spool_address.Address) -> bool:
     """Whether a spool was made for a run that then used another one: nobody has ever known of it, or written to it."""
     if not os.path.exists(os.path.join(address.run_dir, run_files.STATUS)):
         return False  # its run was being made as well
@@ -60,7 +60,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         return False
     writer = None
     try:
-        address = _follow(spool.read_address(spool_path))
+        address = _follow(spool_address.read_address(spool_path))
         ControlPage.restore_magic(os.path.join(spool_path, spool.CONTROL))
         if _is_done(address) or is_stillborn(address):
             spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
@@ -73,7 +73,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         writer.run()
     except FileNotFoundError as error:
-        if writer is not None or os.path.exists(os.path.join(spool_path, spool.ADDRESS)):
+        if writer is not None or os.path.exists(os.path.join(spool_path, spool_address.ADDRESS)):
             raise
         print(f"{error}: another writer has stored everything and removed the spool", flush=True)  # noqa: T201 - as below
     except GaveUpError as error:
@@ -89,7 +89,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     return True
 
 
-def _follow(address: spool.Address) -> spool.Address:
+def _follow(address: spool_address.Address) -> spool_address.Address:
     """Where the run is now; one that lives has its directory made again where it was."""
     try:
         return moved_runs.follow(address)
@@ -99,7 +99,7 @@ def _follow(address: spool.Address) -> spool.Address:
         raise GaveUpError(str(error)) from error
 
 
-def _is_done(address: spool.Address) -> bool:
+def _is_done(address: spool_address.Address) -> bool:
     """Whether the writer before us had stored everything; one byte alone is not believed, for it may be damaged."""
     if not ControlPage.open(os.path.join(address.spool, spool.CONTROL)).done:
         return False

@@ -8,13 +8,13 @@ from runicorn.queue import opening_lock
 from runicorn.storage import run_files
 
 if TYPE_CHECKING:
-    from runicorn.queue import spool
+    from runicorn.queue import spool_address
     from runicorn.queue.records import End
     from runicorn.storage.run_directory import RunDir
 
 
 def correct(
-    files: RunDir, address: spool.Address, before: dict[str, Any], told: End, truth: End
+    files: RunDir, address: spool_address.Address, before: dict[str, Any], told: End, truth: End
 ) -> dict[str, Any] | None:
     """Write what the exit code says into ``status.json``, unless the run was resumed or changed meanwhile.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.storage import run_files
 
 if TYPE_CHECKING:
-    from runicorn.queue.spool import Address
+    from runicorn.queue.spool_address import Address
 
 _SESSION_LETTERS = 8
 
