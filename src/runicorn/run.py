@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from runicorn.queue.records import Config, End, Holed, Metrics, Primary, Summary, Text, encode
+from runicorn.queue.records import Config, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.refusals import guarded
 from runicorn.run_assets import AssetVerbs
 from runicorn.run_keeping import KeepingVerbs
-from runicorn.session import active_runs, at_exit, exit_status
-from runicorn.storage import statuses
+from runicorn.session import active_runs
 from runicorn.storage.escaping import escape
 from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
 from runicorn.validation.json_values import LEFT_OUT, jsonable
@@ -30,7 +28,6 @@ from runicorn.validation.metrics import (
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping
-    from types import TracebackType
 
     from runicorn.devices import OnDevice
     from runicorn.queue.records import Scalar
@@ -274,48 +271,8 @@ class Run(AssetVerbs, KeepingVerbs):
 
         return RunHandler(self._log_line, level, fmt)
 
-    def finish(self, status: str = "finished", reason: str | None = None) -> None:
-        """End the run: returns when everything that was logged before, by any process, is on disk.
-
-        Args:
-            status: ``finished``, ``failed`` or ``interrupted``, or a word for one of them.
-            reason: why, for ``exit_reason``; None = for ``failed`` the exception that is being handled, if there is
-                one, else what the word says, such as ``pruned``.
-
-        Waits ``RUNICORN_FINISH_TIMEOUT_S`` (600) seconds at most, then warns what is left while the writer goes on;
-        Ctrl-C stops the waiting. In a process that has joined it stores that process's records, and ends nothing.
-        Afterwards the handle costs no descriptor, and can still be asked.
-
-        Raises:
-            TypeError, ValueError: not a final status, or the reason is no string; the run stays open.
-        """
-        stored = statuses.normalise_status(status)
-        if reason is not None and not isinstance(reason, str):
-            raise TypeError(
-                f"finish(): reason={reason!r} is of type {type(reason).__name__}. Write a string. The run stays open."
-            )
-        self._finish(stored, self._reason(stored, status) if reason is None else escape(reason))
-
-    @guarded
-    def _reason(self, stored: str, word: str) -> str | None:
-        error = sys.exc_info()[1]
-        if error is not None and (stored, type(error)) == (statuses.INTERRUPTED, KeyboardInterrupt):
-            return "KeyboardInterrupt"
-        if error is not None and stored == statuses.FAILED:
-            return exit_status.describe(error)
-        return statuses.reason_of(word)
-
     def __enter__(self) -> Run:
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self._ending:  # if the block has ended the run itself, that status stays
-            self._finish(*exit_status.of_exception(error))
 
     # --- what can be asked ------------------------------------------------------------------------------
 
@@ -396,70 +353,6 @@ class Run(AssetVerbs, KeepingVerbs):
                 "it, it contains itself, or it is too large. Convert it first; the other fields were stored."
             ),
         )
-
-    @guarded
-    def _stop_recording(self) -> None:
-        """Give ``print()`` its streams back; a forked child leaves them to the process that has taken them."""
-        console = sys.modules.get("runicorn.session.console")
-        if console is not None and not self._queue.forked_here:
-            console.stop(self._session)
-
-    @guarded
-    def _finish(self, status: str, reason: str | None) -> None:
-        self._stop_recording()
-        timeout_s = self._session.address.settings.finish_timeout_s
-        self._await_devices(timeout_s)
-        if self._session.joined:
-            self._tell_what_is_left(stored=self._session.flush(timeout_s))
-            self._session.let_go_of_ended_run()
-            return
-        # setdefault is atomic: of two threads, or a thread and a signal handler in it, one sets the status.
-        first = self._ending.setdefault("status", (status, reason))
-        if first[0] != status:
-            self._refusals.warn(
-                ("finish", status),
-                f'finish("{status}") was called after finish("{first[0]}"): the first status stays.',
-            )
-            return
-        self._tell_what_is_left(stored=self._end(End(time(), status, reason), timeout_s))
-
-    def _tell_what_is_left(self, *, stored: bool) -> None:
-        if stored:
-            return
-        self._refusals.warn(
-            "finish timeout",
-            f"finish() has stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
-            f"final status are not stored yet, they are in {self._session.address.spool}. The writer goes on by "
-            "itself; if it is gone, the next init() in this storage or `runicorn recover` stores them.",
-        )
-
-    def _end(self, end: End, timeout_s: float) -> bool:
-        try:
-            try:
-                stored = self._session.end(end, timeout_s)
-            except Exception as error:  # noqa: BLE001 - the boundary; what has been done is not done again
-                self._refusals.broken("finish()", error)
-                stored = self._session.end(end, timeout_s)
-        except KeyboardInterrupt:  # stops the waiting, not the writer
-            stored = False
-        if stored:
-            active_runs.ended(self)
-            if not active_runs.open_runs():
-                at_exit.unwatch()
-        return stored
-
-    def _end_at_exit(self, end: End) -> None:
-        """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
-        self._stop_recording()
-        self._await_devices(self._session.address.settings.exit_wait_s)
-        if self._session.joined:
-            self._session.say_goodbye(end)
-            return
-        begun = self._ending.get("status")
-        if begun is not None:
-            end = End(end.time, *begun)
-        self._ending["status"] = (end.status, end.reason)
-        self._end(end, self._session.address.settings.exit_wait_s)
 
 
 def rejoin(address: Address, rank: int | None, alias: str | None, workspace_root: str, global_step: int) -> Run:
