@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from runicorn.queue.control_page import ControlPage
     from runicorn.queue.records import Hello
     from runicorn.storage.run_directory import RunDir
-    from runicorn.writer.follow import Piece, Tail
+    from runicorn.writer.follow import Tail
+    from runicorn.writer.followed import SegmentChunk
 
 _Result = TypeVar("_Result")
 _FIRST_RETRY_S = 0.05
@@ -197,7 +198,7 @@ class Store:
                 return
             self._control.beat()
 
-    def _store_in_doubt(self, pieces: list[Piece]) -> bool:
+    def _store_in_doubt(self, pieces: list[SegmentChunk]) -> bool:
         return self._write_in_doubt(self._put_plan(pieces, last=False, in_doubt=True), pieces)
 
     @property
@@ -205,7 +206,7 @@ class Store:
         """Whether something is stored that waits for the next plan to give its room back."""
         return bool(self.tally.spent)
 
-    def store(self, pieces: list[Piece], *, last: bool = False) -> None:
+    def store(self, pieces: list[SegmentChunk], *, last: bool = False) -> None:
         """Store a batch; when this returns, a crash neither loses nor doubles any of it.
 
         Args:
@@ -220,7 +221,7 @@ class Store:
         else:
             self._write(plan, pieces)
 
-    def _put_plan(self, pieces: list[Piece], *, last: bool, in_doubt: bool = False) -> Plan:
+    def _put_plan(self, pieces: list[SegmentChunk], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
         if last:
             names |= {self.names.events_of(rank) for rank in pending.ranks(self.tally.held)}
@@ -246,7 +247,7 @@ class Store:
     def _write(
         self,
         plan: Plan,
-        pieces: list[Piece],
+        pieces: list[SegmentChunk],
         rest_of: Callable[[str, bytearray, int], memoryview] | None = None,
     ) -> None:
         """Build the lines of a batch, and append them; after a crash, the rest of them.
@@ -263,7 +264,10 @@ class Store:
         self._conclude()
 
     def _built(
-        self, plan: Plan, pieces: list[Piece], build: Callable[[Piece, dict[str, bytearray], dict[str, int]], None]
+        self,
+        plan: Plan,
+        pieces: list[SegmentChunk],
+        build: Callable[[SegmentChunk, dict[str, bytearray], dict[str, int]], None],
     ) -> dict[str, bytearray]:
         """The lines of a batch, by the name of their file."""
         blobs: dict[str, bytearray] = {self.names.logs: bytearray()}
@@ -308,7 +312,7 @@ class Store:
         finally:
             os.close(fd)
 
-    def _write_in_doubt(self, plan: Plan, pieces: list[Piece]) -> bool:
+    def _write_in_doubt(self, plan: Plan, pieces: list[SegmentChunk]) -> bool:
         """Append what the files have not got of a batch, wherever in them the rest of it is; whether any is there."""
         # A segment may have another one's name, and text is known by the order in which it was logged.
         pieces = sorted(pieces, key=lambda piece: piece.turn)
@@ -331,7 +335,11 @@ class Store:
         return bool(found) or len(logs) < len(blobs[self.names.logs])
 
     def _build_in_steps(
-        self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int], steps: dict[str, list[reconcile.Step]]
+        self,
+        piece: SegmentChunk,
+        blobs: dict[str, bytearray],
+        sizes: dict[str, int],
+        steps: dict[str, list[reconcile.Step]],
     ) -> None:
         """Build record by record, and note what each has become."""
         self._build(piece._replace(payloads=[]), blobs, sizes)
@@ -397,7 +405,7 @@ class Store:
         finally:
             os.close(fd)
 
-    def _build(self, piece: Piece, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
+    def _build(self, piece: SegmentChunk, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, tally = piece.hello, self.tally
         events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
         tally.see_hello(hello)
