@@ -23,7 +23,8 @@ from runicorn.writer.follow import Tail
 from runicorn.writer.overhead import Meter
 from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
-from runicorn.writer.store import GaveUpError, Store
+from runicorn.writer.retry import GaveUpError
+from runicorn.writer.store import Store
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001

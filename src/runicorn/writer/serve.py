@@ -14,7 +14,7 @@ from runicorn.storage import run_files, statuses
 from runicorn.storage.run_directory import RunDir
 from runicorn.writer import superseded
 from runicorn.writer.loop import Writer
-from runicorn.writer.store import GaveUpError
+from runicorn.writer.retry import GaveUpError
 
 
 def is_stillborn(address: spool_address.Address) -> bool:

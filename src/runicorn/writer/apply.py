@@ -1,0 +1,273 @@
+"""What becomes of each record: lines, fields of the summary, files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runicorn.queue.records import (
+    Chore,
+    Config,
+    End,
+    Hello,
+    Holed,
+    Image,
+    Landed,
+    Lost,
+    Material,
+    Metrics,
+    Primary,
+    Printed,
+    Summary,
+    Text,
+    WatchOutputs,
+    decode,
+)
+from runicorn.storage import last_lines
+from runicorn.storage.wording import counted
+from runicorn.writer import pending, reconcile, record_names
+from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
+from runicorn.writer.overhead import KEY
+from runicorn.writer.retry import GaveUpError, RunFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runicorn.writer.followed import SegmentChunk
+    from runicorn.writer.plan import Plan
+
+
+class Records(RunFiles):
+    """Records become lines; see ``Store``."""
+
+    def _built(
+        self,
+        plan: Plan,
+        pieces: list[SegmentChunk],
+        build: Callable[[SegmentChunk, dict[str, bytearray], dict[str, int]], None],
+    ) -> dict[str, bytearray]:
+        """The lines of a batch, by the name of their file."""
+        blobs: dict[str, bytearray] = {self.names.logs: bytearray()}
+        for piece in pieces:
+            blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
+            build(piece, blobs, plan.sizes)
+        if plan.last:
+            for each in pending.give_up(self.tally.held):
+                self._add_held([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
+        for rank, lines in self.tally.trim_screens(last=plan.last):
+            add_printed(lines, rank, blobs[self.names.logs])
+        return blobs
+
+    def _build_in_steps(
+        self,
+        piece: SegmentChunk,
+        blobs: dict[str, bytearray],
+        sizes: dict[str, int],
+        steps: dict[str, list[reconcile.Step]],
+    ) -> None:
+        """Build record by record, and note what each has become."""
+        self._build(piece._replace(payloads=[]), blobs, sizes)
+        name = self.names.events_of(piece.hello.rank)
+        events, logs = blobs[name], blobs[self.names.logs]
+        of_segment = steps.setdefault(piece.segment, [])
+        for payload in piece.payloads:
+            before = len(events), len(logs)
+            self._build(piece._replace(payloads=[payload], damages=()), blobs, sizes)
+            of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
+
+    def _build(self, piece: SegmentChunk, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
+        hello, tally = piece.hello, self.tally
+        events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
+        tally.see_hello(hello)
+        for damage in piece.damages:
+            tally.damaged_bytes += damage.size_bytes
+            self.note(
+                f"segment {piece.segment} was damaged in {counted(damage.size_bytes, 'byte')} at {damage.start}: "
+                "what was logged there is lost, the rest is stored"
+            )
+        for payload in piece.payloads:
+            try:
+                record = decode(payload)
+            except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
+                tally.damaged_bytes += len(payload)
+                size = counted(len(payload), "byte")
+                self.note(f"a record of {size} in segment {piece.segment} cannot be decoded: it is lost")
+                continue
+            if type(record) is Metrics:
+                if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
+                    record.step = HIGHEST_STEP
+                if not tally.held or not pending.is_in_the_way(tally.held, record, hello):
+                    self._add_metrics(record, hello, events)
+            else:
+                try:
+                    self._apply(record, hello, (events, logs), lambda each: self._set_primary(each, blobs, sizes))
+                except GaveUpError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
+                    if isinstance(record, End):  # without it the run would be waited for for ever
+                        tally.see_end(record, hello)
+                        continue
+                    kind = type(record).__name__
+                    self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
+
+    def _add_metrics(
+        self, record: Metrics | Holed, hello: Hello, events: bytearray, lost: list[str] | None = None
+    ) -> None:
+        tally = self.tally
+        step = record.step
+        primary = tally.primary
+        if primary is not None and primary.name in record.data:
+            tally.see_value(record.data[primary.name], step)
+        if not hello.joined and not hello.rank and (tally.last_step is None or step > tally.last_step):
+            tally.last_step = step
+        tally.records += 1
+        tally.last_time = record.time
+        add_metrics(record, hello, events, lost)
+
+    def _add_held(self, released: list[pending.Held], events: bytearray) -> None:
+        """Lines of records that have waited for values from a device."""
+        for each in released:
+            self.tally.lost_values += len(each.record.lost)
+            self._add_metrics(each.record, each.hello, events, each.record.lost)
+
+    def _apply(
+        self,
+        record: Any,
+        hello: Hello,
+        blobs: tuple[bytearray, bytearray],
+        set_primary: Callable[[Primary], None],
+    ) -> None:
+        tally = self.tally
+        events, logs = blobs
+        record_names.check(record)
+        if isinstance(record, Holed):
+            self._add_held(pending.enter(tally.held, record, hello), events)
+            return
+        if isinstance(record, Landed):
+            self._add_held(pending.land(tally.held, record, hello), events)
+            return
+        if isinstance(record, Printed):
+            add_printed(tally.see_printed(record, hello), hello.rank, logs)
+            return
+        if isinstance(record, Text):
+            add_text(record, logs)
+        elif isinstance(record, Image):
+            if self._store_image(record):
+                add_image(record, hello, events)
+        elif isinstance(record, Summary):
+            self._summary.update(self._newer("summary", record.update, record.time, hello))
+            self._summary_changed = True
+        elif isinstance(record, Config):
+            self.assets.update_config(record, hello.producer)
+        elif isinstance(record, WatchOutputs):
+            tally.set_watch(record, hello)
+            return
+        elif isinstance(record, Material) and not record.source:
+            self.assets.add(record.section, {**record.entry, "saved": False})
+        elif isinstance(record, Chore):
+            tally.add_chore(record)
+        elif isinstance(record, Primary):
+            if self._newer("", {"primary": record}, record.time, hello):
+                set_primary(record)
+            return
+        elif isinstance(record, Lost):
+            tally.lost_records += record.records
+            tally.refused_values += record.refused
+            return
+        elif isinstance(record, End):
+            tally.see_end(record, hello)
+            return
+        else:
+            return
+        tally.records += 1
+
+    def _store_image(self, record: Image) -> bool:
+        """Write an image's file; False where there is none to write."""
+        self.tally.spent.append(record.blob)
+        if self.insist(lambda: self.run_dir.has(record.path)):  # by the writer before us
+            return True
+        data = self.insist(lambda: self._blobs.read(record.blob))
+        if data is None:
+            self.tally.damaged_bytes += record.blob.size_bytes
+            self.note(f"the image {record.path} was not stored: somebody has removed its pixels from the spool")
+            return False
+        from runicorn.writer import imaging
+
+        try:
+            content = imaging.file_bytes(
+                record.mode, record.width, record.height, data, record.extension, record.quality
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a codec raises: the other records must be stored
+            self.note(f"the image {record.path} was not stored: {type(error).__name__}: {error}")
+            return False
+        self.insist(lambda: self.run_dir.write_media(record.path, content))
+        return True
+
+    def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
+        """The fields of an update that no other producer has set by a later call.
+
+        Producers are read one after the other, so what arrives later may have been called earlier. A producer's own
+        records are in the order of its calls, whatever the clock did between them.
+        """
+        newer = {}
+        for name, value in update.items():
+            set_at, setter = self._set_by.get((kind, name), (0.0, ""))
+            if setter in {"", hello.producer} or time_s >= set_at:
+                newer[name] = value
+                self._set_by[kind, name] = (time_s, hello.producer)
+        return newer
+
+    def _set_primary(self, primary: Primary, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
+        tally = self.tally
+        if tally.primary is not None and (tally.primary.name, tally.primary.mode) == (primary.name, primary.mode):
+            return
+        tally.set_primary(primary)
+        self._summary_changed = True
+        # Values logged before count too: those on disk before this batch, then those of the batch so far.
+        for name in self._own_events():
+            fd = self.insist(lambda name=name: self.run_dir.open_for_reading(name))  # type: ignore[misc]
+            if fd is None:
+                continue
+            try:
+                stop = sizes.get(name, os.fstat(fd).st_size)
+                for value, step in last_lines.values_of(last_lines.lines_of(fd, stop), primary.name):
+                    tally.see_value(value, step)
+            finally:
+                os.close(fd)
+        for name, blob in blobs.items():
+            if name != self.names.logs:
+                for value, step in last_lines.values_of(bytes(blob).split(b"\n"), primary.name):
+                    tally.see_value(value, step)
+
+    def refresh_best(self) -> None:
+        """Write the best metric into ``summary.json`` where it has changed since the last time."""
+        if self.tally.best() != self._written_best:
+            self.write_summary()
+
+    def write_summary(self, effort: dict[str, Any] | None = None) -> None:
+        """Write ``summary.json``: what the user gave, the best metric, and at the end what it has cost."""
+        best = self.tally.best()
+        if best or self.tally.primary is not None:
+            for name in ("best_metric_value", "best_metric_name", "best_metric_step", "best_metric_mode"):
+                self._summary.pop(name, None)
+        self._summary.update(best)
+        if effort is not None:
+            self._summary[KEY] = effort
+        if self._summary:
+            self.insist(lambda: self.run_dir.replace(self.names.summary, self._summary))
+        self._summary_changed = False
+        self._written_best = best
+
+    def _resume_best(self) -> None:
+        name, mode = self._summary.get("best_metric_name"), self._summary.get("best_metric_mode")
+        value, step = self._summary.get("best_metric_value"), self._summary.get("best_metric_step")
+        if isinstance(name, str) and mode in {"max", "min"}:
+            self.tally.set_primary(Primary(name, mode))
+            if isinstance(value, (int, float)) and isinstance(step, int):
+                self.tally.see_value(value, step)
+        self._written_best = self.tally.best()
+
+
+HIGHEST_STEP = 2**63 - 1
