@@ -476,5 +476,5 @@ def test_place_of_a_run_is_checked_link_by_link(tmp_path):
     (tmp_path / "linked").symlink_to(tmp_path / "real")
 
     targets.check_place(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
-    with pytest.raises(targets.RefusedError, match="not below the storage"):
+    with pytest.raises(targets.RefusedChangeError, match="not below the storage"):
         targets.check_place(str(tmp_path / "real"), str(tmp_path / "other"))

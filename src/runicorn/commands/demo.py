@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _train_and_report(storage: str | None, seconds: float, seed: int) -> int:
     try:
-        session = Session(demo_model.read_standard_library(), seconds=seconds, seed=seed)
+        session = DemoTraining(demo_model.read_standard_library(), seconds=seconds, seed=seed)
         run = rn.init(path="demo/charlm", storage=storage, alias=f"seed-{seed}")
     except (OSError, ValueError) as error:
         return _give_up(str(error), FAILED)
@@ -94,10 +94,10 @@ def viewer_command(run: rn.Run) -> str:
     return f"{install}runicorn viewer --storage {storage} --open"
 
 
-class Session:
+class DemoTraining:
     """One training job; what it has seen is there for the report, however it ends."""
 
-    def __init__(self, text: demo_model.Text, *, seconds: float, seed: int) -> None:
+    def __init__(self, text: demo_model.TrainingText, *, seconds: float, seed: int) -> None:
         self.train_loss = array("d")
         """Of each step, the first step first."""
         self.val_loss: list[tuple[int, float]] = []
@@ -197,7 +197,7 @@ class Session:
         return conclusions
 
 
-def report(run_dir: Path, session: Session) -> None:
+def report(run_dir: Path, session: DemoTraining) -> None:
     """Print where the run is, what is stored there, and what it took to log it."""
     print(f"\nRun ({_read_json(run_dir / 'status.json').get('status', 'unknown')}):\n  {run_dir}")
     print("\nFinal summary (summary.json):")

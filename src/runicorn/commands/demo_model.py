@@ -37,7 +37,7 @@ OTHER = "?"
 Gradient = dict[int, list[float]]
 
 
-class Text(NamedTuple):
+class TrainingText(NamedTuple):
     """The text as symbols: every byte of `train` and `held_out` is an index into `characters`."""
 
     characters: str
@@ -46,7 +46,7 @@ class Text(NamedTuple):
     files: int
 
 
-def read_standard_library(folder: Path | None = None) -> Text:
+def read_standard_library(folder: Path | None = None) -> TrainingText:
     """Read the beginning of each module of the standard library, leaving out what cannot be read.
 
     Args:
@@ -67,7 +67,7 @@ def read_standard_library(folder: Path | None = None) -> Text:
         )
     frequent = Counter(train).most_common(SYMBOLS - 1)
     characters = OTHER + "".join(character for character, _ in frequent)
-    return Text(
+    return TrainingText(
         characters,
         train=_encode(train, characters),
         held_out=_encode(held_out, characters),

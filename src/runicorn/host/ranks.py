@@ -26,7 +26,7 @@ _LAUNCHER = "launcher-"
 _LOOPBACK = ("localhost", "127.", "::1")
 
 
-class Place(NamedTuple):
+class RankInfo(NamedTuple):
     """This process's place in a distributed job.
 
     Attributes:
@@ -49,7 +49,7 @@ class Place(NamedTuple):
         return self.job is not None and self.job.startswith(_LAUNCHER)
 
 
-def place() -> Place | None:
+def place() -> RankInfo | None:
     """The place in the job whose ranks share a run; None for a process that has runs of its own.
 
     Raises:
@@ -68,9 +68,9 @@ def place() -> Place | None:
         return None
     if script_again:
         launcher = os.getppid() if rank else os.getpid()
-        return Place(rank, True, _given_job() or launched_by(launcher), 0, launcher if rank else None)
+        return RankInfo(rank, True, _given_job() or launched_by(launcher), 0, launcher if rank else None)
     attempt = _number(("TORCHELASTIC_RESTART_COUNT",)) or 0
-    return Place(rank, _is_with_rank_0(rank), _given_job() or _job(size), attempt)
+    return RankInfo(rank, _is_with_rank_0(rank), _given_job() or _job(size), attempt)
 
 
 def _without_batch(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runicorn.host.locks import Lock
-    from runicorn.host.ranks import Place
+    from runicorn.host.ranks import RankInfo
     from runicorn.session.session import Session
     from runicorn.settings import Settings
 
@@ -37,7 +37,7 @@ class Job:
         settings: of this process.
     """
 
-    def __init__(self, place: Place, run_id: str, *, path: str, storage: str, settings: Settings) -> None:
+    def __init__(self, place: RankInfo, run_id: str, *, path: str, storage: str, settings: Settings) -> None:
         self.place = place
         self.run_id = run_id
         self.path = path

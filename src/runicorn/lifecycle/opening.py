@@ -62,7 +62,7 @@ class Opening:
         run_id = self._run_id_of_parent(place, nth) or rendezvous.run_id_of(self.storage, self.path, place.job, nth)
         return self._as_rank(place, run_id)
 
-    def _run_id_of_parent(self, place: ranks.Place, nth: int) -> str | None:
+    def _run_id_of_parent(self, place: ranks.RankInfo, nth: int) -> str | None:
         """In a worker of a rank that imports the rank's script again: the run of the rank, by the rank's launcher."""
         if not (place.by_launcher and joining.is_main_imported_again()):
             return None
@@ -70,7 +70,7 @@ class Opening:
         known = (rendezvous.known_run_id(self.storage, self.path, job, nth) for job in jobs)
         return next(filter(None, known), None)
 
-    def _of_parent(self, place: ranks.Place | None, nth: int) -> Run | None:
+    def _of_parent(self, place: ranks.RankInfo | None, nth: int) -> Run | None:
         """The run that this process's parent has opened by this same call, where we are running its script again.
 
         So an ``init()`` that no ``__main__`` guard protects opens one run, and not one more in each worker; and a
@@ -113,7 +113,7 @@ class Opening:
             f"end it all the time. Nothing was changed. Its directory is {run_dir}."
         )
 
-    def _as_rank(self, place: ranks.Place, run_id: str) -> Run:
+    def _as_rank(self, place: ranks.RankInfo, run_id: str) -> Run:
         job = Job(place, run_id, path=self.path, storage=self.storage, settings=self.settings)
         job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time(), sole=False))
         # A worker of rank 0 that multiprocessing has import the script again is not a second rank 0.

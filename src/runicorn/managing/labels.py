@@ -57,7 +57,7 @@ def set_alias(info: RunInfo, alias: str | None, settings: Settings, *, force: bo
     if given == "":
         raise ValueError("an alias has at least one letter. Nothing was changed. Write --clear to have none.")
 
-    def change(meta: dict[str, Any], rows: viewer_database.Rows) -> None:
+    def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         meta["alias"] = given
         rows.set_alias(info.id, given)
 
@@ -86,7 +86,7 @@ def change_tags(
     if both:
         raise ValueError(f"the tag {both[0]!r} is to be added and removed. Nothing was changed. Say one of them.")
 
-    def change(meta: dict[str, Any], rows: viewer_database.Rows) -> None:
+    def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         before = meta.get("tags")
         there = before if isinstance(before, list) else []
         kept = [tag for tag in there if not (isinstance(tag, str) and tag in unwanted)]
@@ -143,7 +143,7 @@ def merge(run_dir: str, storage: str, settings: Settings, labels: dict[str, Any]
         OSError: it cannot be written, or is damaged; nothing was changed.
     """
 
-    def change(meta: dict[str, Any], rows: viewer_database.Rows) -> None:
+    def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         others = _tags(meta)
         meta.update(labels)
         if "tags" in labels:
@@ -162,7 +162,11 @@ def _tags(meta: dict[str, Any]) -> list[str]:
 
 
 def _relabel(
-    info: RunInfo, change: Callable[[dict[str, Any], viewer_database.Rows], None], settings: Settings, *, force: bool
+    info: RunInfo,
+    change: Callable[[dict[str, Any], viewer_database.DatabaseRows], None],
+    settings: Settings,
+    *,
+    force: bool,
 ) -> Labels:
     with opening_lock.alone_with(info.run_dir, settings):
         targets.check_not_elsewhere(reading.find(info), force=force)
@@ -172,13 +176,13 @@ def _relabel(
 
 
 def _change_meta(
-    run_dir: str, storage: str, change: Callable[[dict[str, Any], viewer_database.Rows], None]
+    run_dir: str, storage: str, change: Callable[[dict[str, Any], viewer_database.DatabaseRows], None]
 ) -> str | None:
     """Read ``meta.json``, change it, write it; by one process at a time. Why the viewer's row was not changed."""
     try:
         meta = read_object(run_dir, run_files.META)
     except DamagedError as error:
-        raise targets.RefusedError(
+        raise targets.RefusedChangeError(
             f"{run_files.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
             "changed. Repair it first."
         ) from error

@@ -54,11 +54,11 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
         RefusedError: it may not go; says why, and what to do.
     """
     if targets.is_in_recycle_folder(info):
-        raise targets.RefusedError(
+        raise targets.RefusedChangeError(
             f"run {info.id} is in the recycle folder already. Restore it with: rm --restore {info.id}"
         )
     if not _is_in_layout(info):
-        raise targets.RefusedError(
+        raise targets.RefusedChangeError(
             f"{info.run_dir} is not below the {paths.RUNS!r} of a storage, which has the recycle folder. It was left "
             "alone. Remove it by hand."
         )
@@ -66,11 +66,11 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
     spools = targets.spools_of(info, settings)
     held = [path for path in spools if _is_held(path)]
     if held or (info.status == statuses.RUNNING and is_of_this_host(info)):
-        raise targets.RefusedError(
+        raise targets.RefusedChangeError(
             f"run {info.id} is live (process {info.pid}). It was left alone. End it, or wait until it has ended."
         )
     if spools:
-        raise targets.RefusedError(
+        raise targets.RefusedChangeError(
             f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. It was left alone. "
             "Store them first: runicorn recover"
         )
@@ -168,7 +168,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     at = parent
     while at != info.storage:
         if place_of(at, "") is not None:
-            raise targets.RefusedError(
+            raise targets.RefusedChangeError(
                 f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
             )
         at = os.path.dirname(at)
@@ -203,7 +203,7 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
             os.mkdir(folder)
     for directory in (runs, folder):
         if not stat.S_ISDIR(os.lstat(directory).st_mode):
-            raise targets.RefusedError(
+            raise targets.RefusedChangeError(
                 f"{directory} is a link or a file, by which a run would leave its storage. Nothing was moved."
             )
     return folder

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _POINTER = run_files.spool_pointer("")
 
 
-class RefusedError(OSError):
+class RefusedChangeError(OSError):
     """What a run is, or where it is, forbids the change; the message says why, and what became of it."""
 
 
@@ -58,12 +58,12 @@ def check_place(storage: str, directory: str) -> None:
     relative = os.path.relpath(directory, storage)
     segments = relative.split(os.sep)
     if segments[0] == os.pardir or os.path.isabs(relative):
-        raise RefusedError(f"{directory} is not below the storage {storage}. Nothing was changed.")
+        raise RefusedChangeError(f"{directory} is not below the storage {storage}. Nothing was changed.")
     at = storage
     for segment in segments:
         at = os.path.join(at, segment)
         if os.path.islink(at):
-            raise RefusedError(
+            raise RefusedChangeError(
                 f"{at} is a link, and commands that change a run follow none. Nothing was changed. Name the storage "
                 "that it leads to with --storage."
             )
@@ -91,7 +91,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
     if info.status == statuses.RUNNING and not is_of_this_host(info):
         others.append(info.hostname or "that it does not name")
     if others:
-        raise RefusedError(
+        raise RefusedChangeError(
             f"run {info.id} may be open on the host {others[-1]}, and nobody here can know. Nothing was changed. Do it "
             "there, or add --force-other-host if it is gone."
         )

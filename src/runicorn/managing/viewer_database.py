@@ -37,7 +37,7 @@ ON CONFLICT (id) DO UPDATE SET path = excluded.path, run_dir = excluded.run_dir,
 """
 
 
-class Rows:
+class DatabaseRows:
     """The rows, within a transaction; without a database every change is none.
 
     Args:
@@ -101,7 +101,7 @@ class Rows:
 
 
 @contextmanager
-def changing(storage: str) -> Iterator[Rows]:
+def changing(storage: str) -> Iterator[DatabaseRows]:
     """Change rows while the block changes files; undone where that raises.
 
     Args:
@@ -112,13 +112,13 @@ def changing(storage: str) -> Iterator[Rows]:
     """
     path = os.path.join(storage, NAME)
     if not os.path.lexists(path):
-        yield Rows(None)
+        yield DatabaseRows(None)
         return
     if os.path.islink(path):
-        yield Rows(None, f"{path} is a link, which is not followed")
+        yield DatabaseRows(None, f"{path} is a link, which is not followed")
         return
     connection, trouble = _begun(path)
-    rows = Rows(connection, trouble)
+    rows = DatabaseRows(connection, trouble)
     try:
         yield rows
         _end(connection, rows)
@@ -147,7 +147,7 @@ def _begun(path: str) -> tuple[sqlite3.Connection | None, str | None]:
     return connection, None
 
 
-def _end(connection: sqlite3.Connection | None, rows: Rows) -> None:
+def _end(connection: sqlite3.Connection | None, rows: DatabaseRows) -> None:
     import sqlite3
 
     if connection is None:

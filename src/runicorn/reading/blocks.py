@@ -17,7 +17,7 @@ _BLOCK_BYTES = 128 * _KIB
 _LOOK_BYTES = _KIB * _KIB
 
 
-class Piece(NamedTuple):
+class FilePiece(NamedTuple):
     """A piece of a file.
 
     Attributes:
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     torn: bool = False
 
 
-def blocks(file: BinaryIO, start: int, stop: int) -> Iterator[Piece]:
+def blocks(file: BinaryIO, start: int, stop: int) -> Iterator[FilePiece]:
     """The pieces of a file between two offsets, the first of which begins a line."""
     at, size = start, _BLOCK_BYTES
     while at < stop:
@@ -42,7 +42,7 @@ def blocks(file: BinaryIO, start: int, stop: int) -> Iterator[Piece]:
             return
         whole = data.rfind(b"\n") + 1
         if whole:
-            yield Piece(data[:whole], whole)
+            yield FilePiece(data[:whole], whole)
             at, size = at + whole, _BLOCK_BYTES
         elif at + len(data) >= stop:
             yield from _last(data)
@@ -55,9 +55,9 @@ def blocks(file: BinaryIO, start: int, stop: int) -> Iterator[Piece]:
                 too_long = "a line with a stretch of the file that was never written"
             end = _end_of_line(file, at + len(data), stop)
             if end is None:
-                yield Piece(b"", stop - at, too_long, torn=True)
+                yield FilePiece(b"", stop - at, too_long, torn=True)
                 return
-            yield Piece(b"", end - at, too_long)
+            yield FilePiece(b"", end - at, too_long)
             at, size = end, _BLOCK_BYTES
 
 
@@ -67,13 +67,13 @@ def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
     return file.read(size) or b""
 
 
-def _last(data: bytes) -> Iterator[Piece]:
+def _last(data: bytes) -> Iterator[FilePiece]:
     """What is behind the last newline: it may be half written."""
     # An object that is closed is whole: its newline is all that is missing.
     if data.rstrip().endswith(b"}") and not Decoder([]).decode(data).problems:
-        yield Piece(data, len(data))
+        yield FilePiece(data, len(data))
     elif data.strip():
-        yield Piece(
+        yield FilePiece(
             b"", len(data), f"the last line was not written to its end: {counted(len(data), 'byte')}", torn=True
         )
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from runicorn.reading import lenient
-from runicorn.reading.lenient import FLOATS, Image, Line, Origin, Scalar
+from runicorn.reading.lenient import FLOATS, ImageLine, Line, Origin, Scalar
 from runicorn.storage.plain_json import UNREADABLE
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
@@ -51,7 +51,7 @@ class Block(NamedTuple):
     """What a block of lines holds; problems are pairs of byte offset in the block and reason."""
 
     rows: list[Rows]
-    images: list[Image]
+    images: list[ImageLine]
     problems: list[tuple[int, str]]
 
 

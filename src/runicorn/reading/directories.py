@@ -17,7 +17,7 @@ Stamp = tuple[int, int] | None
 """Size and modification time in nanoseconds of a file; None where there is none."""
 
 
-class Place(NamedTuple):
+class RunLocation(NamedTuple):
     """A run directory, with the path that its place gives the run, and the stamps of meta, status and summary."""
 
     run_dir: str
@@ -25,7 +25,7 @@ class Place(NamedTuple):
     stamps: tuple[Stamp, Stamp, Stamp]
 
 
-def run_places(storage: str, *, recycled: bool = False) -> Iterator[Place]:
+def run_places(storage: str, *, recycled: bool = False) -> Iterator[RunLocation]:
     """Every run of a storage: those below ``runs``, and those of the layout of Runicorn before 0.6.
 
     Args:
@@ -50,17 +50,17 @@ def run_places(storage: str, *, recycled: bool = False) -> Iterator[Place]:
                     yield place
 
 
-def place_of(directory: str, path: str) -> Place | None:
+def place_of(directory: str, path: str) -> RunLocation | None:
     """A directory as a run; None where it is none."""
     stamps = (
         _stamp(directory + os.sep + run_files.META),
         _stamp(directory + os.sep + run_files.STATUS),
         _stamp(directory + os.sep + run_files.SUMMARY),
     )
-    return Place(directory, path, stamps) if stamps[0] or stamps[1] else None
+    return RunLocation(directory, path, stamps) if stamps[0] or stamps[1] else None
 
 
-def _below(top: str, path: str) -> Iterator[Place]:
+def _below(top: str, path: str) -> Iterator[RunLocation]:
     for name in _directories(top):
         if name == RECYCLE:
             continue

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from runicorn.reading import cache as caches
-from runicorn.reading.blocks import Piece, blocks, read_at
+from runicorn.reading.blocks import FilePiece, blocks, read_at
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.part import Header, Part
 from runicorn.reading.part_file import StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from runicorn.reading.cache import Cache
     from runicorn.reading.column import ColumnBuilder
-    from runicorn.reading.lenient import Image
+    from runicorn.reading.lenient import ImageLine
     from runicorn.reading.part import Group
 
 _FOLDER = "columns-2"
@@ -84,7 +84,7 @@ class EventsFile:
         return self._names
 
     @property
-    def images(self) -> list[Image]:
+    def images(self) -> list[ImageLine]:
         """Its lines of type ``image``."""
         return [image for header in self.headers for image in header.images]
 
@@ -182,7 +182,7 @@ class EventsFile:
             self._growing = self._in_memory[part.header.start] = part
         return self._growing
 
-    def _add(self, part: Part, piece: Piece) -> None:
+    def _add(self, part: Part, piece: FilePiece) -> None:
         if piece.trouble:
             part.skip(piece.size_bytes, piece.trouble)
         else:

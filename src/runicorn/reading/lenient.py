@@ -21,7 +21,7 @@ _NOT_NAMES = {"global_step", "time", "stage", "step"}
 _MARKS = ("rank", "producer", "nonfinite")
 
 
-class Image(NamedTuple):
+class ImageLine(NamedTuple):
     """A line of type ``image``: step, key, caption, path as stored, epoch seconds."""
 
     step: int | None
@@ -43,7 +43,7 @@ class Line(NamedTuple):
     marked: bool
 
 
-def read(line: bytes, offset: int, images: list[Image], problems: list[tuple[int, str]]) -> list[Line]:
+def read(line: bytes, offset: int, images: list[ImageLine], problems: list[tuple[int, str]]) -> list[Line]:
     """The numbers of a line; its images are appended, and what of it cannot be read, with the offset that is given."""
     text = line.strip()
     lines = []
@@ -116,12 +116,12 @@ def _line(content: dict[str, Any], data: dict[str, Any]) -> tuple[Line, list[str
     return line, unread
 
 
-def _image(content: dict[str, Any], data: dict[str, Any]) -> Image:
+def _image(content: dict[str, Any], data: dict[str, Any]) -> ImageLine:
     path, key, caption = data.get("path"), data.get("key"), data.get("caption")
     if not isinstance(path, str):
         raise ValueError("an image without a path")  # noqa: TRY004 - told as the others
     time_s = _as_time(content.get("ts"))
-    return Image(
+    return ImageLine(
         _as_step(data.get("step")),
         _text(key) if isinstance(key, str) else "image",
         _text(caption) if isinstance(caption, str) else None,

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UnsetType
 
 from runicorn.reading.decoding import Block
-from runicorn.reading.lenient import Image, Origin  # noqa: TC001 - msgspec looks up the types of Header
+from runicorn.reading.lenient import ImageLine, Origin  # noqa: TC001 - msgspec looks up the types of Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,7 +101,7 @@ class Header(msgspec.Struct, array_like=True):
     seal: bytes = b""
     lines: int = 0
     origins: list[Origin] = []
-    images: list[Image] = []
+    images: list[ImageLine] = []
     problems: list[tuple[int, str]] = []
     problem_count: int = 0
     groups: list[GroupEntry] = []

@@ -13,14 +13,14 @@ _DARK = 26
 _SAMPLES = 1000
 
 
-class RefusedError(Exception):
+class RefusedImageError(Exception):
     """What is wrong with the image, and what to write instead."""
 
 
 def factor_of_floats(low: Any, high: Any) -> int:
     """What to multiply floats with, so that they run to 255."""
     if low < -OVERSHOOT or high > 255:
-        raise RefusedError(
+        raise RefusedImageError(
             f"the values of the image run from {float(low)} to {float(high)}; floats are 0 to 1, or 0 to 255",
             f"Write image.clip(0, {1 if high < _ABOVE_ONE else 255}), or (image - image.min()) / (image.max() - "
             "image.min())",
@@ -28,14 +28,16 @@ def factor_of_floats(low: Any, high: Any) -> int:
     return 255 if high < _ABOVE_ONE else 1
 
 
-def not_finite(count: int, of: int) -> RefusedError:
+def not_finite(count: int, of: int) -> RefusedImageError:
     """The refusal of NaN and infinities."""
-    return RefusedError(f"{count} of {of} values of the image are NaN or infinite", "Write numpy.nan_to_num(image)")
+    return RefusedImageError(
+        f"{count} of {of} values of the image are NaN or infinite", "Write numpy.nan_to_num(image)"
+    )
 
 
-def integers_out_of_range(low: int, high: int) -> RefusedError:
+def integers_out_of_range(low: int, high: int) -> RefusedImageError:
     """The refusal of integers that are not 0 to 255."""
-    return RefusedError(
+    return RefusedImageError(
         f"the values of the image run from {low} to {high}; integers are 0 to 255",
         "Write image.clip(0, 255), or image // 257 where it has 16 bits",
     )

@@ -28,7 +28,12 @@ from array import array
 from typing import Any, NamedTuple
 
 from runicorn.storage.wording import counted
-from runicorn.validation.image_scale import RefusedError, factor_of_floats, integers_out_of_range, not_finite
+from runicorn.validation.image_scale import (
+    RefusedImageError,
+    factor_of_floats,
+    integers_out_of_range,
+    not_finite,
+)
 from runicorn.validation.metrics import shown
 
 MOST_PIXELS = 2**28
@@ -81,7 +86,7 @@ def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of 
     """
     try:
         picture = _picture_of(image, format)
-    except RefusedError as error:
+    except RefusedImageError as error:
         what, write = error.args
         raise ValueError(f"log_image(): {what}. The image was not stored. {write}.") from None
     except Exception as error:
@@ -165,9 +170,9 @@ def _extension(wanted: Any) -> str:
     """The extension of a file that is to be encoded."""
     extension = wanted.lower().removeprefix(".") if isinstance(wanted, str) else ""
     if extension not in _FORMATS:
-        raise RefusedError(f"format is {shown(wanted)}", f"Write one of {', '.join(map(repr, _FORMATS))}")
+        raise RefusedImageError(f"format is {shown(wanted)}", f"Write one of {', '.join(map(repr, _FORMATS))}")
     if importlib.util.find_spec("PIL") is None:
-        raise RefusedError(
+        raise RefusedImageError(
             "Pillow, which encodes images, is not installed",
             'Install it with: pip install "runicorn[images]". The bytes of an image file are stored without it',
         )
@@ -177,31 +182,31 @@ def _extension(wanted: Any) -> str:
 def _check_size(width: int, height: int, extension: str) -> None:
     what = f"the image is {width} x {height} pixels"
     if not width or not height:
-        raise RefusedError(f"{what}: it is empty", "Log one that has pixels")
+        raise RefusedImageError(f"{what}: it is empty", "Log one that has pixels")
     if width * height > MOST_PIXELS:
-        raise RefusedError(f"{what}, more than {MOST_PIXELS}", "Log a smaller one, for example image[::2, ::2]")
+        raise RefusedImageError(f"{what}, more than {MOST_PIXELS}", "Log a smaller one, for example image[::2, ::2]")
     most = _MOST_PIXELS_A_SIDE.get(extension)
     if most is not None and max(width, height) > most:
-        raise RefusedError(f"{what}, and {extension} ends at {most} a side", 'Write format="png"')
+        raise RefusedImageError(f"{what}, and {extension} ends at {most} a side", 'Write format="png"')
 
 
 def _read(path: str | bytes) -> bytes:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
-            raise RefusedError(f"{shown(path)} is not a file", "Write the path of an image file")
+            raise RefusedImageError(f"{shown(path)} is not a file", "Write the path of an image file")
         if found.st_size > MOST_FILE_BYTES:
             raise _too_large(shown(path), found.st_size)
         with open(path, "rb") as file:
             return file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
-        raise RefusedError(
+        raise RefusedImageError(
             f"{shown(path)} could not be read ({error.strerror})", "Write the path of an image file, or the image"
         ) from None
 
 
-def _too_large(what: str, size_bytes: int) -> RefusedError:
-    return RefusedError(f"{what} holds {size_bytes} bytes, more than {MOST_FILE_BYTES}", "Log a smaller image")
+def _too_large(what: str, size_bytes: int) -> RefusedImageError:
+    return RefusedImageError(f"{what} holds {size_bytes} bytes, more than {MOST_FILE_BYTES}", "Log a smaller image")
 
 
 def _of_file(data: bytes, what: str) -> Picture:
@@ -209,7 +214,7 @@ def _of_file(data: bytes, what: str) -> Picture:
         raise _too_large(what, len(data))
     magic = _MAGIC.match(data)
     if magic is None:
-        raise RefusedError(
+        raise RefusedImageError(
             f"{what} holds {counted(len(data), 'byte')}, beginning with {data[:12]!r}: no PNG, JPEG, WEBP, "
             "GIF, BMP or TIFF file",
             "Write an image file's path or bytes; where they are pixels, an array of the image's shape",
@@ -347,7 +352,7 @@ def _layout(shape: tuple[int, ...], *, channels_lead: bool) -> tuple[int, int, i
             return shape[1], shape[2], shape[0], True
         if may_follow:
             return shape[0], shape[1], shape[2], False
-    raise RefusedError(
+    raise RefusedImageError(
         f"an image has no shape {tuple(shape)}",
         "Write one image of height x width, or with 1, 3 or 4 channels as the first or last axis; of a batch, image[0]",
     )
@@ -376,4 +381,4 @@ def _eight_bits(pixels: Any, numpy: Any) -> Any:
             numpy.clip(scaled, 0, 255, out=scaled)
         scaled += pixels.dtype.type(0.5)
         return scaled.astype(numpy.uint8)
-    raise RefusedError(f"the values of the image are of type {pixels.dtype}", 'Write image.astype("uint8")')
+    raise RefusedImageError(f"the values of the image are of type {pixels.dtype}", 'Write image.astype("uint8")')
