@@ -1,0 +1,84 @@
+"""Where things live: a folder imports only from folders below it, modules are short, and a class name exists once."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import runicorn
+
+HOUSE = Path(runicorn.__file__).parent
+# Each may import from its own layer and from those below; modules at the top count in a layer as well.
+LAYERS = [
+    {"__main__"},
+    {"cli", "commands", "doctor"},
+    {"viewer"},
+    {"__init__"},
+    {"lifecycle"},
+    {"run", "run_assets", "run_handle", "run_keeping", "noop", "logging_handler"},
+    {"exporting"},
+    {"managing"},
+    {"session"},
+    {"writer"},
+    {"reading"},
+    {"capture"},
+    {"validation"},
+    {"devices"},
+    {"queue"},
+    {"storage"},
+    {"host"},
+    {"settings", "refusals", "switch"},
+]
+DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in layer}
+MODULES = sorted(HOUSE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
+LONGEST_LINES = 400
+LONGER = {"writer/terminal.py"}
+
+
+def _layer(path):
+    return path.relative_to(HOUSE).with_suffix("").parts[0]
+
+
+def _imported(tree):
+    """The folders, and modules at the top, from which a module imports: inside functions and for types too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((name.name + ".__init__").split(".")[1] for name in node.names if _is_ours(name.name))
+        elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
+            parts = node.module.split(".")
+            names = [name.name if name.name in DEPTH else "__init__" for name in node.names]
+            yield from names if len(parts) == 1 else parts[1:2]
+
+
+def _is_ours(name):
+    return name.split(".")[0] == "runicorn"
+
+
+@pytest.mark.parametrize("path", [each for each in MODULES if each != HOUSE / "__init__.py"], ids=str)
+def test_a_module_imports_only_from_its_own_layer_and_from_those_below(path):
+    """Imports inside functions and for types count too; the front door alone, which is lazy, is exempt."""
+    above = {name for name in _imported(TREES[path]) if DEPTH[name] > DEPTH[_layer(path)]}
+    assert not above
+
+
+def test_the_top_has_ten_modules_at_most_and_folders_hold_no_folders():
+    """``__init__`` and ``__main__`` are not counted."""
+    places = [path.relative_to(HOUSE).parts for path in MODULES]
+    assert len([parts for parts in places if len(parts) == 1]) - 2 <= 10
+    assert max(map(len, places)) == 2
+
+
+def test_no_module_is_longer_than_a_reader_can_hold():
+    """400 lines at most."""
+    lines = {path.relative_to(HOUSE).as_posix(): path.read_text("utf-8").count("\n") for path in MODULES}
+    long = {name for name, number in lines.items() if number > LONGEST_LINES}
+    assert long == LONGER
+
+
+def test_a_class_name_exists_once():
+    """One name, one thing."""
+    nodes = (node for tree in TREES.values() for node in ast.walk(tree))
+    names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert not [name for name, times in names.items() if times > 1]
