@@ -209,9 +209,13 @@ class Queue(NewSegments):
                 self._lock = Lock.take(path, again=True, ours=True) or self._lock
 
     def _has_named_lock(self) -> bool:
-        places = (self._address.spool, self._address.overflow)
-        paths = [os.path.join(place, self._producer + spool.LOCK_SUFFIX) for place in places]
-        return any((lock := held_here(path)) is not None and lock.renew(path) for path in paths)
+        # No generator that is left early: what a signal handler raises while one is closed gets lost.
+        for place in (self._address.spool, self._address.overflow):
+            path = os.path.join(place, self._producer + spool.LOCK_SUFFIX)
+            lock = held_here(path)
+            if lock is not None and lock.renew(path):
+                return True
+        return False
 
     def is_safe(self) -> bool:
         """Whether the newest writer holds all open that is sealed, or has stored it."""
