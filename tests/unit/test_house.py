@@ -34,7 +34,7 @@ DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in
 MODULES = sorted(HOUSE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 LONGEST_LINES = 400
-LONGER = {"writer/terminal.py"}
+LONGER: set[str] = set()
 
 
 def _layer(path):
