@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from runicorn.cli import COMMANDS, main, parser
-from runicorn.commands import curves, flat, render, tail
+from runicorn.commands import curves, render, tail
 from runicorn.commands.following import FollowedFile
 from runicorn.host import identity
+from runicorn.reading import flat
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 BEST = {"best_metric_name": "acc", "best_metric_value": 0.9, "best_metric_step": 2, "best_metric_mode": "max"}

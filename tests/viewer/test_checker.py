@@ -15,7 +15,7 @@ from support import content, steps, wait_until
 
 from runicorn import cli
 from runicorn.host import identity
-from runicorn.viewer.changes import Table
+from runicorn.viewer.changes import RunTable
 from runicorn.viewer.checker import Checker
 from runicorn.viewer.limits import Pace
 
@@ -63,7 +63,7 @@ def look(storage):
     """A checker that looks when it is asked to, and takes two looks at once for enough."""
 
     def make(*, ends=True, end_after_s=0.0):
-        table = Table([str(storage)])
+        table = RunTable([str(storage)])
         checker = Checker(table, Pace(end_after_s=max(end_after_s, 1e-9)), ends=ends)
         checker.table = table
         return checker

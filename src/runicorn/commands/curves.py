@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 
 
-class Curve(msgspec.Struct, frozen=True):
+class DrawnCurve(msgspec.Struct, frozen=True):
     """A line in a plot.
 
     Attributes:
@@ -40,7 +40,7 @@ class Bounds(msgspec.Struct, frozen=True):
     high: float
 
 
-def bounds_of(curves: Iterable[Curve]) -> Bounds:
+def bounds_of(curves: Iterable[DrawnCurve]) -> Bounds:
     """The corners that hold all points of curves, of which there is at least one."""
     points = [point for curve in curves for point in curve.points]
     left, right = _apart(min(x for x, _ in points), max(x for x, _ in points))

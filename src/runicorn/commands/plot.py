@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.commands import curves, described, render
-from runicorn.commands.curves import Curve
+from runicorn.commands.curves import DrawnCurve
 from runicorn.commands.drawing import draw
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_storage, count
@@ -166,7 +166,7 @@ def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequ
     return [column.time[place] - begin_s for place in timed], [column.value[place] for place in timed]
 
 
-def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[Curve]:
+def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[DrawnCurve]:
     """The curve of a series, behind it the raw one where it is smoothed; what cannot be drawn is told."""
     x, y = series.points()
     _tell(series, len(series.y) - len(y), "no finite numbers, and not drawn")
@@ -180,7 +180,7 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
         drawn_x, drawn_y = curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
         points = curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
         if points:
-            found.append(Curve(name, points, number))
+            found.append(DrawnCurve(name, points, number))
     if options.log:
         _tell(series, sum(value <= 0 for value in y), "0 or below, and not on a logarithmic axis")
     return found

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.commands import described, flat, render
+from runicorn.commands import described, render
 from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.reading import flat
 from runicorn.reading.info import LOST
 from runicorn.reading.loaded import LoadedRun, load
 from runicorn.storage import run_files

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runicorn.reading.levels import NOTHING, Summed, summed
-from runicorn.reading.stretches import Found, Stretch, first_and_last
+from runicorn.reading.stretches import FoundPoints, Stretch, first_and_last
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -179,7 +179,7 @@ class _Bucket:
         return self.high if math.isnan(mean) else min(max(mean, self.low), self.high)
 
 
-def curve(found: Found, query: Query) -> Curve:
+def curve(found: FoundPoints, query: Query) -> Curve:
     """Draw a curve of what was found."""
     ends = first_and_last(found.stretches)
     if ends is None:
@@ -337,7 +337,7 @@ def smoothed(
     return found, state
 
 
-def _smoothed_before(found: Found, query: Query, offset: float, ends: tuple[float, float]) -> State | None:
+def _smoothed_before(found: FoundPoints, query: Query, offset: float, ends: tuple[float, float]) -> State | None:
     """The average that what is left of the range has come to."""
     earlier = msgspec.structs.replace(query, start=None, stop=ends[1], width=None, offset=offset, smooth=0.0)
     made = curve(found, earlier)

@@ -60,7 +60,7 @@ class Stretch:
         return self._number, numbers[2 * pair] + row - (self._ends[pair - 1] if pair else 0)
 
 
-class Found(NamedTuple):
+class FoundPoints(NamedTuple):
     """What there is of a metric.
 
     Attributes:
@@ -84,7 +84,7 @@ def collect(
     x: str = STEP,
     is_wanted: Callable[[Origin], bool] | None = None,
     superseded: bool = False,
-) -> Found:
+) -> FoundPoints:
     """Find the values of a metric in the files, as far as they were read.
 
     Args:
@@ -98,7 +98,7 @@ def collect(
     collector = _Collector(store, x, is_wanted, superseded=superseded)
     for file in files:
         collector.add(file, name)
-    return Found(collector.stretches, collector.total, collector.others, collector.replaced)
+    return FoundPoints(collector.stretches, collector.total, collector.others, collector.replaced)
 
 
 class _Collector:

@@ -30,7 +30,7 @@ _MOST_REMOVED = 10_000
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
-class Row:
+class RunRow:
     """A run in the table.
 
     Attributes:
@@ -55,7 +55,7 @@ class Row:
         return {**self.cells, "duration_s": duration_s}
 
 
-class Table:
+class RunTable:
     """The runs of some storages. May be used by several threads.
 
     Args:
@@ -67,7 +67,7 @@ class Table:
         self._scans = [Scan(storage) for storage in self.storages]
         self._epoch = secrets.token_hex(4)
         self._version = 0
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, RunRow] = {}
         self._keys: dict[str, str] = {}
         self._removed: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -85,19 +85,19 @@ class Table:
                 self._refresh()
                 self._looked_at = time.monotonic()
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """All rows, newest first."""
         with self._lock:
             rows = list(self._rows.values())
         return sorted(rows, key=lambda row: (row.info.created_at or 0.0, row.info.id), reverse=True)
 
-    def find(self, key: str) -> Row | None:
+    def find(self, key: str) -> RunRow | None:
         """The run of a key; looked for in the storages if the table has none."""
         if key not in self._rows:
             self.refresh()
         return self._rows.get(key)
 
-    def look_again(self, key: str) -> Row | None:
+    def look_again(self, key: str) -> RunRow | None:
         """Read one run anew; None if it is not there any more."""
         row = self._rows.get(key)
         if row is None:
@@ -110,7 +110,7 @@ class Table:
             self._put(key, info, row.cells["storage"])
             return self._rows[key]
 
-    def since(self, version: str | None) -> tuple[list[Row], list[str], bool]:
+    def since(self, version: str | None) -> tuple[list[RunRow], list[str], bool]:
         """Rows that have changed since a version, keys that have gone, and whether that is everything there is."""
         epoch, _, number = (version or "").partition(".")
         if epoch != self._epoch or not number.isdecimal() or len(number) > 18 or int(number) > self._version:
@@ -145,7 +145,7 @@ class Table:
             return
         self._version += 1
         self._removed.pop(key, None)
-        self._rows[key] = Row(key, info, cells, self._version)
+        self._rows[key] = RunRow(key, info, cells, self._version)
 
     def _remove(self, key: str) -> None:
         row = self._rows.pop(key, None)
@@ -191,7 +191,7 @@ def _cells(key: str, info: RunInfo, storage: int) -> dict[str, Any]:
     return cells
 
 
-def columns(rows: list[Row], now: float) -> dict[str, list[Any]]:
+def columns(rows: list[RunRow], now: float) -> dict[str, list[Any]]:
     """Rows as columns."""
     documents = [row.document(now) for row in rows]
     return {name: [document[name] for document in documents] for name in COLUMNS}

@@ -20,7 +20,7 @@ from runicorn.viewer.presence import ask, opener_may_live, sizes
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo
-    from runicorn.viewer.changes import Row, Table
+    from runicorn.viewer.changes import RunRow, RunTable
     from runicorn.viewer.limits import Pace
 
 _MOST_TOLD = 100
@@ -47,7 +47,7 @@ class Checker:
         troubles: what has kept it from that, in words.
     """
 
-    def __init__(self, table: Table, pace: Pace, *, ends: bool) -> None:
+    def __init__(self, table: RunTable, pace: Pace, *, ends: bool) -> None:
         self.looked_at: float | None = None
         self.ended: list[str] = []
         self.troubles: list[str] = []
@@ -129,7 +129,7 @@ class Checker:
         row = self._table.find(key)
         return row is not None and row.info.status in {statuses.RUNNING, LOST}
 
-    def _suspect(self, row: Row) -> None:
+    def _suspect(self, row: RunRow) -> None:
         now, found = time.monotonic(), sizes(row.info)
         before = self._suspects.get(row.key)
         if before is None or before.sizes != found:

@@ -11,7 +11,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from runicorn.reading.curves import Curve, Query, curve
-from runicorn.reading.stretches import METRIC, STEP, TIME, Found, Stretch, all_points, collect
+from runicorn.reading.stretches import METRIC, STEP, TIME, FoundPoints, Stretch, all_points, collect
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number
 from runicorn.viewer.bodies import body_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from runicorn.reading.lenient import Origin
-    from runicorn.viewer.changes import Row
+    from runicorn.viewer.changes import RunRow
     from runicorn.viewer.open_runs import OpenRun
 
     Drawn = tuple[dict[str, Any], dict[str, array[float]]]
@@ -36,19 +36,19 @@ _MOST_RANKS = 1024
 _NOTHING: dict[str, array[float]] = {}
 
 
-class Group(msgspec.Struct, forbid_unknown_fields=False):
+class CurveGroup(msgspec.Struct, forbid_unknown_fields=False):
     """Runs whose curves are one."""
 
     name: str
     runs: list[str]
 
 
-class Wanted(msgspec.Struct):
+class WantedCurves(msgspec.Struct):
     """The body of a request; what there is in it, ``docs/viewer-api.md`` says."""
 
     metrics: list[str]
     runs: list[str] = []
-    groups: list[Group] = []
+    groups: list[CurveGroup] = []
     x: str = STEP
     start: float | None = msgspec.field(name="from", default=None)
     stop: float | None = msgspec.field(name="to", default=None)
@@ -95,7 +95,7 @@ class Wanted(msgspec.Struct):
         )  # fmt: skip
 
 
-_decode = msgspec.json.Decoder(Wanted).decode
+_decode = msgspec.json.Decoder(WantedCurves).decode
 
 
 async def curves(request: Request) -> Response:
@@ -112,13 +112,13 @@ async def curves(request: Request) -> Response:
     return StreamingResponse(iterate_in_threadpool(_frames(viewer, wanted)), media_type=KIND)
 
 
-def _frames(viewer: Viewer, wanted: Wanted) -> Iterator[bytes]:
+def _frames(viewer: Viewer, wanted: WantedCurves) -> Iterator[bytes]:
     for head, arrays in _all(viewer, wanted):
         yield frame(head, arrays)
     yield frame({"end": True}, {})
 
 
-def _all(viewer: Viewer, wanted: Wanted) -> Iterator[Drawn]:
+def _all(viewer: Viewer, wanted: WantedCurves) -> Iterator[Drawn]:
     for group in wanted.groups:
         for metric in wanted.metrics:
             yield _of_group(viewer, wanted, group, metric)
@@ -136,7 +136,7 @@ def _all(viewer: Viewer, wanted: Wanted) -> Iterator[Drawn]:
             yield from drawn
 
 
-def _of_run(row: Row, opened: OpenRun, wanted: Wanted, metric: str) -> Iterator[Drawn]:
+def _of_run(row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str) -> Iterator[Drawn]:
     """The curves of a metric of a run, while its lock is held."""
     if not any(metric in file.names for file in opened.files.values()):
         what = "no such metric" if opened.is_complete else "no such metric in what was read so far"
@@ -154,7 +154,7 @@ def _of_run(row: Row, opened: OpenRun, wanted: Wanted, metric: str) -> Iterator[
 
 
 def _drawn(
-    row: Row, opened: OpenRun, wanted: Wanted, metric: str, rank: int | str | None, *, superseded: bool
+    row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str, rank: int | str | None, *, superseded: bool
 ) -> Drawn:
     made = _curve(row, opened, wanted, metric, rank, superseded=superseded)
     head = {
@@ -172,7 +172,7 @@ def _drawn(
 
 
 def _curve(
-    row: Row, opened: OpenRun, wanted: Wanted, metric: str, rank: int | str | None, *, superseded: bool = False
+    row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str, rank: int | str | None, *, superseded: bool = False
 ) -> Curve:
     axis = TIME if wanted.x in {TIME, _WALL} else STEP if wanted.x == _RELATIVE else wanted.x
     found = collect(
@@ -241,7 +241,7 @@ def _origins_of(origins: list[Origin], of_name: list[Any]) -> Iterator[Origin]:
             yield origins[number]
 
 
-def _slowest(found: Found) -> Found:
+def _slowest(found: FoundPoints) -> FoundPoints:
     """Of several values at one x the greatest."""
     if not found.stretches:
         return found
@@ -258,9 +258,9 @@ def _slowest(found: Found) -> Found:
     return found._replace(stretches=[stretch])
 
 
-def _of_group(viewer: Viewer, wanted: Wanted, group: Group, metric: str) -> Drawn:
+def _of_group(viewer: Viewer, wanted: WantedCurves, group: CurveGroup, metric: str) -> Drawn:
     """One curve over all members of a group that have the metric, on one grid."""
-    members: list[tuple[Row, OpenRun]] = []
+    members: list[tuple[RunRow, OpenRun]] = []
     for key in group.runs:
         try:
             members.append(viewer.open(key))

@@ -31,7 +31,7 @@ async def live(request: Request) -> Response:
     logs = _keys(request, "logs")
     if len({*keys, *logs}) > limits.RUNS:
         raise ProblemError(400, f"More than {limits.RUNS} runs are watched.", "Watch fewer.")
-    watch = Watch(viewer, keys, logs, with_list=query_flag(request, "list"))
+    watch = WatchedRuns(viewer, keys, logs, with_list=query_flag(request, "list"))
     return StreamingResponse(_stream(viewer, watch), media_type="text/event-stream")
 
 
@@ -40,7 +40,7 @@ def _keys(request: Request, name: str) -> list[str]:
     return list(dict.fromkeys(key for key in given.split(",") if key))
 
 
-async def _stream(viewer: Viewer, watch: Watch) -> AsyncIterator[bytes]:
+async def _stream(viewer: Viewer, watch: WatchedRuns) -> AsyncIterator[bytes]:
     viewer.streams += 1
     try:
         yield _event("hello", {"now": time.time(), "version": viewer.table.version})
@@ -66,7 +66,7 @@ def _event(name: str, content: dict[str, Any]) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), encoded(content))
 
 
-class Watch:
+class WatchedRuns:
     """What one page shows.
 
     Args:

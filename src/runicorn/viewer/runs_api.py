@@ -9,7 +9,7 @@ import time
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from runicorn.commands import flat
+from runicorn.reading import flat
 from runicorn.reading.curves import Query, curve
 from runicorn.reading.info import LOST
 from runicorn.reading.plain_files import DamagedError, read_object
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from runicorn.viewer.changes import Row
+    from runicorn.viewer.changes import RunRow
 
 SYSTEM = "system/"
 _CONFIG = ("args", "extra", "config_files")
@@ -77,7 +77,7 @@ def run_columns(request: Request) -> Response:
     return answer(request, {"columns": [{"name": name, "runs": count} for name, count in listed]})
 
 
-def fields_of(row: Row) -> dict[str, Any]:
+def fields_of(row: RunRow) -> dict[str, Any]:
     """The fields of a run's config and summary that a table may show, by name."""
     stamp = _stamp(os.path.join(row.info.run_dir, run_files.ASSETS))
     known = _configs.get(row.info.run_dir)
@@ -131,7 +131,7 @@ def _resumed(opened: OpenRun) -> list[dict[str, Any]]:
     ]
 
 
-def sources_of(row: Row) -> list[dict[str, Any]]:
+def sources_of(row: RunRow) -> list[dict[str, Any]]:
     """The log files of a run; their places in the list are what clients name them by."""
     found = []
     for number, (name, mark) in enumerate(log_files(row.info.run_dir)):
@@ -282,7 +282,7 @@ def _texts(value: Any) -> list[str]:
     return [each if isinstance(each, str) else json.dumps(each, default=str) for each in value[:_MOST_LISTED]]
 
 
-def _cost(row: Row) -> dict[str, Any]:
+def _cost(row: RunRow) -> dict[str, Any]:
     cost = row.info.summary.get(_OURS)
     return cost if isinstance(cost, dict) else {}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError
-from runicorn.viewer.changes import Row, Table
+from runicorn.viewer.changes import RunRow, RunTable
 from runicorn.viewer.checker import Checker
 from runicorn.viewer.open_runs import OpenRun, OpenRuns
 from runicorn.viewer.token import Token
@@ -53,7 +53,7 @@ class Viewer:
         self.read_only = read_only
         self.allowed = list(allowed)
         self.pace = pace or limits.Pace.from_environment()
-        self.table = Table(self.storages)
+        self.table = RunTable(self.storages)
         self.open_runs = OpenRuns()
         self.checker = Checker(self.table, self.pace, ends=not read_only)
         self.started_at = time.time()
@@ -62,7 +62,7 @@ class Viewer:
         self.stop: Callable[[], None] = _nothing
         self.closing = asyncio.Event()
 
-    def row(self, key: str) -> Row:
+    def row(self, key: str) -> RunRow:
         """The run of a key.
 
         Raises:
@@ -73,7 +73,7 @@ class Viewer:
             raise ProblemError(404, f"No run has the key {key[:160]!r}.", "It may have been removed. Go to the list.")
         return found
 
-    def open(self, key: str) -> tuple[Row, OpenRun]:
+    def open(self, key: str) -> tuple[RunRow, OpenRun]:
         """The run of a key, with as much of its events as is read at once.
 
         Raises:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from runicorn.viewer.changes import Row
+    from runicorn.viewer.changes import RunRow
 
 _WINDOW_BYTES = 65_536
 _BLOCK_BYTES = 1024 * 1024
@@ -55,7 +55,7 @@ def logs(request: Request) -> Response:
     return answer(request, {"source": number, "name": name, "live": is_live(row.info), **window})
 
 
-def _source(request: Request) -> tuple[Row, int, str]:
+def _source(request: Request) -> tuple[RunRow, int, str]:
     """The file that is meant: by its number in the run's own list, never by a name.
 
     Raises:

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 _UNFINISHED = re.compile(rf"(?:\r|\x1b\[[0-?]*[ -/]*|{_STRING}\x1b?|\x1b[ -/]*)\Z")
 
 
-class Found(list[tuple[float, str]]):
+class FoundRow(list[tuple[float, str]]):
     """Lines that nothing can change any more, with their times; ``mode`` says what becomes of bars."""
 
     def __init__(self, mode: str) -> None:
@@ -32,7 +32,7 @@ class Found(list[tuple[float, str]]):
         self.mode = mode
 
 
-class Row(msgspec.Struct, omit_defaults=True):
+class ScreenRow(msgspec.Struct, omit_defaults=True):
     """One row of the screen.
 
     Attributes:
@@ -65,7 +65,7 @@ class Row(msgspec.Struct, omit_defaults=True):
         self.text = self.text[: _index(self.text, column)] + " " * (column - columns(self.text)) + text + end
 
 
-class Rows(msgspec.Struct, omit_defaults=True):
+class ScreenRows(msgspec.Struct, omit_defaults=True):
     """The rows of a screen that are not final, and the cursor.
 
     Attributes:
@@ -77,19 +77,19 @@ class Rows(msgspec.Struct, omit_defaults=True):
         states: in mode ``all``, the last states that have become lines: a block is repainted with the same rows.
     """
 
-    rows: list[Row] = []
+    rows: list[ScreenRow] = []
     at: int = 0
     column: int = 0
     returned: bool = False
     hidden: bool = False
     states: list[str] = []
 
-    def write(self, text: str, time_s: float, found: Found) -> None:
+    def write(self, text: str, time_s: float, found: FoundRow) -> None:
         """Do what a terminal does."""
         plain = is_plain(text)
         for token in _TOKEN.finditer(text):
             if not self.rows:
-                self.rows = [Row(time_s)]
+                self.rows = [ScreenRow(time_s)]
             if token["text"] is not None:
                 self._put(token["text"], time_s, found, plain=plain)
             elif token["command"] is not None:
@@ -104,12 +104,12 @@ class Rows(msgspec.Struct, omit_defaults=True):
             self.rows = [row for row in self.rows[:1] if row.bar]  # with it a bar begins
             self.returned = bool(self.rows)
 
-    def settle(self, time_s: float, found: Found, *, is_idle: bool = False) -> None:
+    def settle(self, time_s: float, found: FoundRow, *, is_idle: bool = False) -> None:
         """Release the rows above the cursor if they are old, or their painter is idle: those bars have ended."""
         if self.at and not self.hidden and (is_idle or time_s > self.rows[self.at - 1].time_s + _PAINTED_WITHIN_S):
             self.release(self.at, found)
 
-    def release(self, count: int, found: Found, *, printed: bool = False) -> None:
+    def release(self, count: int, found: FoundRow, *, printed: bool = False) -> None:
         """Make lines of the oldest rows; ``printed``: they are no bars, whatever they look like."""
         for row in [row for index, row in enumerate(self.rows[:count]) if row.text or index < self.at]:
             if printed and row.text in self.states:  # it was a state already
@@ -126,7 +126,7 @@ class Rows(msgspec.Struct, omit_defaults=True):
         if not self.rows:
             self.column, self.returned = 0, False
 
-    def _put(self, text: str, time_s: float, found: Found, *, plain: bool) -> None:
+    def _put(self, text: str, time_s: float, found: FoundRow, *, plain: bool) -> None:
         """Text at the cursor; behind a carriage return it takes the place of the row."""
         row = self.rows[self.at]
         if self.returned and self.hidden:  # the block begins here: what stands above it are messages, and final
@@ -141,7 +141,7 @@ class Rows(msgspec.Struct, omit_defaults=True):
         row.plain += text if plain and row.bar else ""
         self.column += columns(text)
 
-    def _return(self, found: Found) -> None:
+    def _return(self, found: FoundRow) -> None:
         if self.hidden:
             self._take_back(found)
             for row in self.rows[: self.at + 1]:
@@ -154,7 +154,7 @@ class Rows(msgspec.Struct, omit_defaults=True):
         row.plain = ""
         self.column, self.returned = 0, True
 
-    def _take_back(self, found: Found) -> None:
+    def _take_back(self, found: FoundRow) -> None:
         """Make lines of what was printed behind a block, before that is painted again from its own last row."""
         top = self.at
         while top and self.rows[top - 1].plain == self.rows[top - 1].text:
@@ -167,19 +167,19 @@ class Rows(msgspec.Struct, omit_defaults=True):
         del self.rows[max(1, top) :]
         self.at, self.column = max(0, top - 1), columns(row.text)
 
-    def _newline(self, time_s: float, found: Found) -> None:
+    def _newline(self, time_s: float, found: FoundRow) -> None:
         """Go down; a line that is printed is final then, and with it what stands above."""
         row = self.rows[self.at]
         self.at += 1
         self.column, self.returned = 0, False
         if self.at == len(self.rows):
-            self.rows.append(Row(time_s))
+            self.rows.append(ScreenRow(time_s))
         if not (self.hidden or row.bar or row.is_blank):
             self.release(self.at, found)
         elif len(self.rows) > MOST_ROWS:
             self.release(1, found, printed=self.hidden)
 
-    def _command(self, command: str, arguments: str, found: Found) -> None:
+    def _command(self, command: str, arguments: str, found: FoundRow) -> None:
         """A control sequence: up, down, erase, hide the cursor; others are dropped."""
         number = int(arguments[:4]) if arguments.isdecimal() else 0
         row = self.rows[self.at]
@@ -197,7 +197,7 @@ class Rows(msgspec.Struct, omit_defaults=True):
             elif self.column < columns(row.text):
                 row.text = row.text[: _index(row.text, self.column)]
 
-    def _note(self, row: Row, found: Found) -> None:
+    def _note(self, row: ScreenRow, found: FoundRow) -> None:
         """In mode ``all``: what a row shows is about to change, or final."""
         shown = row.text.rstrip()
         if found.mode != "all" or row.is_blank:

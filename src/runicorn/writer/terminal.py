@@ -14,13 +14,13 @@ import re
 
 import msgspec
 
-from runicorn.writer.screen_row import MOST_ROWS, Found, Rows, is_plain, part
+from runicorn.writer.screen_row import MOST_ROWS, FoundRow, ScreenRows, is_plain, part
 
 MOST_PENDING_CHARACTERS = 64 * 1024
 _MOST_THREADS = 1024
 
 
-class Line(msgspec.Struct, omit_defaults=True):
+class TerminalLine(msgspec.Struct, omit_defaults=True):
     """The line that a thread has begun beside the screen.
 
     Attributes:
@@ -35,7 +35,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     held: str = ""
     cut: bool = False
 
-    def cut_off(self, found: Found) -> None:
+    def cut_off(self, found: FoundRow) -> None:
         """Make a line of what there is; what follows goes on with it."""
         found.extend([(self.time_s, "")] * self.held.count("\n"))
         found.extend([(self.time_s, self.text)] * bool(self.text))
@@ -51,11 +51,11 @@ class Stream(msgspec.Struct, omit_defaults=True):
         painter: the thread that has moved the cursor last: what it prints comes to the cursor.
     """
 
-    lines: dict[int, Line] = {}
-    screen: Rows = msgspec.field(default_factory=Rows)
+    lines: dict[int, TerminalLine] = {}
+    screen: ScreenRows = msgspec.field(default_factory=ScreenRows)
     painter: int | None = None
 
-    def feed(self, text: str, time_s: float, thread: int, found: Found) -> None:
+    def feed(self, text: str, time_s: float, thread: int, found: FoundRow) -> None:
         """One chunk; ``found`` takes the lines that are final by it."""
         screen = self.screen
         screen.settle(time_s, found)
@@ -76,7 +76,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
         if held:
             self._begin(thread, time_s, found).held += held
 
-    def trim(self, found: Found, most_characters: int) -> None:
+    def trim(self, found: FoundRow, most_characters: int) -> None:
         """Make lines of everything that is pending, if it is more than so many characters."""
         pending = sum(len(row.text) + len(row.plain) for row in self.screen.rows)
         if pending + sum(len(line.text) for line in self.lines.values()) > most_characters:
@@ -84,7 +84,7 @@ class Stream(msgspec.Struct, omit_defaults=True):
             for line in self.lines.values():
                 line.cut_off(found)
 
-    def _paint(self, text: str, time_s: float, thread: int, found: Found) -> None:
+    def _paint(self, text: str, time_s: float, thread: int, found: FoundRow) -> None:
         """A chunk that moves the cursor, or is printed by the thread that has moved it."""
         line = self.lines.pop(thread, None)
         screen = self.screen
@@ -93,14 +93,14 @@ class Stream(msgspec.Struct, omit_defaults=True):
         screen.write(text if line is None else line.text + text, time_s, found)
         self.painter = thread if screen.rows or screen.hidden else None
 
-    def _print(self, text: str, time_s: float, thread: int, found: Found) -> None:
+    def _print(self, text: str, time_s: float, thread: int, found: FoundRow) -> None:
         """Plain text beside the screen."""
         if thread not in self.lines and len(text) <= MOST_ROWS and not text.strip("\n"):
             self._begin(thread, time_s, found).held = text
             return
         first, *others = text.split("\n")
         if others:
-            line = self.lines.pop(thread, None) or Line(time_s)
+            line = self.lines.pop(thread, None) or TerminalLine(time_s)
             if line.text or first or not line.cut:
                 found.append((line.time_s, line.text + first))
             found.extend((time_s, each) for each in others[:-1])
@@ -111,11 +111,11 @@ class Stream(msgspec.Struct, omit_defaults=True):
             if len(line.text) > MOST_PENDING_CHARACTERS:
                 line.cut_off(found)
 
-    def _begin(self, thread: int, time_s: float, found: Found) -> Line:
+    def _begin(self, thread: int, time_s: float, found: FoundRow) -> TerminalLine:
         """The line of a thread; of very many threads the oldest, which may have ended, is not waited for."""
         line = self.lines.get(thread)
         if line is None:
-            line = self.lines[thread] = Line(time_s)
+            line = self.lines[thread] = TerminalLine(time_s)
             if len(self.lines) > _MOST_THREADS:
                 self.lines.pop(next(iter(self.lines))).cut_off(found)
         return line
@@ -131,7 +131,7 @@ class Screen(msgspec.Struct):
     def feed(self, stream: int, text: str, time_s: float, thread: int) -> list[tuple[float, str]]:
         """Take one ``write()`` to stdout (1) or stderr (2); the lines that are final by it, each with its time."""
         this, other = (self.out, self.err) if stream == 1 else (self.err, self.out)
-        found, before = Found(self.mode), Found(self.mode)
+        found, before = FoundRow(self.mode), FoundRow(self.mode)
         this.feed(text, time_s, thread, found)
         if found:
             other.screen.settle(time_s, before, is_idle=thread == other.painter)
@@ -145,7 +145,7 @@ class Screen(msgspec.Struct):
 
     def trim(self, most_characters: int = MOST_PENDING_CHARACTERS) -> list[tuple[float, str]]:
         """Between two batches: a stream's pending text becomes lines if it is more than that: a plan stays small."""
-        found = Found(self.mode)
+        found = FoundRow(self.mode)
         self.out.trim(found, most_characters)
         self.err.trim(found, most_characters)
         return found
