@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(command: str, error: Exception, status: int) -> int:
-    from runicorn.commands.render import plain
+    from runicorn.reading.plain_text import plain
 
     # str() of a KeyError is the repr of its text.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)

@@ -10,6 +10,7 @@ from runicorn import exporting, reading
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
 from runicorn.exporting.selection import Selection
+from runicorn.reading import plain_text
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
@@ -107,13 +108,13 @@ def _to_standard_output(
 
 def _said(done: exporting.Exported, form: str) -> str:
     rows = counted(done.rows, "point" if form == exporting.TENSORBOARD else "row")
-    path = "standard output" if done.path == exporting.STANDARD_OUTPUT else render.plain(done.path)
+    path = "standard output" if done.path == exporting.STANDARD_OUTPUT else plain_text.plain(done.path)
     return f"{path}: {rows} of {counted(len(done.metrics), 'metric')}"
 
 
 def _tell(run: reading.LoadedRun, notes: list[str]) -> None:
     for note in notes:
-        print(f"runicorn export: {render.plain(run.info.id)}: {render.plain(note)}", file=sys.stderr)
+        print(f"runicorn export: {plain_text.plain(run.info.id)}: {plain_text.plain(note)}", file=sys.stderr)
 
 
 def _format_of(path: str) -> str:

@@ -14,6 +14,7 @@ from runicorn.commands.curves import DrawnCurve
 from runicorn.commands.drawing import draw
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_storage, count
+from runicorn.reading import plain_text
 from runicorn.reading.listing import find
 from runicorn.reading.loaded import LoadedRun, load
 
@@ -143,10 +144,10 @@ def _series(runs: list[LoadedRun], metrics: list[str], options: argparse.Namespa
             main_column(runs[0], metric)  # says which there are
         for run, label in zip(runs, labels, strict=True):
             if metric not in run:
-                described.say(f"{label} has no metric {render.plain(metric)!r}.")
+                described.say(f"{label} has no metric {plain_text.plain(metric)!r}.")
         for run, label in having:
             names = [label] if len(runs) > 1 else []
-            names += [render.plain(metric)] if len(metrics) > 1 or len(runs) == 1 else []
+            names += [plain_text.plain(metric)] if len(metrics) > 1 or len(runs) == 1 else []
             column = main_column(run, metric, options.rank)
             x, y = _axes(column, run, options.x)
             ranks = number_of_ranks(run.metric(metric)) if run.ranks else 1

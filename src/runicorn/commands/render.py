@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.reading.plain_text import plain
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -77,18 +79,6 @@ def emit(value: Any) -> None:
         print(json.dumps(json.loads(text), indent=1))
 
 
-def plain(text: str, keep: str = "") -> str:
-    r"""The text as one line that a terminal only shows: control characters become ``\x1b`` and the like.
-
-    Args:
-        text: anything that came out of a file.
-        keep: characters that stay as they are, such as a tab.
-    """
-    if text.isprintable():
-        return text
-    return "".join(each if _is_shown(each) or each in keep else _escaped(each) for each in text)
-
-
 def shortened(text: str, most: int) -> str:
     """The text in at most so many columns of a terminal; three dots stand for the rest."""
     text = plain(text)
@@ -148,20 +138,6 @@ def size(size_bytes: float | None) -> str:
         if abs(scaled) < 1000 or unit == "TiB":
             break
     return f"{scaled:.1f} {unit}"
-
-
-def number(value: object) -> str:
-    """A value of a metric in few characters: six digits of a float, all of an integer; empty for None."""
-    if value is None:
-        return ""
-    if type(value) is float:
-        return f"{value:.6g}" if math.isfinite(value) else _token(value)
-    if type(value) is int and abs(value) >= 10**_MOST_DIGITS:
-        try:
-            return f"{value:.6g}"
-        except OverflowError:
-            return "over 1e308" if value > 0 else "under -1e308"
-    return plain(str(value))
 
 
 def _print_styled(
@@ -239,14 +215,6 @@ def _finite(value: Any, depth: int = 0) -> Any:
 
 def _token(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _is_shown(character: str) -> bool:
-    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _columns_of(character: str) -> int:
