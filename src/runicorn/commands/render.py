@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.reading.plain_text import plain
+from runicorn.reading.plain_text import plain, token
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,9 +27,6 @@ _MOST_S = 1e11
 """A length of time beyond that, three thousand years, was not measured by anybody."""
 _MINUTE_S, _HOUR_S, _DAY_S, _WEEK_S, _YEAR_S = 60, 3600, 86_400, 7 * 86_400, 365 * 86_400
 _STYLES = {"running": "green", "lost": "bold red", "failed": "red", "interrupted": "yellow", "unknown": "dim"}
-_JOINERS = "\u200c\u200d"
-"""Parts of words in some scripts, and of emoji."""
-_MOST_DIGITS = 15
 
 
 def table(
@@ -203,7 +200,7 @@ def _padded(cells: list[str], *, to_the_right: bool) -> list[str]:
 
 def _finite(value: Any, depth: int = 0) -> Any:
     if type(value) is float and not math.isfinite(value):
-        return _token(value)
+        return token(value)
     if not isinstance(value, (dict, list, tuple)):
         return value
     if depth > _DEEPEST:
@@ -211,10 +208,6 @@ def _finite(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {name: _finite(each, depth + 1) for name, each in value.items()}
     return [_finite(each, depth + 1) for each in value]
-
-
-def _token(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _columns_of(character: str) -> int:

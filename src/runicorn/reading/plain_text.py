@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import unicodedata
 
-from runicorn.commands.render import _JOINERS, _MOST_DIGITS, _token
-
 
 def plain(text: str, keep: str = "") -> str:
     r"""The text as one line that a terminal only shows: control characters become ``\x1b`` and the like.
@@ -40,3 +38,12 @@ def _is_shown(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+_JOINERS = "\u200c\u200d"
+"""Parts of words in some scripts, and of emoji."""
+_MOST_DIGITS = 15
+
+
+def token(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
