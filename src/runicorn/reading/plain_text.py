@@ -23,7 +23,7 @@ def number(value: object) -> str:
     if value is None:
         return ""
     if type(value) is float:
-        return f"{value:.6g}" if math.isfinite(value) else _token(value)
+        return f"{value:.6g}" if math.isfinite(value) else token(value)
     if type(value) is int and abs(value) >= 10**_MOST_DIGITS:
         try:
             return f"{value:.6g}"
@@ -46,4 +46,5 @@ _MOST_DIGITS = 15
 
 
 def token(value: float) -> str:
+    """A number that is not finite, as JSON names it in our files."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
