@@ -9,6 +9,7 @@ r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wro
         python bench/$name.py --json > figures/$name.json
     done
     python bench/read.py --peers --json > figures/read.json
+    python bench/viewer.py --published --json > figures/viewer.json
     python bench/peers --json > figures/peers.json
     python bench/peers/plot.py figures/peers.json > bench/peers.svg
     python bench/report.py figures > bench/RESULTS.md
@@ -24,7 +25,7 @@ import harness
 
 ORDER = (
     *("log_latency", "peers", "throughput", "many_processes", "startup", "switched_off"),
-    *("gpu_scalars", "console", "images", "outputs", "read", "readers"),
+    *("gpu_scalars", "console", "images", "outputs", "read", "readers", "viewer"),
     *("syscalls", "chaos", "soak"),
 )
 PLOTS = {"peers": "![What a call costs, and what a SIGKILL leaves](peers.svg)"}

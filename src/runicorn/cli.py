@@ -25,7 +25,11 @@ COMMANDS = (
     "rm",
     "recover",
     "doctor",
+    "viewer",
+    "ui",
 )
+_MODULES = {"ui": "viewer"}
+"""Commands that have another name as well."""
 _NEWLINE = "\n"
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(command: str, error: Exception, status: int) -> int:
-    from runicorn.commands.render import plain
+    from runicorn.reading.plain_text import plain
 
     # str() of a KeyError is the repr of its text.
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
@@ -75,7 +79,7 @@ def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in names:
-        module = import_module(f"runicorn.commands.{name}")
+        module = import_module(f"runicorn.commands.{_MODULES.get(name, name)}")
         command = commands.add_parser(name, help=module.HELP, description=(module.__doc__ or "").replace("`", ""))
         module.add_arguments(command)
         command.set_defaults(run_command=module.run)

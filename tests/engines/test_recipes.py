@@ -125,9 +125,7 @@ def test_slurm(run_here, tmp_path, monkeypatch):
     run_here("/bin/bash", "job.sh")
     run_dir = the_run(tmp_path)
     assert_training(run_dir, 4)
-    hosts = [
-        json_lines(run_dir, f"events.rank{rank}.jsonl")[0]["producer"].rpartition("-")[0] for rank in range(1, 4)
-    ]
+    hosts = [json_lines(run_dir, f"events.rank{rank}.jsonl")[0]["producer"].rpartition("-")[0] for rank in range(1, 4)]
     assert hosts[0] != hosts[1]
     assert hosts[1] == hosts[2]
     assert set(hosts) == {"node0", "node1"}

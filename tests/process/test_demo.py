@@ -110,7 +110,7 @@ def test_settings_and_notes_are_stored(finished):
 
 
 def test_report_names_the_run_the_records_and_the_cost(finished):
-    """The output ends with where the run is, what is stored, what log() cost, and the curve."""
+    """The output ends with where the run is, what is stored, what log() cost, the curve, and the line that opens it."""
     run_dir, output = finished
 
     assert str(run_dir) in output
@@ -118,7 +118,9 @@ def test_report_names_the_run_the_records_and_the_cost(finished):
     assert "final_val_loss" in output
     assert "log(): median" in output
     assert ". train_loss (mean)    o val_loss" in output
-    assert max(len(line) for line in output.splitlines() if str(run_dir) not in line) <= 72
+    *lines, last = output.splitlines()
+    assert max(len(line) for line in lines if str(run_dir) not in line) <= 72
+    assert last.strip().endswith(f"runicorn viewer --storage {run_dir.parents[3]} --open")
 
 
 def test_interrupted_demo_keeps_what_it_logged(tmp_path):

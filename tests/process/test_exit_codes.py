@@ -99,10 +99,12 @@ def ended(storage):
     memory = os.environ["RUNICORN_SHM_DIR"]
     wait_until(lambda: not any(name.startswith("runicorn-") for name in os.listdir(memory)), what="the spools are gone")
     wait_until(
-        lambda: not any(
-            word.startswith(memory)
-            for process in psutil.process_iter(["cmdline"])
-            for word in process.info["cmdline"] or []
+        lambda: (
+            not any(
+                word.startswith(memory)
+                for process in psutil.process_iter(["cmdline"])
+                for word in process.info["cmdline"] or []
+            )
         ),
         what="the writers are gone",
     )
@@ -235,6 +237,7 @@ def test_a_wrapper_of_somebody_else_stays(open_run, monkeypatch):
 
 def test_an_exit_that_was_caught_keeps_nothing_alive(open_run):
     """The exception, its traceback and what its frames hold go with the handler that has caught it."""
+
     class Model:
         pass
 

@@ -213,9 +213,7 @@ class Job:
         self._launcher.stdin.flush()
         pids = self._launcher.stdout.readline().split()
         assert len(pids) == len(self._names), "the launcher has died"
-        self.process_of.update(
-            {name: psutil.Process(int(pid)) for name, pid in zip(self._names, pids, strict=True)}
-        )
+        self.process_of.update({name: psutil.Process(int(pid)) for name, pid in zip(self._names, pids, strict=True)})
 
     def tell(self, gate):
         """Open a gate."""
@@ -870,7 +868,9 @@ def test_an_elastic_restart_resumes_the_run(tmp_path):
         assert steps == list(range(1, 2 * RECORDS + 1))
     assert status(run_dir)["status"] == "finished"
     assert "exit_reason" not in status(run_dir)
-    assert len(json.loads((run_dir / "meta.json").read_text())["resumed"]) == 1
+    (entry,) = json.loads((run_dir / "meta.json").read_text())["resumed"]
+    lines = (run_dir / "events.jsonl").read_bytes().splitlines(keepends=True)
+    assert entry["events"]["events.jsonl"] == sum(map(len, lines[:RECORDS]))  # where the second start begins
 
 
 # --- children of ranks ----------------------------------------------------------------------------------------------

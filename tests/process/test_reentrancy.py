@@ -103,6 +103,8 @@ def work(moment):
     if PREPARE == "rotation":
         run.log({"before": moment})
         run._queue.seal()
+    if PREPARE == "look":
+        run._look_at = run._session._mend_at = 0.0
     if HANDLER == "log":
         signal.signal(signal.SIGINT, lambda *_: run.log({"handler": moment}))
     facts = guarded(moment, lambda: run.log({"i": moment}))
@@ -118,9 +120,12 @@ run.finish()
 
 
 @pytest.mark.parametrize("handler", ["log", "KeyboardInterrupt", "KeyboardInterrupt, then finish"])
-@pytest.mark.parametrize("prepare", ["first", "rotation"])
+@pytest.mark.parametrize("prepare", ["first", "rotation", "look"])
 def test_a_signal_at_every_moment_of_opening_a_segment(tmp_path, prepare, handler):
-    """A signal handler that logs or raises while log() opens a segment, at whatever moment, costs no record."""
+    """A signal handler that logs or raises while log() opens a segment, at whatever moment, costs no record.
+
+    "look" is a first call that also looks whether the spool has its names still.
+    """
     log_on = not handler.endswith("finish")
     body = SWEEP + f"PREPARE, HANDLER, LOG_ON = {prepare!r}, {handler!r}, {log_on}\n" + IN_A_CHILD
     trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", RUNICORN_FINISH_TIMEOUT_S="80")
@@ -143,6 +148,7 @@ def test_a_signal_at_every_moment_of_opening_a_segment(tmp_path, prepare, handle
         assert set(kinds["i"].values()) == {1}
         assert everyone.keys() - came <= kinds["i"].keys(), "who was not interrupted has its record stored"
     assert status(trainer.run_dir)["status"] == "finished"
+    assert "storage_errors" not in status(trainer.run_dir), "what was given up half made is no damage"
     wait_stored(trainer)
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from runicorn.cli import COMMANDS, main, parser
-from runicorn.commands import curves, flat, render, tail
+from runicorn.commands import curves, render, tail
 from runicorn.commands.following import FollowedFile
 from runicorn.host import identity
+from runicorn.reading import flat, plain_text
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 BEST = {"best_metric_name": "acc", "best_metric_value": 0.9, "best_metric_step": 2, "best_metric_mode": "max"}
@@ -676,11 +677,11 @@ def test_narrow_terminal_keeps_what_is_copied(storage, terminal, monkeypatch):
         *((render.duration(each), text) for each, text in ((0.44, "0.4s"), (59.4, "59s"), (59.6, "1m00s"))),
         *((render.duration(each), text) for each, text in ((7500, "2h05m"), (273_600, "3d04h"), (math.inf, ""))),
         *((render.size(each), text) for each, text in ((12, "12 B"), (1536, "1.5 KiB"), (2**60, "1048576.0 TiB"))),
-        *((render.number(each), text) for each, text in ((1 / 3, "0.333333"), (10**400, "over 1e308"), (None, ""))),
-        *((render.number(each), text) for each, text in ((-math.inf, "-Infinity"), (True, "True"), ("\n", r"\n"))),
+        *((plain_text.number(each), text) for each, text in ((1 / 3, "0.333333"), (10**400, "over 1e308"), (None, ""))),
+        *((plain_text.number(each), text) for each, text in ((-math.inf, "-Infinity"), (True, "True"), ("\n", r"\n"))),
         (render.shortened("日本語日本語", 9), "日本語..."),
-        (render.plain(NASTY), SHOWN),
-        (render.plain("a\tb\u200dc", keep="\t"), "a\tb\u200dc"),
+        (plain_text.plain(NASTY), SHOWN),
+        (plain_text.plain("a\tb\u200dc", keep="\t"), "a\tb\u200dc"),
     ],
 )
 def test_short_texts(text, expected):

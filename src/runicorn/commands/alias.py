@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_run, add_storage
 from runicorn.managing import labels, targets
+from runicorn.reading import plain_text
 from runicorn.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         render.emit({"run": info.id, "alias": now.alias, "tags": now.tags})
     elif not (options.clear or options.alias is not None):
-        print(render.plain(now.alias or ""))
+        print(plain_text.plain(now.alias or ""))
     say_trouble("alias", now.trouble)
     return 0
 
@@ -48,6 +49,6 @@ def say_trouble(command: str, trouble: str | None) -> None:
     if trouble:
         print(
             f"runicorn {command}: done in the run's files; the row in runicorn.db was not changed: "
-            f"{render.plain(trouble)}. An open viewer may show the old state.",
+            f"{plain_text.plain(trouble)}. An open viewer may show the old state.",
             file=sys.stderr,
         )

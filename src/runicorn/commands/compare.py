@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runicorn.commands import described, flat, render
+from runicorn.commands import described, render
 from runicorn.commands.figures import MOST_BYTES, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_storage
+from runicorn.reading import flat
 from runicorn.reading.loaded import LoadedRun, load
 
 if TYPE_CHECKING:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.reading.curves import smoothed as by_distance
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Point = tuple[float, float]
 
 
-class Curve(msgspec.Struct, frozen=True):
+class DrawnCurve(msgspec.Struct, frozen=True):
     """A line in a plot.
 
     Attributes:
@@ -38,7 +40,7 @@ class Bounds(msgspec.Struct, frozen=True):
     high: float
 
 
-def bounds_of(curves: Iterable[Curve]) -> Bounds:
+def bounds_of(curves: Iterable[DrawnCurve]) -> Bounds:
     """The corners that hold all points of curves, of which there is at least one."""
     points = [point for curve in curves for point in curve.points]
     left, right = _apart(min(x for x, _ in points), max(x for x, _ in points))
@@ -53,11 +55,7 @@ def smoothed(values: Sequence[float], weight: float) -> array[float]:
         values: finite ones.
         weight: of what was before, from 0 (nothing changes) to below 1.
     """
-    kept, total, found = 1.0, 0.0, array("d")
-    for value in values:
-        total = weight * total + (1.0 - weight) * value
-        kept *= weight
-        found.append(total / (1.0 - kept))
+    found, _ = by_distance(range(len(values)), values, weight, 0.0)
     return found
 
 

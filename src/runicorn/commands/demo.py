@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import shlex
 import statistics
 import sys
 import time
 from array import array
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
@@ -79,7 +82,16 @@ def _train_and_report(storage: str | None, seconds: float, seed: int) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     report(run.run_dir, session)
+    print(f"\nOpen it in the browser:\n  {viewer_command(run)}")
     return code
+
+
+def viewer_command(run: rn.Run) -> str:
+    """The line that opens a run's storage in the viewer, for a person who has just made it."""
+    storage = shlex.quote(os.path.abspath(run.storage_root))
+    installed = find_spec("starlette") and find_spec("uvicorn")
+    install = "" if installed else "pip install 'runicorn[viewer]' && "
+    return f"{install}runicorn viewer --storage {storage} --open"
 
 
 class DemoTraining:

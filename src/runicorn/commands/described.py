@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.commands import render
+from runicorn.reading import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ def best(info: RunInfo) -> str:
     """The best value of the primary metric: ``val_acc=0.91``; empty where there is none."""
     if info.best_metric_name is None or info.best_metric_value is None:
         return ""
-    return f"{render.shortened(info.best_metric_name, 30)}={render.number(info.best_metric_value)}"
+    return f"{render.shortened(info.best_metric_name, 30)}={plain_text.number(info.best_metric_value)}"
 
 
 def path(info: RunInfo) -> str:
@@ -47,8 +48,8 @@ def labels(infos: Sequence[RunInfo]) -> list[str]:
         [info.run_dir for info in infos],
     ):
         if max(Counter(names).values(), default=0) < 2:
-            return [render.plain(name) for name in names]
-    return [f"{number}: {render.plain(info.id)}" for number, info in enumerate(infos, 1)]
+            return [plain_text.plain(name) for name in names]
+    return [f"{number}: {plain_text.plain(info.id)}" for number, info in enumerate(infos, 1)]
 
 
 def at(time_s: float | None) -> str:
@@ -58,7 +59,7 @@ def at(time_s: float | None) -> str:
     try:
         text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
     except (ValueError, OverflowError, OSError):  # no moment of any calendar
-        return render.number(time_s)
+        return plain_text.number(time_s)
     return f"{text} ({render.age(time.time() - time_s)} ago)"
 
 
@@ -70,4 +71,4 @@ def say(text: str) -> None:
 
 def repair(storage: str) -> str:
     """The command that stores what lost runs have left behind, and ends them."""
-    return f"runicorn recover --storage {shlex.quote(render.plain(storage))}"
+    return f"runicorn recover --storage {shlex.quote(plain_text.plain(storage))}"

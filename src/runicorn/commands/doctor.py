@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from runicorn import doctor
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
+from runicorn.reading import plain_text
 
 if TYPE_CHECKING:
     import argparse
@@ -27,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
         findings.append(finding)
         if not options.json:
             mark = "BROKEN" if finding.status == doctor.BROKEN else finding.status
-            print(f"{mark:6}  {finding.name:16}  {render.plain(finding.text)}", flush=True)
+            print(f"{mark:6}  {finding.name:16}  {plain_text.plain(finding.text)}", flush=True)
             if finding.advice:
-                print(f"{'':26}{render.plain(finding.advice)}", flush=True)
+                print(f"{'':26}{plain_text.plain(finding.advice)}", flush=True)
     is_well = all(finding.status != doctor.BROKEN for finding in findings)
     if options.json:
         render.emit({"ok": is_well, "findings": [_plain(finding) for finding in findings]})

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from runicorn.commands import plain_plot, render
-from runicorn.commands.curves import Bounds, Curve, Point, bounds_of
+from runicorn.commands.curves import Bounds, DrawnCurve, Point, bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ _PALE = (24, 94, 22, 53, 58, 23, 52, 240)
 _LOOKS = 4
 
 
-def draw(curves: Sequence[Curve], *, width: int, height: int, log: bool, time: bool) -> list[str]:
+def draw(curves: Sequence[DrawnCurve], *, width: int, height: int, log: bool, time: bool) -> list[str]:
     """Lines of a plot with its axes and legend.
 
     Args:
@@ -48,7 +48,7 @@ def draw(curves: Sequence[Curve], *, width: int, height: int, log: bool, time: b
     return [*lines, *_legend(curves, dots=dots is not None, margin=margin, width=width, log=log, time=time)]
 
 
-def _dots(curves: Sequence[Curve], bounds: Bounds, columns: int, height: int) -> list[str] | None:
+def _dots(curves: Sequence[DrawnCurve], bounds: Bounds, columns: int, height: int) -> list[str] | None:
     """Rows of Braille dots, coloured; None where the library, the terminal or its colours are missing."""
     several = len({curve.number for curve in curves}) > 1 or any(not curve.name for curve in curves)
     if not sys.stdout.isatty() or not _can_print(_EMPTY) or (several and not _has_colours()):
@@ -79,7 +79,7 @@ def _dots(curves: Sequence[Curve], bounds: Bounds, columns: int, height: int) ->
     ]
 
 
-def _letters(curves: Sequence[Curve], bounds: Bounds, columns: int, height: int) -> list[str]:
+def _letters(curves: Sequence[DrawnCurve], bounds: Bounds, columns: int, height: int) -> list[str]:
     ordered = sorted(curves, key=lambda each: bool(each.name))
     marked = [(_mark(curve, curves), _joined(curve.points, columns, bounds)) for curve in ordered]
     return plain_plot.canvas(marked, bounds, columns, height)
@@ -96,7 +96,7 @@ def _joined(points: list[Point], columns: int, bounds: Bounds) -> list[Point]:
     return found
 
 
-def _legend(curves: Sequence[Curve], *, dots: bool, margin: int, width: int, log: bool, time: bool) -> list[str]:
+def _legend(curves: Sequence[DrawnCurve], *, dots: bool, margin: int, width: int, log: bool, time: bool) -> list[str]:
     axes = [*(["y logarithmic"] if log else []), "x time since the run began" if time else "x step"]
     lines = []
     for curve in curves:
@@ -109,19 +109,19 @@ def _legend(curves: Sequence[Curve], *, dots: bool, margin: int, width: int, log
     return [*lines, f"{' ' * (margin - 1)}({', '.join(axes)})"]
 
 
-def _mark(curve: Curve, curves: Sequence[Curve]) -> str:
+def _mark(curve: DrawnCurve, curves: Sequence[DrawnCurve]) -> str:
     if not curve.name:
         return _BEHIND
     alone = all(each.number == curve.number for each in curves)
     return _ALONE if alone else _MARKS[curve.number % len(_MARKS)]
 
 
-def _colour(curve: Curve) -> int:
+def _colour(curve: DrawnCurve) -> int:
     colours = _STRONG if curve.name else _PALE
     return colours[curve.number % len(colours)]
 
 
-def _coloured(text: str, curve: Curve) -> str:
+def _coloured(text: str, curve: DrawnCurve) -> str:
     from plotille import color
 
     return str(color(text, fg=_colour(curve), mode="byte", no_color=not _has_colours()))

@@ -10,6 +10,7 @@ from runicorn import exporting, reading
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
 from runicorn.exporting.selection import Selection
+from runicorn.reading import plain_text
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
     rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
     parser.add_argument(
+        "--superseded",
+        action="store_true",
+        help="also values that a later session of a resumed run has superseded (with --lines: each of them)",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace an existing file, or a directory that holds only event files"
     )
     parser.add_argument(
@@ -56,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.output)
     if options.quote_formulas and form != exporting.CSV:
         raise ValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
-    selection = Selection(tuple(options.metrics), not options.lines, options.ranks)
+    selection = Selection(tuple(options.metrics), not options.lines, options.ranks, options.superseded)
     loaded = [reading.load(run, options.storage) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
         return _to_standard_output(options, form, selection, loaded)
@@ -102,13 +108,13 @@ def _to_standard_output(
 
 def _said(done: exporting.Exported, form: str) -> str:
     rows = counted(done.rows, "point" if form == exporting.TENSORBOARD else "row")
-    path = "standard output" if done.path == exporting.STANDARD_OUTPUT else render.plain(done.path)
+    path = "standard output" if done.path == exporting.STANDARD_OUTPUT else plain_text.plain(done.path)
     return f"{path}: {rows} of {counted(len(done.metrics), 'metric')}"
 
 
 def _tell(run: reading.LoadedRun, notes: list[str]) -> None:
     for note in notes:
-        print(f"runicorn export: {render.plain(run.info.id)}: {render.plain(note)}", file=sys.stderr)
+        print(f"runicorn export: {plain_text.plain(run.info.id)}: {plain_text.plain(note)}", file=sys.stderr)
 
 
 def _format_of(path: str) -> str:

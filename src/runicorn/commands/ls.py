@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.commands import described, render
 from runicorn.commands.options import add_json, add_storage, age_s, count, positive_s, storage_of
+from runicorn.reading import plain_text
 from runicorn.reading.info import LOST, STATUSES, RunInfo
 from runicorn.reading.listing import runs
 from runicorn.storage import statuses
@@ -66,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
     while True:
         found = _found(options, root)
         if redraws:
-            print(f"{_CLEAR}{render.plain(root)}, every {options.watch:g} s. Ctrl-C ends.")
+            print(f"{_CLEAR}{plain_text.plain(root)}, every {options.watch:g} s. Ctrl-C ends.")
         lines = shutil.get_terminal_size().lines - _LINES_BESIDE
         _print_list(options, root, found, most=max(1, lines) if redraws else None)
         sys.stdout.flush()
@@ -107,7 +108,7 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
         render.shortened(info.alias or "", _LONGEST_ALIAS),
         render.age(None if info.created_at is None else now - info.created_at),
         render.duration(info.duration_s),
-        render.number(info.last_step),
+        plain_text.number(info.last_step),
         described.best(info),
     )
 
@@ -115,7 +116,7 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
     if not found:
         asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
-        described.say(f"No runs in {render.plain(root)}{' that are like that' if asked else ''}.")
+        described.say(f"No runs in {plain_text.plain(root)}{' that are like that' if asked else ''}.")
     elif len(shown) < len(found):
         described.say(f"{len(shown):,} of {counted(len(found), 'run')}.")
     lost = sum(info.status == LOST for info in found)

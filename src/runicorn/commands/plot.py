@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.commands import curves, described, render
-from runicorn.commands.curves import Curve
+from runicorn.commands.curves import DrawnCurve
 from runicorn.commands.drawing import draw
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_storage, count
+from runicorn.reading import plain_text
 from runicorn.reading.listing import find
 from runicorn.reading.loaded import LoadedRun, load
 
@@ -69,6 +70,7 @@ class Series(msgspec.Struct, frozen=True):
         x: steps in rising order, or seconds since the run began.
         y: values as they were logged.
         ranks: how many ranks have values of it.
+        superseded: how many values a later session has superseded.
     """
 
     run: LoadedRun
@@ -77,6 +79,7 @@ class Series(msgspec.Struct, frozen=True):
     x: Sequence[float]
     y: Sequence[Any]
     ranks: int
+    superseded: int = 0
 
     def points(self) -> tuple[Sequence[float], Sequence[float]]:
         """Those that can be drawn."""
@@ -141,14 +144,14 @@ def _series(runs: list[LoadedRun], metrics: list[str], options: argparse.Namespa
             main_column(runs[0], metric)  # says which there are
         for run, label in zip(runs, labels, strict=True):
             if metric not in run:
-                described.say(f"{label} has no metric {render.plain(metric)!r}.")
+                described.say(f"{label} has no metric {plain_text.plain(metric)!r}.")
         for run, label in having:
             names = [label] if len(runs) > 1 else []
-            names += [render.plain(metric)] if len(metrics) > 1 or len(runs) == 1 else []
+            names += [plain_text.plain(metric)] if len(metrics) > 1 or len(runs) == 1 else []
             column = main_column(run, metric, options.rank)
             x, y = _axes(column, run, options.x)
             ranks = number_of_ranks(run.metric(metric)) if run.ranks else 1
-            found.append(Series(run, metric, " ".join(names), x, y, ranks))
+            found.append(Series(run, metric, " ".join(names), x, y, ranks, run.superseded_count(metric)))
     return found
 
 
@@ -164,10 +167,12 @@ def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequ
     return [column.time[place] - begin_s for place in timed], [column.value[place] for place in timed]
 
 
-def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[Curve]:
+def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[DrawnCurve]:
     """The curve of a series, behind it the raw one where it is smoothed; what cannot be drawn is told."""
     x, y = series.points()
     _tell(series, len(series.y) - len(y), "no finite numbers, and not drawn")
+    if series.superseded:
+        described.say(f"{series.label}: {series.superseded:,} values are left out that a later session has superseded.")
     if options.rank is None and series.ranks > 1:
         described.say(f"{series.label}: {series.ranks} ranks have values; those of rank 0 are shown (--rank N).")
     lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
@@ -176,7 +181,7 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
         drawn_x, drawn_y = curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
         points = curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
         if points:
-            found.append(Curve(name, points, number))
+            found.append(DrawnCurve(name, points, number))
     if options.log:
         _tell(series, sum(value <= 0 for value in y), "0 or below, and not on a logarithmic axis")
     return found
@@ -208,6 +213,7 @@ def _document(series: Series, weight: float) -> dict[str, Any]:
         "y": list(series.y),
         "smoothed": smooth,
         "ranks": series.ranks,
+        "superseded": series.superseded,
     }
 
 

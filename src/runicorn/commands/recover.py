@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.commands import render
 from runicorn.commands.options import add_json
+from runicorn.reading import plain_text
 from runicorn.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,17 +45,17 @@ def run(options: argparse.Namespace) -> int:
         )
     else:
         for each in stored:
-            print(render.plain(each.text()))
+            print(plain_text.plain(each.text()))
         for info in ended:
             print(
-                render.plain(
+                plain_text.plain(
                     f"{info.id}: it said running, but its process is gone, and nothing of it waits in memory: its "
                     f"status is {info.status} now"
                 )
             )
         for problem in problems:
-            print(render.plain(problem))
+            print(plain_text.plain(problem))
         if not stored and not ended and not problems:
-            where = render.plain(root) if root else "this user on this host"
+            where = plain_text.plain(root) if root else "this user on this host"
             print(f"Nothing to recover: no run of {where} has left records behind, and none is lost.")
     return 0 if all(each.stored for each in stored) and not problems else 1

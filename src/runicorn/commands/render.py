@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.reading.plain_text import plain, token
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
@@ -25,9 +27,6 @@ _MOST_S = 1e11
 """A length of time beyond that, three thousand years, was not measured by anybody."""
 _MINUTE_S, _HOUR_S, _DAY_S, _WEEK_S, _YEAR_S = 60, 3600, 86_400, 7 * 86_400, 365 * 86_400
 _STYLES = {"running": "green", "lost": "bold red", "failed": "red", "interrupted": "yellow", "unknown": "dim"}
-_JOINERS = "\u200c\u200d"
-"""Parts of words in some scripts, and of emoji."""
-_MOST_DIGITS = 15
 
 
 def table(
@@ -75,18 +74,6 @@ def emit(value: Any) -> None:
         print(msgspec.json.format(text, indent=1))
     except msgspec.DecodeError:  # half a character, which a file of another program may have
         print(json.dumps(json.loads(text), indent=1))
-
-
-def plain(text: str, keep: str = "") -> str:
-    r"""The text as one line that a terminal only shows: control characters become ``\x1b`` and the like.
-
-    Args:
-        text: anything that came out of a file.
-        keep: characters that stay as they are, such as a tab.
-    """
-    if text.isprintable():
-        return text
-    return "".join(each if _is_shown(each) or each in keep else _escaped(each) for each in text)
 
 
 def shortened(text: str, most: int) -> str:
@@ -148,20 +135,6 @@ def size(size_bytes: float | None) -> str:
         if abs(scaled) < 1000 or unit == "TiB":
             break
     return f"{scaled:.1f} {unit}"
-
-
-def number(value: object) -> str:
-    """A value of a metric in few characters: six digits of a float, all of an integer; empty for None."""
-    if value is None:
-        return ""
-    if type(value) is float:
-        return f"{value:.6g}" if math.isfinite(value) else _token(value)
-    if type(value) is int and abs(value) >= 10**_MOST_DIGITS:
-        try:
-            return f"{value:.6g}"
-        except OverflowError:
-            return "over 1e308" if value > 0 else "under -1e308"
-    return plain(str(value))
 
 
 def _print_styled(
@@ -227,7 +200,7 @@ def _padded(cells: list[str], *, to_the_right: bool) -> list[str]:
 
 def _finite(value: Any, depth: int = 0) -> Any:
     if type(value) is float and not math.isfinite(value):
-        return _token(value)
+        return token(value)
     if not isinstance(value, (dict, list, tuple)):
         return value
     if depth > _DEEPEST:
@@ -235,18 +208,6 @@ def _finite(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {name: _finite(each, depth + 1) for name, each in value.items()}
     return [_finite(each, depth + 1) for each in value]
-
-
-def _token(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _is_shown(character: str) -> bool:
-    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _columns_of(character: str) -> int:

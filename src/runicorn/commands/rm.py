@@ -10,6 +10,7 @@ from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
 from runicorn.commands.options import add_json, add_storage
 from runicorn.managing import deleted_marker, recycle_bin, targets
+from runicorn.reading import plain_text
 from runicorn.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _says_yes(infos: list[RunInfo]) -> bool:
         raise ValueError("nobody can be asked: this is no terminal. Nothing was moved. Add --yes to do it.")
     for info in infos:
         said = [info.id, info.path or "/", info.alias or "", info.status]
-        print("  ".join(render.plain(word) for word in said if word), file=sys.stderr)
+        print("  ".join(plain_text.plain(word) for word in said if word), file=sys.stderr)
     what = "this run" if len(infos) == 1 else f"these {len(infos)} runs"
     print(f"Move {what} into the recycle folder? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -72,12 +73,12 @@ def _each(options: argparse.Namespace, infos: list[RunInfo], move: Callable[[Run
             moved = move(info)
         except (OSError, ValueError, LookupError) as error:
             results.append({"run": info.id, "moved": False, "run_dir": info.run_dir, "problem": str(error)})
-            print(f"runicorn rm: {render.plain(info.id)}: {render.plain(str(error))}", file=sys.stderr)
+            print(f"runicorn rm: {plain_text.plain(info.id)}: {plain_text.plain(str(error))}", file=sys.stderr)
             continue
         results.append({"run": info.id, "moved": True, "run_dir": moved.run_dir, "problem": moved.trouble})
         say_trouble("rm", moved.trouble)
         if not options.json:
-            print(f"{render.plain(info.id)}: {render.plain(moved.run_dir)}")
+            print(f"{plain_text.plain(info.id)}: {plain_text.plain(moved.run_dir)}")
     if options.json:
         render.emit(results)
     elif not options.restore and any(each["moved"] for each in results):

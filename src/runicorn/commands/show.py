@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.commands import described, flat, render
+from runicorn.commands import described, render
 from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.reading import flat, plain_text
 from runicorn.reading.info import LOST
 from runicorn.reading.loaded import LoadedRun, load
 from runicorn.storage import run_files
@@ -101,7 +102,7 @@ def _head(loaded: LoadedRun) -> dict[str, str]:
         "ended": described.at(info.ended_at),
         "duration": render.duration(info.duration_s),
         "resumed": f"{info.resumed} times" if info.resumed else "",
-        "steps": render.number(info.last_step),
+        "steps": plain_text.number(info.last_step),
         "best": best,
         "ranks": _some([str(rank) for rank in loaded.ranks]),
         "producers": _some(loaded.producers),
@@ -116,13 +117,13 @@ def _print_metrics(metrics: dict[str, Figures | None], size_bytes: int) -> None:
     if any(each is None for each in metrics.values()):
         print(f"metrics (of {render.size(size_bytes)}; --figures works out their figures)")
         for name in metrics:
-            print(f"  {render.plain(name)}")
+            print(f"  {plain_text.plain(name)}")
         return
     rows = []
     for name, each in metrics.items():
         assert each is not None
         nonfinite = str(each.nonfinite or "")
-        values = (render.number(value) for value in (each.last, each.min, each.max))
+        values = (plain_text.number(value) for value in (each.last, each.min, each.max))
         rows.append((name, str(each.count), str(each.last_step), *values, nonfinite))
     columns = ["metric", "count", "at step", "last", "min", "max", "not finite"]
     if not any(row[-1] for row in rows):
@@ -160,7 +161,7 @@ def _print_problems(loaded: LoadedRun) -> None:
     print(f"\nproblems: {counted(count, 'thing')} could not be read")
     for problem in loaded.problems[:_MOST_PROBLEMS]:
         where = f" at byte {problem.offset}" if problem.file.startswith(run_files.EVENTS.split(".")[0]) else ""
-        print(f"  {render.plain(problem.file)}{where}: {render.plain(problem.reason)}")
+        print(f"  {plain_text.plain(problem.file)}{where}: {plain_text.plain(problem.reason)}")
     if count > _MOST_PROBLEMS:
         print(f"  and {count - _MOST_PROBLEMS:,} more")
 

@@ -8,6 +8,7 @@ from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
 from runicorn.commands.options import add_json, add_run, add_storage
 from runicorn.managing import labels, targets
+from runicorn.reading import plain_text
 from runicorn.settings import Settings
 
 HELP = "add tags to a run (+TAG), take some away (-TAG), or show them"
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         render.emit({"run": info.id, "alias": now.alias, "tags": now.tags})
     else:
         for tag in now.tags:
-            print(render.plain(tag))
+            print(plain_text.plain(tag))
     say_trouble("tag", now.trouble)
     return 0
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from runicorn.commands import described, render
 from runicorn.commands.following import FollowedFile
 from runicorn.commands.options import add_run, add_storage, count
-from runicorn.reading import lenient
+from runicorn.reading import lenient, plain_text
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
 from runicorn.reading.long_lines import LONGEST_EVENT_BYTES, LONGEST_TEXT_BYTES
@@ -129,7 +129,7 @@ class ShownFiles:
         mark = _mark(name)
         if _is_text(name):
             text = _COLOURS.sub("", line.decode("utf-8", "backslashreplace").rstrip("\r"))
-            yield mark + render.plain(text, keep="\t")
+            yield mark + plain_text.plain(text, keep="\t")
             return
         problems: list[tuple[int, str]] = []
         for each in lenient.read(line, 0, [], problems):
@@ -148,8 +148,8 @@ class ShownFiles:
 
 def metrics_line(line: lenient.Line) -> str:
     """The numbers of one ``log()``: ``step 12 loss=0.42 acc=0.8``."""
-    stage = f" ({render.plain(line.stage)})" if line.stage else ""
-    values = " ".join(f"{render.plain(name)}={render.number(value)}" for name, value in line.data.items())
+    stage = f" ({plain_text.plain(line.stage)})" if line.stage else ""
+    values = " ".join(f"{plain_text.plain(name)}={plain_text.number(value)}" for name, value in line.data.items())
     return f"step {line.step}{stage} {values}"
 
 
@@ -167,12 +167,12 @@ def _mark(name: str) -> str:
         return ""
     if run_files.is_events_of_rank(name):
         return f"[rank {name.split('.')[1].removeprefix('rank')}] "
-    return f"[{render.plain(name.partition('.')[2].rpartition('.')[0])}] "
+    return f"[{plain_text.plain(name.partition('.')[2].rpartition('.')[0])}] "
 
 
 def _ending(info: RunInfo, unread: int) -> str:
     after = f" after {render.duration(info.duration_s)}" if info.duration_s is not None else ""
-    reason = f": {render.plain(info.exit_reason)}" if info.exit_reason else ""
+    reason = f": {plain_text.plain(info.exit_reason)}" if info.exit_reason else ""
     text = f"The run has ended: {info.status}{after}{reason}."
     if info.status == LOST:
         text = f"The run is lost: its processes are gone. This stores what is left:\n  {described.repair(info.storage)}"

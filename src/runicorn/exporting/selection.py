@@ -22,11 +22,13 @@ class Selection(NamedTuple):
         names: of the metrics; empty = all. One with commas that the run has not got is several.
         by_step: one row for each step, of several values the last one; else one for each line of the events file.
         ranks: ``main`` = ``events.jsonl`` alone; ``all`` = those of ranks and other hosts too.
+        superseded: also what a later session of the run has superseded.
     """
 
     names: tuple[str, ...] = ()
     by_step: bool = True
     ranks: Literal["main", "all"] = "main"
+    superseded: bool = False
 
     def checked_names(self, run: LoadedRun) -> list[str]:
         """The names of the metrics that a run's export has.
@@ -49,7 +51,7 @@ class Selection(NamedTuple):
 
     def table(self, run: LoadedRun) -> Table:
         """The metrics as a table."""
-        return run.table(self._split(run) or None, by_step=self.by_step, ranks=self.ranks)
+        return run.table(self._split(run) or None, by_step=self.by_step, ranks=self.ranks, superseded=self.superseded)
 
     def _split(self, run: LoadedRun) -> list[str]:
         return [name for given in self.names for name in ([given] if given in run else given.split(","))]

@@ -63,7 +63,7 @@ def write(run: LoadedRun, selection: Selection, directory: str, advance: Callabl
     points, names, notes = 0, list[str](), list[str]()
     try:
         for name in selection.checked_names(run):
-            columns = run.columns_by_file(name, ranks=selection.ranks)
+            columns = run.columns_by_file(name, ranks=selection.ranks, superseded=selection.superseded)
             if not columns:
                 continue
             told = _Told(name)

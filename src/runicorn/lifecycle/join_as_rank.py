@@ -172,12 +172,15 @@ class Job:
             attempts = [entry.get("attempt", 0) for entry in resumed if isinstance(entry, dict)]
             if not as_owner and self.place.attempt <= max(attempts, default=0):
                 return
+            from runicorn.storage import resumption  # for a resume alone
+
             entry = {
                 "time": time.time(),
                 "hostname": hostname(),
                 "pid": os.getpid(),
                 "machine": self._machine(),
                 "attempt": self.place.attempt,
+                **resumption.noted(files, continued=False),
             }
             files.replace(run_files.META, {**meta, "resumed": [*resumed, entry]})
             kept: dict[str, Any] = {name: status[name] for name in ("started_at", "last_step") if name in status}

@@ -27,6 +27,9 @@ _BEING_MADE_S = 10.0
 _POLL_S = 0.01
 _MOST_TRIES = 1000
 
+_had: set[tuple[int, str]] = set()
+"""The runs that a process has opened before: its pid and their directories; a forked child is another process."""
+
 
 class Opening:
     """The checked arguments of one ``init()``."""
@@ -222,6 +225,8 @@ class Opening:
             )
 
     def _go_on(self, run_id: str, run_dir: str) -> Run:
+        from runicorn.storage import resumption  # for a resume alone
+
         meta = _read_meta(run_dir)
         files = RunDir(run_dir)
         try:
@@ -235,7 +240,9 @@ class Opening:
             try:
                 files.make_media()
                 opened_by = _opened_by(address)
-                resumed = [*(meta.get("resumed") or []), {"time": now, **opened_by}]
+                had = (os.getpid(), os.path.realpath(run_dir)) in _had
+                noted = resumption.noted(files, continued=had, after=meta.get("session"))
+                resumed = [*(meta.get("resumed") or []), {"time": now, **opened_by, **noted}]
                 kept = {**self._meta(run_id, now), **meta, **opened_by, "id": run_id, "resumed": resumed}
                 files.replace(run_files.META, kept)
                 running = {"status": statuses.RUNNING, "started_at": status.get("started_at", now)}
@@ -293,6 +300,7 @@ class Opening:
         at_exit.mark_sigterm(address.spool)
         session.start_writer()
         crash_point("launched")
+        _had.add((os.getpid(), os.path.realpath(address.run_dir)))
         run = Run(session, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
         active_runs.opened(run)
         return run

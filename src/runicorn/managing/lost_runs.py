@@ -36,18 +36,38 @@ def end_lost(storage: str | None, settings: Settings) -> tuple[list[RunInfo], li
     ended: list[RunInfo] = []
     problems: list[str] = []
     for info in reading.runs(storage, status=LOST):
-        # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
         try:
-            with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
-                # First: a writer that ends while we look has written how the run has ended.
-                has_records = _is_being_stored(info) or targets.spools_of(info, settings)
-                info = targets.find(info.run_dir, info.storage)  # noqa: PLW2901 - the same run
-                if info.status == LOST and not has_records:
-                    _end(info)
-                    ended.append(reading.find(info.run_dir))
+            now = end_one(info, settings)
         except OSError as error:
             problems.append(f"{info.id}: lost, and its status was not written: {error}")
+            continue
+        if now is not None:
+            ended.append(now)
     return ended, problems
+
+
+def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
+    """Have a lost run say ``failed``, if it is lost still and nothing of it waits in a spool.
+
+    Args:
+        info: of the run.
+        settings: where spools may be.
+
+    Returns:
+        The run as it is now; None if it was left as it is.
+
+    Raises:
+        OSError: its status cannot be written.
+    """
+    # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
+    with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
+        # First: a writer that ends while we look has written how the run has ended.
+        has_records = _is_being_stored(info) or targets.spools_of(info, settings)
+        info = targets.find(info.run_dir, info.storage)
+        if info.status == LOST and not has_records:
+            _end(info)
+            return reading.find(info.run_dir)
+    return None
 
 
 def _is_being_stored(info: RunInfo) -> bool:

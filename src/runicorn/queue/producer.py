@@ -63,14 +63,16 @@ class Queue(NewSegments):
             SpoolFullError: neither place takes even that.
         """
         with self._rotation:
-            if not self._open or self.closed[0]:
-                raise ClosedError
-            if self._segment is None:
+            while True:
+                if not self._open or self.closed[0]:
+                    raise ClosedError
+                if self._segment is not None:
+                    return
                 try:
-                    self._segment = self._make(self._size_bytes)
+                    new = self._make(self._size_bytes)
                 except SpoolFullError:
-                    self._segment = self._make_exempt(0)
-                self.push = self._segment.write
+                    new = self._make_exempt(0)
+                self._use(new, None)
 
     def put(self, record: Any) -> None:
         """Push a record that is not on the hot path.
@@ -106,14 +108,18 @@ class Queue(NewSegments):
                 else:  # another thread has rotated while we waited
                     return
                 old = self._segment
-                new = self._next_segment(old, len(framed))
-                # No call between the test and the stores, so no switch point: a signal handler that rotated
-                # while we did has won, and what we opened is given up.
-                if self._segment is old and self._open:
-                    self._segment = new
-                    self.push = new.write
-                else:
-                    new.seal()
+                self._use(self._next_segment(old, len(framed)), old)
+
+    def _use(self, new: Segment, old: Segment | None, *, closed: bool = False) -> None:
+        """Push into a new segment from now on, unless a signal handler has rotated, or begun to, while we did."""
+        number = new.number
+        # No call between the test and the stores, so no switch point: the handler has won, and what we opened is given
+        # up. What is in use has the highest number of all, for the writer takes nothing more from those below.
+        if self._segment is old and self._next_number == number + 1 and (self._open or closed):
+            self._segment = new
+            self.push = new.write
+        else:
+            new.seal()
 
     def put_end(self, record: Any, refused: int = 0) -> None:
         """Push the owner's last record, into a small segment of its own that no budget refuses, and close.
@@ -203,9 +209,13 @@ class Queue(NewSegments):
                 self._lock = Lock.take(path, again=True, ours=True) or self._lock
 
     def _has_named_lock(self) -> bool:
-        places = (self._address.spool, self._address.overflow)
-        paths = [os.path.join(place, self._producer + spool.LOCK_SUFFIX) for place in places]
-        return any((lock := held_here(path)) is not None and lock.renew(path) for path in paths)
+        # No generator that is left early: what a signal handler raises while one is closed gets lost.
+        for place in (self._address.spool, self._address.overflow):
+            path = os.path.join(place, self._producer + spool.LOCK_SUFFIX)
+            lock = held_here(path)
+            if lock is not None and lock.renew(path):
+                return True
+        return False
 
     def is_safe(self) -> bool:
         """Whether the newest writer holds all open that is sealed, or has stored it."""
@@ -239,13 +249,15 @@ class Queue(NewSegments):
 
     def _put_exempt(self, record: Any) -> None:
         framed = frame(encode(record))
-        try:
-            self.push(framed)
-        except ValueError:
-            self.seal()
-            self._segment = self._make_exempt(len(framed))
-            self.push = self._segment.write
-            self.push(framed)
+        while True:
+            try:
+                self.push(framed)
+            except ValueError:
+                old = self._segment
+                self.seal()
+                self._use(self._make_exempt(len(framed)), old, closed=True)
+            else:
+                return
 
     def _next_segment(self, old: Segment | None, frame_bytes: int) -> Segment:
         now = time.monotonic()

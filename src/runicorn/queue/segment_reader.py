@@ -82,6 +82,16 @@ class SegmentReader:
             self.damages.append(Damage(8, 8))
         return True
 
+    def is_half_made(self) -> bool:
+        """Whether its producer has not come to the end of its header, so that there is no record in it."""
+        from runicorn.queue import resync
+
+        if any(os.pread(self._fd, len(MAGIC), 0)):
+            return False
+        hello = self.read_first()
+        start = HEADER_BYTES + (0 if hello is None else FRAME_HEADER_BYTES + len(hello))
+        return resync.end_of_bytes(self._fd, start, self.file_bytes) == start
+
     def pass_over_header(self) -> bool:
         """Take a damaged header as read; False if the file has no room for frames."""
         self.size_bytes = self.file_bytes

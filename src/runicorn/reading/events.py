@@ -11,16 +11,17 @@ from runicorn.reading import cache as caches
 from runicorn.reading.blocks import FilePiece, blocks, read_at
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.part import Header, Part
-from runicorn.reading.part_file import StoredPart, pieces_of, read_header, stored_part, thawed
+from runicorn.reading.part_file import StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
 from runicorn.reading.plain_files import DamagedError, Problem, open_inside
 from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Sequence
 
     from runicorn.reading.cache import Cache
     from runicorn.reading.column import ColumnBuilder
     from runicorn.reading.lenient import ImageLine
+    from runicorn.reading.part import Group
 
 _FOLDER = "columns-2"
 _KIB = 1024
@@ -39,10 +40,18 @@ class EventsFile:
 
     Attributes:
         headers: of its parts, in their order.
+        size: of the file when it was looked at last, bytes.
+        late: the run's main file, and the number of the session that has left this one; None for all other files.
+        has_more: the last ``read()`` was told to stop before that.
+        edges: where later sessions begin, byte offsets; each begins a part. May be set anew before ``read()``.
     """
 
-    def __init__(self, run_dir: str, name: str, cache: Cache) -> None:
+    def __init__(self, run_dir: str, name: str, cache: Cache, edges: Sequence[int] = ()) -> None:
         self.name = name
+        self.size = 0
+        self.has_more = False
+        self.edges = edges
+        self.late: tuple[EventsFile, int] | None = None
         self._run_dir = run_dir
         self._cache = cache
         self._trouble: Problem | None = None
@@ -57,6 +66,7 @@ class EventsFile:
         self._names: set[str] | None = None
         self._kept_bytes = 0
         self._file: tuple[int, int] | None = None
+        self._edges: list[int] = []
         self._folder = ""
         self._decoder = Decoder([])
 
@@ -93,46 +103,76 @@ class EventsFile:
         unlisted = sum(header.problem_count - len(header.problems) for header in self.headers)
         return unlisted + sum(1 for _ in self.problems(is_live=is_live))
 
-    def read(self) -> bool:
-        """Read what is new; whether there was anything, or another file is there now."""
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of the file that was read; None if there is none."""
+        return self._file
+
+    def read(self, most_bytes: int | None = None) -> bool:
+        """Read what is new; whether there was anything, or another file is there now.
+
+        Args:
+            most_bytes: about so much of it; a longer line is read whole. None = all.
+        """
         before = (self._file, self.end, self._trouble, self._torn)
         self._trouble = self._names = None
+        self.has_more = False
         try:
             with open_inside(self._run_dir, self.name) as file:
-                self._read(file)
+                self._read(file, most_bytes)
         except FileNotFoundError:
             self._forget()
             self._torn = None
+            self.size = 0
         except (OSError, DamagedError) as error:
             self._trouble = Problem(self.name, self.end, str(error))
         return before != (self._file, self.end, self._trouble, self._torn)
 
-    def _read(self, file: BinaryIO) -> None:
+    def _read(self, file: BinaryIO, most_bytes: int | None) -> None:
         status = os.fstat(file.fileno())
         identity = (status.st_dev, status.st_ino)
-        if self._file != identity or status.st_size < self.end or not _has_seal(file, self.headers[-1:]):
+        edges = _usable_edges(file, self.edges, status.st_size)
+        is_other = self._file != identity or status.st_size < self.end or not _has_seal(file, self.headers[-1:])
+        if is_other or any(_spans(header, edges) for header in self.headers):
             self._forget()
             self._file = identity
+        self._edges, self.size = edges, status.st_size
         if not self._folder and status.st_size >= _HEAD_BYTES:
             head = hashlib.sha256(read_at(file, 0, _HEAD_BYTES)).hexdigest()[:32]
             self._folder = f"{identity[0]:x}-{identity[1]:x}-{head}"
             if not self.headers:
                 self._take_from_cache(file, status.st_size)
         self._torn = None
-        for piece in blocks(file, self.end, status.st_size):
-            if piece.torn:
-                self._torn = Problem(self.name, self.end, piece.trouble)
-                break
-            self._add(self._part_to_grow(), piece)
-            if self.end - self.headers[-1].start >= _PART_BYTES:
-                self._keep(file)
-                self._growing = None
+        limit = self.size if most_bytes is None else min(self.size, self.end + most_bytes)
+        begun = self.end
+        self._read_to(file, limit)
+        if self.end == begun and limit < self.size:  # a line that is longer
+            limit = self.size
+            self._read_to(file, limit)
+        self.has_more = limit < self.size
         if self._growing is not None:
             grown = self.end - max(self._kept_bytes, self._growing.header.start)
             if grown >= max(_LEAST_KEPT_BYTES, (self.end - self._growing.header.start) // 4):
                 self._keep(file)
 
+    def _read_to(self, file: BinaryIO, limit: int) -> None:
+        for stop in [*(edge for edge in self._edges if self.end < edge < limit), limit]:
+            is_edge = stop in self._edges
+            for piece in blocks(file, self.end, stop):
+                if piece.torn and not is_edge:
+                    if stop == self.size:
+                        self._torn = Problem(self.name, self.end, piece.trouble)
+                    break
+                self._add(self._part_to_grow(), piece)
+                if self.end - self.headers[-1].start >= _PART_BYTES:
+                    self._keep(file)
+                    self._growing = None
+            if is_edge and self._growing is not None and self.size >= _LEAST_KEPT_BYTES:
+                self._keep(file)
+
     def _part_to_grow(self) -> Part:
+        if self._growing is not None and self._growing.header.start < self.end and self.end in self._edges:
+            self._growing = None
         if self._growing is None:
             part = self._thawed()
             if part is None:
@@ -151,7 +191,7 @@ class EventsFile:
 
     def _thawed(self) -> Part | None:
         """The last part, where it is in the cache alone and may still grow."""
-        if not self.headers or self.end - self.headers[-1].start >= _PART_BYTES:
+        if not self.headers or self.end - self.headers[-1].start >= _PART_BYTES or self.end in self._edges:
             return None
         header = self.headers[-1]
         try:
@@ -190,6 +230,8 @@ class EventsFile:
             return False
         if (header.start, header.end) != (self.end, end) or end <= self.end or not _has_seal(file, [header]):
             return False
+        if _spans(header, self._edges):
+            return False
         self.headers.append(header)
         caches.touch(path)
         return True
@@ -201,6 +243,8 @@ class EventsFile:
             return
         header = part.header
         before = self._kept_bytes
+        if before == header.end:
+            return
         try:
             pieces = pieces_of(part)
         except (OverflowError, UnicodeEncodeError):
@@ -216,6 +260,14 @@ class EventsFile:
 
     def add_to(self, builder: ColumnBuilder, name: str) -> None:
         """Append what the file has of a metric."""
+        for header, of_name in self.of_metric(name):
+            builder.add(of_name, header.origins)
+
+    def of_metric(self, name: str) -> Iterator[tuple[Header, list[tuple[Group, int]]]]:
+        """What each part has of a metric: groups, each with the number of a column; parts without it are left out.
+
+        The columns of a part that is in the cache are views of its file; those of one in memory grow with it.
+        """
         for number, header in enumerate(self.headers):
             part = self._in_memory.get(header.start)
             if part is None:
@@ -227,14 +279,56 @@ class EventsFile:
                         stored, arrays = stored_part(content, known)
                         if stored.header.start == header.start and stored.header.end == header.end:
                             self._stored[header.start] = stored
-                            builder.add(stored.groups_of(arrays, name), stored.header.origins)
+                            of_name = stored.groups_of(arrays, name)
+                            if of_name:
+                                yield stored.header, of_name
                             continue
                 except (OSError, ValueError):
                     pass
                 part = self._decoded_again(header)  # somebody has cleaned up the cache
                 self._in_memory[header.start] = part
                 self.headers[number] = part.header
-            builder.add(part.places.get(name, []), part.header.origins)
+            if name in part.places:
+                yield part.header, part.places[name]
+
+    def kept(self, name: str) -> bytes | None:
+        """What is kept beside the parts by that name; None if nothing is."""
+        return self._cache.read(_FOLDER, self._folder, name) if self._folder else None
+
+    def keep_beside(self, pieces: list[bytes | memoryview], name: str) -> None:
+        """Keep a file beside the parts, if the cache takes it."""
+        if self._folder:
+            self._cache.write(pieces, _FOLDER, self._folder, name)
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether several sessions have logged to it, of which later ones supersede what earlier ones have."""
+        return self.late is not None or any(0 < edge < self.end for edge in self._edges)
+
+    def session_of(self, header: Header) -> int:
+        """In which session of the run a part was logged: how many edges are at or before its beginning."""
+        return sum(1 for edge in self._edges if edge <= header.start)
+
+    def bare_groups(self, known: Container[tuple[int, int]]) -> Iterator[tuple[Header, list[Group]]]:
+        """The groups of each part, to look at their steps and origins; those in the cache have no columns.
+
+        Args:
+            known: beginnings and ends of parts that are not opened; their groups are left out.
+        """
+        for number, header in enumerate(self.headers):
+            if (header.start, header.end) in known:
+                yield header, []
+                continue
+            part = self._in_memory.get(header.start)
+            if part is None:
+                try:
+                    with _Mapped(self._path(header)) as content:
+                        yield header, bare_groups(content)
+                        continue
+                except (OSError, ValueError):
+                    part = self._in_memory[header.start] = self._decoded_again(header)
+                    self.headers[number] = part.header
+            yield part.header, list(part.groups.values())
 
     def all_parts(self) -> Iterator[Part]:
         """Every part, with all of its groups in memory, one at a time."""
@@ -291,3 +385,16 @@ def _has_seal(file: BinaryIO, headers: list[Header]) -> bool:
         return True
     seal, end = headers[-1].seal, headers[-1].end
     return read_at(file, end - len(seal), len(seal)) == seal
+
+
+def _spans(header: Header, edges: Sequence[int]) -> bool:
+    return any(header.start < edge < header.end for edge in edges)
+
+
+def _usable_edges(file: BinaryIO, edges: Sequence[int], size: int) -> list[int]:
+    """Those at which lines begin or end."""
+    return [
+        edge
+        for edge in sorted(set(edges))
+        if edge in {0, size} or (0 < edge < size and b"\n" in read_at(file, edge - 1, 2))
+    ]

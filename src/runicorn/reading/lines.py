@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from array import array
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
+from runicorn.reading import sessions
 from runicorn.reading import table as tables
 from runicorn.reading.part import FLOATS, INTS
 
@@ -15,14 +17,16 @@ if TYPE_CHECKING:
     from runicorn.reading.part import Part
 
 
-def lines_table(file: EventsFile, names: list[str], *, all_lines: bool) -> tables.Table:
+def lines_table(file: EventsFile, names: list[str], *, all_lines: bool, superseded: bool = False) -> tables.Table:
     """One row for each line of numbers, in their order.
 
     Args:
         file: the events file, as far as it was read.
         names: of the metrics.
         all_lines: also those that have none of them.
+        superseded: also values that a later session has superseded; else lines that have no other are left out.
     """
+    limits = {name: sessions.limits_of(file, name) for name in names} if file.has_sessions and not superseded else {}
     steps: array[int] = array(INTS)
     times: array[float] = array(FLOATS)
     stages: list[str | None] = []
@@ -35,6 +39,8 @@ def lines_table(file: EventsFile, names: list[str], *, all_lines: bool) -> table
         part_steps, part_times = array(INTS, [0]) * count, array(FLOATS, [0.0]) * count
         part_stages: list[str | None] = [None] * count
         cells: dict[str, list[Any]] = {name: [None] * count for name in names}
+        session = file.session_of(part.header)
+        emptied, filled = set[int](), set[int]()
         for group in part.groups.values():
             if not all_lines and wanted.isdisjoint(group.names):
                 continue
@@ -46,13 +52,21 @@ def lines_table(file: EventsFile, names: list[str], *, all_lines: bool) -> table
                 part_stages[place] = part.header.origins[origin][0]
             for name, column in zip(group.names, group.columns, strict=True):
                 if name in cells:
-                    for place, value in zip(places, column, strict=True):
+                    limit = limits[name].get(session) if limits else None
+                    for place, step, value in zip(places, group.steps, column, strict=True):
+                        if limit is not None and step >= limit:
+                            emptied.add(place)
+                            continue
                         cells[name][place] = value
-        steps.extend(part_steps)
-        times.extend(part_times)
-        stages.extend(part_stages)
+                        if limits:
+                            filled.add(place)
+        gone = emptied - filled
+        kept = [place not in gone for place in range(count)]
+        steps.extend(compress(part_steps, kept) if gone else part_steps)
+        times.extend(compress(part_times, kept) if gone else part_times)
+        stages.extend(compress(part_stages, kept) if gone else part_stages)
         for name, more in cells.items():
-            values[name].extend(more)
+            values[name].extend(compress(more, kept) if gone else more)
     columns: dict[str, Sequence[Any]] = {tables.STEP: steps, tables.TIME: times}
     if any(stage is not None for stage in stages):
         columns[tables.STAGE] = stages

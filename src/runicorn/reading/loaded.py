@@ -6,8 +6,8 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from runicorn.reading import sessions, text
 from runicorn.reading import table as tables
-from runicorn.reading import text
 from runicorn.reading.cache import Cache
 from runicorn.reading.column import Column, ColumnBuilder
 from runicorn.reading.events import EventsFile
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _JSON = (run_files.ASSETS, run_files.SUMMARY, run_files.ENVIRONMENT)
 _CONFIG = ("args", "extra", "config_files")
 _MARKED = "events."
+_MOST_RESUMES = 3
 
 
 class LoggedImage(NamedTuple):
@@ -63,7 +64,7 @@ class LoadedRun:
         self._cache = cache
         self._files: dict[str, EventsFile] | None = None
         self._objects: dict[str, tuple[dict[str, Any], Problem | None]] = {}
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[tuple[str, bool], Column] = {}
 
     def __repr__(self) -> str:
         return f"LoadedRun({self.info.id!r}, {self.info.status}, {self.info.run_dir!r})"
@@ -80,26 +81,40 @@ class LoadedRun:
         return sorted({name for file in self._read_files() for name in file.names})
 
     def metric(
-        self, name: str, *, rank: int | None = None, producer: str | None = None, stage: str | None = None
+        self,
+        name: str,
+        *,
+        rank: int | None = None,
+        producer: str | None = None,
+        stage: str | None = None,
+        superseded: bool = False,
     ) -> Column:
         """Values of a metric, in the order of the files: the main file, those of ranks, those of other hosts.
+
+        Of a run that went on from an earlier step than it had reached, the later session's values count: what earlier
+        sessions logged at steps from its first one on is left out.
 
         Args:
             name: name of the metric.
             rank: only values of this rank; rank 0 includes processes without a rank.
             producer: only values of this process, ``<host>-<pid>``.
             stage: only values of this stage.
+            superseded: True = also values that a later session has superseded.
 
         Raises:
             KeyError: the run has no such metric; the message names some that it has.
         """
-        column = self._columns.get(name)
+        column = self._columns.get((name, superseded))
         if column is None:
-            column = self._columns[name] = self._build(name, self._read_files())
+            column = self._columns[name, superseded] = self._build(name, self._read_files(), superseded=superseded)
             if not len(column):
-                del self._columns[name]
+                del self._columns[name, superseded]
                 raise KeyError(f"run {self.info.id} has no metric {name!r}. It has {_some(self.metrics)}.")
         return column.of(rank=rank, producer=producer, stage=stage)
+
+    def superseded_count(self, name: str) -> int:
+        """How many values of a metric a later session has superseded."""
+        return sum(sessions.superseded_count(file, name) for file in self._read_files() if name in file.names)
 
     @property
     def ranks(self) -> list[int]:
@@ -164,7 +179,12 @@ class LoadedRun:
         return text.lines_of_run(self.info.run_dir, last, is_live=self._is_live)
 
     def table(
-        self, names: Iterable[str] | None = None, *, by_step: bool = True, ranks: Literal["main", "all"] = "main"
+        self,
+        names: Iterable[str] | None = None,
+        *,
+        by_step: bool = True,
+        ranks: Literal["main", "all"] = "main",
+        superseded: bool = False,
     ) -> tables.Table:
         """Metrics side by side; a cell is None if there is no value.
 
@@ -173,6 +193,7 @@ class LoadedRun:
             by_step: True = one row for each step, with the last value of the step; False = one row for each line.
             ranks: ``main`` = ``events.jsonl`` alone; ``all`` = files of ranks and other hosts too, each with its own
                 rows, and with the columns ``rank`` and ``file``.
+            superseded: True = also values that a later session has superseded; by step, the last one of a step.
 
         Raises:
             KeyError: the run has no metric of one of the names.
@@ -188,10 +209,12 @@ class LoadedRun:
         made = []
         for file in files:
             if by_step:
-                columns = [self._build(name, [file]) for name in wanted if name in file.names or names]
+                columns = [
+                    self._build(name, [file], superseded=superseded) for name in wanted if name in file.names or names
+                ]
                 table = tables.joined(columns)
             else:
-                table = lines_table(file, wanted, all_lines=names is None)
+                table = lines_table(file, wanted, all_lines=names is None, superseded=superseded)
             made.append((_rank_of(file.name), file.name, table))
         if ranks == "all":
             return tables.stacked(made)
@@ -240,14 +263,18 @@ class LoadedRun:
             self._files = {}
         return self._read_on() or changed
 
-    def columns_by_file(self, name: str, *, ranks: Literal["main", "all"] = "main") -> dict[str, Column]:
+    def columns_by_file(
+        self, name: str, *, ranks: Literal["main", "all"] = "main", superseded: bool = False
+    ) -> dict[str, Column]:
         """Values of a metric by the name of their events file; files without a value are left out.
 
         Args:
             name: name of the metric.
             ranks: ``main`` = ``events.jsonl`` alone; ``all`` = files of ranks and other hosts too.
+            superseded: True = also values that a later session has superseded.
         """
-        return {file.name: self._build(name, [file]) for file in self._files_of(ranks) if name in file.names}
+        files = [file for file in self._files_of(ranks) if name in file.names]
+        return {file.name: self._build(name, [file], superseded=superseded) for file in files}
 
     def _files_of(self, ranks: str) -> list[EventsFile]:
         return [file for file in self._read_files() if ranks == "all" or file.name == run_files.EVENTS]
@@ -263,10 +290,22 @@ class LoadedRun:
         return list(self._files.values())
 
     def _read_on(self) -> bool:
+        """Read what has come; again if the run was resumed meanwhile, for what is new may be of another session."""
+        changed, resumed = False, sessions.entries(self.info.run_dir)
+        for _ in range(_MOST_RESUMES):
+            changed = self._read_once(resumed) or changed
+            now = sessions.entries(self.info.run_dir)
+            if now == resumed:
+                break
+            resumed = now
+        return changed
+
+    def _read_once(self, resumed: list[dict[str, Any]]) -> bool:
         files = self._files or {}
-        names = _events_files(self.info.run_dir)
+        names = events_files(self.info.run_dir)
         ordered = {name: files.get(name) or EventsFile(self.info.run_dir, name, self._cache) for name in names}
         changed = ordered.keys() != files.keys()
+        sessions.tell(ordered, resumed)
         for file in ordered.values():
             changed = file.read() or changed
         self._files = ordered
@@ -274,10 +313,11 @@ class LoadedRun:
             self._columns.clear()
         return changed
 
-    def _build(self, name: str, files: list[EventsFile]) -> Column:
+    def _build(self, name: str, files: list[EventsFile], *, superseded: bool = False) -> Column:
         builder = ColumnBuilder(name)
         for file in files:
-            file.add_to(builder, name)
+            for header, of_name in file.of_metric(name) if superseded else sessions.current(file, name):
+                builder.add(of_name, header.origins)
         return builder.column()
 
     def _origins(self) -> set[tuple[str | None, int | None, str | None]]:
@@ -316,7 +356,7 @@ def load(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     return LoadedRun(find(run, storage), Cache.of_user())
 
 
-def _events_files(run_dir: str) -> list[str]:
+def events_files(run_dir: str) -> list[str]:
     """The events files that there are: the main one, those of ranks, those of other hosts."""
     try:
         names = [name for name in os.listdir(run_dir) if name.startswith(_MARKED) and name.endswith(".jsonl")]

@@ -135,6 +135,16 @@ def groups_in(header: Header, arrays: memoryview) -> Iterator[Group]:
         yield _group(entry, arrays, range(len(entry[0])))
 
 
+def bare_groups(content: memoryview) -> list[Group]:
+    """The groups of a part's file with steps, times and origins alone; they are views of it.
+
+    Raises:
+        ValueError: it is not whole.
+    """
+    header, arrays = read_header(content)
+    return [_group(entry, arrays, ()) for entry in header.groups]
+
+
 def _group(entry: GroupEntry, arrays: memoryview, columns: Sequence[int]) -> Group:
     """Some columns of a group; only their values are decoded."""
     names, kinds, numbers, origins, offsets = entry

@@ -22,20 +22,20 @@ def lines_of_run(run_dir: str, last: int | None, *, is_live: bool) -> Iterator[s
         last: only so many, the last ones; None = all.
         is_live: a last line without its newline is half written, and left out.
     """
-    files = _files(run_dir)
+    found_files = files(run_dir)
     if last is None:
-        for name, mark in files:
+        for name, mark in found_files:
             yield from _lines(run_dir, name, mark, is_live=is_live)
         return
     found: list[str] = []
-    for name, mark in reversed(files):
+    for name, mark in reversed(found_files):
         found = _last_lines(run_dir, name, mark, last - len(found), is_live=is_live) + found
         if len(found) >= last:
             break
     yield from found
 
 
-def _files(run_dir: str) -> list[tuple[str, str]]:
+def files(run_dir: str) -> list[tuple[str, str]]:
     """The text files, with what marks their lines."""
     prefix, suffix = run_files.LOGS.split(".")
     try:

@@ -47,9 +47,14 @@ STORAGE = Kind(r"[^.].*|\.recycle", by_link=True)
 ARCHIVE = Kind(r"\.(?:[0-9a-f]{12}-)?[0-9a-f]{12}\.new(?:\.old)?", by_link=True)
 RENDEZVOUS = Kind(rf"[0-9a-f]{{32}}|{_TEMPORARY}")
 CACHE = Kind(
-    r"(?:[0-9]+-[0-9]+\.part|[0-9a-f]{32}\.msgpack)(?:\.new-[0-9a-f]+-[0-9a-f]{8})?|[0-9a-f]+-[0-9a-f]+-[0-9a-f]{32}|(?:columns|index)-[0-9]+",
+    r"(?:[0-9]+-[0-9]+\.part|[0-9]+-[0-9]+-[0-9a-f]{32}\.levels|[0-9a-f]{32}\.msgpack)(?:\.new-[0-9a-f]+-[0-9a-f]{8})?|[0-9a-f]+-[0-9a-f]+-[0-9a-f]{32}|(?:columns|index)-[0-9]+",
     own=True,
 )
+VIEWERS = Kind(
+    r"viewer-[0-9a-f]{16}\.json|open-[0-9a-f]{16}\.html|viewer-[0-9a-f]{16}\.sock|viewers",
+    private=True,
+)
+"""What viewers that run have left of themselves: links, and sockets; nobody but this user may look into it."""
 EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
 """The directory that an export is put into."""
 PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)

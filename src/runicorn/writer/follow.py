@@ -63,7 +63,7 @@ class Tail(Segments):
                 continue
             followed.reader.position = item.start
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
-                followed.pass_over_damage(self._stand_in(followed), ended=True)
+                followed.pass_over_damage(self._stand_in(followed), ended=True, filled=True)
             if item.mark not in {0, followed.reader.frame_header(followed.first)}:
                 self._has_strange = True  # another file has its name: it is read from its beginning
                 followed.start = followed.reader.position = followed.first
@@ -75,7 +75,8 @@ class Tail(Segments):
             followed.start = item.start if item.mark else followed.first
             followed.reader.position = max(item.stop, followed.first) if item.mark else followed.first
             followed.finished = item.finished
-            self._twin_of(followed)
+            if followed.ever_read:
+                self._twin_of(followed)
         return pieces, gone_bytes
 
     @property
@@ -106,7 +107,7 @@ class Tail(Segments):
 
     def _collect_from(self, producer: Producer, limit_bytes: int, pieces: list[SegmentChunk], *, probe: bool) -> int:
         taken = 0
-        newest = next(reversed(producer.segments.values()), None)
+        newest = producer.newest
         for followed in producer.segments.values():
             if followed.finished:
                 continue
@@ -127,7 +128,9 @@ class Tail(Segments):
                 if producer.dead and followed.ready:
                     payloads = followed.reader.read(limit_bytes - taken)
             stuck = not payloads and not followed.reader.sealed
-            if stuck and followed.pass_over_damage(self._stand_in(followed), ended=producer.dead):
+            filled = stuck and producer.has_filled(followed.number)
+            ended = producer.dead or (filled and time.monotonic() - followed.seen_at > GAP_WAIT_S)
+            if stuck and followed.pass_over_damage(self._stand_in(followed), ended=ended, filled=filled):
                 payloads = followed.reader.read(limit_bytes - taken)
             if followed.was_opened and self.has_lost_plan:
                 self._has_doubtful |= bool(payloads)
@@ -142,8 +145,10 @@ class Tail(Segments):
                 # Nothing more can come. What is left is a torn frame, whose log() never returned.
                 followed.finished = True
                 self.torn_bytes += followed.reader.torn
-            elif payloads or followed is newest or (followed.ever_read and not followed.reader.searched):
+            elif payloads or followed is newest:
                 break
+            elif (filled or followed.ever_read) and not (ended or followed.reader.searched):
+                break  # it is damaged; or its name was gone, and its producer is at making it again
             else:
                 # Given up half made, by an exception or by a signal handler that rotated as well; or its seal is
                 # damaged. A producer seals a segment before it makes the next, so nothing more will be in this one.

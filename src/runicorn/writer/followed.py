@@ -88,10 +88,18 @@ class Followed:
                 self.start = max(self.start, self.reader.position)
         return self.hello is not None
 
-    def pass_over_damage(self, stand_in: Hello, *, ended: bool) -> bool:
-        """Go on behind damage; where header or hello are damaged, by another hello. Whether there is more to read."""
+    def pass_over_damage(self, stand_in: Hello, *, ended: bool, filled: bool) -> bool:
+        """Go on behind damage; where header or hello are damaged, by another hello. Whether there is more to read.
+
+        Args:
+            stand_in: that hello.
+            ended: nothing is written any more.
+            filled: it was in use. Else one without a header may have been given up half made, and lacks nothing.
+        """
         if not self.reader.size_bytes and not self.reader.valid:
-            if not ended or not self.reader.file_bytes or not self.reader.pass_over_header():
+            if not ended or not self.reader.file_bytes or (not filled and self.reader.is_half_made()):
+                return False
+            if not self.reader.pass_over_header():
                 return False
             if self.ready:
                 return True
@@ -120,9 +128,9 @@ class Followed:
         return 0 if self.reader.before is None else self.reader.before + 1
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Its place among its producer's: by the header if that is there, and by the name."""
-        return self.turn if self.reader.valid else self.number, self.number
+    def has_header(self) -> bool:
+        """Whether its header is there, and whole."""
+        return self.reader.valid and not self.reader.has_lost_header
 
     @property
     def origin(self) -> Origin:
@@ -176,6 +184,31 @@ class Producer:
     def newest_had(self) -> int:
         """The highest number of those that are followed, or stored, or not waited for any more; -1 if there is none."""
         return max(self.newest_stored, *self.missing, *(each.number for each in self.segments.values()), -1)
+
+    @property
+    def newest(self) -> Followed | None:
+        """The only one that it may still write into; None if none is followed."""
+        return next(reversed(self.segments.values()), None)
+
+    def take_in(self, followed: Followed) -> None:
+        """Put one into the order of the records: by the headers, for a file may have another one's name.
+
+        One without a header is half made, given up half made, or damaged: it comes before the next, by number, that
+        has one. So the newest is last, although its turn is below its number if others were given up before it.
+        """
+        self.segments[followed.name] = followed
+        turns = [(each.number, each.turn) for each in self.segments.values() if each.has_header]
+
+        def order(each: Followed) -> tuple[int, int]:
+            if each.has_header:
+                return each.turn, each.number
+            return min((turn for number, turn in turns if number > each.number), default=each.number), each.number
+
+        self.segments = dict(sorted(self.segments.items(), key=lambda item: order(item[1])))
+
+    def has_filled(self, number: int) -> bool:
+        """Whether one of its segments says that this one was in use before it."""
+        return any(each.reader.before == number for each in self.segments.values())
 
     def open_probe(self) -> Probe:
         """Hold its lock file open, while it has a name.

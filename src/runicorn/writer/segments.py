@@ -117,13 +117,12 @@ class Segments:
         producer = self._producer(name)
         with suppress(OSError):
             producer.open_probe()
-        followed = producer.segments[name] = Followed(place, name, fd, self._generation)
+        followed = Followed(place, name, fd, self._generation)
         begun = self._resume.pop(name, None)
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
             followed.announced = True
-        # A producer's records are in the order of its segments, and a file may have another one's name.
-        producer.segments = dict(sorted(producer.segments.items(), key=lambda item: item[1].order))
+        producer.take_in(followed)
         return True
 
     def _tell_unseen(self, producer: Producer) -> None:
@@ -220,7 +219,7 @@ class Segments:
         """
         now = time.monotonic()
         for producer in self._producers.values():
-            newest = next(reversed(producer.segments.values()), None)
+            newest = producer.newest
             if (
                 newest is None
                 or newest.place != spool.PRIMARY

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from runicorn.commands import render
+from runicorn.reading import plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,14 @@ def text(value: Any) -> str:
     """A setting in one line: text and numbers as they are, anything else as JSON."""
     if isinstance(value, (list, dict)):
         try:
-            return render.plain(json.dumps(value, ensure_ascii=False))
+            return plain_text.plain(json.dumps(value, ensure_ascii=False))
         except (ValueError, RecursionError):  # a number of more digits than Python prints
             return f"({type(value).__name__})"
     if isinstance(value, str):
-        return render.plain(value)
-    return render.number(value) if isinstance(value, (int, float)) and type(value) is not bool else json.dumps(value)
+        return plain_text.plain(value)
+    return (
+        plain_text.number(value) if isinstance(value, (int, float)) and type(value) is not bool else json.dumps(value)
+    )
 
 
 def same(one: Any, other: Any) -> bool:

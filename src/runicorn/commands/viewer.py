@@ -1,0 +1,162 @@
+"""`runicorn viewer`: open a page on the runs of a storage; `runicorn ui` is the same."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from runicorn.commands.options import positive_s
+from runicorn.storage import paths
+
+if TYPE_CHECKING:
+    from runicorn.viewer import address
+
+HELP = "open a page on the runs of a storage in the browser"
+PORT = 23300
+_BROWSER_S = 5.0
+"""How long a browser has to read the file that leads it to a viewer which runs already."""
+_INSTALL = "The viewer needs two more packages: pip install 'runicorn[viewer]'"
+_LOCAL = {"127.0.0.1", "localhost", "::1"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is shown, where it listens, and what may be done."""
+    parser.add_argument(
+        "--storage",
+        action="append",
+        metavar="DIR",
+        help="storage root; may be repeated (default: RUNICORN_DIR, your configuration, ./.runicorn)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1); another one "
+                        "needs --allow-host, and there is no encryption")  # fmt: skip
+    parser.add_argument(
+        "--port", type=_port, default=PORT, help=f"port, or the next one that is free (default: {PORT})"
+    )
+    parser.add_argument("--socket", nargs="?", const="", metavar="PATH", help="listen at a Unix socket that only you "
+                        "can connect to, for ssh -L 23300:PATH; without PATH one is made")  # fmt: skip
+    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if there is "
+                        "one on this machine)")  # fmt: skip
+    parser.add_argument("--read-only", action="store_true", help="write nothing: lost runs are shown, and not ended")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="answer requests to this "
+                        "host name too, such as that of a proxy; may be repeated")  # fmt: skip
+    parser.add_argument("--idle-timeout", type=positive_s, metavar="S", help="end after so many seconds without a page")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="print the links of your viewers that run")
+    what.add_argument("--stop", action="store_true", help="end them; with --storage, those of that storage")
+    parser.add_argument("--reload", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--remote-mode", nargs="?", const="", help=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show the page, until Ctrl-C."""
+    if options.list or options.stop:
+        return _list_or_stop(options)
+    try:
+        import starlette  # noqa: F401 - whether it is there
+        import uvicorn  # noqa: F401 - as above
+    except ImportError:
+        print(_INSTALL, file=sys.stderr)
+        return 1
+    for option, given in (("--reload", options.reload), ("--remote-mode", options.remote_mode is not None)):
+        if given:
+            print(f"{option} of Runicorn 0.7.2 is not needed any more, and is ignored.", file=sys.stderr)
+    storages = _storages(options.storage)
+    if options.host not in _LOCAL and options.socket is None and not options.allow_host:
+        raise ValueError(
+            f"--host {options.host} is reached from other machines: add --allow-host NAME with the name that they use. "
+            "There is no encryption; --socket and ssh -L have one."
+        )
+    return _serve(options, storages)
+
+
+def _serve(options: argparse.Namespace, storages: list[str]) -> int:
+    from runicorn.viewer import address, serving
+    from runicorn.viewer.state import Viewer
+
+    there = _running_already(options, storages)
+    if there is not None:
+        with serving.opened(there.link, opens=_opens(options), lasts_s=_BROWSER_S):
+            serving.say_link(there.link)
+            print("It was running already.", file=sys.stderr)
+        return 0
+    viewer = Viewer(storages, read_only=options.read_only, allowed=options.allow_host)
+    if options.socket is None:
+        made, port = address.bind(options.host, options.port)
+        entry = serving.entry_of(viewer, bound=(options.host, port))
+    else:
+        made, path = address.bind_socket(options.socket)
+        entry = serving.entry_of(viewer, path=path)
+    with serving.published(entry):
+        serving.say_link(entry.link)
+        _say_where(options, entry)
+        with serving.opened(entry.link, opens=_opens(options)):
+            serving.serve(viewer, made, idle_s=options.idle_timeout)
+    return 0
+
+
+def _say_where(options: argparse.Namespace, entry: address.Entry) -> None:
+    """What a person should know beside the link: on standard error, which scripts do not read."""
+    shown = ", ".join(entry.storages)
+    print(f"Showing {shown}. Ctrl-C ends it.", file=sys.stderr, flush=True)
+    if entry.socket:
+        print(f"It listens at {entry.socket}. From your machine: ssh -L {PORT}:{entry.socket} HOST", file=sys.stderr)
+    elif options.port not in {0, entry.port}:
+        print(f"Port {options.port} is taken: it listens at {entry.port}.", file=sys.stderr)
+    if not entry.socket and entry.host not in _LOCAL:
+        print("Other machines can reach it, and there is no TLS: what is sent can be read on the way.", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _running_already(options: argparse.Namespace, storages: list[str]) -> address.Entry | None:
+    """A viewer of mine that shows just that, in the same way."""
+    from runicorn.viewer import address
+
+    if options.idle_timeout is not None or options.allow_host:
+        return None
+    for entry in address.running():
+        way = bool(entry.socket) == (options.socket is not None) and (entry.socket or entry.host == options.host)
+        if entry.storages == storages and entry.read_only == options.read_only and way:
+            return entry
+    return None
+
+
+def _list_or_stop(options: argparse.Namespace) -> int:
+    from runicorn.viewer import address
+
+    wanted = None if options.storage is None else _storages(options.storage)
+    found = [entry for entry in address.running() if wanted is None or entry.storages == wanted]
+    if not found:
+        print("No viewer of yours is running" + ("." if wanted is None else " on that storage."), file=sys.stderr)
+        return 0 if options.list else 1
+    for entry in found:
+        if options.stop:
+            address.ask(entry, "POST", "/api/v1/stop")
+            print(f"Ended the viewer of {', '.join(entry.storages)}.")
+        else:
+            print(f"{entry.link}  {entry.socket or ''} {', '.join(entry.storages)}".replace("   ", "  "))
+    return 0
+
+
+def _storages(given: list[str] | None) -> list[str]:
+    roots = [paths.storage_root(each) for each in given] if given else [paths.storage_root(None)]
+    for root in roots:
+        if not os.path.isdir(root):
+            raise LookupError(
+                f"No storage in {root}: there is no such directory. Name another with --storage DIR or RUNICORN_DIR."
+            )
+    return list(dict.fromkeys(roots))
+
+
+def _opens(options: argparse.Namespace) -> bool:
+    from runicorn.viewer import serving
+
+    opens: bool | None = options.open
+    return serving.has_display() and sys.stdout.isatty() if opens is None else opens
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port. Write a number from 0 to 65535.")
+    return int(text)

@@ -1,0 +1,77 @@
+"""What one request may ask for, and how often the viewer looks at runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+
+from runicorn.reading.curves import MOST_BUCKETS
+
+KIB = 1024
+MIB = 1024 * KIB
+
+BUCKETS = MOST_BUCKETS
+CURVES = 2000
+RUNS = 500
+LOG_BYTES = MIB
+BODY_BYTES = MIB
+CONNECTIONS = 64
+SEARCH_BYTES = 64 * MIB
+NAMES = 10_000
+HITS = 1000
+BODY_S = 10.0
+"""How long a body may take to come."""
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How often is looked; each field can be set by an environment variable, ``RUNICORN_VIEWER_<FIELD>``.
+
+    Attributes:
+        check_s: how often all runs that say ``running`` are asked whether somebody has them open.
+        check_watched_s: the same for those that a page shows.
+        end_after_s: how long a lost run has to have been lost, with no file that grew, before it is ended.
+        run_s: how often the files of a run that a page shows are looked at.
+        list_s: how often the table is looked at, while a page shows it.
+        ping_s: how often a live stream says that it is there.
+    """
+
+    check_s: float = 10.0
+    check_watched_s: float = 1.0
+    end_after_s: float = 30.0
+    run_s: float = 0.25
+    list_s: float = 2.0
+    ping_s: float = 15.0
+
+    @classmethod
+    def from_environment(cls) -> Pace:
+        """Those that are set, and the defaults.
+
+        Raises:
+            ValueError: a variable is no number above 0.
+        """
+        given: dict[str, Any] = {}
+        for name in cls.__struct_fields__:
+            variable = f"RUNICORN_VIEWER_{name.upper()}"
+            text = os.environ.get(variable, "").strip()
+            if text:
+                try:
+                    given[name] = float(text)
+                except ValueError:
+                    given[name] = 0.0
+                if not 0 < given[name] < 1e6:
+                    raise ValueError(f"{variable}={text!r} is no number of seconds above 0. Unset it, or write one.")
+        return cls(**given)
+
+
+def in_server() -> dict[str, int]:
+    """What ``GET server`` tells of it."""
+    return {
+        "buckets": BUCKETS,
+        "curves": CURVES,
+        "runs": RUNS,
+        "log_bytes": LOG_BYTES,
+        "body_bytes": BODY_BYTES,
+        "connections": CONNECTIONS,
+    }

@@ -1,0 +1,137 @@
+"""The runs of a storage, looked at again and again: what has not changed costs one look at its directory, or none.
+
+A file that appears, or is replaced, changes the time of its directory; a run's JSON files are replaced. So a directory
+whose time is the same has the same files in it. Runs that go on are read each time; and now and then everything is
+looked at anew, for what other programs write in place, and for layouts of earlier versions.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from runicorn.reading.cache import Cache
+from runicorn.reading.directories import place_of
+from runicorn.reading.index import Index
+from runicorn.reading.info import RECYCLE, RunInfo, read_info
+from runicorn.storage import paths, statuses
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ALL_S = 120.0
+_SETTLED_NS = 2_000_000_000
+"""A directory may change again within the clock tick of its time: a younger one is looked at again."""
+_AT_ONCE = 1000
+
+
+class Scan:
+    """The runs of one storage.
+
+    Args:
+        storage: its root.
+    """
+
+    def __init__(self, storage: str) -> None:
+        self._storage = storage
+        self._infos: dict[str, RunInfo] = {}
+        self._times: dict[str, int] = {}
+        self._folders: dict[str, int] = {}
+        self._turn = 0
+        self._all_at = -_ALL_S
+
+    def infos(self) -> list[RunInfo]:
+        """Every run; the status is that of its file."""
+        if time.monotonic() - self._all_at >= _ALL_S:
+            self._look_at_all()
+        else:
+            self._look_at_folders()
+            self._look_at_runs()
+        return list(self._infos.values())
+
+    def _look_at_all(self) -> None:
+        self._all_at = time.monotonic()
+        before = time.time_ns()
+        self._infos = {info.run_dir: info for info in Index(self._storage, Cache.of_user()).infos(recycled=False)}
+        self._times = {run_dir: _time_of(run_dir, before) for run_dir in self._infos}
+        self._folders = {}
+        top = os.path.join(self._storage, paths.RUNS)
+        if not os.path.islink(top):
+            self._look_into(top)
+
+    def _look_at_folders(self) -> None:
+        for folder, known in list(self._folders.items()):
+            if known != _time_of(folder, 0):
+                del self._folders[folder]
+                self._look_into(folder)
+
+    def _look_into(self, folder: str) -> None:
+        """Find the runs in a folder, and in those below it that were not looked into."""
+        run_dir = place_of(folder, "")
+        top = os.path.join(self._storage, paths.RUNS)
+        if run_dir is not None and folder != top:  # it was being made
+            self._read(folder)
+            return
+        self._folders[folder] = _time_of(folder, time.time_ns())
+        there = set()
+        for name in _directories(folder):
+            path = os.path.join(folder, name)
+            there.add(path)
+            if path not in self._infos and path not in self._folders:
+                self._look_into(path)
+        for known in (self._infos, self._folders):
+            for path in [path for path in known if os.path.dirname(path) == folder and path not in there]:
+                self._forget(path)
+
+    def _look_at_runs(self) -> None:
+        ended = [run_dir for run_dir, info in self._infos.items() if info.status != statuses.RUNNING]
+        live = [run_dir for run_dir, info in self._infos.items() if info.status == statuses.RUNNING]
+        if len(ended) > _AT_ONCE:
+            begin = self._turn % len(ended)
+            self._turn = begin + _AT_ONCE
+            ended = ended[begin : begin + _AT_ONCE]
+        for run_dir in (*live, *ended):
+            if self._infos[run_dir].status == statuses.RUNNING or self._times.get(run_dir) != _time_of(run_dir, 0):
+                self._read(run_dir)
+
+    def _read(self, run_dir: str) -> None:
+        self._times[run_dir] = _time_of(run_dir, time.time_ns())
+        place = place_of(run_dir, "")
+        if place is None:
+            self._forget(run_dir)
+            return
+        known = self._infos.get(run_dir)
+        path = os.path.relpath(os.path.dirname(run_dir), os.path.join(self._storage, paths.RUNS))
+        folder_path = known.path if known is not None else "" if path == os.curdir else path.replace(os.sep, "/")
+        self._infos[run_dir] = read_info(run_dir, self._storage, folder_path)
+
+    def _forget(self, path: str) -> None:
+        self._infos.pop(path, None)
+        self._times.pop(path, None)
+        for folder in [each for each in self._folders if each == path or each.startswith(path + os.sep)]:
+            del self._folders[folder]
+        for run_dir in [each for each in self._infos if each.startswith(path + os.sep)]:
+            del self._infos[run_dir]
+
+
+def _directories(folder: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from [each.name for each in entries if each.is_dir(follow_symlinks=False) and each.name != RECYCLE]
+    except OSError:
+        return
+
+
+def _time_of(path: str, now_ns: int) -> int:
+    """The time of a directory; as if it had none where it may change once more within a tick of the clock.
+
+    Args:
+        path: of it.
+        now_ns: when it was begun to be looked at; 0 = the time as it is.
+    """
+    try:
+        found = os.stat(path, follow_symlinks=False).st_mtime_ns
+    except OSError:
+        return -2
+    return -1 if now_ns and found > now_ns - _SETTLED_NS else found

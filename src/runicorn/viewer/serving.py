@@ -1,0 +1,176 @@
+"""A viewer as a process: it listens, says where, and is gone soon after it is told to go."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from runicorn.host import identity
+from runicorn.viewer import address
+from runicorn.viewer.app import make_app
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from runicorn.viewer.state import Viewer
+
+_GRACE_S = 1
+_NICENESS = 5
+_OPENER_S = 20.0
+_IDLE_LOOK_S = 0.5
+
+
+class Server(uvicorn.Server):
+    """A server whose streams end when it is told to go.
+
+    Args:
+        viewer: that it serves.
+        config: of the server.
+    """
+
+    def __init__(self, viewer: Viewer, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._viewer = viewer
+        self._loop: asyncio.AbstractEventLoop | None = None
+        viewer.stop = self.end
+
+    def end(self) -> None:
+        """End it; may be called in any thread, and by a signal handler."""
+        self.should_exit = True
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._viewer.closing.set)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or Ctrl-C."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        del frame
+        self.end()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+
+def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -> None:
+    """Answer until told to go.
+
+    Args:
+        viewer: what is shown.
+        made: the socket that listens.
+        idle_s: end after so many seconds without a request or an open page; None = never.
+    """
+    config = uvicorn.Config(
+        make_app(viewer),
+        log_level="error",
+        access_log=False,  # an address may hold names of runs
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE_S,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    server = Server(viewer, config)
+    if idle_s is not None:
+        threading.Thread(target=_watch_idle, args=(server, viewer, idle_s), daemon=True).start()
+    if hasattr(os, "nice"):
+        with suppress(OSError):
+            os.nice(_NICENESS)  # a training beside it goes first
+    try:
+        server.run(sockets=[made])
+    finally:
+        viewer.close()
+
+
+@contextmanager
+def published(entry: address.Entry) -> Iterator[None]:
+    """Leave word of a viewer for as long as it runs.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    name = address.write(entry)
+    try:
+        yield
+    finally:
+        address.remove(name)
+        if entry.socket:
+            _remove_socket(entry.socket)
+
+
+def _watch_idle(server: Server, viewer: Viewer, idle_s: float) -> None:
+    while not server.should_exit:
+        time.sleep(min(_IDLE_LOOK_S, idle_s))
+        if not viewer.streams and time.monotonic() - viewer.asked_at > idle_s:
+            server.end()
+
+
+def _remove_socket(path: str) -> None:
+    if os.path.dirname(path) == address.folder():
+        address.remove(path)
+
+
+def entry_of(viewer: Viewer, *, bound: tuple[str, int] = ("", 0), path: str = "") -> address.Entry:
+    """What others find a viewer by."""
+    pid = os.getpid()
+    return address.Entry(
+        *bound, path, viewer.token.text, viewer.storages, viewer.read_only, pid, identity.process_start(pid)
+    )
+
+
+@contextmanager
+def opened(link: str, *, opens: bool, lasts_s: float = 0.0) -> Iterator[None]:
+    """Open a link in the user's browser, by a file that leads to it; it goes after a while, or at the end.
+
+    Args:
+        link: to open.
+        opens: whether to; else nothing is done.
+        lasts_s: how long the browser has at least to read that file.
+    """
+    if not opens:
+        yield
+        return
+    path = address.write_opener(link)
+    threading.Thread(target=_open_and_remove, args=(path,), daemon=True).start()
+    begun = time.monotonic()
+    try:
+        yield
+        time.sleep(max(0.0, begun + lasts_s - time.monotonic()))
+    finally:
+        address.remove(path)
+
+
+def _open_and_remove(path: str) -> None:
+    import webbrowser
+
+    with suppress(Exception):
+        webbrowser.open(f"file://{path}")
+    time.sleep(_OPENER_S)
+    address.remove(path)
+
+
+def say_link(link: str) -> None:
+    """The link alone on the first line of the standard output, at once."""
+    print(link, flush=True)  # noqa: T201 - that is what the command is for
+
+
+def has_display() -> bool:
+    """Whether a browser that is opened here would be seen."""
+    if sys.platform in {"darwin", "win32"}:
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and "SSH_CONNECTION" not in os.environ

@@ -1,0 +1,443 @@
+// @ts-check
+/** One chart drawn by uPlot: a line over a band, marks, a crosshair that all charts share. No page in it. */
+import { momentText, shortNumber, spanText, stepText } from "./format.js";
+import { curveStyle, themeColour } from "./parts.js";
+
+/**
+ * @typedef {import("./source.js").Curve} Curve
+ * @typedef {object} PlotView
+ * @property {string} x
+ * @property {number | null} from
+ * @property {number | null} to
+ * @property {boolean} logX
+ * @property {boolean} logY
+ * @property {boolean} dark colours are read when a chart is made
+ * @property {{ stage: string, from: number, to: number }[]} stages
+ * @property {{ step: number, value: number } | null} best
+ *
+ * @typedef {object} PlotEvents
+ * @property {(from: number, to: number) => void} zoom
+ * @property {() => void} reset
+ * @property {(index: number | null) => void} hover
+ *
+ * @typedef {{ x: number, kind: "NaN" | "inf" | "-inf" }} OddMark
+ * @typedef {{ data: any[], series: SeriesPart[], odd: OddMark[] }} PlotData
+ * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", isOld: boolean }} SeriesPart
+ */
+
+const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
+const AXIS_WIDTH = 52;
+const AXIS_HEIGHT = 24;
+const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
+const MOST_DOTS_PX = 7;
+const LOG_TICKS = 6;
+const LOG_AXIS = {
+  splits: (_chart, _axis, low, high) => logSplits(low, high),
+  filter: (_chart, splits) => splits,
+};
+
+/** uPlot is a script of its own. @returns {any} */
+function uplotClass() {
+  return window["uPlot"];
+}
+
+/**
+ * Columns for uPlot out of curves; what a log axis cannot show is left out.
+ * @param {Curve[]} curves @param {boolean} logY @returns {PlotData}
+ */
+export function plotData(curves, logY) {
+  /** @type {any[][]} */
+  const tables = [];
+  /** @type {SeriesPart[]} */
+  const series = [];
+  /** @type {OddMark[]} */
+  const odd = [];
+  curves.forEach(({ head, data }, curve) => {
+    const middle = placesOf(head, data);
+    const columns = rolesOf(head, data);
+    for (const [role] of columns) series.push({ curve, role, isOld: head.superseded });
+    tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, data.max) : values, logY))]);
+    odd.push(...oddMarks(head, data, middle));
+  });
+  if (!tables.length) return { data: [[]], series, odd };
+  return { data: tables.length === 1 ? tables[0] : uplotClass().join(tables), series, odd };
+}
+
+/** Where the values of a curve stand: a bucket in its middle, but never outside of the curve. @param {any} head @param {Record<string, Float64Array>} data */
+function placesOf(head, data) {
+  if (head.kind === "points") return [...data.x];
+  const [low, high] = [head.first_x ?? -Infinity, head.last_x ?? Infinity];
+  const whole = Number.isInteger(head.width) && Number.isInteger(data.x[0]) ? 1 : 0;
+  return [...data.x].map((x) => Math.min(high, Math.max(low, x + (head.width - whole) / 2)));
+}
+
+/** @param {any} head @param {Record<string, Float64Array>} data @returns {[SeriesPart["role"], Float64Array][]} */
+function rolesOf(head, data) {
+  /** @type {[SeriesPart["role"], Float64Array][]} */
+  const columns = [];
+  const raw = head.kind === "points" ? data.y : data.mean;
+  if (data.max && data.min) columns.push(["high", data.max], ["low", data.min]);
+  if (data.smooth) columns.push(["raw", raw]);
+  columns.push(["line", data.smooth ?? raw]);
+  return columns;
+}
+
+/** On a log axis a band that begins at or below zero begins at its least value above. @param {Float64Array} low @param {Float64Array} high */
+function aboveZero(low, high) {
+  const least = [...low, ...high].reduce((found, value) => (value > 0 && value < found ? value : found), Infinity);
+  return low.map((value, index) => (value <= 0 && high[index] > 0 ? least : value));
+}
+
+/** @param {Float64Array} values @param {boolean} logY */
+function drawable(values, logY) {
+  return Array.from(values, (value) => (Number.isFinite(value) && !(logY && value <= 0) ? value : null));
+}
+
+/** @param {any} head @param {Record<string, Float64Array>} data @param {number[]} places @returns {OddMark[]} */
+function oddMarks(head, data, places) {
+  /** @type {OddMark[]} */
+  const marks = [];
+  const onlyInf = head.nan === 0 && head.inf > 0;
+  places.forEach((x, index) => {
+    const value = head.kind === "points" ? data.y[index] : 0;
+    if (!Number.isFinite(value)) marks.push({ x, kind: Number.isNaN(value) ? "NaN" : value > 0 ? "inf" : "-inf" });
+    else if (data.nonfinite && data.nonfinite[index] > 0) marks.push({ x, kind: onlyInf ? "inf" : "NaN" });
+  });
+  return marks;
+}
+
+/** A chart that stands, and is given new data and other views. */
+export class Plot {
+  /**
+   * @param {HTMLElement} element @param {{ width: number, height: number }} size
+   * @param {PlotData} drawn @param {PlotView} view @param {PlotEvents} events
+   */
+  constructor(element, size, drawn, view, events) {
+    this.view = view;
+    this.drawn = drawn;
+    this.events = events;
+    this.shape = plotShape(drawn, view);
+    this.chart = new (uplotClass())(this.options(size), drawn.data, element);
+  }
+
+  /** Whether the same chart can go on with it. @param {PlotData} drawn @param {PlotView} view */
+  fits(drawn, view) {
+    return this.shape === plotShape(drawn, view);
+  }
+
+  /** @param {PlotData} drawn @param {PlotView} view */
+  update(drawn, view) {
+    this.view = view;
+    this.drawn = drawn;
+    this.chart.setData(drawn.data);
+  }
+
+  /** @param {{ width: number, height: number }} size */
+  resize(size) {
+    this.chart.setSize(size);
+  }
+
+  destroy() {
+    this.chart.destroy();
+  }
+
+  /** Move the crosshair by values, as an arrow key does. @param {number} by */
+  step(by) {
+    const { chart } = this;
+    const count = chart.data[0].length;
+    if (!count) return;
+    const at = Math.min(count - 1, Math.max(0, (chart.cursor.idx ?? (by > 0 ? -1 : count)) + by));
+    chart.setCursor({ left: chart.valToPos(chart.data[0][at], "x"), top: 10 }, true, true);
+  }
+
+  /** @param {{ width: number, height: number }} size */
+  options(size) {
+    const view = this.view;
+    return {
+      ...size,
+      pxAlign: 0,
+      padding: [6, 18, 0, 0],
+      legend: { show: false },
+      focus: { alpha: 1 },
+      cursor: this.cursorOptions(),
+      scales: {
+        x: { time: false, distr: view.logX ? 3 : 1, range: (_chart, low, high) => this.rangeX(low, high) },
+        y: { distr: view.logY ? 3 : 1, range: (_chart, low, high) => rangeY(low, high, this.view.logY) },
+      },
+      axes: [this.axisX(), this.axisY()],
+      series: [{}, ...this.drawn.series.map((part) => this.seriesOptions(part))],
+      bands: bandsOf(this.drawn.series),
+      hooks: {
+        draw: [() => this.drawMarks()],
+        setSelect: [() => this.selected()],
+        setCursor: [() => this.events.hover(this.chart?.cursor.idx ?? null)],
+      },
+    };
+  }
+
+  cursorOptions() {
+    const moves = (type) => type === "mousemove" || type === "mouseleave";
+    return {
+      y: false,
+      drag: { x: true, y: false, setScale: false, dist: 4 },
+      points: { size: 7, show: true },
+      sync: { key: "runicorn", setSeries: false, scales: ["x", null], filters: { pub: moves, sub: moves } },
+      bind: { dblclick: () => () => this.events.reset() },
+    };
+  }
+
+  selected() {
+    const { select } = this.chart;
+    if (select.width < 4) return;
+    const [from, to] = [this.chart.posToVal(select.left, "x"), this.chart.posToVal(select.left + select.width, "x")];
+    this.chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    if (Number.isFinite(from) && Number.isFinite(to)) this.events.zoom(from, to);
+  }
+
+  /** @param {number} low @param {number} high */
+  rangeX(low, high) {
+    let from = this.view.from ?? low;
+    let to = this.view.to ?? high;
+    if (from === null || from === undefined || to === null || to === undefined) return this.view.logX ? [1, 10] : [0, 1];
+    if (this.view.logX && from <= 0) from = Math.min(1, to / 10);
+    if (from >= to) [from, to] = this.view.logX ? [from / 2, to * 2] : [from - 0.5, to + 0.5];
+    return [from, to];
+  }
+
+  axisX() {
+    const isTime = this.view.x === "time" || this.view.x === "wall";
+    return {
+      ...axisLook(),
+      ...(this.view.logX ? LOG_AXIS : {}),
+      size: AXIS_HEIGHT,
+      gap: 3,
+      space: 60,
+      ...(isTime && !this.view.logX ? { incrs: TIME_STEPS } : {}),
+      values: (chart, splits, _axis, _space, step) => tickTexts(splits, this.view.x, step, chart),
+    };
+  }
+
+  axisY() {
+    return {
+      ...axisLook(),
+      ...(this.view.logY ? LOG_AXIS : {}),
+      gap: 4,
+      space: 28,
+      size: (_chart, texts) => Math.max(AXIS_WIDTH, 16 + 6.3 * Math.max(0, ...(texts ?? []).map((text) => text?.length ?? 0))),
+      values: (_chart, splits) => distinctTexts(splits),
+    };
+  }
+
+  /** @param {SeriesPart} part */
+  seriesOptions({ curve, role, isOld }) {
+    const { colour, dash } = curveStyle(curve);
+    const isEdge = role === "low" || role === "high";
+    const isFaint = isEdge || role === "raw" || isOld;
+    return {
+      stroke: isFaint ? transparent(colour, isEdge ? 0.3 : isOld ? 0.6 : 0.35) : colour,
+      width: role === "line" ? 1.5 : 1,
+      dash: isEdge ? undefined : isOld ? [4, 3] : dash.length ? dash : undefined,
+      points: isEdge ? { show: false, filter: (chart, at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (chart, at, show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
+    };
+  }
+
+  drawMarks() {
+    const { ctx, bbox } = this.chart;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top - 8 * devicePixelRatio, bbox.width + 8 * devicePixelRatio, bbox.height + 8 * devicePixelRatio);
+    ctx.clip();
+    if (this.view.x === "step" && this.view.stages.length > 1) this.drawStages(ctx, bbox);
+    this.drawOdd(ctx, bbox);
+    if (this.view.x === "step" && this.view.best) this.drawBest(ctx, this.view.best);
+    ctx.restore();
+  }
+
+  /** @param {any} ctx @param {any} bbox */
+  drawStages(ctx, bbox) {
+    const ratio = devicePixelRatio;
+    let free = -Infinity;
+    ctx.strokeStyle = themeColour("--quiet");
+    ctx.fillStyle = themeColour("--quiet");
+    ctx.lineWidth = ratio;
+    ctx.globalAlpha = 0.6;
+    ctx.setLineDash([2 * ratio, 3 * ratio]);
+    ctx.font = `${10 * ratio}px ${AXIS_FONT.slice(5)}`;
+    ctx.textBaseline = "top";
+    ctx.textAlign = "left";
+    for (const { stage, from } of this.view.stages) {
+      const x = this.chart.valToPos(from, "x", true);
+      if (!Number.isFinite(x) || x < bbox.left || x > bbox.left + bbox.width || (x < free && free - x > 4 * ratio)) continue;
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      const width = ctx.measureText(stage).width;
+      if (x > free && x + width + 4 * ratio < bbox.left + bbox.width) {
+        ctx.globalAlpha = 1;
+        ctx.fillText(stage, x + 3 * ratio, bbox.top);
+        ctx.globalAlpha = 0.6;
+        free = x + width + 8 * ratio;
+      }
+    }
+    ctx.setLineDash([]);
+    ctx.globalAlpha = 1;
+  }
+
+  /** NaN and infinities stand at the edge: a cross below, a triangle above or below. @param {any} ctx @param {any} bbox */
+  drawOdd(ctx, bbox) {
+    const size = 3.5 * devicePixelRatio;
+    ctx.strokeStyle = ctx.fillStyle = themeColour("--failed");
+    ctx.lineWidth = 1.5 * devicePixelRatio;
+    for (const { x, kind } of this.drawn.odd) {
+      const at = this.chart.valToPos(x, "x", true);
+      if (!(at >= bbox.left && at <= bbox.left + bbox.width)) continue;
+      const y = kind === "inf" ? bbox.top + size : bbox.top + bbox.height - size - devicePixelRatio;
+      ctx.beginPath();
+      if (kind === "NaN") {
+        ctx.moveTo(at - size, y - size);
+        ctx.lineTo(at + size, y + size);
+        ctx.moveTo(at + size, y - size);
+        ctx.lineTo(at - size, y + size);
+        ctx.stroke();
+      } else {
+        const tip = kind === "inf" ? -size : size;
+        ctx.moveTo(at, y + tip);
+        ctx.lineTo(at - size, y - tip);
+        ctx.lineTo(at + size, y - tip);
+        ctx.fill();
+      }
+    }
+  }
+
+  /** @param {any} ctx @param {{ step: number, value: number }} best */
+  drawBest(ctx, { step, value }) {
+    const ratio = devicePixelRatio;
+    const { left, top, width, height } = this.chart.bbox;
+    const [x, y] = [this.chart.valToPos(step, "x", true), this.chart.valToPos(value, "y", true)];
+    if (!(x >= left - 1 && x <= left + width + 1 && y >= top - 1 && y <= top + height + 1)) return;
+    const text = `best ${shortNumber(value)}`;
+    ctx.font = `600 ${11 * ratio}px ${AXIS_FONT.slice(5)}`;
+    ctx.lineWidth = 2 * ratio;
+    ctx.strokeStyle = themeColour("--ink");
+    ctx.fillStyle = themeColour("--bg");
+    ctx.beginPath();
+    ctx.arc(x, y, 4 * ratio, 0, 2 * Math.PI);
+    ctx.fill();
+    ctx.stroke();
+    const across = ctx.measureText(text).width;
+    const textX = Math.min(x + 8 * ratio, left + width - across);
+    const textY = y > top + height / 2 ? y - 10 * ratio : y + 12 * ratio;
+    ctx.textBaseline = "middle";
+    ctx.textAlign = "left";
+    ctx.strokeStyle = themeColour("--bg");
+    ctx.lineWidth = 3 * ratio;
+    ctx.strokeText(text, textX, textY);
+    ctx.fillStyle = themeColour("--ink");
+    ctx.fillText(text, textX, textY);
+  }
+}
+
+/** What a chart cannot change while it stands. @param {PlotData} drawn @param {PlotView} view */
+function plotShape(drawn, view) {
+  return JSON.stringify([drawn.series, view.logX, view.logY, view.x, view.dark]);
+}
+
+/** @param {SeriesPart[]} series */
+function bandsOf(series) {
+  return series.flatMap(({ role, curve }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(curve).colour, 0.2) }] : []));
+}
+
+/** @param {string} colour `#rrggbb` @param {number} alpha */
+function transparent(colour, alpha) {
+  return colour + Math.round(alpha * 255).toString(16).padStart(2, "0");
+}
+
+function axisLook() {
+  const grid = { stroke: themeColour("--grid"), width: 1 };
+  return { stroke: themeColour("--quiet"), font: AXIS_FONT, grid, ticks: { show: false }, border: { show: true, stroke: themeColour("--line"), width: 1 } };
+}
+
+/** @param {number} low @param {number} high @param {boolean} isLog */
+function rangeY(low, high, isLog) {
+  if (low === null || high === null || low === undefined || high === undefined) return isLog ? [0.1, 1] : [0, 1];
+  if (isLog) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.06, high * (high / low) ** 0.06];
+  const pad = low === high ? Math.abs(low) * 0.1 || 1 : (high - low) * 0.06;
+  return [low - pad, high + pad];
+}
+
+/** Whether the values in view are few enough to be dots. @param {any} chart @param {number} _at @param {number} first @param {number} last */
+function dotsFit(chart, _at, first, last) {
+  return (last - first + 1) * MOST_DOTS_PX * devicePixelRatio < chart.bbox.width;
+}
+
+/** The values that no line can show, for both neighbours are gaps. @param {(number | null | undefined)[]} values */
+function alone(values) {
+  const found = [];
+  /** @type {(number | null)[]} */
+  const known = [];
+  const places = [];
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (value === undefined) continue;
+    known.push(value);
+    places.push(index);
+  }
+  for (let index = 0; index < known.length; index++) {
+    if (known[index] !== null && (known[index - 1] ?? null) === null && (known[index + 1] ?? null) === null) found.push(places[index]);
+  }
+  return found.length ? found : null;
+}
+
+/** Powers of ten; of a short range 1, 2, 5; of a shorter one round steps. @param {number} low @param {number} high */
+function logSplits(low, high) {
+  const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const skip = Math.max(1, Math.ceil((last - first) / LOG_TICKS));
+  const parts = last - first > 3 ? [1] : [1, 2, 5];
+  const splits = [];
+  for (let power = first; power <= last; power += skip) splits.push(...parts.map((part) => Number(`${part}e${power}`)));
+  const shown = splits.filter((value) => value >= low && value <= high);
+  if (shown.length > 1) return shown;
+  const step = 10 ** Math.floor(Math.log10((high - low) / 2));
+  return [...Array(20).keys()].map((index) => (Math.ceil(low / step) + index) * step).filter((value) => value <= high);
+}
+
+/** Labels with as many digits as it takes to tell them apart. @param {number[]} splits @param {(value: number) => string} [short] */
+function distinctTexts(splits, short = shortNumber) {
+  const texts = splits.map((value) => (value === null ? "" : short(value)));
+  const given = texts.filter(Boolean);
+  if (new Set(given).size === given.length) return texts;
+  for (let digits = 5; digits <= 15; digits++) {
+    const longer = splits.map((value) => (value === null ? "" : String(Number(value.toPrecision(digits)))));
+    if (new Set(longer.filter(Boolean)).size === given.length) return longer;
+  }
+  return texts;
+}
+
+/** @param {number[]} splits @param {string} x @param {number} step @param {any} _chart */
+function tickTexts(splits, x, step, _chart) {
+  if (x === "wall") return splits.map((value) => clockText(value, step));
+  if (x === "time") return splits.map((value) => (value === null ? "" : value === 0 ? "0" : spanText(value)));
+  return splits.some((value) => Math.abs(value) >= 1e4) ? distinctTexts(splits, roundText) : distinctTexts(splits);
+}
+
+/** A large round step: 200k, 1.5M. @param {number} value */
+function roundText(value) {
+  const size = Math.abs(value);
+  if (size >= 1e9) return shortNumber(value);
+  return size >= 1e6 ? `${shortNumber(value / 1e6)}M` : size >= 1e3 ? `${shortNumber(value / 1e3)}k` : shortNumber(value);
+}
+
+/** @param {number} value @param {number} step */
+function clockText(value, step) {
+  if (value === null) return "";
+  const text = momentText(value);
+  return step >= 86400 ? text.slice(5, 10) : step >= 60 ? text.slice(11, 16) : text.slice(11);
+}
+
+/** A place on the x axis in words. @param {number} value @param {string} x */
+export function placeText(value, x) {
+  if (x === "wall") return momentText(value);
+  if (x === "time") return `after ${spanText(value)}`;
+  return x.startsWith("metric:") ? `${x.slice(7)} ${shortNumber(value)}` : `step ${stepText(Math.round(value))}`;
+}

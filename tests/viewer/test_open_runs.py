@@ -1,0 +1,64 @@
+"""A run is read a bounded piece at a time, and in the end all of it; others get the lock between."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from lines_of_events import event
+from support import wait_until
+
+from runicorn import reading
+from runicorn.reading.cache import Cache
+from runicorn.reading.curves import Query, curve
+from runicorn.reading.stretches import collect
+from runicorn.viewer import open_runs
+from runicorn.viewer.open_runs import OpenRun, OpenRuns
+
+KEY = "20260101_120000_abcdef"
+
+
+def values_of(run):
+    made = curve(collect(run.files.values(), "loss", run.store), Query(buckets=4000))
+    return made.total, list(made.arrays["x"])
+
+
+@pytest.mark.parametrize("most_bytes", [1, 50, 1000, 10_000, 10**9])
+def test_all_of_it_is_read_in_the_end(make_run, most_bytes):
+    """Whatever is read at once: how much was read rises, is below all until the end, and then everything is there."""
+    run_dir = make_run(lines=[event(step, loss=1.0) for step in range(500)])
+    (run_dir / "events.rank1.jsonl").write_text("".join(event(step, loss=2.0) for step in range(500, 700)))
+    run = OpenRun(str(run_dir), Cache(None))
+    shares = []
+    for _ in range(10_000):
+        has_more = run.read_on(most_bytes)
+        shares.append(run.indexed)
+        if not has_more:
+            break
+    assert shares == sorted(shares)
+    assert [share == 1.0 for share in shares] == [*(len(shares) - 1) * [False], True]
+    assert values_of(run) == (700, [float(step) for step in range(700)])
+    with (run_dir / "events.jsonl").open("a") as file:
+        file.write(event(700, loss=3.0))
+    assert any(not run.read_on(most_bytes) for _ in range(10_000))
+    assert values_of(run)[0] == 701
+    assert run.indexed == 1.0
+
+
+def test_a_large_run_is_read_in_the_background(make_run, storage, monkeypatch):
+    """The first look gets a part of it, the thread reads the rest, and who wants the lock meanwhile gets it."""
+    make_run(lines=[event(step, loss=1.0) for step in range(5000)])
+    monkeypatch.setattr(open_runs, "_AT_ONCE_BYTES", 4000)
+    monkeypatch.setattr(OpenRun.read_on, "__defaults__", (4000,))
+    runs = OpenRuns(Cache(None))
+    info = reading.find(KEY, storage)
+    run = runs.read(info)
+    with run.reading():
+        assert run.indexed < 1.0
+        first = values_of(run)[0]
+    assert 0 < first < 5000
+    wait_until(lambda: run.indexed == 1.0)
+    with run.reading():
+        assert values_of(run)[0] == 5000
+    runs.close()
+    wait_until(lambda: all(thread.name != "runicorn-viewer-reader" for thread in threading.enumerate()))
