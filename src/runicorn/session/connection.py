@@ -12,11 +12,12 @@ from runicorn.queue import mending, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.producer import Queue
-from runicorn.queue.records import Blob, Holed, Landed
+from runicorn.queue.records import Holed, Landed
 from runicorn.session.writer_monitor import Watch
 
 if TYPE_CHECKING:
     from runicorn.host.locks import Lock
+    from runicorn.queue.asset_records import Blob
     from runicorn.refusals import Refusals
 
 
