@@ -33,7 +33,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.queue.records import Holed, Image, Material, Metrics, Printed, Text, decode
+from runicorn.queue.asset_records import Image, Material
+from runicorn.queue.decoding import decode
+from runicorn.queue.records import Holed, Metrics, Printed, Text
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 from runicorn.writer.plan import PlanFile
 

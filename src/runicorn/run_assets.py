@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runicorn.capture.outputs import Seen
-    from runicorn.queue.records import Blob, Material
+    from runicorn.queue.asset_records import Blob, Material
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
@@ -51,7 +51,7 @@ class AssetVerbs(RunHandle):
         Returns:
             The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
         """
-        from runicorn.queue.records import Image
+        from runicorn.queue.asset_records import Image
         from runicorn.validation import image_scale, images
 
         now = time()
@@ -206,7 +206,8 @@ class AssetVerbs(RunHandle):
             TypeError, ValueError: an argument is wrong.
         """
         from runicorn.capture import outputs
-        from runicorn.queue.records import Outputs, encode
+        from runicorn.queue.asset_records import Outputs
+        from runicorn.queue.records import encode
 
         scanning = outputs.check(
             output_dirs,
@@ -271,7 +272,7 @@ class AssetVerbs(RunHandle):
             TypeError, ValueError: an argument is wrong.
         """
         from runicorn.capture import outputs
-        from runicorn.queue.records import WatchOutputs
+        from runicorn.queue.asset_records import WatchOutputs
 
         scanning = outputs.check(
             output_dirs,
@@ -288,7 +289,7 @@ class AssetVerbs(RunHandle):
 
     def stop_outputs_watch(self) -> None:
         """Look for outputs once more, and then no longer."""
-        from runicorn.queue.records import WatchOutputs
+        from runicorn.queue.asset_records import WatchOutputs
 
         self._session.send(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
 

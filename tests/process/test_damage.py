@@ -9,7 +9,8 @@ import psutil
 import pytest
 from zoo import Trainer, counted, recover, status, wait_dead, wait_until
 
-from runicorn.queue.records import Blob, Image, Text, encode
+from runicorn.queue.asset_records import Blob, Image
+from runicorn.queue.records import Text, encode
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, frame, unpack_frame_header
 from runicorn.writer.plan import PlanFile
 

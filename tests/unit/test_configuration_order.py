@@ -8,7 +8,8 @@ import random
 import msgspec
 import pytest
 
-from runicorn.queue.records import Config, decode, encode
+from runicorn.queue.decoding import decode
+from runicorn.queue.records import Config, encode
 from runicorn.writer.assets import Assets
 from runicorn.writer.configuration import Configuration
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from runicorn.queue.records import Material
+from runicorn.queue.asset_records import Material
 from runicorn.storage.escaping import escape
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import shown

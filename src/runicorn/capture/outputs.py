@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.capture import datasets
-from runicorn.queue.records import Candidate, Scanning
+from runicorn.queue.asset_records import Candidate, Scanning
 from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:

@@ -10,46 +10,46 @@ No library is imported here that the program has not loaded itself.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
+    from typing import Protocol
 
     from runicorn.queue.records import Scalar
 
+    class Transfer(Protocol):
+        """Values of one call that are on their way to the host."""
+
+        @property
+        def stream(self) -> Hashable:
+            """What they were queued on; transfers of one stream arrive in the order in which they left."""
+
+        def has_arrived(self) -> bool:
+            """Whether all of them are there; asks the device, and does not wait for it."""
+
+        def values(self) -> list[Scalar]:
+            """The values, once they have arrived; the same when it is called again."""
+
+        def wait(self) -> None:
+            """Wait until they have arrived."""
+
+    class Accelerator(Protocol):
+        """What one library's device scalars are taken with."""
+
+        def number_or_hole(self, value: Any) -> Any:
+            """The number that a value carries, where that is at hand; else an ``OnDevice``.
+
+            Raises:
+                Exception: it carries no single number, or none can be had where it is.
+            """
+
+        def start(self, values: Sequence[Any]) -> Transfer | None:
+            """Queue the copies of some values; None where too many are on their way already."""
+
+
 MOST_ON_THE_WAY = 1024
 """Values of one library that may be on their way at once, in this process."""
-
-
-class Transfer(Protocol):
-    """Values of one call that are on their way to the host."""
-
-    @property
-    def stream(self) -> Hashable:
-        """What they were queued on; transfers of one stream arrive in the order in which they left."""
-
-    def has_arrived(self) -> bool:
-        """Whether all of them are there; asks the device, and does not wait for it."""
-
-    def values(self) -> list[Scalar]:
-        """The values, once they have arrived; the same when it is called again."""
-
-    def wait(self) -> None:
-        """Wait until they have arrived."""
-
-
-class Accelerator(Protocol):
-    """What one library's device scalars are taken with."""
-
-    def number_or_hole(self, value: Any) -> Any:
-        """The number that a value carries, where that is at hand; else an ``OnDevice``.
-
-        Raises:
-            Exception: it carries no single number, or none can be had where it is.
-        """
-
-    def start(self, values: Sequence[Any]) -> Transfer | None:
-        """Queue the copies of some values; None where too many are on their way already."""
 
 
 class OnDevice(NamedTuple):

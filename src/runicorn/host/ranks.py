@@ -10,7 +10,8 @@ running its script again with ``LOCAL_RANK``, ``NODE_RANK``, ``WORLD_SIZE`` and 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+import msgspec
 
 from runicorn.host.identity import hostname, process_start
 
@@ -26,7 +27,7 @@ _LAUNCHER = "launcher-"
 _LOOPBACK = ("localhost", "127.", "::1")
 
 
-class RankInfo(NamedTuple):
+class RankInfo(msgspec.Struct, frozen=True):
     """This process's place in a distributed job.
 
     Attributes:

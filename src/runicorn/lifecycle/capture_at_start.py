@@ -50,7 +50,8 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
 
 def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> None:
     """Have the files archived."""
-    from runicorn.queue.records import Code, encode
+    from runicorn.queue.asset_records import Code
+    from runicorn.queue.records import encode
 
     if session.joined:
         return
@@ -69,7 +70,7 @@ def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> 
 def hand_over_environment(session: Session, workspace_root: Path) -> None:
     """Have the environment recorded."""
     from runicorn.capture import environment
-    from runicorn.queue.records import Environment
+    from runicorn.queue.asset_records import Environment
 
     if session.joined:
         return

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from runicorn import switch
 from runicorn.lifecycle import capture_at_start
 from runicorn.lifecycle.opening import Opening
-from runicorn.noop import NoOpRun
 from runicorn.queue.records import CONSOLE_MODES
 from runicorn.session import active_runs, adopt
 from runicorn.settings import Settings
@@ -18,6 +17,7 @@ from runicorn.storage import paths
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from runicorn.noop import NoOpRun
     from runicorn.run import Run
 
 
@@ -85,6 +85,8 @@ def init(
         RuntimeError: the run is open on another host, so nobody here can know whether it lives.
     """
     if not switch.is_enabled():
+        from runicorn.noop import NoOpRun  # for a program that does not track
+
         return NoOpRun(path, alias, workspace_root)
     settings = Settings.from_environment()
     _check_flags(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
-from runicorn.lifecycle.join_as_rank import Job
 from runicorn.queue import crash_points, liveness, opening_lock, rendezvous, spool, spool_address
 from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
@@ -114,6 +113,8 @@ class Opening:
         )
 
     def _as_rank(self, place: ranks.RankInfo, run_id: str) -> Run:
+        from runicorn.lifecycle.join_as_rank import Job  # for ranks alone
+
         job = Job(place, run_id, path=self.path, storage=self.storage, settings=self.settings)
         job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time(), sole=False))
         # A worker of rank 0 that multiprocessing has import the script again is not a second rank 0.

@@ -12,8 +12,8 @@ import os
 from typing import TYPE_CHECKING
 
 from runicorn.queue import spool, spool_address
+from runicorn.queue.asset_records import Blob
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
-from runicorn.queue.records import Blob
 from runicorn.storage import removal
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from runicorn.queue import spool, spool_address
-from runicorn.queue.records import Hello, Holed, Metrics, decode
+from runicorn.queue.decoding import decode
+from runicorn.queue.records import Hello, Holed, Metrics
 from runicorn.queue.segment_reader import SegmentReader
 
 

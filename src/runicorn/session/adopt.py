@@ -12,7 +12,7 @@ from runicorn.queue import mending, opening_lock, rendezvous, spool, spool_addre
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.liveness import has_living_producer, is_live
 from runicorn.session import writer_process
-from runicorn.storage import directory_kinds, last_lines, removal, run_files
+from runicorn.storage import directory_kinds, removal, run_files
 
 if TYPE_CHECKING:
     from runicorn.session.lone_places import Staying
@@ -227,6 +227,8 @@ def finish_earlier_session(address: spool_address.Address, settings: Settings, s
 
 def last_step_of(files: RunDir) -> int:
     """The highest step in a run's events file; 0 where there is none."""
+    from runicorn.storage import last_lines  # for a resume alone
+
     fd = files.open_for_reading(run_files.EVENTS)
     if fd is None:
         return 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.devices.in_flight import InFlight
 from runicorn.queue import mending, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.producer import Queue
-from runicorn.queue.records import Blob, Holed, Landed
+from runicorn.queue.records import Holed, Landed
 from runicorn.session.writer_monitor import Watch
 
 if TYPE_CHECKING:
+    from runicorn.devices.in_flight import InFlight
     from runicorn.host.locks import Lock
+    from runicorn.queue.asset_records import Blob
     from runicorn.refusals import Refusals
 
 
@@ -35,6 +38,8 @@ class Connection:
         is_rank: bool = False,
         control: ControlPage | None = None,
     ) -> None:
+        if "torch" in sys.modules or "jax" in sys.modules:  # now, and not in the loop
+            importlib.import_module("runicorn.devices.in_flight")
         self.address = address
         self.refusals = refusals
         self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
@@ -117,6 +122,8 @@ class Connection:
     def devices(self) -> InFlight:
         """What is on its way from a device, for this run."""
         if self.in_flight is None:
+            from runicorn.devices.in_flight import InFlight
+
             made = InFlight(self._send_of_device, self.refusals, wait=self.address.settings.device_wait)
             # setdefault is atomic: of two threads one has made it.
             return vars(self).setdefault("in_flight", made)  # type: ignore[no-any-return]

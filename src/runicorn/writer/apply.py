@@ -7,24 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.queue.records import (
-    Chore,
-    Config,
-    End,
-    Hello,
-    Holed,
-    Image,
-    Landed,
-    Lost,
-    Material,
-    Metrics,
-    Primary,
-    Printed,
-    Summary,
-    Text,
-    WatchOutputs,
-    decode,
-)
+from runicorn.queue.asset_records import Chore, Image, Material, WatchOutputs
+from runicorn.queue.decoding import decode
+from runicorn.queue.records import Config, End, Hello, Holed, Landed, Lost, Metrics, Primary, Printed, Summary, Text
 from runicorn.storage import last_lines
 from runicorn.storage.wording import counted
 from runicorn.writer import pending, reconcile, record_names

@@ -20,7 +20,7 @@ import msgspec
 
 from runicorn.capture import datasets, outputs
 from runicorn.capture.archive import Archive, SourceError
-from runicorn.queue.records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
+from runicorn.queue.asset_records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
 from runicorn.storage import run_files
 from runicorn.storage.escaping import escape
 from runicorn.storage.wording import counted

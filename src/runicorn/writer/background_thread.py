@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.queue.asset_records import Code, Outputs
 from runicorn.queue.blobs import Blobs
 from runicorn.queue.crash_points import crash_point
-from runicorn.queue.records import Code, Outputs
 
 if TYPE_CHECKING:
     from runicorn.capture.outputs import Seen

@@ -11,7 +11,8 @@ import msgspec
 from runicorn.host import identity
 from runicorn.host.locks import Probe
 from runicorn.queue import mending, spool
-from runicorn.queue.records import Hello, decode
+from runicorn.queue.decoding import decode
+from runicorn.queue.records import Hello
 from runicorn.queue.segment import FOLLOWED, FRAME_HEADER_BYTES, HEADER_BYTES, number_of
 from runicorn.queue.segment_reader import Damage, SegmentReader
 

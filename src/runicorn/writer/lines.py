@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from runicorn.queue.records import Hello, Holed, Image, Metrics, Text
+    from runicorn.queue.asset_records import Image
+    from runicorn.queue.records import Hello, Holed, Metrics, Text
 
 
 class Event(msgspec.Struct):

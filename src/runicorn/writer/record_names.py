@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from runicorn.queue import spool
+from runicorn.queue.asset_records import Blob, Image
 from runicorn.queue.control_page import PLACES
-from runicorn.queue.records import Blob, Image
 from runicorn.storage import run_files
 
 _MOST_NAME_BYTES = 255

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from runicorn.host import identity
-from runicorn.queue.records import CONSOLE_MODES, Blob, Chore, End, Hello, LastLook, Primary, Printed, WatchOutputs
+from runicorn.queue.asset_records import Blob, Chore, LastLook, WatchOutputs
+from runicorn.queue.records import CONSOLE_MODES, End, Hello, Primary, Printed
 from runicorn.writer.overhead import Effort
 from runicorn.writer.pending import Room  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.terminal import Screen
