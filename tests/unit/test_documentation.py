@@ -36,3 +36,32 @@ def test_the_picture_of_the_cost_is_that_of_the_results(monkeypatch):
     sys.modules.pop("cost_picture")
     made = cost_picture.svg(cost_picture.RESULTS.read_text(encoding="utf-8"))
     assert (ROOT / "docs/images/cost.svg").read_text(encoding="utf-8") == made + "\n"
+
+
+SOURCE = ROOT / "src" / "runicorn"
+FOUND = re.findall(
+    r"^\| [^|]+ \| (`[^|]+) \| ([^|]+) \|$", (ROOT / "docs/architecture.md").read_text("utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("modules", "names"), FOUND)
+def test_what_the_architecture_page_points_at_is_there(modules, names):
+    """Each module of the table "Where do I find" exists, and each name to look for is defined in one of them."""
+    sources = [(SOURCE / module).read_text("utf-8") for module in re.findall(r"`([\w/]+\.py)`", modules)]
+    for name in re.findall(r"`(?:\w+\.)?(\w+)", names):
+        assert any(re.search(rf"^\s*(?:def|class) {name}\b", source, re.MULTILINE) for source in sources), name
+
+
+def test_the_floor_plan_names_what_is_there():
+    """Each folder and module of the floor plan exists, and no folder is missing in it."""
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    plan = page[page.index("| folder | holds |") : page.index("## Where do I find")]
+    named = [
+        name
+        for row in plan.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`([\w./]+)`", row.split("|")[1])
+    ]
+    assert [name for name in named if not (SOURCE / name).exists()] == []
+    folders = {f"{path.parent.name}/" for path in SOURCE.glob("*/__init__.py")}
+    assert folders - set(named) == set()
