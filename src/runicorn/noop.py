@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import RunNotFoundError
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping, Sequence
@@ -197,7 +199,7 @@ class NoOpRun:
         self.is_finished = True
 
     def _directory_to_read(self) -> str:
-        raise LookupError("Tracking is switched off: this run stores nothing, so there is nothing to load.")
+        raise RunNotFoundError("Tracking is switched off: this run stores nothing, so there is nothing to load.")
 
     def __enter__(self) -> NoOpRun:
         return self

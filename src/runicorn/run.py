@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.queue.records import Config, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.refusals import guarded
@@ -149,7 +150,7 @@ class Run(AssetVerbs, KeepingVerbs):
         if not isinstance(text, str):
             self._refusals.refuse(
                 ("text", type(text)),
-                TypeError(
+                WrongTypeError(
                     f"log_text(): text={shown(text)} is of type {type(text).__name__}. Write a string. "
                     "Nothing was stored."
                 ),
@@ -175,7 +176,7 @@ class Run(AssetVerbs, KeepingVerbs):
         except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             self._refusals.refuse(
                 ("summary", type(update)),
-                TypeError(
+                WrongTypeError(
                     f"summary(): update is of type {type(update).__name__}. Write a dict, for example "
                     'summary({"final_acc": 0.9}). Nothing was stored.'
                 ),
@@ -202,14 +203,14 @@ class Run(AssetVerbs, KeepingVerbs):
             TypeError, ValueError: the name is no name, or the mode is neither.
         """
         if not isinstance(metric_name, str):
-            raise TypeError(
+            raise WrongTypeError(
                 f"set_primary_metric(): metric_name={metric_name!r} is of type {type(metric_name).__name__}. "
                 "Write a string."
             )
         if not metric_name:
-            raise ValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
+            raise WrongValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
         if mode not in {"max", "min"}:
-            raise ValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
+            raise WrongValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
         self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
     def log_config(
@@ -243,7 +244,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
         if given is not None:
             if extra is not None:
-                raise TypeError("log_config(): a configuration was given twice. Write it as extra= alone.")
+                raise WrongTypeError("log_config(): a configuration was given twice. Write it as extra= alone.")
             extra = given
             self._refusals.warn(
                 "log_config positional",
@@ -267,7 +268,7 @@ class Run(AssetVerbs, KeepingVerbs):
             level: the lowest level it takes; 20 is ``logging.INFO``.
             fmt: format of a line; None = ``HH:MM:SS | LEVEL | logger | message``.
         """
-        from runicorn.logging_handler import RunHandler
+        from runicorn.capture.logging_handler import RunHandler
 
         return RunHandler(self._log_line, level, fmt)
 
@@ -348,7 +349,7 @@ class Run(AssetVerbs, KeepingVerbs):
     def _refuse_field(self, key_path: str, value: Any) -> None:
         self._refusals.refuse(
             ("field", key_path),
-            TypeError(
+            WrongTypeError(
                 f"summary(): the value at {key_path!r} of type {type(value).__name__} was not stored: JSON cannot hold "
                 "it, it contains itself, or it is too large. Convert it first; the other fields were stored."
             ),

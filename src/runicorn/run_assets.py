@@ -7,6 +7,7 @@ import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongTypeError
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.refusals import guarded
 from runicorn.run_handle import RunHandle
@@ -57,7 +58,7 @@ class AssetVerbs(RunHandle):
         now = time()
         try:
             if not isinstance(key, str):
-                raise TypeError(  # noqa: TRY301 - told as every other refusal of this call
+                raise WrongTypeError(
                     f"log_image(): key={shown(key)} is of type {type(key).__name__}. Write a string. "
                     "Nothing was stored."
                 )

@@ -6,6 +6,7 @@ import sys
 from time import time
 from typing import TYPE_CHECKING
 
+from runicorn.errors import WrongTypeError
 from runicorn.queue.records import End
 from runicorn.refusals import guarded
 from runicorn.run_handle import RunHandle
@@ -103,7 +104,7 @@ class KeepingVerbs(RunHandle):
         """
         stored = statuses.normalise_status(status)
         if reason is not None and not isinstance(reason, str):
-            raise TypeError(
+            raise WrongTypeError(
                 f"finish(): reason={reason!r} is of type {type(reason).__name__}. Write a string. The run stays open."
             )
         self._finish(stored, self._reason(stored, status) if reason is None else escape(reason))

@@ -39,6 +39,7 @@ def test_the_package_exports_these_names():
         "Run",
         "__version__",
         "enabled",
+        "errors",
         "get_active_run",
         "init",
         "is_enabled",

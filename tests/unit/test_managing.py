@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn import reading
+from runicorn import errors, reading
 from runicorn.cli import main
 from runicorn.host import identity
 from runicorn.managing import labels, recycle_bin, targets, viewer_database
@@ -476,5 +476,5 @@ def test_place_of_a_run_is_checked_link_by_link(tmp_path):
     (tmp_path / "linked").symlink_to(tmp_path / "real")
 
     targets.check_place(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
-    with pytest.raises(targets.RefusedChangeError, match="not below the storage"):
+    with pytest.raises(errors.RefusedChangeError, match="not below the storage"):
         targets.check_place(str(tmp_path / "real"), str(tmp_path / "other"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.errors import WrongValueError
 from runicorn.managing import labels, targets
 from runicorn.settings import Settings
 
@@ -29,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Change the alias, or show it."""
     if options.clear and options.alias is not None:
-        raise ValueError(f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them.")
+        raise WrongValueError(
+            f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them."
+        )
     info = targets.find(options.run, options.storage)
     if options.clear or options.alias is not None:
         now = labels.set_alias(info, options.alias, Settings.from_environment(), force=options.force_other_host)

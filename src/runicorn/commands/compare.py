@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.commands import described, flat, render
 from runicorn.commands.figures import MOST_BYTES, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_storage
+from runicorn.errors import WrongValueError
 from runicorn.reading.loaded import LoadedRun, load
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare."""
     if len(options.runs) < 2:
-        raise ValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
+        raise WrongValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
     runs = [load(given, options.storage) for given in options.runs]
     parts = {"config": _rows([flat.flat(run.config) for run in runs]), "summary": _rows(list(map(_summary, runs)))}
     metrics: dict[str, Rows] = {}

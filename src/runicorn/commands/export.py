@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from runicorn import exporting, reading
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
+from runicorn.errors import WrongValueError
 from runicorn.exporting.selection import Selection
 from runicorn.storage.wording import counted
 
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Write each run, and say what became of it."""
     form = options.format or _format_of(options.output)
     if options.quote_formulas and form != exporting.CSV:
-        raise ValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
+        raise WrongValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
     selection = Selection(tuple(options.metrics), not options.lines, options.ranks)
     loaded = [reading.load(run, options.storage) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
@@ -84,13 +85,15 @@ def _to_standard_output(
 ) -> int:
     """Write one run as the standard output; what is said of it goes to stderr."""
     if form == exporting.TENSORBOARD:
-        raise ValueError("TensorBoard's files are a directory, and cannot be standard output. Name one with -o.")
+        raise WrongValueError("TensorBoard's files are a directory, and cannot be standard output. Name one with -o.")
     if len(loaded) > 1:
-        raise ValueError("only one run can be written to standard output. Name one, or a directory with -o.")
+        raise WrongValueError("only one run can be written to standard output. Name one, or a directory with -o.")
     if options.json:
-        raise ValueError("--json and -o - would both write to standard output. Leave one of them out.")
+        raise WrongValueError("--json and -o - would both write to standard output. Leave one of them out.")
     if form in exporting.BINARY and sys.stdout.isatty():
-        raise ValueError(f"{form} is not for a terminal to show. Name a file with -o, or pipe it to another program.")
+        raise WrongValueError(
+            f"{form} is not for a terminal to show. Name a file with -o, or pipe it to another program."
+        )
     sys.stdout.flush()
     stream = sys.stdout.buffer
     done = exporting.export_to_stream(loaded[0], selection, form, stream, quote_formulas=options.quote_formulas)
@@ -115,14 +118,14 @@ def _format_of(path: str) -> str:
     for form, ending in _ENDINGS.items():
         if ending and path.lower().endswith(ending):
             return form
-    raise ValueError(f"{path!r} does not say which format is meant. Add --format, one of {', '.join(_ENDINGS)}.")
+    raise WrongValueError(f"{path!r} does not say which format is meant. Add --format, one of {', '.join(_ENDINGS)}.")
 
 
 def _targets(output: str, form: str, ids: list[str]) -> list[str]:
     """Where each run goes."""
     twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
     if twice:
-        raise ValueError(f"run {twice[0]} is meant more than once. Name each run once.")
+        raise WrongValueError(f"run {twice[0]} is meant more than once. Name each run once.")
     is_folder = os.path.isdir(output) and form != exporting.TENSORBOARD
     if len(ids) > 1 or is_folder:
         return [os.path.join(output, f"{run_id}{_ENDINGS[form]}") for run_id in ids]

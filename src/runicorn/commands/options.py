@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 
+from runicorn.errors import NotFoundError
 from runicorn.storage import paths
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
@@ -37,7 +38,7 @@ def storage_of(options: argparse.Namespace) -> str:
     """
     root = paths.storage_root(options.storage)
     if not os.path.isdir(root):
-        raise LookupError(
+        raise NotFoundError(
             f"No storage in {root}: there is no such directory. Name another with --storage DIR or RUNICORN_DIR."
         )
     return root

@@ -14,6 +14,7 @@ from runicorn.commands.curves import Curve
 from runicorn.commands.drawing import draw
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_storage, count
+from runicorn.errors import NotFoundError
 from runicorn.reading.listing import find
 from runicorn.reading.loaded import LoadedRun, load
 
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
     height = options.height or max(_LEAST_HEIGHT, min(_MOST_HEIGHT, terminal.lines - _LINES_BESIDE - len(series)))
     drawn = [curve for number, each in enumerate(series) for curve in _curves(each, number, width, options)]
     if not drawn:
-        raise LookupError("Nothing to plot: none of the values can be drawn.")
+        raise NotFoundError("Nothing to plot: none of the values can be drawn.")
     print("\n".join(draw(drawn, width=width, height=height, log=options.log, time=options.x == TIME)))
     return 0
 
@@ -117,13 +118,13 @@ def runs_and_metrics(what: list[str], named: list[str], storage: str | None) -> 
         except LookupError as error:
             if named or not any(word in run for run in runs):
                 among = "" if named or not runs else f" And no metric of {_names(runs)} is called {word!r}."
-                raise LookupError(f"{error}{among}") from None
+                raise NotFoundError(f"{error}{among}") from None
             metrics = what[place:]
             break
     if not metrics:
         primary = runs[0].info.best_metric_name
         if primary is None or primary not in runs[0]:
-            raise LookupError(
+            raise NotFoundError(
                 f"No metric is named. Run {runs[0].info.id} has {', '.join(runs[0].metrics[:20]) or 'none'}. "
                 "A metric that is called like a run is named with --metric NAME."
             )

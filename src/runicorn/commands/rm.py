@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
 from runicorn.commands.options import add_json, add_storage
+from runicorn.errors import WrongValueError
 from runicorn.managing import deleted_marker, recycle_bin, targets
 from runicorn.settings import Settings
 
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         back = _once([recycle_bin.find_recycled(run, options.storage) for run in options.runs])
         return _each(options, back, lambda info: recycle_bin.restore(info, settings))
     if not options.runs:
-        raise ValueError("no run is named. Nothing was moved. Write for example: runicorn rm RUN")
+        raise WrongValueError("no run is named. Nothing was moved. Write for example: runicorn rm RUN")
     going = _once([targets.find(run, options.storage) for run in options.runs])
     for info in going:  # before anything is asked, or moved
         recycle_bin.check_removable(info, settings, force=options.force_other_host)
@@ -56,7 +57,7 @@ def _once(infos: list[RunInfo]) -> list[RunInfo]:
 
 def _says_yes(infos: list[RunInfo]) -> bool:
     if not sys.stdin.isatty():
-        raise ValueError("nobody can be asked: this is no terminal. Nothing was moved. Add --yes to do it.")
+        raise WrongValueError("nobody can be asked: this is no terminal. Nothing was moved. Add --yes to do it.")
     for info in infos:
         said = [info.id, info.path or "/", info.alias or "", info.status]
         print("  ".join(render.plain(word) for word in said if word), file=sys.stderr)

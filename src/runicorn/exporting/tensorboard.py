@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runicorn.errors import MissingPackageError
 from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
 from runicorn.storage import run_files
@@ -36,7 +37,7 @@ def require() -> None:
     try:
         import_module(_WRITER)
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "TensorBoard's files need tensorboardX, which is not installed. Nothing was written. "
             "Install it: pip install 'runicorn[export]'"
         ) from error

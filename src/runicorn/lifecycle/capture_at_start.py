@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runicorn.errors import MissingPathError
 from runicorn.host import ranks
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.storage.escaping import escape
@@ -37,7 +38,7 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
     from runicorn.capture import workspace
 
     if not opening.workspace_root:
-        raise FileNotFoundError(
+        raise MissingPathError(
             errno.ENOENT,
             "init(): the working directory has been removed, so there is no code to archive. Nothing was made. "
             "Pass workspace_root=, or leave snapshot_code out",

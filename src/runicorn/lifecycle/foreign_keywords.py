@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from runicorn.errors import WrongTypeError
+
 _ALIAS = 'alias="..."'
 _PATH = 'path="a/b"'
 _STORAGE = 'storage="directory"'
@@ -41,7 +43,7 @@ def error(unknown: list[Any], known: frozenset[str]) -> TypeError:
         known: those that it has.
     """
     told = "; ".join(f"{name!r}: {_advice(name, known)}" for name in unknown)
-    return TypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead of {told}.")
+    return WrongTypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead of {told}.")
 
 
 def _advice(name: str, known: frozenset[str]) -> str:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import RunElsewhereError, StillBusyError
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.lifecycle.join_as_rank import Job
@@ -105,7 +106,7 @@ class Opening:
             if run is not None:
                 return run
             time.sleep(_POLL_S)
-        raise TimeoutError(
+        raise StillBusyError(
             f"init(): run {run_id} was neither joined nor resumed in {_MOST_TRIES:,} tries: other processes open and "
             f"end it all the time. Nothing was changed. Its directory is {run_dir}."
         )
@@ -158,7 +159,7 @@ class Opening:
                 spool.remove(address.spool)
             paths.remove_made(made)
             if isinstance(error, OSError) and not error.filename:
-                raise OSError(error.errno, error.strerror, run_dir) from error
+                raise OSError(error.errno, error.strerror, run_dir) from error  # of the kind of its number
             raise
 
     def _join_live(self, run_dir: str) -> Run | None:
@@ -182,7 +183,7 @@ class Opening:
         deadline = time.monotonic() + limit_s
         while liveness.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
             if time.monotonic() > deadline:
-                raise TimeoutError(
+                raise StillBusyError(
                     f"init(): run {address.run_id} is being ended by process {address.owner_pid}, which has not come "
                     f"to its end within {limit_s:.0f} s. Nothing was changed. See whether {address.run_dir} can be "
                     "written."
@@ -215,7 +216,7 @@ class Opening:
         if host == hostname() and may_live(last.get("machine"), pid, memory):
             host = f"{host} (another machine, or a container with a /dev/shm of its own)"
         if host not in {None, hostname()}:
-            raise RuntimeError(
+            raise RunElsewhereError(
                 f"init(): run {run_id} is open on host {host} (pid {pid}), and nobody here can know "
                 f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
                 f"{run_files.STATUS} to failed and call init() again; else use another run_id."

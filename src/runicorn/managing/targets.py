@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runicorn import reading
+from runicorn.errors import RefusedChangeError
 from runicorn.host import identity
 from runicorn.queue import spool, spool_address
 from runicorn.reading.directories import run_places
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 _POINTER = run_files.spool_pointer("")
 
 
-class RefusedChangeError(OSError):
-    """What a run is, or where it is, forbids the change; the message says why, and what became of it."""
-
-
 def find(run: str, storage: str | None) -> RunInfo:
     """The one run that is meant, for a command that changes it.
 
@@ -35,7 +32,7 @@ def find(run: str, storage: str | None) -> RunInfo:
 
     Raises:
         LookupError: none is meant, or several are.
-        RefusedError: a link is on the way to its directory.
+        RefusedChangeError: a link is on the way to its directory.
     """
     info = reading.find(run, storage)
     root = paths.storage_root(storage)
@@ -53,7 +50,7 @@ def check_place(storage: str, directory: str) -> None:
     """Make sure that a directory is below a storage, and that no link is on the way from there to it.
 
     Raises:
-        RefusedError: it is not, or there is one.
+        RefusedChangeError: it is not, or there is one.
     """
     relative = os.path.relpath(directory, storage)
     segments = relative.split(os.sep)
@@ -82,7 +79,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
         force: the user knows that none has.
 
     Raises:
-        RefusedError: one may have; nobody here can know whether it is still there.
+        RefusedChangeError: one may have; nobody here can know whether it is still there.
     """
     if force:
         return

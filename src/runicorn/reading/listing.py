@@ -7,6 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runicorn.errors import RunNotFoundError, WrongTypeError, WrongValueError
 from runicorn.reading.cache import Cache
 from runicorn.reading.directories import place_of, run_places
 from runicorn.reading.index import Index
@@ -105,16 +106,20 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
             return chosen[0]
         if chosen:
             what = "have the alias" if by_alias else "have an id that begins with"
-            raise LookupError(f"{len(chosen)} runs in {root} {what} {given!r}: {_listed(chosen)}. Name one by its id.")
+            raise RunNotFoundError(
+                f"{len(chosen)} runs in {root} {what} {given!r}: {_listed(chosen)}. Name one by its id."
+            )
         if place_of(os.path.abspath(given), "") is not None:
             return _in_directory(os.path.abspath(given))
-        raise LookupError(
+        raise RunNotFoundError(
             f"No run {given!r} in {root}: no id is that or begins with it, no run has that alias, and {given!r} is not "
             f"the directory of a run either. The storage has {counted(len(infos), 'run')}{_newest(infos)}."
         )
     if len(by_id) > 1:
         directories = ", ".join(place.run_dir for place in by_id)
-        raise LookupError(f"{len(by_id)} directories in {root} hold a run {given!r}: {directories}. Name one of them.")
+        raise RunNotFoundError(
+            f"{len(by_id)} directories in {root} hold a run {given!r}: {directories}. Name one of them."
+        )
     return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
 
 
@@ -123,7 +128,7 @@ def _directory_of(run: object) -> str:
     where = getattr(run, "_directory_to_read", None)  # of both kinds of handle: their classes stand above
     if callable(where):
         return str(where())
-    raise TypeError(
+    raise WrongTypeError(
         f"load(): run is of type {type(run).__name__}. Pass a run, its id, its alias, its directory, or its info."
     )
 
@@ -132,7 +137,7 @@ def _in_directory(directory: str, storage: str | None = None, path: str | None =
     directory = os.path.normpath(directory)
     if place_of(directory, "") is None:
         what = "has neither meta.json nor status.json" if os.path.isdir(directory) else "is not there"
-        raise LookupError(f"No run in {directory}: the directory {what}.")
+        raise RunNotFoundError(f"No run in {directory}: the directory {what}.")
     root, path_by_place = _by_place(directory)
     return judged(read_info(directory, storage or root, path_by_place if path is None else path))
 
@@ -154,7 +159,7 @@ def _statuses(given: str | Iterable[str] | None) -> set[str] | None:
     wanted = {given} if isinstance(given, str) else set(given)
     unknown = sorted(wanted.difference(STATUSES))
     if unknown:
-        raise ValueError(f"runs(): status={unknown[0]!r} is not a status. Write one of {', '.join(STATUSES)}.")
+        raise WrongValueError(f"runs(): status={unknown[0]!r} is not a status. Write one of {', '.join(STATUSES)}.")
     return wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, clean_metrics, shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def clean_stage(stage: Any, refusals: Refusals) -> str | None:
         return str(number)
     refusals.refuse(
         ("stage", type(stage)),
-        TypeError(
+        WrongTypeError(
             f"log(): stage={shown(stage)} is of type {type(stage).__name__}. Write a string, for example "
             'stage="epoch_1". The metrics of the call were stored without a stage.'
         ),
@@ -54,7 +55,7 @@ def clean_step(step: Any, refusals: Refusals, told: tuple[str, str] = _STEP_OF_L
         return number
     refusals.refuse(
         ("step", type(step)),
-        TypeError(
+        WrongTypeError(
             f"{told[0]}: step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
             f"{told[1]}"
         ),
@@ -67,7 +68,7 @@ def step_by_position(more: tuple[Any, ...], step: Any, refusals: Refusals) -> An
     if len(more) > 1 or step is not None:
         refusals.refuse(
             "positional arguments",
-            TypeError(
+            WrongTypeError(
                 f"log() takes at most two positional arguments, the metrics and the step. It was given {1 + len(more)} "
                 f"arguments{'' if step is None else ' beside step='}. Write log(data, step=..., stage=...). "
                 "The further arguments were left out; the metrics of the call were stored."
@@ -93,7 +94,7 @@ def clean_wall_time(wall_time: Any, refusals: Refusals) -> float | None:
         pass
     refusals.refuse(
         ("wall_time", type(wall_time)),
-        ValueError(
+        WrongValueError(
             f"log(): wall_time={shown(wall_time)} is not a time in seconds since 1970. Write for example time.time(), "
             "or a datetime's timestamp(). The metrics of the call were stored with the time of the call."
         ),
@@ -116,12 +117,12 @@ def timeout_s(given: Any, call: str) -> float:
     except OverflowError:
         seconds = float("inf")
     except Exception:  # noqa: BLE001 - whatever a value's own methods raise
-        raise TypeError(
+        raise WrongTypeError(
             f"{call}: timeout_s={shown(given)} is of type {kind.__name__}. Write a number of seconds, or None. Nothing "
             "was waited for."
         ) from None
     if not seconds >= 0:
-        raise ValueError(
+        raise WrongValueError(
             f"{call}: timeout_s={shown(given)} is no time to wait. Write a number of seconds, 0 to wait for ever, or "
             "None. Nothing was waited for."
         )
