@@ -116,5 +116,6 @@ def storage_error(error: OSError, message: str, path: str) -> OSError:
     """
     for kind in (*StorageError.__subclasses__(), StorageError):
         if type(error) is kind.__bases__[-1]:
-            return kind(error.errno, message, path)
+            made: StorageError = kind(error.errno, message, path)
+            return made
     return error

@@ -1,4 +1,4 @@
-"""What ``init()`` says if the operating system refuses a directory or file that a run needs; asked for an error alone."""
+"""What ``init()`` says if the operating system refuses a directory or file; loaded for such an error alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def error(refusal: OSError, storage: str) -> OSError:
     cause = refusal.strerror or str(refusal)
     if path == storage or path.startswith(os.path.join(storage, "")) or storage.startswith(os.path.join(path, "")):
         message = (
-            f"init(): no run can be made in the storage {storage}: {cause}: {path}. Nothing was made. Write a directory "
-            'that you may write to, for example init(storage="~/runicorn"), or set RUNICORN_DIR to one.'
+            f"init(): no run can be made in the storage {storage}: {cause}: {path}. Nothing was made. Write a "
+            'directory that you may write to, for example init(storage="~/runicorn"), or set RUNICORN_DIR to one.'
         )
     else:
         message = (
-            f"init(): a file that the run needs while it is live cannot be made: {cause}: {path}. Nothing was made. Free "
-            "some space there, or set RUNICORN_SHM_DIR or TMPDIR to a directory that you may write to."
+            f"init(): a file that the run needs while it is live cannot be made: {cause}: {path}. Nothing was made. "
+            "Free some space there, or set RUNICORN_SHM_DIR or TMPDIR to a directory that you may write to."
         )
     return storage_error(refusal, message, path)
