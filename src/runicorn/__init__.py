@@ -68,13 +68,21 @@ def __getattr__(name: str) -> Any:
 
         return version("runicorn")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'runicorn' has no attribute {name!r}")
+        raise AttributeError(f"module 'runicorn' has no attribute {name!r}{_hint(name)}")
     from importlib import import_module
 
     module = import_module(f"runicorn.{_HOME_OF[name]}")
     value = module if name == "errors" else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    if name.startswith("_"):  # asked by Python and its tools, not by a person
+        return ""
+    from runicorn.lifecycle.foreign_keywords import hint_of_module
+
+    return hint_of_module(name)
 
 
 def __dir__() -> list[str]:

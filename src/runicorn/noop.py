@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import RunNotFoundError
+from runicorn.validation.foreign_verbs import explain_foreign_verbs
 
 if TYPE_CHECKING:
     import logging
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from runicorn.run_handle import RunHandle
 
 
+@explain_foreign_verbs
 class NoOpRun:
     """Stands in for a run and stores nothing. ``id`` is ``"disabled"``.
 

@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.queue.records import Config, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.run_assets import AssetVerbs
 from runicorn.run_keeping import KeepingVerbs
 from runicorn.session import active_runs
 from runicorn.storage.escaping import escape
-from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
+from runicorn.validation.arguments import (
+    SWITCHES_OF_OTHERS,
+    clean_stage,
+    clean_step,
+    clean_wall_time,
+    merged,
+    step_by_position,
+    value_by_position,
+)
+from runicorn.validation.foreign_verbs import FOREIGN, explain_foreign_verbs
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import (
     AS_THEY_ARE,
@@ -36,10 +45,12 @@ if TYPE_CHECKING:
 
 
 _are_known = known_names.issuperset
+_have_no_switch = SWITCHES_OF_OTHERS.isdisjoint
 _need_no_look = AS_THEY_ARE.issuperset
 _ONE_PIECE_BYTES = 5 * 1024
 
 
+@explain_foreign_verbs
 class Run(AssetVerbs, KeepingVerbs):
     """One run: made by ``init()``, ended by ``finish()`` or by leaving ``with``.
 
@@ -87,7 +98,11 @@ class Run(AssetVerbs, KeepingVerbs):
                 return
             now = time()
             if kwargs:
-                data = {**data, **kwargs} if type(data) is dict else merged(data, kwargs, self._refusals)
+                data = (
+                    {**data, **kwargs}
+                    if type(data) is dict and _have_no_switch(kwargs)
+                    else merged(data, kwargs, self._refusals)
+                )
             # One pass of C over the names and one over the types: the usual call goes straight through.
             if not (
                 type(data) is dict
@@ -192,6 +207,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
     # --- what is called when a run is set up or ended: raises at once where it is wrong --------------------
 
+    @explained
     def set_primary_metric(self, metric_name: str, mode: Literal["max", "min"] = "max") -> None:
         """Have the best value of a metric tracked; it is in ``summary.json`` by ``finish()``.
 
@@ -213,6 +229,7 @@ class Run(AssetVerbs, KeepingVerbs):
             raise WrongValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
         self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
+    @explained
     def log_config(
         self,
         given: Mapping[str, Any] | None = None,
@@ -272,6 +289,9 @@ class Run(AssetVerbs, KeepingVerbs):
 
         return RunHandler(self._log_line, level, fmt)
 
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - FOREIGN.keys())
+
     def __enter__(self) -> Run:
         return self
 
@@ -297,6 +317,8 @@ class Run(AssetVerbs, KeepingVerbs):
         self, data: Any, more: tuple[Any, ...], step: Any, stage: Any, wall_time: Any, kwargs: dict[str, Any]
     ) -> None:
         """``log()`` with a step by position, or at another time than now."""
+        if more:
+            data, more = value_by_position(data, more, self._refusals)
         if more:
             step = step_by_position(more, step, self._refusals)
         when = None if wall_time is None else clean_wall_time(wall_time, self._refusals)

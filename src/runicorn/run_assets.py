@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import WrongTypeError
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.run_handle import RunHandle
 from runicorn.storage.escaping import escape
 from runicorn.validation.arguments import clean_step
@@ -93,6 +93,7 @@ class AssetVerbs(RunHandle):
             return ""
         return path
 
+    @explained
     def log_dataset(
         self,
         name: str,
@@ -132,6 +133,7 @@ class AssetVerbs(RunHandle):
             ),
         )
 
+    @explained
     def log_pretrained(
         self,
         name: str,
@@ -175,6 +177,7 @@ class AssetVerbs(RunHandle):
             ),
         )
 
+    @explained
     def scan_outputs_once(
         self,
         *,
@@ -252,6 +255,7 @@ class AssetVerbs(RunHandle):
             "archived_entries": entries,
         }
 
+    @explained
     def watch_outputs(
         self,
         *,

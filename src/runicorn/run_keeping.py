@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.errors import WrongTypeError
 from runicorn.queue.records import End
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.run_handle import RunHandle
 from runicorn.session import active_runs, at_exit, exit_status
 from runicorn.storage import run_files, statuses
@@ -25,6 +25,7 @@ class KeepingVerbs(RunHandle):
 
     _own_tags: Sequence[str] = ()
 
+    @explained
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until what this process has logged is on disk, readable and durable; the run goes on.
 
@@ -53,6 +54,7 @@ class KeepingVerbs(RunHandle):
             return False
         return True
 
+    @explained
     def set_labels(
         self,
         tags: Sequence[str] | None = None,
@@ -87,6 +89,7 @@ class KeepingVerbs(RunHandle):
             return
         self._own_tags = wanted.get("tags", self._own_tags)
 
+    @explained
     def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """End the run: returns when everything that was logged before, by any process, is on disk.
 

@@ -12,6 +12,7 @@ from runicorn.lifecycle import capture_at_start
 from runicorn.lifecycle.opening import Opening
 from runicorn.noop import NoOpRun
 from runicorn.queue.records import CONSOLE_MODES
+from runicorn.refusals import explained
 from runicorn.session import active_runs, adopt
 from runicorn.settings import Settings
 from runicorn.storage import paths
@@ -32,16 +33,17 @@ _Result = TypeVar("_Result")
 def _explains_keywords(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Have an unknown keyword told with what to write instead; the signature stays what it is."""
     known = frozenset(function.__annotations__)
+    called = explained(function)
 
     @functools.wraps(function)
-    def explained(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+    def explained_keywords(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         if not known.issuperset(kwargs):
             from runicorn.lifecycle import foreign_keywords
 
             raise foreign_keywords.error([name for name in kwargs if name not in known], known - {"return"})
-        return function(*args, **kwargs)
+        return called(*args, **kwargs)
 
-    return explained
+    return explained_keywords
 
 
 @_explains_keywords

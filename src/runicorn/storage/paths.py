@@ -35,7 +35,8 @@ def normalise_path(path: str | None) -> str:
         return DEFAULT_PATH
     if not isinstance(path, str):
         raise WrongTypeError(
-            f"init(): path={path!r} is of type {type(path).__name__}. Write a string such as 'cv/resnet50', or None."
+            f"init(): path={path!r} is of type {type(path).__name__}. Nothing was made. Write a string such as "
+            f"'cv/resnet50', or None.{_hint(path)}"
         )
     slashed = path.replace("\\", "/")
     if slashed in {"", "/"}:
@@ -50,6 +51,10 @@ def normalise_path(path: str | None) -> str:
     if len(normal) > _LONGEST_PATH:
         raise WrongValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
     return normal
+
+
+def _hint(given: Any) -> str:
+    return " A configuration goes to run.log_config(args=...)." if isinstance(given, dict) else ""
 
 
 def _nearest(path: str) -> str:
@@ -91,7 +96,10 @@ def storage_root(storage: Any) -> str:
     """
     if storage is not None and not isinstance(storage, (str, os.PathLike)):
         kind = type(storage).__name__
-        raise WrongTypeError(f"init(): storage={storage!r} is of type {kind}. Write a directory's path, or None.")
+        raise WrongTypeError(
+            f"init(): storage={storage!r} is of type {kind}. Nothing was made. Write a directory's path, or None."
+            f"{_hint(storage)}"
+        )
     given = os.fspath(storage) if storage is not None else ""
     if isinstance(given, bytes):
         given = os.fsdecode(given)

@@ -12,16 +12,43 @@ if TYPE_CHECKING:
     from runicorn.refusals import Refusals
 
 
+SWITCHES_OF_OTHERS = frozenset({"commit", "sync"})
+
+
 def merged(data: Any, more: dict[str, Any], refusals: Refusals) -> dict[Any, Any]:
     """``data`` that is not a plain dict, and keyword metrics, which win."""
     if data is None:
         return more
+    if not SWITCHES_OF_OTHERS.isdisjoint(more):
+        more = _without_switches(more, refusals)
     if not more and type(data) is dict:
         return data
     try:
         return {**dict(data), **more}
     except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
         return {**clean_metrics(data, refusals), **more}
+
+
+def _without_switches(more: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
+    """Keyword metrics without the switches that ``log()`` of another tracker has, which are no metrics."""
+    switches = {name for name in SWITCHES_OF_OTHERS & more.keys() if more[name] is None or type(more[name]) is bool}
+    for name in sorted(switches):
+        refusals.warn(
+            ("switch", name),
+            f"log() has no argument {name!r}: it was left out, and the metrics of the call were stored at once. "
+            "Metrics of several calls belong together if the calls have the same step=.",
+        )
+    return {name: value for name, value in more.items() if name not in switches}
+
+
+def value_by_position(data: Any, more: tuple[Any, ...], refusals: Refusals) -> tuple[Any, tuple[Any, ...]]:
+    """The metrics of ``log("loss", 0.4)``, and what stands behind them."""
+    if not issubclass(type(data), str):
+        return data, more
+    refusals.warn(
+        "positional value", f"log(): a name and a value were given, and stored. Write log({{{shown(data)}: ...}})."
+    )
+    return {data: more[0]}, more[1:]
 
 
 def clean_stage(stage: Any, refusals: Refusals) -> str | None:
