@@ -27,6 +27,11 @@ they are warnings; ``RUNICORN_STRICT=1`` raises them.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # importing typing takes long
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 
 class RunicornError(Exception):
     """Any error of this package."""
@@ -53,7 +58,13 @@ class NotFoundError(RunicornError, LookupError):
 
 
 class RunNotFoundError(NotFoundError):
-    """No run matches, or several do."""
+    """No run matches, or several do.
+
+    Attributes:
+        candidates: what is known of the runs that match, newest first; empty if none does.
+    """
+
+    candidates: Sequence[Any] = ()
 
 
 class MetricNotFoundError(NotFoundError, KeyError):

@@ -298,15 +298,15 @@ def test_what_is_not_there_or_not_meant_is_an_error(storage, runicorn, capsys):
     make(storage, "only\x1b[2J")
 
     for arguments, said in (
-        (["show", "nothing"], "No run 'nothing'"),
+        (["show", "nothing"], "No run matches 'nothing'"),
         (["tail", "o"], "2 runs in"),
         (["plot", "one", "nothing"], "no metric of one is called 'nothing'"),
         (["plot", "one", "--metric", "acc"], "has no metric 'acc'. It has loss."),
         (["plot", "one"], "No metric is named. Run one has loss."),
         (["plot", "one", "loss", "--rank", "3"], "no values of 'loss' of rank 3"),
-        (["plot", "one", "loss", "--metric", "loss"], "No run 'loss'"),
+        (["plot", "one", "loss", "--metric", "loss"], "No run matches 'loss'"),
         (["plot", "only", "--metric", "loss"], "has no metric 'loss'. It has none."),
-        (["compare", "one", "nothing"], "No run 'nothing'"),
+        (["compare", "one", "nothing"], "No run matches 'nothing'"),
     ):
         out, err = runicorn(*arguments, code=1)
         assert out == "", arguments
@@ -697,3 +697,39 @@ def test_stream_that_is_closed_is_no_error(storage, monkeypatch):
     assert main(["show", "absent", "--storage", str(storage)]) == 1
     for stream in (sys.stdout, sys.stderr):
         stream.close()
+
+
+def test_a_path_is_a_run_if_one_run_has_it(storage, runicorn):
+    """With slashes or without, of each command; an id, its beginning and an alias come before a path."""
+    make(storage, "one", "cv/resnet50", lines=[(1, {"loss": 1.0})])
+    make(storage, "two", "nlp", lines=[(1, {"loss": 2.0})])
+    make(storage, "nlpx", "other")
+
+    for word in ("cv/resnet50", "cv/resnet50/", "one"):
+        assert json.loads(runicorn("show", word, "--json")[0])["run"]["id"] == "one"
+    assert json.loads(runicorn("show", "nlp", "--json")[0])["run"]["id"] == "nlpx"
+    assert "id prefix, alias, path" in runicorn("show", "cv", code=1)[1]
+    assert runicorn("tag", "cv/resnet50", "+best")[0] == "best\n"
+    assert runicorn("alias", "cv/resnet50", "first") == ("", "")
+    plotted = json.loads(runicorn("plot", "cv/resnet50", "two", "loss", "--json")[0])["series"]
+    assert [each["run"] for each in plotted] == ["one", "two"]
+    assert "one" in runicorn("compare", "cv/resnet50", "two")[0]
+    runicorn("rm", "cv/resnet50", "--yes")
+    runicorn("rm", "--restore", "cv/resnet50")
+    assert "loss" in runicorn("show", "cv/resnet50")[0]
+
+
+def test_the_newest_of_several_runs_is_taken_if_it_is_asked_for(storage, runicorn):
+    """``--latest`` says which run it takes; without it all are listed, and nothing is done."""
+    for age_s, run_id in ((300, "old"), (100, "new"), (200, "middle")):
+        make(storage, run_id, "cv/x", alias="same", age_s=age_s)
+
+    for word in ("cv/x", "same"):
+        out, err = runicorn("rm", word, "--yes", code=1)
+        assert out == ""
+        assert "new (cv/x), middle (cv/x), old (cv/x). Name one by its id. Or add --latest" in err
+        out, err = runicorn("show", word, "--latest", "--json")
+        assert json.loads(out)["run"]["id"] == "new"
+        assert err == f"runicorn show: 3 runs match '{word}'; --latest takes the newest, new.\n"
+    assert runicorn("show", "old", "--latest")[1] == ""
+    assert runicorn("rm", "cv/x", "--latest", "--yes")[0].startswith("new: ")

@@ -119,7 +119,7 @@ def test_a_call_of_another_tracker_is_stored_as_it_is_meant(open_run, caplog, ca
     run.finish()
     loaded = runicorn.load(run)
     column = loaded["loss"]
-    assert (list(column.steps), list(column.values)) == ([7], [0.5])
+    assert (list(column.step), list(column.value)) == ([7], [0.5])
     assert list(loaded.metrics) == ["loss"]
     assert "Write" in caplog.text or "if the calls have the same step=" in caplog.text
 

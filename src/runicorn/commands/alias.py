@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from runicorn.commands import render
-from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.errors import WrongValueError
 from runicorn.managing import labels, targets
 from runicorn.settings import Settings
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         raise WrongValueError(
             f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them."
         )
-    info = targets.find(options.run, options.storage)
+    info = targets.find(the_run(options.run, options), options.storage)
     if options.clear or options.alias is not None:
         now = labels.set_alias(info, options.alias, Settings.from_environment(), force=options.force_other_host)
     else:

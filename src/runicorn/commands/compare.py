@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.commands import described, flat, render
 from runicorn.commands.figures import MOST_BYTES, events_bytes, figures_of
-from runicorn.commands.options import add_json, add_storage
+from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
 from runicorn.errors import WrongValueError
 from runicorn.reading.loaded import LoadedRun, load
 
@@ -28,7 +28,8 @@ Rows = dict[str, list[Any]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and how much of them."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="two or more: an id, its beginning, alias or directory")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two or more, each {RUN_HELP}")
+    add_latest(parser)
     add_storage(parser)
     parser.add_argument("--all", action="store_true", help="also what is equal in all of them")
     parser.add_argument(
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     """Compare."""
     if len(options.runs) < 2:
         raise WrongValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
-    runs = [load(given, options.storage) for given in options.runs]
+    runs = [load(the_run(given, options)) for given in options.runs]
     parts = {"config": _rows([flat.flat(run.config) for run in runs]), "summary": _rows(list(map(_summary, runs)))}
     metrics: dict[str, Rows] = {}
     if options.figures or all(events_bytes(run) <= MOST_BYTES for run in runs):

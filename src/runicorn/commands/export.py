@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from runicorn import exporting, reading
 from runicorn.commands import render
-from runicorn.commands.options import add_json, add_storage
+from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
 from runicorn.errors import WrongValueError
 from runicorn.exporting.selection import Selection
 from runicorn.storage.wording import counted
@@ -23,7 +23,8 @@ _ENDINGS = {form: "" if form == exporting.TENSORBOARD else f".{form}" for form i
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, what of them, how, and where to."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="id, beginning of one, alias, or directory of a run")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=RUN_HELP)
+    add_latest(parser)
     parser.add_argument("--format", choices=exporting.FORMATS, help="default: by the ending of PATH")
     parser.add_argument(
         "-o",
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.quote_formulas and form != exporting.CSV:
         raise WrongValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
     selection = Selection(tuple(options.metrics), not options.lines, options.ranks)
-    loaded = [reading.load(run, options.storage) for run in options.runs]
+    loaded = [reading.load(the_run(run, options)) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
         return _to_standard_output(options, form, selection, loaded)
     targets = _targets(options.output, form, [run.info.id for run in loaded])

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
+from typing import TYPE_CHECKING
 
-from runicorn.errors import NotFoundError
+from runicorn.errors import NotFoundError, RunNotFoundError
 from runicorn.storage import paths
+
+if TYPE_CHECKING:
+    from runicorn.reading.info import RunInfo
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -25,9 +30,45 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
 
 
+RUN_HELP = "a run: its id, the beginning of one, its alias, path or directory"
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The one run that is meant."""
-    parser.add_argument("run", metavar="RUN", help="a run: its id, the beginning of one, its alias, or its directory")
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    add_latest(parser)
+
+
+def add_latest(parser: argparse.ArgumentParser) -> None:
+    """``--latest``, of every command that takes a run."""
+    parser.add_argument("--latest", action="store_true", help="if several runs match RUN, take the newest, and say so")
+
+
+def the_run(word: str, options: argparse.Namespace) -> RunInfo:
+    """The run that a word stands for.
+
+    Args:
+        word: ``RUN`` as it was given.
+        options: ``storage``, ``latest`` and ``command``.
+
+    Raises:
+        LookupError: no run matches; or several do, and ``--latest`` was not given.
+    """
+    from runicorn.commands.render import plain
+    from runicorn.reading.listing import find
+
+    try:
+        return find(word, options.storage)
+    except RunNotFoundError as error:
+        if not error.candidates:
+            raise
+        newest: RunInfo = error.candidates[0]
+        if not options.latest:
+            error.args = (f"{error} Or add --latest to take the newest.",)
+            raise
+        said = f"{len(error.candidates)} runs match {word!r}; --latest takes the newest, {newest.id}."
+        print(f"runicorn {options.command}: {plain(said)}", file=sys.stderr)
+        return newest
 
 
 def storage_of(options: argparse.Namespace) -> str:

@@ -13,9 +13,8 @@ from runicorn.commands import curves, described, render
 from runicorn.commands.curves import Curve
 from runicorn.commands.drawing import draw
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
-from runicorn.commands.options import add_json, add_storage, count
+from runicorn.commands.options import add_json, add_latest, add_storage, count, the_run
 from runicorn.errors import NotFoundError
-from runicorn.reading.listing import find
 from runicorn.reading.loaded import LoadedRun, load
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a metric, however it is called; may be repeated. All that stands without it is then a run",
     )
+    add_latest(parser)
     add_storage(parser)
     parser.add_argument("--x", choices=(STEP, TIME), default=STEP, help="x axis: steps, or seconds since the run began")
     parser.add_argument("--log", action="store_true", help="logarithmic y axis")
@@ -89,7 +89,7 @@ class Series(msgspec.Struct, frozen=True):
 
 def run(options: argparse.Namespace) -> int:
     """Plot."""
-    runs, metrics = runs_and_metrics(options.what, options.metric or [], options.storage)
+    runs, metrics = runs_and_metrics(options.what, options.metric or [], options)
     series = _series(runs, metrics, options)
     if options.json:
         render.emit({"x": options.x, "series": [_document(each, options.smooth) for each in series]})
@@ -104,7 +104,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def runs_and_metrics(what: list[str], named: list[str], storage: str | None) -> tuple[list[LoadedRun], list[str]]:
+def runs_and_metrics(
+    what: list[str], named: list[str], options: argparse.Namespace
+) -> tuple[list[LoadedRun], list[str]]:
     """Tell runs from metrics: runs come first, and what is no run and a metric of one of them ends them.
 
     Raises:
@@ -114,7 +116,7 @@ def runs_and_metrics(what: list[str], named: list[str], storage: str | None) -> 
     metrics = list(named)
     for place, word in enumerate(what):
         try:
-            runs.append(load(find(word, storage)))
+            runs.append(load(the_run(word, options)))
         except LookupError as error:
             if named or not any(word in run for run in runs):
                 among = "" if named or not runs else f" And no metric of {_names(runs)} is called {word!r}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
-from runicorn.commands.options import add_json, add_storage
+from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
 from runicorn.errors import WrongValueError
 from runicorn.managing import deleted_marker, recycle_bin, targets
 from runicorn.settings import Settings
@@ -24,7 +24,8 @@ HELP = "move runs into the recycle folder, or bring them back (--restore)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and which way."""
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="id, beginning of one, alias, or directory of a run")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=RUN_HELP)
+    add_latest(parser)
     parser.add_argument("--restore", action="store_true", help="bring them back; without RUN, show what is there")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add_storage(parser)
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         return _each(options, back, lambda info: recycle_bin.restore(info, settings))
     if not options.runs:
         raise WrongValueError("no run is named. Nothing was moved. Write for example: runicorn rm RUN")
-    going = _once([targets.find(run, options.storage) for run in options.runs])
+    going = _once([targets.find(the_run(run, options), options.storage) for run in options.runs])
     for info in going:  # before anything is asked, or moved
         recycle_bin.check_removable(info, settings, force=options.force_other_host)
     if not (options.yes or _says_yes(going)):

@@ -8,7 +8,7 @@ import msgspec
 
 from runicorn.commands import described, flat, render
 from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
-from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.reading.info import LOST
 from runicorn.reading.loaded import LoadedRun, load
 from runicorn.storage import run_files
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show it."""
-    loaded = load(options.run, options.storage)
+    loaded = load(the_run(options.run, options))
     size_bytes = events_bytes(loaded)
     wanted = options.figures or size_bytes <= MOST_BYTES
     metrics = {name: figures_of(loaded, name) if wanted else None for name in loaded.metrics}

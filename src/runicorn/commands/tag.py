@@ -6,7 +6,7 @@ import argparse
 
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
-from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.managing import labels, targets
 from runicorn.settings import Settings
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Change the tags, or list them."""
     options = _parse_rest(options)
-    info = targets.find(options.run, options.storage)
+    info = targets.find(the_run(options.run, options), options.storage)
     if options.add or options.remove:
         now = labels.change_tags(
             info, options.add, options.remove, Settings.from_environment(), force=options.force_other_host

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.commands import described, render
 from runicorn.commands.following import FollowedFile
-from runicorn.commands.options import add_run, add_storage, count
+from runicorn.commands.options import add_run, add_storage, count, the_run
 from runicorn.reading import lenient
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show what is there; where it is followed, also what comes."""
-    info = find(options.run, options.storage)
+    info = the_run(options.run, options)
     shown = ShownFiles(info.run_dir, options.lines, text=not options.no_text, metrics=not options.no_metrics)
     while True:
         if options.follow:

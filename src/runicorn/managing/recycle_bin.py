@@ -132,7 +132,7 @@ def find_recycled(run: str, storage: str | os.PathLike[str] | None = None) -> Ru
     """The one run in the recycle folder that is meant.
 
     Args:
-        run: its id, the beginning of one, or its alias.
+        run: its id, the beginning of one, its alias, or its path.
         storage: the storage root; None = as ``init()`` finds it.
 
     Raises:
@@ -142,6 +142,7 @@ def find_recycled(run: str, storage: str | os.PathLike[str] | None = None) -> Ru
     chosen = [info for info in there if info.id == run]
     chosen = chosen or [info for info in there if run and run in {info.alias, info.run_dir}]
     chosen = chosen or [info for info in there if run and info.id.startswith(run)]
+    chosen = chosen or [info for info in there if run and info.path == run.strip("/")]
     if len(chosen) == 1:
         return chosen[0]
     if chosen:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _POINTER = run_files.spool_pointer("")
 
 
-def find(run: str, storage: str | None) -> RunInfo:
+def find(run: str | RunInfo, storage: str | None) -> RunInfo:
     """The one run that is meant, for a command that changes it.
 
     Args:
-        run: its id, the beginning of one, its alias, or its directory.
+        run: its id, the beginning of one, its alias, path or directory; or its info.
         storage: the storage root; None = as ``init()`` finds it.
 
     Raises:
