@@ -55,7 +55,7 @@ class Refusals:
         if kind in self._seen or len(self._seen) >= MOST_WARNINGS:
             return
         self._seen.add(kind)
-        last = " No further kind of warning is shown." if len(self._seen) == MOST_WARNINGS else ""
+        last = " This run shows no more kinds of warnings." if len(self._seen) == MOST_WARNINGS else ""
         _say(f"{message}{last} [run {self._run_id}]")
 
     def broken(self, call: str, error: Exception) -> None:

@@ -261,7 +261,10 @@ class Run(AssetVerbs, KeepingVerbs):
 
         if given is not None:
             if extra is not None:
-                raise WrongTypeError("log_config(): a configuration was given twice. Write it as extra= alone.")
+                raise WrongTypeError(
+                    "log_config(): extra was given twice, by position and as extra=. Nothing was stored. Write "
+                    "extra= only."
+                )
             extra = given
             self._refusals.warn(
                 "log_config positional",
@@ -373,7 +376,7 @@ class Run(AssetVerbs, KeepingVerbs):
             ("field", key_path),
             WrongTypeError(
                 f"summary(): the value at {key_path!r} of type {type(value).__name__} was not stored: JSON cannot hold "
-                "it, it contains itself, or it is too large. Convert it first; the other fields were stored."
+                "it, it contains itself, or it is too large. The other fields were stored. Convert it first."
             ),
         )
 

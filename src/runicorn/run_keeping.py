@@ -161,9 +161,9 @@ class KeepingVerbs(RunHandle):
             return
         self._refusals.warn(
             "finish timeout",
-            f"finish() has stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
+            f"finish() stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
             f"final status are not stored yet, they are in {self._session.address.spool}. The writer goes on by "
-            "itself; if it is gone, the next init() in this storage or `runicorn recover` stores them.",
+            "itself. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
         )
 
     def _end(self, end: End, timeout_s: float) -> bool:

@@ -493,7 +493,7 @@ def test_a_spool_without_any_address_is_told(tmp_path):
     (trainer.spool / "address.json").unlink()
     os.utime(trainer.spool, (0, 0))
     said = recover(tmp_path)
-    assert f"{trainer.spool.name}: not stored: its address.json has been removed by somebody" in said
+    assert f"{trainer.spool.name}: not stored: its address.json was removed by another program" in said
     assert list(trainer.spool.glob("*.seg"))
     shutil.rmtree(trainer.spool)
 

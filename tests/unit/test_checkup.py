@@ -92,7 +92,7 @@ def test_records_of_dead_processes_are_something_to_do(storage, doctor):
         found, status = doctor()
 
         assert (found["leftover"]["status"], status) == ("broken", 1)
-        assert found["leftover"]["advice"] == "Store it: runicorn recover"
+        assert found["leftover"]["advice"] == "Store the records with: runicorn recover"
         details = found["leftover"]["details"]
         assert details.pop("size_bytes") > spool.PLAN_BYTES
         assert details == {

@@ -208,7 +208,7 @@ def test_storage_without_runs_and_storage_that_is_missing(storage, runicorn):
     )
     storage.mkdir()
     assert runicorn("ls") == ("", f"No runs in {storage}.\n")
-    assert runicorn("ls", "cv") == ("", f"No runs in {storage} that are like that.\n")
+    assert runicorn("ls", "cv") == ("", f"No runs in {storage} that match.\n")
     assert runicorn("ls", "--json")[0] == "[]\n"
 
 
@@ -411,7 +411,7 @@ def test_show_does_not_work_out_figures_of_much_unasked(storage, runicorn, monke
     make(storage, "one", lines=[(1, {"loss": 0.5})])
     make(storage, "two", lines=[(1, {"loss": 0.6})])
 
-    assert "--figures works out their figures)\n  loss\n" in runicorn("show", "one")[0]
+    assert "--figures shows their statistics)\n  loss\n" in runicorn("show", "one")[0]
     assert json.loads(runicorn("show", "one", "--json")[0])["metrics"] == {"loss": None}
     assert "0.5" in runicorn("show", "one", "--figures")[0]
     out, err = runicorn("compare", "one", "two")
@@ -514,8 +514,8 @@ def test_what_is_not_drawn_is_told(storage, runicorn):
 
     out, err = runicorn("plot", "one", "loss", "--log", "--height", "5", "--width", "40")
 
-    assert "loss: 3 of 7 values are no finite numbers, and not drawn." in err
-    assert "loss: 2 of 7 values are 0 or below, and not on a logarithmic axis." in err
+    assert "loss: 3 of 7 values are not finite, and are not drawn." in err
+    assert "loss: 2 of 7 values are 0 or below, and are not drawn on a logarithmic axis." in err
     lines = out.splitlines()
     assert lines[0].startswith("   10 |*")
     assert lines[4].startswith("    1 |")
@@ -548,7 +548,7 @@ def test_plot_of_one_rank(storage, runicorn):
         return json.loads(runicorn("plot", "one", "loss", *arguments, "--json")[0])["series"][0]["y"]
 
     assert (y(), y("--rank", "1")) == ([1.0, 2.0], [7.0])
-    assert "2 ranks have values; those of rank 0 are shown" in runicorn("plot", "one", "loss")[1]
+    assert "2 ranks have values; rank 0 is shown" in runicorn("plot", "one", "loss")[1]
 
 
 def test_curves_in_letters_where_there_are_no_dots(storage, runicorn, terminal, monkeypatch):

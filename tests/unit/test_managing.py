@@ -344,7 +344,7 @@ def test_nothing_is_moved_over_something_or_across_file_systems(storage, call, m
 
     monkeypatch.setattr(recycle_bin.os, "rename", refuse)
     for command in (["rm", ID, "--yes"], ["rm", "--restore", OTHER]):
-        assert "on two file systems" in call(*command, status=1).err
+        assert "on different file systems" in call(*command, status=1).err
     assert tree(run_dir) == ["meta.json", "status.json"]
     assert "already" in call("rm", storage / "runs/.recycle" / OTHER, "--yes", status=1).err
 

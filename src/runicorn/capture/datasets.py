@@ -42,11 +42,14 @@ def dataset(
     uri, source = _place(call, root_or_uri)
     if source and not os.path.exists(source):
         raise MissingError(
-            f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Give the path that "
-            "exists now, or a URI such as s3://bucket/data."
+            f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Write a path that "
+            "exists, or a URI such as s3://bucket/data."
         )
     if save and not source:
-        raise WrongValueError(f"{call}: save=True needs a local file or directory, and {shown(root_or_uri)} is none.")
+        raise WrongValueError(
+            f"{call}: save=True needs a local file or directory, and {shown(root_or_uri)} is "
+            "not one. Nothing was recorded."
+        )
     if save and limits is not None:
         limits.check(call, source)
     entry = {"name": escape(name), "context": escape(context), "uri": uri}
@@ -76,7 +79,9 @@ def pretrained(
     _check_texts(call, name=name, source_type=source_type, description=description)
     given, source = (None, "") if path_or_uri is None else _place(call, path_or_uri)
     if save and not source:
-        raise WrongValueError(f"{call}: save=True needs path_or_uri to be a local file or directory.")
+        raise WrongValueError(
+            f"{call}: save=True needs path_or_uri to be a local file or directory. Nothing was recorded."
+        )
     if source and not os.path.exists(source):
         if save or not isinstance(path_or_uri, str) or os.path.isabs(path_or_uri):
             raise MissingError(
@@ -152,7 +157,7 @@ def _check_texts(call: str, **texts: Any) -> None:
         if not isinstance(text, str) and not (name == "description" and text is None):
             raise WrongTypeError(f"{call}: {name}={shown(text)} is of type {type(text).__name__}. Write a string.")
     if not texts["name"]:
-        raise WrongValueError(f"{call}: name is empty. Write what the thing is called.")
+        raise WrongValueError(f"{call}: name is empty. Nothing was recorded. Write a name.")
 
 
 def _place(call: str, given: Any) -> tuple[Any, str]:
@@ -161,7 +166,9 @@ def _place(call: str, given: Any) -> tuple[Any, str]:
         left_out: list[str] = []
         cleaned = jsonable(given, lambda path, _: left_out.append(path))
         if cleaned is LEFT_OUT or left_out:
-            raise WrongTypeError(f"{call}: JSON cannot hold {', '.join(left_out)} of the dict given. Convert it first.")
+            raise WrongTypeError(
+                f"{call}: JSON cannot hold {', '.join(left_out)} of the dict. Nothing was recorded. Convert it first."
+            )
         return cleaned, ""
     try:
         text = os.fsdecode(os.fspath(given))
@@ -171,7 +178,7 @@ def _place(call: str, given: Any) -> tuple[Any, str]:
             "describes it."
         ) from None
     if not text:
-        raise WrongValueError(f"{call}: the path is empty. Write a path or a URI.")
+        raise WrongValueError(f"{call}: the path is empty. Nothing was recorded. Write a path or a URI.")
     if _URI.match(text) and not text.lower().startswith("file://"):
         return escape(text), ""
     if text.lower().startswith("file://"):

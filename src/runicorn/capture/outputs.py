@@ -98,7 +98,7 @@ def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **num
     for name, value in numbers.items():
         if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0 <= float(value) < float("inf"):
             raise WrongValueError(
-                f"outputs: {name}={value!r} is not a number of seconds, or of looks. Write one from 0 on."
+                f"outputs: {name}={value!r} is not a number. Nothing was recorded. Write a number of 0 or more."
             )
     try:
         directories = [os.fsencode(os.path.abspath(os.path.expanduser(os.fspath(each)))) for each in output_dirs]

@@ -1,4 +1,4 @@
-"""``runicorn alias``: give a run another alias, or show the one that it has."""
+"""``runicorn alias``: set or show the alias of a run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from runicorn.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-HELP = "give a run another alias, or show the one that it has"
+HELP = "set or show the alias of a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and what it shall be called."""
     add_run(parser)
-    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without one, print what it is")
-    parser.add_argument("--clear", action="store_true", help="take the alias away")
+    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without it, print the present one")
+    parser.add_argument("--clear", action="store_true", help="remove the alias")
     add_storage(parser)
-    parser.add_argument("--force-other-host", action="store_true", help="also where another host may have it open")
+    parser.add_argument(
+        "--force-other-host", action="store_true", help="change the run even if another host may have it open"
+    )
     add_json(parser)
 
 

@@ -31,11 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two or more, each {RUN_HELP}")
     add_latest(parser)
     add_storage(parser)
-    parser.add_argument("--all", action="store_true", help="also what is equal in all of them")
+    parser.add_argument("--all", action="store_true", help="also show what is equal in all runs")
     parser.add_argument(
         "--figures",
         action="store_true",
-        help=f"compare metrics even of a run with more than {render.size(MOST_BYTES)} of numbers",
+        help=f"compare metrics even for a run with more than {render.size(MOST_BYTES)} of numbers",
     )
     add_json(parser)
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         metrics = _metrics(runs)
     else:
         size = render.size(max(map(events_bytes, runs)))
-        described.say(f"Metrics are not compared: there are {size} of them. --figures does it all the same.")
+        described.say(f"Metrics are not compared, because a run has {size} of them. Add --figures to compare them.")
     if not options.all:
         parts = {title: _differing(rows) for title, rows in parts.items()}
         metrics = {name: rows for name, each in metrics.items() if (rows := _differing(each))}

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, what of them, how, and where to."""
     parser.add_argument("runs", nargs="+", metavar="RUN", help=RUN_HELP)
     add_latest(parser)
-    parser.add_argument("--format", choices=exporting.FORMATS, help="default: by the ending of PATH")
+    parser.add_argument(
+        "--format", choices=exporting.FORMATS, help="format of the files (default: by the ending of PATH)"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -36,11 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
-        "--ranks", choices=("main", "all"), default="main", help="all: those of ranks and other hosts too"
+        "--ranks",
+        choices=("main", "all"),
+        default="main",
+        help="main: rank 0; all: also other ranks and hosts (default: main)",
     )
     rows = parser.add_mutually_exclusive_group()
-    rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
-    rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
+    rows.add_argument(
+        "--by-step", action="store_true", help="one row for each step; a later value replaces an earlier one (default)"
+    )
+    rows.add_argument("--lines", action="store_true", help="one row for each call of log()")
     parser.add_argument(
         "--force", action="store_true", help="replace an existing file, or a directory that holds only event files"
     )

@@ -93,7 +93,7 @@ def age_s(text: str) -> float:
     """
     found = _AGE.fullmatch(text.strip().lower())
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time. Write for example 90s, 15m, 3h, 2d or 1w.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time. Write for example 90s, 15m, 3h, 2d or 1w.")
     return float(found[1]) * _UNIT_S[found[2]]
 
 
@@ -108,7 +108,7 @@ def positive_s(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0.")
     return seconds
 
 
@@ -119,5 +119,5 @@ def count(text: str) -> int:
         argparse.ArgumentTypeError: it is none.
     """
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more.")
     return int(text)

@@ -45,14 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric",
         action="append",
         metavar="NAME",
-        help="a metric, however it is called; may be repeated. All that stands without it is then a run",
+        help="a metric with any name; may be repeated. All other words are then runs",
     )
     add_latest(parser)
     add_storage(parser)
     parser.add_argument("--x", choices=(STEP, TIME), default=STEP, help="x axis: steps, or seconds since the run began")
     parser.add_argument("--log", action="store_true", help="logarithmic y axis")
     parser.add_argument(
-        "--smooth", type=_weight, default=0.0, metavar="W", help="0 to below 1: moving average, the raw line behind it"
+        "--smooth",
+        type=_weight,
+        default=0.0,
+        metavar="W",
+        help="moving average, from 0 to below 1; the raw line is drawn behind it",
     )
     parser.add_argument("--rank", type=count, metavar="N", help="values of this rank (default: of rank 0)")
     parser.add_argument("--width", type=_size(_LEAST_WIDTH), metavar="N", help="columns (default: all)")
@@ -128,7 +132,7 @@ def runs_and_metrics(
         if primary is None or primary not in runs[0]:
             raise NotFoundError(
                 f"No metric is named. Run {runs[0].info.id} has {', '.join(runs[0].metrics[:20]) or 'none'}. "
-                "A metric that is called like a run is named with --metric NAME."
+                "Write --metric NAME for a metric that has the name of a run."
             )
         metrics = [primary]
     return runs, metrics
@@ -170,9 +174,11 @@ def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequ
 def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[Curve]:
     """The curve of a series, behind it the raw one where it is smoothed; what cannot be drawn is told."""
     x, y = series.points()
-    _tell(series, len(series.y) - len(y), "no finite numbers, and not drawn")
+    _tell(series, len(series.y) - len(y), "not finite, and are not drawn")
     if options.rank is None and series.ranks > 1:
-        described.say(f"{series.label}: {series.ranks} ranks have values; those of rank 0 are shown (--rank N).")
+        described.say(
+            f"{series.label}: {series.ranks} ranks have values; rank 0 is shown. Choose another with --rank N."
+        )
     lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
     found = []
     for name, line_x, line_y in lines or [(series.label, x, y)]:
@@ -181,7 +187,7 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
         if points:
             found.append(Curve(name, points, number))
     if options.log:
-        _tell(series, sum(value <= 0 for value in y), "0 or below, and not on a logarithmic axis")
+        _tell(series, sum(value <= 0 for value in y), "0 or below, and are not drawn on a logarithmic axis")
     return found
 
 
@@ -224,7 +230,7 @@ def _weight(text: str) -> float:
     except ValueError:
         weight = -1.0
     if not 0 <= weight < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to below 1. Write for example 0.9.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1. Write for example 0.9.")
     return weight
 
 

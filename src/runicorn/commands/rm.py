@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--restore", action="store_true", help="bring them back; without RUN, show what is there")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add_storage(parser)
-    parser.add_argument("--force-other-host", action="store_true", help="also those that another host may have open")
+    parser.add_argument(
+        "--force-other-host", action="store_true", help="move runs even if another host may have them open"
+    )
     add_json(parser)
 
 
@@ -58,7 +60,10 @@ def _once(infos: list[RunInfo]) -> list[RunInfo]:
 
 def _says_yes(infos: list[RunInfo]) -> bool:
     if not sys.stdin.isatty():
-        raise WrongValueError("nobody can be asked: this is no terminal. Nothing was moved. Add --yes to do it.")
+        raise WrongValueError(
+            "cannot ask for confirmation: the input is not a terminal. Nothing was moved. Add --yes to move "
+            "without asking."
+        )
     for info in infos:
         said = [info.id, info.path or "/", info.alias or "", info.status]
         print("  ".join(render.plain(word) for word in said if word), file=sys.stderr)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runicorn.reading import RunInfo
 
-HELP = "show all that is known of one run"
+HELP = "show everything about one run"
 
 _MOST_PROBLEMS, _MOST_NAMES = 10, 8
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figures",
         action="store_true",
-        help=f"work out the figures of metrics even of a run with more than {render.size(MOST_BYTES)} of numbers",
+        help=f"show statistics of metrics even for a run with more than {render.size(MOST_BYTES)} of numbers",
     )
     add_json(parser)
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     _print_assets(loaded.assets)
     _print_problems(loaded)
     if loaded.info.status == LOST:
-        described.say(f"\nIts processes are gone. This stores what is left of it:\n  {repair_of(loaded.info)}")
+        described.say(f"\nIts processes are gone. Save its records with:\n  {repair_of(loaded.info)}")
     return 0
 
 
@@ -114,7 +114,7 @@ def _print_metrics(metrics: dict[str, Figures | None], size_bytes: int) -> None:
         return
     print()
     if any(each is None for each in metrics.values()):
-        print(f"metrics (of {render.size(size_bytes)}; --figures works out their figures)")
+        print(f"metrics (of {render.size(size_bytes)}; --figures shows their statistics)")
         for name in metrics:
             print(f"  {render.plain(name)}")
         return

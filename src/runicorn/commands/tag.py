@@ -10,7 +10,7 @@ from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.managing import labels, targets
 from runicorn.settings import Settings
 
-HELP = "add tags to a run (+TAG), take some away (-TAG), or show them"
+HELP = "add (+TAG), remove (-TAG) or show the tags of a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--add", action="append", default=[], metavar="TAG", help="as +TAG")
     parser.add_argument("--remove", action="append", default=[], metavar="TAG", help="as -TAG")
     add_storage(parser)
-    parser.add_argument("--force-other-host", action="store_true", help="also where another host may have it open")
+    parser.add_argument(
+        "--force-other-host", action="store_true", help="change the run even if another host may have it open"
+    )
     add_json(parser)
 
 

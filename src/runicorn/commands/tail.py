@@ -40,9 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_storage(parser)
     parser.add_argument(
-        "-n", "--lines", type=count, default=_LINES, metavar="N", help=f"lines of text at first (default: {_LINES})"
+        "-n",
+        "--lines",
+        type=count,
+        default=_LINES,
+        metavar="N",
+        help=f"number of lines to begin with (default: {_LINES})",
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it ends")
     parser.add_argument("--no-metrics", action="store_true", help="text alone")
     parser.add_argument("--no-text", action="store_true", help="metrics alone")
 
@@ -175,7 +180,7 @@ def _ending(info: RunInfo, unread: int) -> str:
     reason = f": {render.plain(info.exit_reason)}" if info.exit_reason else ""
     text = f"The run has ended: {info.status}{after}{reason}."
     if info.status == LOST:
-        text = f"The run is lost: its processes are gone. This stores what is left:\n  {described.repair(info.storage)}"
+        text = f"The run is lost: its processes are gone. Save its records with:\n  {described.repair(info.storage)}"
     elif info.status not in statuses.FINAL:
-        text = "The run's status is not known, so it is not followed."
+        text = "The status of the run cannot be read, so the run is not followed."
     return f"{text}\n{counted(unread, 'line')} of numbers could not be read." if unread else text

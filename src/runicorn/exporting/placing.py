@@ -37,7 +37,7 @@ def check(target: str, *, is_directory: bool, force: bool, storage: str) -> None
     """
     parent = os.path.dirname(os.path.abspath(target))
     if not target or not os.path.isdir(parent):
-        raise MissingPathError(f"{parent} is no directory. Nothing was written. Make it, and try again.")
+        raise MissingPathError(f"{parent} is not a directory. Nothing was written. Make the directory first.")
     _refuse_inside_runs(os.path.join(os.path.realpath(parent), os.path.basename(os.path.abspath(target))), storage)
     _refuse_kind(target, is_directory=is_directory)
     if os.path.lexists(target) and not force:
@@ -49,7 +49,9 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
     above = target
     while True:
         if place_of(above, "") is not None:
-            raise ForbiddenPathError(f"{above} is the directory of a run. Nothing was written. Choose another.")
+            raise ForbiddenPathError(
+                f"{above} is the directory of a run. Nothing was written. Choose a path outside it."
+            )
         if os.path.dirname(above) == above:
             break
         above = os.path.dirname(above)
@@ -58,7 +60,9 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
         return
     first = os.path.relpath(target, root).split(os.sep)[0]
     if first in _STORAGE_FOLDERS or first.startswith(_STORAGE_FILES):
-        raise ForbiddenPathError(f"{os.path.join(root, first)} belongs to the storage. Nothing was written.")
+        raise ForbiddenPathError(
+            f"{os.path.join(root, first)} belongs to the storage. Nothing was written. Choose a path outside it."
+        )
 
 
 def _refuse_kind(target: str, *, is_directory: bool) -> None:
@@ -81,7 +85,7 @@ def _refuse_kind(target: str, *, is_directory: bool) -> None:
             "Write -o - to write to standard output."
         )
     elif is_directory:
-        raise NoDirectoryError(f"{target} is a file. Nothing was written. Name a directory that is not there yet.")
+        raise NoDirectoryError(f"{target} is a file. Nothing was written. Name a directory that does not exist yet.")
 
 
 @contextmanager
@@ -129,8 +133,7 @@ def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool]) ->
     """
     if force and os.path.lexists(target) and not may_go(target):
         raise PathExistsError(
-            f"{target} holds other things than event files of TensorBoard. It was left alone, and nothing was written. "
-            "Name another directory."
+            f"{target} holds files that are not TensorBoard event files. Nothing was written. Name another directory."
         )
     name, temporary = os.path.basename(target), _temporary(target)
     with removal.Directory(os.path.dirname(os.path.abspath(target)), directory_kinds.EXPORT) as directory:
@@ -183,7 +186,9 @@ def _name_exclusively(directory: removal.Directory, temporary: str, target: str)
 
 
 def _there(target: str) -> FileExistsError:
-    return PathExistsError(f"{target} is there already. It was left alone. Name another, or add --force.")
+    return PathExistsError(
+        f"{target} exists already. Nothing was written. Name another file, or add --force to replace it."
+    )
 
 
 def _temporary(target: str, what: str = "new") -> str:

@@ -115,10 +115,12 @@ class _Told:
 
     def notes(self) -> list[str]:
         """In words."""
-        notes = [f"{self._name!r}: values that are no numbers, and left out: {self._others:,}"] if self._others else []
+        notes = (
+            [f"{self._name!r}: values left out because they are not numbers: {self._others:,}"] if self._others else []
+        )
         return [
             *notes,
-            *([f"{self._name!r}: integers that are rounded to floats: {self._rounded:,}"] * bool(self._rounded)),
+            *([f"{self._name!r}: integers rounded to floats: {self._rounded:,}"] * bool(self._rounded)),
         ]
 
 

@@ -58,7 +58,7 @@ def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> 
     try:
         blob = session.put_blob(encode(listing.files))
     except (ClosedError, SpoolFullError) as error:
-        session.refusals.warn("code", f"init(): the code is not archived: {error or 'the run has ended'}.")
+        session.refusals.warn("code", f"init(): the code was not archived: {error or 'the run has ended'}.")
         return
     left_out = [*listing.skipped_secrets, *listing.skipped_names, *listing.unreadable]
     told = [escape(name) for name in left_out[:_MOST_TOLD]]

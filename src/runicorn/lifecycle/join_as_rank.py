@@ -79,8 +79,8 @@ class Job:
             if session is not None:
                 return session
         raise StillBusyError(
-            f"init(): the spool of run {self.run_id} on this host came and went for {joining.PATIENCE_S:.0f} s. "
-            f"Nothing was lost. Look at {self.run_dir}, and call init() again."
+            f"init(): the spool of run {self.run_id} on this host appeared and disappeared for "
+            f"{joining.PATIENCE_S:.0f} s. Nothing was lost. Check {self.run_dir}, and call init() again."
         )
 
     def step_so_far(self) -> int:

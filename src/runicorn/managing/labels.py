@@ -56,7 +56,7 @@ def set_alias(info: RunInfo, alias: str | None, settings: Settings, *, force: bo
     """
     given = None if alias is None else escape(alias).strip()
     if given == "":
-        raise WrongValueError("an alias has at least one letter. Nothing was changed. Write --clear to have none.")
+        raise WrongValueError("the alias is empty. Nothing was changed. Write --clear to remove the alias.")
 
     def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         meta["alias"] = given
@@ -85,7 +85,9 @@ def change_tags(
     wanted, unwanted = [_checked_tag(tag) for tag in add], {_checked_tag(tag) for tag in remove}
     both = sorted(unwanted.intersection(wanted))
     if both:
-        raise WrongValueError(f"the tag {both[0]!r} is to be added and removed. Nothing was changed. Say one of them.")
+        raise WrongValueError(
+            f"the tag {both[0]!r} would be both added and removed. Nothing was changed. Write one of the two."
+        )
 
     def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         before = meta.get("tags")
@@ -122,7 +124,8 @@ def checked(tags: Any, notes: Any, group: Any, parent: Any, run_id: str) -> dict
     if tags is not None:
         if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
             raise WrongTypeError(
-                f'set_labels(): tags={tags!r} is no list. Write a list of strings, such as ["baseline"].'
+                f"set_labels(): tags={tags!r} is not a list. Nothing was changed. Write a list of strings, such as "
+                '["baseline"].'
             )
         tags = list(tags)
         for tag in tags:
@@ -187,7 +190,7 @@ def _change_meta(
     except DamagedError as error:
         raise RefusedChangeError(
             f"{run_files.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
-            "changed. Repair it first."
+            "changed. Repair the file first."
         ) from error
     with viewer_database.changing(storage) as rows:
         change(meta, rows)
@@ -203,5 +206,7 @@ def _change_meta(
 def _checked_tag(tag: str) -> str:
     clean = escape(tag).strip()
     if not clean or "," in clean:
-        raise WrongValueError(f"{tag!r} is no tag. Nothing was changed. A tag is not empty, and has no comma in it.")
+        raise WrongValueError(
+            f"{tag!r} is not a tag. Nothing was changed. Write a tag that is not empty and has no comma."
+        )
     return clean

@@ -60,19 +60,19 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
         )
     if not _is_in_layout(info):
         raise RefusedChangeError(
-            f"{info.run_dir} is not below the {paths.RUNS!r} of a storage, which has the recycle folder. It was left "
-            "alone. Remove it by hand."
+            f"{info.run_dir} is not below {paths.RUNS!r} in a storage, where the recycle folder is. Nothing was "
+            "moved. Remove it by hand."
         )
     targets.check_not_elsewhere(info, force=force)
     spools = targets.spools_of(info, settings)
     held = [path for path in spools if _is_held(path)]
     if held or (info.status == statuses.RUNNING and is_of_this_host(info)):
         raise RefusedChangeError(
-            f"run {info.id} is live (process {info.pid}). It was left alone. End it, or wait until it has ended."
+            f"run {info.id} is live (process {info.pid}). Nothing was moved. End it, or wait until it has ended."
         )
     if spools:
         raise RefusedChangeError(
-            f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. It was left alone. "
+            f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. Nothing was moved. "
             "Store them first: runicorn recover"
         )
 
@@ -147,11 +147,9 @@ def find_recycled(run: str, storage: str | os.PathLike[str] | None = None) -> Ru
         return chosen[0]
     if chosen:
         ids = ", ".join(info.id for info in chosen)
-        raise RunNotFoundError(
-            f"{len(chosen)} runs in the recycle folder are meant by {run!r}: {ids}. Name one by its id."
-        )
+        raise RunNotFoundError(f"{len(chosen)} runs in the recycle folder match {run!r}: {ids}. Name one by its id.")
     raise RunNotFoundError(
-        f"No run {run!r} in the recycle folder of {paths.storage_root(storage)}, which has {len(there)}."
+        f"No run matches {run!r} in the recycle folder of {paths.storage_root(storage)}, which has {len(there)}."
     )
 
 
@@ -175,7 +173,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     while at != info.storage:
         if place_of(at, "") is not None:
             raise RefusedChangeError(
-                f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
+                f"{at} is a run itself, and no run may be inside another. Nothing was moved. Move that run away first."
             )
         at = os.path.dirname(at)
     with opening_lock.alone_with(target, settings):
@@ -210,7 +208,8 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
     for directory in (runs, folder):
         if not stat.S_ISDIR(os.lstat(directory).st_mode):
             raise RefusedChangeError(
-                f"{directory} is a link or a file, by which a run would leave its storage. Nothing was moved."
+                f"{directory} is a link or a file, so the run would be outside its storage. Nothing was moved. "
+                "Remove it."
             )
     return folder
 
@@ -245,6 +244,6 @@ def _rename(source: str, target: str) -> None:
         if error.errno != errno.EXDEV:
             raise
         raise StorageError(
-            f"{source} and {os.path.dirname(target)} are on two file systems, and runs are moved by a rename alone. "
+            f"{source} and {os.path.dirname(target)} are on different file systems, and a run is only renamed. "
             f"Nothing was moved. Move it by hand: {shlex.join(['mv', source, target])}"
         ) from error

@@ -61,7 +61,7 @@ def check_place(storage: str, directory: str) -> None:
         at = os.path.join(at, segment)
         if os.path.islink(at):
             raise RefusedChangeError(
-                f"{at} is a link, and commands that change a run follow none. Nothing was changed. Name the storage "
+                f"{at} is a link, and commands that change a run follow no link. Nothing was changed. Name the storage "
                 "that it leads to with --storage."
             )
 
@@ -89,8 +89,8 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
         others.append(info.hostname or "that it does not name")
     if others:
         raise RefusedChangeError(
-            f"run {info.id} may be open on the host {others[-1]}, and nobody here can know. Nothing was changed. Do it "
-            "there, or add --force-other-host if it is gone."
+            f"run {info.id} may be open on the host {others[-1]}, and this host cannot check. Nothing was changed. Run "
+            "the command there, or add --force-other-host if it is gone."
         )
 
 

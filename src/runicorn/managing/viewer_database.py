@@ -116,7 +116,7 @@ def changing(storage: str) -> Iterator[DatabaseRows]:
         yield DatabaseRows(None)
         return
     if os.path.islink(path):
-        yield DatabaseRows(None, f"{path} is a link, which is not followed")
+        yield DatabaseRows(None, f"{path} is a link, and links are not followed")
         return
     connection, trouble = _begun(path)
     rows = DatabaseRows(connection, trouble)

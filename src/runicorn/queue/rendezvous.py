@@ -50,8 +50,8 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
         _forget_old(folder)
         publish(meeting_point, paths.new_run_id())
     raise MissingPathError(
-        f"{meeting_point} is removed again and again while the ranks of a job meet there. Nothing was made. Look who "
-        "else writes there, or set RUNICORN_RANK_MODE=separate."
+        f"{meeting_point} is removed again and again while the ranks of a job meet there. Nothing was made. Find out "
+        "who else writes there, or set RUNICORN_RANK_MODE=separate."
     )
 
 

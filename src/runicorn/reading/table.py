@@ -133,7 +133,7 @@ def stacked(tables: list[tuple[int | None, str, Table]]) -> Table:
     for name in (RANK, FILE):
         if name in names:
             raise WrongValueError(
-                f"a metric is called {name!r}, as a column of this table is: leave it out of the names."
+                f"a metric is called {name!r}, and so is a column of every table. Leave it out of the names."
             )
     for name in names:
         if name not in columns:

@@ -81,7 +81,7 @@ def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
         if time.monotonic() > deadline:
             raise StillBusyError(
                 f"init(): process {pid} has not stored what an earlier session of the run in {run_dir} has logged "
-                f"within {limit_s:.0f} s. Nothing was changed. See whether that directory can be written."
+                f"within {limit_s:.0f} s. Nothing was changed. Check that the directory can be written."
             )
         time.sleep(_POLL_S)
 

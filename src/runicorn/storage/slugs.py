@@ -35,7 +35,7 @@ def slug(text: Any, longest: int = DEFAULT_LONGEST) -> str:
 
     if not SHORTEST <= longest <= LONGEST:
         raise WrongValueError(
-            f"slug(): longest={longest!r} is not between {SHORTEST} and {LONGEST}. Write such a number."
+            f"slug(): longest={longest!r} is not from {SHORTEST} to {LONGEST}. Write a number in that range."
         )
     given = str(text)
     folded = unicodedata.normalize("NFKD", given).translate(_WITHOUT_ACCENT)

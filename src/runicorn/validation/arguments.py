@@ -83,7 +83,7 @@ def clean_step(step: Any, refusals: Refusals, told: tuple[str, str] = _STEP_OF_L
     refusals.refuse(
         ("step", type(step)),
         WrongTypeError(
-            f"{told[0]}: step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
+            f"{told[0]}: step={shown(step)} is not a whole number of at most 64 bits. Write an int, or leave it out. "
             f"{told[1]}"
         ),
     )
@@ -98,7 +98,7 @@ def step_by_position(more: tuple[Any, ...], step: Any, refusals: Refusals) -> An
             WrongTypeError(
                 f"log() takes at most two positional arguments, the metrics and the step. It was given {1 + len(more)} "
                 f"arguments{'' if step is None else ' beside step='}. Write log(data, step=..., stage=...). "
-                "The further arguments were left out; the metrics of the call were stored."
+                "The metrics of the call were stored; the other arguments were ignored."
             ),
         )
     else:
@@ -150,8 +150,8 @@ def timeout_s(given: Any, call: str) -> float:
         ) from None
     if not seconds >= 0:
         raise WrongValueError(
-            f"{call}: timeout_s={shown(given)} is no time to wait. Write a number of seconds, 0 to wait for ever, or "
-            "None. Nothing was waited for."
+            f"{call}: timeout_s={shown(given)} is not a time to wait. It did not wait. Write a number of seconds, 0 to "
+            "wait for ever, or None."
         )
     return seconds
 

@@ -97,8 +97,8 @@ def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of 
         ) from error
     if picture is None:
         raise WrongTypeError(
-            f"log_image(): {shown(image)} is of type {type(image).__name__} and no image. Nothing was stored. Write a "
-            "Pillow image, an array, a tensor, a matplotlib figure, the path of an image file, or its bytes."
+            f"log_image(): {shown(image)} is of type {type(image).__name__} and is not an image. Nothing was stored. "
+            "Write a Pillow image, an array, a tensor, a matplotlib figure, the path of an image file, or its bytes."
         )
     return picture
 
@@ -188,7 +188,7 @@ def _check_size(width: int, height: int, extension: str) -> None:
         raise RefusedImageError(f"{what}, more than {MOST_PIXELS}", "Log a smaller one, for example image[::2, ::2]")
     most = _MOST_PIXELS_A_SIDE.get(extension)
     if most is not None and max(width, height) > most:
-        raise RefusedImageError(f"{what}, and {extension} ends at {most} a side", 'Write format="png"')
+        raise RefusedImageError(f"{what}, and {extension} allows at most {most} a side", 'Write format="png"')
 
 
 def _read(path: str | bytes) -> bytes:
@@ -354,7 +354,7 @@ def _layout(shape: tuple[int, ...], *, channels_lead: bool) -> tuple[int, int, i
         if may_follow:
             return shape[0], shape[1], shape[2], False
     raise RefusedImageError(
-        f"an image has no shape {tuple(shape)}",
+        f"shape {tuple(shape)} is not the shape of an image",
         "Write one image of height x width, or with 1, 3 or 4 channels as the first or last axis; of a batch, image[0]",
     )
 

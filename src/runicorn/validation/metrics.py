@@ -226,7 +226,7 @@ def _as_float(number: int, name: str, refusals: Refusals) -> float:
     as_float = float(number)
     refusals.warn(
         "large int",
-        f"log(): metric {name!r} = {number} is outside signed 64 bit: it was stored as the float {as_float!r}.",
+        f"log(): metric {name!r} = {number} does not fit into 64 bits: it was stored as the float {as_float!r}.",
     )
     return as_float
 
