@@ -22,7 +22,7 @@ from runicorn.validation.arguments import (
     step_by_position,
     value_by_position,
 )
-from runicorn.validation.foreign_verbs import FOREIGN, explain_foreign_verbs
+from runicorn.validation.foreign_verbs import explain_foreign_verbs
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import (
     AS_THEY_ARE,
@@ -291,9 +291,6 @@ class Run(AssetVerbs, KeepingVerbs):
         from runicorn.capture.logging_handler import RunHandler
 
         return RunHandler(self._log_line, level, fmt)
-
-    def __dir__(self) -> list[str]:
-        return sorted(set(super().__dir__()) - FOREIGN.keys())
 
     def __enter__(self) -> Run:
         return self

@@ -195,7 +195,7 @@ def test_variables_are_named_and_what_may_be_secret_is_not_shown(doctor, monkeyp
     assert settings.tick_s == 0.5
     assert [each.status for each in told] == ["ok", "note"]
     assert told[0].details["changed"]["tick_s"] == 0.5
-    assert told[1].advice == "Is RUNICORN_FSYNC_INTERVAL_S meant?"
+    assert told[1].advice == "Did you mean RUNICORN_FSYNC_INTERVAL_S?"
     assert "hunter2" not in repr(told)
     monkeypatch.setenv("RUNICORN_TICK_S", "often")
     monkeypatch.setenv("RUNICORN_RANK_MODE", "sideways")

@@ -335,7 +335,7 @@ def test_damaged_files_are_shown_as_far_as_they_can_be_read(storage, runicorn):
     assert "problems: 4 things" in out
     assert runicorn("tail", "bad")[0] == "step 2 loss=2\n"
     out, err = runicorn("tail", "-f", "bad")
-    assert "status is not known" in err
+    assert "status of the run cannot be read" in err
     assert json.loads(runicorn("plot", "bad", "loss", "--json")[0])["series"][0]["y"] == [1.0, 2.0]
     runicorn("compare", "bad", "bad")
 

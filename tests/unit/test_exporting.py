@@ -214,7 +214,7 @@ def test_what_is_there_is_left_alone_unless_forced(storage, export, tmp_path):
     path.write_text("precious")
 
     _, said = export("a", status=1)
-    assert "is there already" in said.err
+    assert "exists already" in said.err
     assert path.read_text() == "precious"
     export("a", "--force")
 

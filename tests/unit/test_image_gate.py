@@ -86,7 +86,7 @@ def refused(image, format="png", error=ValueError):  # noqa: A002 - as the API h
     with pytest.raises(error) as caught:
         picture_of(image, format)
     message = str(caught.value)
-    assert type(caught.value) is error
+    assert isinstance(caught.value, error)
     assert message.startswith("log_image(): ")
     assert "The image was not stored. " in message or "Nothing was stored. " in message
     assert re.search(r"stored\. (Write|Log|Install) .*\S$", message)

@@ -208,7 +208,7 @@ def test_damaged_meta_is_not_written_over(storage, call, content):
     (run_dir / "meta.json").write_text(content)
     os.utime(run_dir / "meta.json", (1, 1))
 
-    assert "Repair it first" in call("tag", ID, "+a", status=1).err
+    assert "Repair the file first" in call("tag", ID, "+a", status=1).err
     assert (run_dir / "meta.json").read_text() == content
 
 

@@ -135,8 +135,14 @@ def _all() -> dict[str, Foreign]:
 FOREIGN = _all()
 
 
+def _own_names(run: object) -> list[str]:
+    """What ``dir()`` says and editors complete: the names of other trackers are not offered."""
+    return sorted(set(object.__dir__(run)) - FOREIGN.keys())
+
+
 def explain_foreign_verbs(run_class: type) -> type:
     """Give a class of runs the names of other trackers; none takes the place of a name of its own."""
+    run_class.__dir__ = _own_names  # type: ignore[assignment, method-assign]
     for name, foreign in FOREIGN.items():
         if not hasattr(run_class, name):
             setattr(run_class, name, foreign)
