@@ -328,7 +328,7 @@ def test_pixels_removed_are_told(tmp_path):
     assert counted(trainer.run_dir) == list(range(1, 11))
     ended = status(trainer.run_dir)
     assert ended["damaged_bytes"] == 3 * 256 * 256
-    assert "somebody has removed its pixels" in ended["storage_errors"][0]["error"]
+    assert "another program has removed its pixels" in ended["storage_errors"][0]["error"]
 
 
 def test_the_budget_is_given_back(tmp_path):

@@ -220,7 +220,7 @@ def test_what_is_there_is_left_alone_unless_forced(storage, export, tmp_path):
 
     assert path.read_text().startswith("step,")
     _, said = export("a", "--format", "csv", to="absent/out.csv", status=1)
-    assert "is no directory" in said.err
+    assert "is not a directory" in said.err
 
 
 def test_a_file_that_came_meanwhile_is_not_replaced(storage, export, monkeypatch, tmp_path):
