@@ -1,4 +1,4 @@
-"""``runicorn compare``: what differs between runs: their settings, their conclusions, their metrics."""
+"""``runicorn compare``: show how the configuration, summary and metrics of runs differ."""
 
 from __future__ import annotations
 

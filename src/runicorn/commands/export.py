@@ -1,4 +1,4 @@
-"""``runicorn export``: write the numbers of runs for other programs."""
+"""``runicorn export``: write the metrics of runs to files for other programs."""
 
 from __future__ import annotations
 

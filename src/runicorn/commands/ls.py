@@ -1,4 +1,4 @@
-"""``runicorn ls``: the runs of a storage, newest first."""
+"""``runicorn ls``: list the runs of a storage, newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``runicorn plot``: metrics of one or several runs as curves in the terminal."""
+"""``runicorn plot``: plot metrics of one or more runs in the terminal."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="RUN... METRIC",
         nargs="+",
-        help="one or more runs, then one or more metrics: what is a run is taken as one, from the first on, and what "
-        "comes behind is metrics. No metric = the primary one of the first run",
+        help="one or more runs, then one or more metrics. The first word that is not a run begins the metrics. Without "
+        "a metric, the primary metric of the first run is plotted",
     )
     parser.add_argument(
         "--metric",

@@ -1,4 +1,4 @@
-"""``runicorn recover``: store what runs whose processes are gone have left in memory, and end those that are lost."""
+"""``runicorn recover``: save records left in memory by crashed runs, and mark them as failed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which storage."""
     parser.add_argument(
         "--storage",
-        help="only runs of this storage root (default: what all runs of this user and host have left in memory; lost "
+        help="only runs of this storage root (default: records in memory of all runs of this user on this host; lost "
         "runs in the storage that init() would use)",
     )
     add_json(parser)

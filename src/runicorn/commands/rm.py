@@ -1,4 +1,4 @@
-"""``runicorn rm``: move runs into the recycle folder, bring them back, or show what is in it."""
+"""``runicorn rm``: move runs into the recycle folder, restore them, or list what is in it."""
 
 from __future__ import annotations
 

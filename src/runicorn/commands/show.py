@@ -1,4 +1,4 @@
-"""``runicorn show``: all that is known of one run."""
+"""``runicorn show``: show everything about one run."""
 
 from __future__ import annotations
 

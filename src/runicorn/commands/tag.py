@@ -1,4 +1,4 @@
-"""``runicorn tag``: add tags to a run, take some away, or show them."""
+"""``runicorn tag``: add, remove or show the tags of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_options(parser)
     add_run(parser)
     # The rest, for a word with one dash in front is a tag to remove and no option.
-    parser.add_argument("changes", nargs=argparse.REMAINDER, metavar="+TAG | -TAG", help="add, or remove; none: list")
+    parser.add_argument(
+        "changes",
+        nargs=argparse.REMAINDER,
+        metavar="+TAG | -TAG",
+        help="add (+) or remove (-) a tag; without one, show the tags",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

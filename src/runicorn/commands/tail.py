@@ -1,4 +1,4 @@
-"""``runicorn tail``: the last lines of a run's text, and what comes, until the run has ended."""
+"""``runicorn tail``: show the last lines of a run's log, and follow it until the run ends."""
 
 from __future__ import annotations
 
