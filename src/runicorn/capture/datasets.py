@@ -85,8 +85,8 @@ def pretrained(
     if source and not os.path.exists(source):
         if save or not isinstance(path_or_uri, str) or os.path.isabs(path_or_uri):
             raise MissingError(
-                f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Give the path that "
-                "exists now, or a URI."
+                f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Write a path that "
+                "exists, or a URI."
             )
         given, source = escape(path_or_uri), ""
     if save and limits is not None:

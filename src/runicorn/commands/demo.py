@@ -1,4 +1,4 @@
-"""`runicorn demo`: a real training job that needs nothing but Python, and what tracking it cost."""
+"""``runicorn demo``: train a small language model, and show what tracking it costs."""
 
 from __future__ import annotations
 
