@@ -16,6 +16,7 @@ TYPE_CHECKING = False  # importing typing would cost more than everything else h
 if TYPE_CHECKING:
     from typing import Any
 
+    from runicorn import errors
     from runicorn.lifecycle.init import init
     from runicorn.noop import NoOpRun
     from runicorn.reading import load, runs
@@ -34,6 +35,7 @@ __all__ = [
     "Run",
     "__version__",
     "enabled",
+    "errors",
     "get_active_run",
     "init",
     "is_enabled",
@@ -48,6 +50,7 @@ _HOME_OF = {
     "NoOpRun": "noop",
     "Run": "run",
     "enabled": "switch",
+    "errors": "errors",
     "get_active_run": "session.active_runs",
     "init": "lifecycle.init",
     "is_enabled": "switch",
@@ -65,12 +68,21 @@ def __getattr__(name: str) -> Any:
 
         return version("runicorn")
     if name not in _HOME_OF:
-        raise AttributeError(f"module 'runicorn' has no attribute {name!r}")
+        raise AttributeError(f"module 'runicorn' has no attribute {name!r}{_hint(name)}")
     from importlib import import_module
 
-    value = getattr(import_module(f"runicorn.{_HOME_OF[name]}"), name)
+    module = import_module(f"runicorn.{_HOME_OF[name]}")
+    value = module if name == "errors" else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    if name.startswith("_"):  # asked by Python and its tools, not by a person
+        return ""
+    from runicorn.lifecycle.foreign_keywords import hint_of_module
+
+    return hint_of_module(name)
 
 
 def __dir__() -> list[str]:

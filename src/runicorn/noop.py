@@ -9,6 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import RunNotFoundError
+from runicorn.validation.foreign_verbs import also_a_dict, explain_foreign_verbs
+
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping, Sequence
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from runicorn.run_handle import RunHandle
 
 
+@explain_foreign_verbs
 class NoOpRun:
     """Stands in for a run and stores nothing. ``id`` is ``"disabled"``.
 
@@ -84,6 +88,7 @@ class NoOpRun:
     def log_text(self, text: str) -> None:
         """Do nothing."""
 
+    @also_a_dict
     def summary(self, update: Mapping[str, Any]) -> None:
         """Do nothing."""
 
@@ -197,7 +202,7 @@ class NoOpRun:
         self.is_finished = True
 
     def _directory_to_read(self) -> str:
-        raise LookupError("Tracking is switched off: this run stores nothing, so there is nothing to load.")
+        raise RunNotFoundError("Tracking is switched off: this run stores nothing, so there is nothing to load.")
 
     def __enter__(self) -> NoOpRun:
         return self

@@ -11,6 +11,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from runicorn.errors import WrongTypeError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
@@ -53,7 +55,7 @@ class Refusals:
         if kind in self._seen or len(self._seen) >= MOST_WARNINGS:
             return
         self._seen.add(kind)
-        last = " No further kind of warning is shown." if len(self._seen) == MOST_WARNINGS else ""
+        last = " This run shows no more kinds of warnings." if len(self._seen) == MOST_WARNINGS else ""
         _say(f"{message}{last} [run {self._run_id}]")
 
     def broken(self, call: str, error: Exception) -> None:
@@ -91,6 +93,22 @@ def _say(text: str) -> None:
             sys.stderr.write(f"{text}\n")
 
 
+_EXAMPLES = {
+    "Run": "runicorn.init(): it makes the run",
+    "init": 'init(path="cv/resnet50", storage="~/runicorn")',
+    "log_text": 'log_text("a line")',
+    "summary": 'summary({"final_acc": 0.9})',
+    "log_config": 'log_config(args={"lr": 0.1})',
+    "log_image": 'log_image("sample", image, caption="a line")',
+    "log_dataset": 'log_dataset("cifar10", "/data/cifar10")',
+    "log_pretrained": 'log_pretrained("bert", path_or_uri="bert-base-uncased")',
+    "set_primary_metric": 'set_primary_metric("acc", mode="max")',
+    "set_labels": 'set_labels(tags=["baseline"], notes="a line")',
+    "finish": 'finish("failed", reason="a line"); finish() alone means that all went well',
+    "flush": "flush(timeout_s=10)",
+    "scan_outputs_once": 'scan_outputs_once(output_dirs=["checkpoints"])',
+    "watch_outputs": 'watch_outputs(output_dirs=["checkpoints"])',
+}
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -113,7 +131,51 @@ def guarded(
         try:
             return call(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001 - the boundary
-            self._refusals.broken(f"{call.__name__.strip('_')}()", error)
+            if not is_wrong_call(error):
+                self._refusals.broken(f"{call.__name__.strip('_')}()", error)
+            elif call.__name__ == "summary" and len(args) <= 1 and kwargs:
+                self._refusals.warn("summary", 'summary(): fields by keyword were stored. Write summary({"acc": 0.9}).')
+                return guard(self, {**dict(*args), **kwargs})  # type: ignore[call-arg, arg-type]
+            else:
+                self._refusals.refuse(("called wrongly", call.__name__), called_wrongly(call, error))
             return nothing  # type: ignore[no-any-return]
 
     return guard
+
+
+def explained(call: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Have a call with arguments that it does not have told with an example of what to write."""
+
+    @functools.wraps(call)
+    def explain(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        try:
+            return call(*args, **kwargs)
+        except TypeError as error:
+            if not is_wrong_call(error):
+                raise
+            raise called_wrongly(call, error) from None
+
+    return explain
+
+
+def is_wrong_call(error: Exception) -> bool:
+    """Whether the arguments of a call did not fit: Python raises that before the function's own frame is there.
+
+    Args:
+        error: as it is caught in the frame that made the call.
+    """
+    return type(error) is TypeError and error.__traceback__ is not None and error.__traceback__.tb_next is None
+
+
+def called_wrongly(call: Callable[..., Any], error: Exception) -> WrongTypeError:
+    """The error for a call with arguments that it does not have.
+
+    Args:
+        call: what was called.
+        error: Python's own.
+    """
+    name = "Run" if call.__name__ == "__init__" else call.__name__
+    what = str(error).partition("() ")[2]
+    if what.startswith("takes"):  # it counts the run itself as an argument
+        what = "got too many positional arguments"
+    return WrongTypeError(f"{name}() {what}. Nothing was done. Write for example {_EXAMPLES.get(name, f'{name}()')}.")

@@ -5,14 +5,24 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.queue.records import Config, Holed, Metrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.run_assets import AssetVerbs
 from runicorn.run_keeping import KeepingVerbs
 from runicorn.session import active_runs
 from runicorn.storage.escaping import escape
-from runicorn.validation.arguments import clean_stage, clean_step, clean_wall_time, merged, step_by_position
+from runicorn.validation.arguments import (
+    SWITCHES_OF_OTHERS,
+    clean_stage,
+    clean_step,
+    clean_wall_time,
+    merged,
+    step_by_position,
+    value_by_position,
+)
+from runicorn.validation.foreign_verbs import also_a_dict, explain_foreign_verbs
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import (
     AS_THEY_ARE,
@@ -35,10 +45,12 @@ if TYPE_CHECKING:
 
 
 _are_known = known_names.issuperset
+_have_no_switch = SWITCHES_OF_OTHERS.isdisjoint
 _need_no_look = AS_THEY_ARE.issuperset
 _ONE_PIECE_BYTES = 5 * 1024
 
 
+@explain_foreign_verbs
 class Run(AssetVerbs, KeepingVerbs):
     """One run: made by ``init()``, ended by ``finish()`` or by leaving ``with``.
 
@@ -86,7 +98,11 @@ class Run(AssetVerbs, KeepingVerbs):
                 return
             now = time()
             if kwargs:
-                data = {**data, **kwargs} if type(data) is dict else merged(data, kwargs, self._refusals)
+                data = (
+                    {**data, **kwargs}
+                    if type(data) is dict and _have_no_switch(kwargs)
+                    else merged(data, kwargs, self._refusals)
+                )
             # One pass of C over the names and one over the types: the usual call goes straight through.
             if not (
                 type(data) is dict
@@ -149,7 +165,7 @@ class Run(AssetVerbs, KeepingVerbs):
         if not isinstance(text, str):
             self._refusals.refuse(
                 ("text", type(text)),
-                TypeError(
+                WrongTypeError(
                     f"log_text(): text={shown(text)} is of type {type(text).__name__}. Write a string. "
                     "Nothing was stored."
                 ),
@@ -157,6 +173,7 @@ class Run(AssetVerbs, KeepingVerbs):
             return
         self._session.send(Text(time(), escape(text)), "log_text()")
 
+    @also_a_dict
     @guarded
     def summary(self, update: Mapping[str, Any]) -> None:
         """Merge fields into ``summary.json``: the run's conclusions, not its history.
@@ -175,7 +192,7 @@ class Run(AssetVerbs, KeepingVerbs):
         except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             self._refusals.refuse(
                 ("summary", type(update)),
-                TypeError(
+                WrongTypeError(
                     f"summary(): update is of type {type(update).__name__}. Write a dict, for example "
                     'summary({"final_acc": 0.9}). Nothing was stored.'
                 ),
@@ -191,6 +208,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
     # --- what is called when a run is set up or ended: raises at once where it is wrong --------------------
 
+    @explained
     def set_primary_metric(self, metric_name: str, mode: Literal["max", "min"] = "max") -> None:
         """Have the best value of a metric tracked; it is in ``summary.json`` by ``finish()``.
 
@@ -202,16 +220,17 @@ class Run(AssetVerbs, KeepingVerbs):
             TypeError, ValueError: the name is no name, or the mode is neither.
         """
         if not isinstance(metric_name, str):
-            raise TypeError(
+            raise WrongTypeError(
                 f"set_primary_metric(): metric_name={metric_name!r} is of type {type(metric_name).__name__}. "
                 "Write a string."
             )
         if not metric_name:
-            raise ValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
+            raise WrongValueError("set_primary_metric(): metric_name is empty. Write the name of a metric.")
         if mode not in {"max", "min"}:
-            raise ValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
+            raise WrongValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
         self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
+    @explained
     def log_config(
         self,
         given: Mapping[str, Any] | None = None,
@@ -243,7 +262,10 @@ class Run(AssetVerbs, KeepingVerbs):
 
         if given is not None:
             if extra is not None:
-                raise TypeError("log_config(): a configuration was given twice. Write it as extra= alone.")
+                raise WrongTypeError(
+                    "log_config(): extra was given twice, by position and as extra=. Nothing was stored. Write "
+                    "extra= only."
+                )
             extra = given
             self._refusals.warn(
                 "log_config positional",
@@ -267,7 +289,7 @@ class Run(AssetVerbs, KeepingVerbs):
             level: the lowest level it takes; 20 is ``logging.INFO``.
             fmt: format of a line; None = ``HH:MM:SS | LEVEL | logger | message``.
         """
-        from runicorn.logging_handler import RunHandler
+        from runicorn.capture.logging_handler import RunHandler
 
         return RunHandler(self._log_line, level, fmt)
 
@@ -296,6 +318,8 @@ class Run(AssetVerbs, KeepingVerbs):
         self, data: Any, more: tuple[Any, ...], step: Any, stage: Any, wall_time: Any, kwargs: dict[str, Any]
     ) -> None:
         """``log()`` with a step by position, or at another time than now."""
+        if more:
+            data, more = value_by_position(data, more, self._refusals)
         if more:
             step = step_by_position(more, step, self._refusals)
         when = None if wall_time is None else clean_wall_time(wall_time, self._refusals)
@@ -348,9 +372,9 @@ class Run(AssetVerbs, KeepingVerbs):
     def _refuse_field(self, key_path: str, value: Any) -> None:
         self._refusals.refuse(
             ("field", key_path),
-            TypeError(
+            WrongTypeError(
                 f"summary(): the value at {key_path!r} of type {type(value).__name__} was not stored: JSON cannot hold "
-                "it, it contains itself, or it is too large. Convert it first; the other fields were stored."
+                "it, it contains itself, or it is too large. The other fields were stored. Convert it first."
             ),
         )
 

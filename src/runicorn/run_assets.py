@@ -7,8 +7,9 @@ import re
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongTypeError
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.run_handle import RunHandle
 from runicorn.storage.escaping import escape
 from runicorn.validation.arguments import clean_step
@@ -57,7 +58,7 @@ class AssetVerbs(RunHandle):
         now = time()
         try:
             if not isinstance(key, str):
-                raise TypeError(  # noqa: TRY301 - told as every other refusal of this call
+                raise WrongTypeError(
                     f"log_image(): key={shown(key)} is of type {type(key).__name__}. Write a string. "
                     "Nothing was stored."
                 )
@@ -92,6 +93,7 @@ class AssetVerbs(RunHandle):
             return ""
         return path
 
+    @explained
     def log_dataset(
         self,
         name: str,
@@ -131,6 +133,7 @@ class AssetVerbs(RunHandle):
             ),
         )
 
+    @explained
     def log_pretrained(
         self,
         name: str,
@@ -174,6 +177,7 @@ class AssetVerbs(RunHandle):
             ),
         )
 
+    @explained
     def scan_outputs_once(
         self,
         *,
@@ -252,6 +256,7 @@ class AssetVerbs(RunHandle):
             "archived_entries": entries,
         }
 
+    @explained
     def watch_outputs(
         self,
         *,

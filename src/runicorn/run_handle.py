@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.storage import paths, run_files
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class RunHandle:
     """A run without its verbs."""
 
+    @explained
     def __init__(
         self,
         session: Session,

@@ -6,8 +6,9 @@ import sys
 from time import time
 from typing import TYPE_CHECKING
 
+from runicorn.errors import WrongTypeError
 from runicorn.queue.records import End
-from runicorn.refusals import guarded
+from runicorn.refusals import explained, guarded
 from runicorn.run_handle import RunHandle
 from runicorn.session import active_runs, at_exit, exit_status
 from runicorn.storage import run_files, statuses
@@ -24,6 +25,7 @@ class KeepingVerbs(RunHandle):
 
     _own_tags: Sequence[str] = ()
 
+    @explained
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until what this process has logged is on disk, readable and durable; the run goes on.
 
@@ -52,6 +54,7 @@ class KeepingVerbs(RunHandle):
             return False
         return True
 
+    @explained
     def set_labels(
         self,
         tags: Sequence[str] | None = None,
@@ -86,6 +89,7 @@ class KeepingVerbs(RunHandle):
             return
         self._own_tags = wanted.get("tags", self._own_tags)
 
+    @explained
     def finish(self, status: str = "finished", reason: str | None = None) -> None:
         """End the run: returns when everything that was logged before, by any process, is on disk.
 
@@ -103,7 +107,7 @@ class KeepingVerbs(RunHandle):
         """
         stored = statuses.normalise_status(status)
         if reason is not None and not isinstance(reason, str):
-            raise TypeError(
+            raise WrongTypeError(
                 f"finish(): reason={reason!r} is of type {type(reason).__name__}. Write a string. The run stays open."
             )
         self._finish(stored, self._reason(stored, status) if reason is None else escape(reason))
@@ -157,9 +161,9 @@ class KeepingVerbs(RunHandle):
             return
         self._refusals.warn(
             "finish timeout",
-            f"finish() has stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
+            f"finish() stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
             f"final status are not stored yet, they are in {self._session.address.spool}. The writer goes on by "
-            "itself; if it is gone, the next init() in this storage or `runicorn recover` stores them.",
+            "itself. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
         )
 
     def _end(self, end: End, timeout_s: float) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from runicorn.errors import SettingError
+
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -85,7 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 given[field.name] = _parse(text, field.type)
             except ValueError as error:
                 variable = _variable(field.name)
-                raise ValueError(
+                raise SettingError(
                     f"{variable}={text!r} is not of type {field.type.__name__}. "
                     f"Write for example {variable}={field.default}, or unset it."
                 ) from error

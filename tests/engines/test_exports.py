@@ -95,8 +95,8 @@ def test_tensorboard_reads_every_point_as_it_was_logged(storage, tmp_path, capsy
     assert points_in(board / "rank3") == {"loss": logged(others, "loss")}
     assert sorted(os.listdir(board)) == ["host-.", "main", "rank3"]
     said = capsys.readouterr().err
-    assert "'größe/count': integers that are rounded to floats: 1" in said
-    assert "'note': values that are no numbers, and left out: 1" in said
+    assert "'größe/count': integers rounded to floats: 1" in said
+    assert "'note': values left out because they are not numbers: 1" in said
     assert {path.name for path in run_dir.parent.iterdir()} == {"a"}
 
     by_step = points_in(export(storage, tmp_path, "--format", "tensorboard", to="by-step") / "main")
@@ -126,7 +126,7 @@ def test_tensorboard_directory_is_whole_or_not_there(storage, tmp_path, monkeypa
     export(storage, tmp_path, *form, "--force", status=1)
 
     assert (board / "thesis.tex").read_text() == "precious"
-    assert "other things than event files" in capsys.readouterr().err
+    assert "files that are not TensorBoard event files" in capsys.readouterr().err
     assert [name for name in os.listdir(tmp_path) if name.startswith(".board")] == []
 
 

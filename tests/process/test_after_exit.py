@@ -47,5 +47,5 @@ def test_what_cannot_be_done_any_more_says_why(tmp_path):
 def test_a_value_after_the_exit(tmp_path):
     """A value that is logged so late is refused, as after ``finish()``."""
     errors = told_by(tmp_path, "self.run.log(i=2)")
-    assert "after the run had ended" in errors
+    assert "was called after finish()" in errors
     assert "report" not in errors

@@ -157,7 +157,7 @@ def test_what_no_process_has_any_more_is_told(tmp_path, end_of_owner, status_the
     assert family.stored(1) == []
     (told,) = family.told()
     assert told.startswith(f"segments 0 to 0 of process {family.child} are missing: another program has removed them")
-    assert "The run will lack something: segments 0 to 0" in errors
+    assert "Something was not stored: segments 0 to 0" in errors
     assert_valid(family.trainer.run_dir)
 
 

@@ -206,7 +206,7 @@ def test_closing(tmp_path):
     least = int(overlapping) - (refused == "True")
     assert least <= len(stored) <= int(overlapping), (out, len(stored))
     assert warned == "True"
-    assert errors.count("after the run had ended") == 1
+    assert errors.count("was called after finish()") == 1
 
 
 def test_mutation(tmp_path):

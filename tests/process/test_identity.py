@@ -130,7 +130,7 @@ def test_what_a_superseded_session_has_left_is_stored_beside_the_newer_one(crash
     command = [sys.executable, "-m", "runicorn", "recover", "--storage", storage]
     said = subprocess.run(command, timeout=60, check=True, capture_output=True, text=True).stdout
     assert "stored 5 records" in said
-    assert "beside those of the session that has resumed the run since" in said
+    assert "in separate files, because the run was resumed since" in said
     assert status(crashed) == before
     assert logged(crashed) == [{"i": i} for i in range(10)] + [{"more": i} for i in range(5)]
     (late,) = crashed.glob("events.*.jsonl")

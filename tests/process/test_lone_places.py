@@ -160,7 +160,7 @@ def test_its_address_is_gone(tmp_path, lone, capsys):
     whole = path.read_bytes()
     path.unlink()
     os.utime(lone.second, (0, 0))
-    assert_told(lone, tmp_path, capsys, "removed by somebody", "nobody knows which run")
+    assert_told(lone, tmp_path, capsys, "removed by another program", "nobody knows which run")
     path.write_bytes(whole)
     recover(tmp_path)
     assert_stored(lone)

@@ -257,6 +257,6 @@ run.stop_outputs_watch()
 assert run.scan_outputs_once(output_dirs=["."]) == {{}}
 """
     run = ended(tmp_path, body)
-    assert "after the run had ended" in run.said
+    assert "was called after finish()" in run.said
     found = assets(run.run_dir)
     assert (found["datasets"], found["pretrained"], found["outputs"]) == ([], [], [])

@@ -328,7 +328,7 @@ def test_pixels_removed_are_told(tmp_path):
     assert counted(trainer.run_dir) == list(range(1, 11))
     ended = status(trainer.run_dir)
     assert ended["damaged_bytes"] == 3 * 256 * 256
-    assert "somebody has removed its pixels" in ended["storage_errors"][0]["error"]
+    assert "another program has removed its pixels" in ended["storage_errors"][0]["error"]
 
 
 def test_the_budget_is_given_back(tmp_path):
@@ -493,7 +493,7 @@ def test_a_spool_without_any_address_is_told(tmp_path):
     (trainer.spool / "address.json").unlink()
     os.utime(trainer.spool, (0, 0))
     said = recover(tmp_path)
-    assert f"{trainer.spool.name}: not stored: its address.json has been removed by somebody" in said
+    assert f"{trainer.spool.name}: not stored: its address.json was removed by another program" in said
     assert list(trainer.spool.glob("*.seg"))
     shutil.rmtree(trainer.spool)
 

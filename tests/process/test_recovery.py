@@ -221,7 +221,7 @@ def test_records_that_a_writer_cannot_store_are_told(tmp_path):
     trainer.end()
     told = recover(tmp_path)
     fault.unlink()
-    assert "does not get on: No space left on device" in told
+    assert "makes no progress: No space left on device" in told
     wait_stored(trainer)
     assert_exactly_once(trainer)
     assert status(trainer.run_dir)["status"] == "failed"

@@ -19,7 +19,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 EVERY = int(os.environ.get("SWEEP_EVERY", "3"))
 PHASE = int(os.environ.get("SWEEP_PHASE", str(random.randrange(EVERY))))  # another one each time
 SMALL_SEGMENTS = {"RUNICORN_SEGMENT_BYTES": "4096", "RUNICORN_SEGMENT_MAX_BYTES": "4096"}
-REFUSED = "after the run had ended"
+REFUSED = "was called after finish()"
 
 SWEEP = '''
 import json, signal, traceback

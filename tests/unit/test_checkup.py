@@ -92,7 +92,7 @@ def test_records_of_dead_processes_are_something_to_do(storage, doctor):
         found, status = doctor()
 
         assert (found["leftover"]["status"], status) == ("broken", 1)
-        assert found["leftover"]["advice"] == "Store it: runicorn recover"
+        assert found["leftover"]["advice"] == "Store the records with: runicorn recover"
         details = found["leftover"]["details"]
         assert details.pop("size_bytes") > spool.PLAN_BYTES
         assert details == {
@@ -195,7 +195,7 @@ def test_variables_are_named_and_what_may_be_secret_is_not_shown(doctor, monkeyp
     assert settings.tick_s == 0.5
     assert [each.status for each in told] == ["ok", "note"]
     assert told[0].details["changed"]["tick_s"] == 0.5
-    assert told[1].advice == "Is RUNICORN_FSYNC_INTERVAL_S meant?"
+    assert told[1].advice == "Did you mean RUNICORN_FSYNC_INTERVAL_S?"
     assert "hunter2" not in repr(told)
     monkeypatch.setenv("RUNICORN_TICK_S", "often")
     monkeypatch.setenv("RUNICORN_RANK_MODE", "sideways")

@@ -209,7 +209,7 @@ def test_storage_without_runs_and_storage_that_is_missing(storage, runicorn):
     )
     storage.mkdir()
     assert runicorn("ls") == ("", f"No runs in {storage}.\n")
-    assert runicorn("ls", "cv") == ("", f"No runs in {storage} that are like that.\n")
+    assert runicorn("ls", "cv") == ("", f"No runs in {storage} that match.\n")
     assert runicorn("ls", "--json")[0] == "[]\n"
 
 
@@ -299,15 +299,15 @@ def test_what_is_not_there_or_not_meant_is_an_error(storage, runicorn, capsys):
     make(storage, "only\x1b[2J")
 
     for arguments, said in (
-        (["show", "nothing"], "No run 'nothing'"),
+        (["show", "nothing"], "No run matches 'nothing'"),
         (["tail", "o"], "2 runs in"),
         (["plot", "one", "nothing"], "no metric of one is called 'nothing'"),
         (["plot", "one", "--metric", "acc"], "has no metric 'acc'. It has loss."),
         (["plot", "one"], "No metric is named. Run one has loss."),
         (["plot", "one", "loss", "--rank", "3"], "no values of 'loss' of rank 3"),
-        (["plot", "one", "loss", "--metric", "loss"], "No run 'loss'"),
+        (["plot", "one", "loss", "--metric", "loss"], "No run matches 'loss'"),
         (["plot", "only", "--metric", "loss"], "has no metric 'loss'. It has none."),
-        (["compare", "one", "nothing"], "No run 'nothing'"),
+        (["compare", "one", "nothing"], "No run matches 'nothing'"),
     ):
         out, err = runicorn(*arguments, code=1)
         assert out == "", arguments
@@ -336,7 +336,7 @@ def test_damaged_files_are_shown_as_far_as_they_can_be_read(storage, runicorn):
     assert "problems: 4 things" in out
     assert runicorn("tail", "bad")[0] == "step 2 loss=2\n"
     out, err = runicorn("tail", "-f", "bad")
-    assert "status is not known" in err
+    assert "status of the run cannot be read" in err
     assert json.loads(runicorn("plot", "bad", "loss", "--json")[0])["series"][0]["y"] == [1.0, 2.0]
     runicorn("compare", "bad", "bad")
 
@@ -412,7 +412,7 @@ def test_show_does_not_work_out_figures_of_much_unasked(storage, runicorn, monke
     make(storage, "one", lines=[(1, {"loss": 0.5})])
     make(storage, "two", lines=[(1, {"loss": 0.6})])
 
-    assert "--figures works out their figures)\n  loss\n" in runicorn("show", "one")[0]
+    assert "--figures shows their statistics)\n  loss\n" in runicorn("show", "one")[0]
     assert json.loads(runicorn("show", "one", "--json")[0])["metrics"] == {"loss": None}
     assert "0.5" in runicorn("show", "one", "--figures")[0]
     out, err = runicorn("compare", "one", "two")
@@ -515,8 +515,8 @@ def test_what_is_not_drawn_is_told(storage, runicorn):
 
     out, err = runicorn("plot", "one", "loss", "--log", "--height", "5", "--width", "40")
 
-    assert "loss: 3 of 7 values are no finite numbers, and not drawn." in err
-    assert "loss: 2 of 7 values are 0 or below, and not on a logarithmic axis." in err
+    assert "loss: 3 of 7 values are not finite, and are not drawn." in err
+    assert "loss: 2 of 7 values are 0 or below, and are not drawn on a logarithmic axis." in err
     lines = out.splitlines()
     assert lines[0].startswith("   10 |*")
     assert lines[4].startswith("    1 |")
@@ -549,7 +549,7 @@ def test_plot_of_one_rank(storage, runicorn):
         return json.loads(runicorn("plot", "one", "loss", *arguments, "--json")[0])["series"][0]["y"]
 
     assert (y(), y("--rank", "1")) == ([1.0, 2.0], [7.0])
-    assert "2 ranks have values; those of rank 0 are shown" in runicorn("plot", "one", "loss")[1]
+    assert "2 ranks have values; rank 0 is shown" in runicorn("plot", "one", "loss")[1]
 
 
 def test_curves_in_letters_where_there_are_no_dots(storage, runicorn, terminal, monkeypatch):
@@ -698,3 +698,39 @@ def test_stream_that_is_closed_is_no_error(storage, monkeypatch):
     assert main(["show", "absent", "--storage", str(storage)]) == 1
     for stream in (sys.stdout, sys.stderr):
         stream.close()
+
+
+def test_a_path_is_a_run_if_one_run_has_it(storage, runicorn):
+    """With slashes or without, of each command; an id, its beginning and an alias come before a path."""
+    make(storage, "one", "cv/resnet50", lines=[(1, {"loss": 1.0})])
+    make(storage, "two", "nlp", lines=[(1, {"loss": 2.0})])
+    make(storage, "nlpx", "other")
+
+    for word in ("cv/resnet50", "cv/resnet50/", "one"):
+        assert json.loads(runicorn("show", word, "--json")[0])["run"]["id"] == "one"
+    assert json.loads(runicorn("show", "nlp", "--json")[0])["run"]["id"] == "nlpx"
+    assert "id prefix, alias, path" in runicorn("show", "cv", code=1)[1]
+    assert runicorn("tag", "cv/resnet50", "+best")[0] == "best\n"
+    assert runicorn("alias", "cv/resnet50", "first") == ("", "")
+    plotted = json.loads(runicorn("plot", "cv/resnet50", "two", "loss", "--json")[0])["series"]
+    assert [each["run"] for each in plotted] == ["one", "two"]
+    assert "one" in runicorn("compare", "cv/resnet50", "two")[0]
+    runicorn("rm", "cv/resnet50", "--yes")
+    runicorn("rm", "--restore", "cv/resnet50")
+    assert "loss" in runicorn("show", "cv/resnet50")[0]
+
+
+def test_the_newest_of_several_runs_is_taken_if_it_is_asked_for(storage, runicorn):
+    """``--latest`` says which run it takes; without it all are listed, and nothing is done."""
+    for age_s, run_id in ((300, "old"), (100, "new"), (200, "middle")):
+        make(storage, run_id, "cv/x", alias="same", age_s=age_s)
+
+    for word in ("cv/x", "same"):
+        out, err = runicorn("rm", word, "--yes", code=1)
+        assert out == ""
+        assert "new (cv/x), middle (cv/x), old (cv/x). Name one by its id. Or add --latest" in err
+        out, err = runicorn("show", word, "--latest", "--json")
+        assert json.loads(out)["run"]["id"] == "new"
+        assert err == f"runicorn show: 3 runs match '{word}'; --latest takes the newest, new.\n"
+    assert runicorn("show", "old", "--latest")[1] == ""
+    assert runicorn("rm", "cv/x", "--latest", "--yes")[0].startswith("new: ")

@@ -387,7 +387,7 @@ def test_no_git_is_null(root, monkeypatch, tmp_path):
 
     assert (found["git_info"], found["gpu_info"], "errors" in found) == (None, None, False)
     (root / ".git").mkdir()
-    assert "no git is installed" in why_null(root)
+    assert "git is not installed" in why_null(root)
 
 
 def why_null(root):

@@ -134,9 +134,9 @@ def test_parquet_has_every_value_and_tells_what_it_rounds(storage, export, monke
         same(table["count"][:STEPS], [2**60 + step for step in range(STEPS)])
         same(table["mixed"][-2:], ["true", "x"])
         same(table["big"][-2:], [1e30, 1.0])
-    assert "'gain': integers that are rounded to floats: 1" in said.err
-    assert "'mixed': all values are text, for it has bool and str" in said.err
-    assert "'big': integers that are rounded" in said.err
+    assert "'gain': integers rounded to floats: 1" in said.err
+    assert "'mixed': all values are written as text, because it has bool and str" in said.err
+    assert "'big': integers rounded" in said.err
     assert "'count'" not in said.err
 
 
@@ -163,7 +163,7 @@ def test_rows_are_steps_or_lines_of_one_rank_or_of_all(storage, export):
     for name, options in {"steps": [], "lines": ["--lines"], "all": ["--ranks", "all"]}.items():
         path, said = export("a", *options, to=f"{name}.csv")
         read[name] = [list(row.values())[2:] for row in cells_of(path)]
-        assert ("--ranks all has them" in said.err) == (name != "all")
+        assert ("add --ranks all" in said.err) == (name != "all")
 
     assert read == {
         "steps": [["2.0"], ["3.0"]],
@@ -214,13 +214,13 @@ def test_what_is_there_is_left_alone_unless_forced(storage, export, tmp_path):
     path.write_text("precious")
 
     _, said = export("a", status=1)
-    assert "is there already" in said.err
+    assert "exists already" in said.err
     assert path.read_text() == "precious"
     export("a", "--force")
 
     assert path.read_text().startswith("step,")
     _, said = export("a", "--format", "csv", to="absent/out.csv", status=1)
-    assert "is no directory" in said.err
+    assert "is not a directory" in said.err
 
 
 def test_a_file_that_came_meanwhile_is_not_replaced(storage, export, monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ LAYERS = [
     {"viewer"},
     {"__init__"},
     {"lifecycle"},
-    {"run", "run_assets", "run_handle", "run_keeping", "noop", "logging_handler"},
+    {"run", "run_assets", "run_handle", "run_keeping", "noop"},
     {"exporting"},
     {"managing"},
     {"session"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"queue"},
     {"storage"},
     {"host"},
-    {"settings", "refusals", "switch"},
+    {"settings", "refusals", "switch", "errors"},
 ]
 DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in layer}
 MODULES = sorted(HOUSE.rglob("*.py"))

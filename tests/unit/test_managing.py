@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn import reading
+from runicorn import errors, reading
 from runicorn.cli import main
 from runicorn.host import identity
 from runicorn.managing import labels, recycle_bin, targets, viewer_database
@@ -208,7 +208,7 @@ def test_damaged_meta_is_not_written_over(storage, call, content):
     (run_dir / "meta.json").write_text(content)
     os.utime(run_dir / "meta.json", (1, 1))
 
-    assert "Repair it first" in call("tag", ID, "+a", status=1).err
+    assert "Repair the file first" in call("tag", ID, "+a", status=1).err
     assert (run_dir / "meta.json").read_text() == content
 
 
@@ -344,7 +344,7 @@ def test_nothing_is_moved_over_something_or_across_file_systems(storage, call, m
 
     monkeypatch.setattr(recycle_bin.os, "rename", refuse)
     for command in (["rm", ID, "--yes"], ["rm", "--restore", OTHER]):
-        assert "on two file systems" in call(*command, status=1).err
+        assert "on different file systems" in call(*command, status=1).err
     assert tree(run_dir) == ["meta.json", "status.json"]
     assert "already" in call("rm", storage / "runs/.recycle" / OTHER, "--yes", status=1).err
 
@@ -476,5 +476,5 @@ def test_place_of_a_run_is_checked_link_by_link(tmp_path):
     (tmp_path / "linked").symlink_to(tmp_path / "real")
 
     targets.check_place(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
-    with pytest.raises(targets.RefusedChangeError, match="not below the storage"):
+    with pytest.raises(errors.RefusedChangeError, match="not below the storage"):
         targets.check_place(str(tmp_path / "real"), str(tmp_path / "other"))

@@ -328,11 +328,11 @@ def test_copy_outside_any_storage_is_found_by_its_directory(several, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("r", r"4 runs in .* have an id that begins with 'r': r4 \(/\), r3 \(cvx\), r2 \(cv/x\), r1 \(cv\)"),
-        ("nobody", r"No run 'nobody' in .*: no id is that .* The storage has 4 runs, the newest are r4"),
-        ("", r"No run '' in "),
-        ("x/nobody", r"No run in .*x/nobody: the directory is not there"),
-        ("./", r"No run in .*: the directory has neither meta.json nor status.json"),
+        ("r", r"4 runs in .* match the id prefix 'r': r4 \(/\), r3 \(cvx\), r2 \(cv/x\), r1 \(cv\)"),
+        ("nobody", r"No run matches 'nobody' in .* \(tried id, id prefix, alias, path, directory\). Newest runs: r4"),
+        ("", r"No run matches '' in "),
+        ("x/nobody", r"No run matches 'x/nobody' in "),
+        ("./", r"No run matches './' in "),
     ],
 )
 def test_run_that_is_not_clear_is_an_error_with_candidates(several, given, message, monkeypatch):
@@ -346,7 +346,7 @@ def test_alias_of_two_runs_is_no_name(several):
     """An alias that two runs have names neither."""
     make(several, "r5", meta={"alias": "seed-1"})
 
-    with pytest.raises(LookupError, match=r"2 runs in .* have the alias 'seed-1'"):
+    with pytest.raises(LookupError, match=r"2 runs in .* match the alias 'seed-1'"):
         reading.find("seed-1", several)
 
 
@@ -354,7 +354,7 @@ def test_id_in_two_places_is_no_name(several):
     """An id that two directories have is answered with both."""
     make(several, "r1", "other")
 
-    with pytest.raises(LookupError, match=r"2 directories in .* hold a run 'r1'"):
+    with pytest.raises(LookupError, match=r"2 directories in .* have the run id 'r1'"):
         reading.load("r1", several)
 
 

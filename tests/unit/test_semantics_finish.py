@@ -524,7 +524,7 @@ def test_after_the_end_another_process_warns_as_well(run_program, storage, child
     assert {data["a"] for data in logged(run)} == ({1, 2} if child == "has logged" else {1})
     assert text_of(run) == ""
     assert summary(run) == {}
-    assert told.count("after the run had ended") == 1
+    assert told.count("was called after finish()") == 1
     assert len(told.splitlines()) == 1
 
 
@@ -567,7 +567,7 @@ run.finish()
     run = storage / "runs" / "default" / "exits"
     assert logged(run) == [{"a": 1}]
     assert ending(run) == ("finished", None)
-    assert told.count("after the run had ended") == 1
+    assert told.count("was called after finish()") == 1
 
 
 def test_after_the_end_what_can_be_asked_stays(open_run):

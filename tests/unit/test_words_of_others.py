@@ -93,3 +93,179 @@ def test_another_word_is_no_status(word):
     with pytest.raises(ValueError, match="status="):
         statuses.normalise_status(word)
     assert statuses.reason_of(word) is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run: run.log({"loss": 0.5}, 7),
+        lambda run: run.log({"loss": 0.5}, step=7, commit=True),
+        lambda run: run.log({"loss": 0.5}, step=7, commit=False, sync=None),
+        lambda run: run.log("loss", 0.5, 7),
+        lambda run: run.log("loss", 0.5, step=7),
+        lambda run: run.log_metric("loss", 0.5, 7),
+        lambda run: run.log_metric("loss", 0.5, step=7),
+        lambda run: run.log_metric(key="loss", value=0.5, step=7, timestamp=3),
+        lambda run: run.log_metrics({"loss": 0.5}, step=7),
+        lambda run: run.add_scalar("loss", 0.5, 7),
+        lambda run: run.add_scalar("loss", scalar_value=0.5, global_step=7, walltime=1.0),
+        lambda run: run.track(0.5, name="loss", step=7, context={}),
+    ],
+)
+def test_a_call_of_another_tracker_is_stored_as_it_is_meant(open_run, caplog, call):
+    """The metric is stored at its step, and one warning says what to write."""
+    run = open_run()
+    call(run)
+    run.finish()
+    loaded = runicorn.load(run)
+    column = loaded["loss"]
+    assert (list(column.step), list(column.value)) == ([7], [0.5])
+    assert list(loaded.metrics) == ["loss"]
+    assert "Write" in caplog.text or "if the calls have the same step=" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run: run.log_params({"lr": 0.1}),
+        lambda run: run.log_param("lr", 0.1),
+        lambda run: run.log_hyperparams({"lr": 0.1}),
+    ],
+)
+def test_parameters_are_stored_in_the_configuration(open_run, caplog, call):
+    """What was recorded before stays."""
+    run = open_run()
+    run.log_config(extra={"seed": 1})
+    call(run)
+    run.finish()
+    assert runicorn.load(run).config["extra"] == {"seed": 1, "lr": 0.1}
+    assert "run.log_config(args=" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["watch", "define_metric", "save", "log_artifact", "alert", "set_tags", "log_code"])
+def test_a_call_that_we_do_not_have_ends_no_training(open_run, caplog, name):
+    """It warns, and says what to write; the loop goes on."""
+    run = open_run()
+    assert getattr(run, name)("x", log="all") is None
+    assert f"run.{name}() is not a call of runicorn. Nothing was done. Write " in caplog.text
+
+
+def test_a_call_that_we_do_not_have_raises_if_strict(open_run, monkeypatch):
+    """``RUNICORN_STRICT`` holds for it as for every refusal."""
+    monkeypatch.setenv("RUNICORN_STRICT", "1")
+    with pytest.raises(runicorn.errors.WrongTypeError, match=r"run\.watch\(\)"):
+        open_run().watch("model")
+
+
+@pytest.mark.parametrize("name", ["end", "close", "stop"])
+def test_another_word_for_finish_ends_the_run(open_run, name):
+    """A run that was closed is not left for the interpreter's exit."""
+    run = open_run()
+    getattr(run, name)()
+    assert run.is_finished
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("config", r"run\.log_config\("), ("name", r"run\.alias"), ("url", r"run\.run_dir")]
+)
+def test_an_attribute_that_we_do_not_have_says_what_to_ask(open_run, name, instead):
+    """``AttributeError``, so that ``hasattr()`` is false; completion offers none of these names."""
+    run = open_run()
+    with pytest.raises(AttributeError, match=instead):
+        getattr(run, name)
+    assert not hasattr(run, name)
+    assert not {"config", "watch", "log_metric"} & set(dir(run))
+
+
+def test_a_run_that_is_switched_off_takes_the_calls_of_others(storage):
+    """It does nothing, as for its own."""
+    with runicorn.enabled(False):
+        run = runicorn.init(storage=str(storage))
+    run.log_metric("loss", 1)
+    run.watch("model")
+    with pytest.raises(AttributeError, match="log_config"):
+        run.config  # noqa: B018 - asking is the point
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (
+            lambda run: run.log_config(lr=1),
+            r"log_config\(\) got an unexpected keyword argument 'lr'. Nothing was done.",
+        ),
+        (lambda run: run.log_config("lr", 1), r'too many positional arguments.*log_config\(args=\{"lr": 0.1\}\)'),
+        (lambda run: run.log_dataset("cifar"), r'log_dataset\("cifar10", "/data/cifar10"\)'),
+        (lambda run: run.finish(exit_code=1), r'finish\("failed"'),
+        (lambda run: run.set_labels(name="x"), r"set_labels\(tags="),
+        (lambda run: run.set_primary_metric("acc", goal="max"), r'set_primary_metric\("acc", mode="max"\)'),
+        (lambda run: type(run)("cv"), r"runicorn\.init\(\)"),
+        (lambda _: runicorn.init("cv", {"lr": 1}), r"run\.log_config\(args="),
+        (lambda _: runicorn.init({"lr": 1}), r"run\.log_config\(args="),
+        (lambda _: runicorn.init(*[None] * 12), r'init\(path="cv/resnet50"'),
+    ],
+)
+def test_arguments_that_a_call_does_not_have_are_told_with_an_example(open_run, call, told):
+    """``TypeError`` of our own tree, and the run stays open."""
+    run = open_run()
+    with pytest.raises(runicorn.errors.WrongTypeError, match=told):
+        call(run)
+    assert not run.is_finished
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda run: run.log_text("a", "b"), 'log_text("a line")'),
+        (lambda run: run.log_image("key"), 'log_image("sample", image'),
+        (lambda run: run.summary("acc", 1), 'summary({"final_acc": 0.9})'),
+    ],
+)
+def test_a_call_inside_the_loop_with_wrong_arguments_warns(open_run, caplog, call, told):
+    """It says what to write, and does not ask for a report of a fault."""
+    call(open_run())
+    assert told in caplog.text
+    assert "report" not in caplog.text
+
+
+def test_fields_of_the_summary_by_keyword_are_stored(open_run, caplog):
+    """They win over those of the dict, and one warning shows the dict."""
+    run = open_run()
+    run.summary({"acc": 1, "loss": 2}, acc=3)
+    run.finish()
+    assert {"acc": 3, "loss": 2}.items() <= runicorn.load(run).summary.items()
+    assert 'Write summary({"acc": 0.9})' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("log", "run.log("), ("start_run", "runicorn.init("), ("Image", "run.log_image(")]
+)
+def test_a_name_of_another_package_says_what_to_write(name, instead):
+    """Python's own questions get no more than Python's own answer."""
+    with pytest.raises(AttributeError) as raised:
+        getattr(runicorn, name)
+    assert instead in str(raised.value)
+    with pytest.raises(AttributeError, match=r"'__wrapped__'$"):
+        runicorn.__wrapped__  # noqa: B018 - asking is the point
+
+
+def test_the_summary_can_be_written_as_a_dict(open_run, caplog):
+    """It is stored, and one warning shows the call; it cannot be read, and says how it can."""
+    run = open_run()
+    run.summary["best"] = 0.9
+    run.summary.update({"a": 1}, b=2)
+    with pytest.raises(TypeError, match=r"runicorn\.load\(run\)\.summary\['best'\]"):
+        run.summary["best"]
+    run.finish()
+    assert {"best": 0.9, "a": 1, "b": 2}.items() <= runicorn.load(run).summary.items()
+    assert caplog.text.count("Write run.summary({name: value}).") == 1
+    assert list(inspect.signature(run.summary).parameters) == ["update"]
+
+
+def test_the_summary_of_a_run_that_is_switched_off_can_be_written_as_a_dict(storage):
+    """It does nothing."""
+    with runicorn.enabled(False):
+        run = runicorn.init(storage=str(storage))
+    run.summary["best"] = 0.9
+    run.summary.update(a=1)
+    run.summary({"a": 1})

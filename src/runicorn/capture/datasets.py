@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runicorn.errors import MissingPathError, WrongTypeError, WrongValueError
 from runicorn.queue.asset_records import Material
 from runicorn.storage.escaping import escape
 from runicorn.validation.json_values import LEFT_OUT, jsonable
@@ -16,7 +17,7 @@ from runicorn.validation.metrics import shown
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 
 
-class MissingError(FileNotFoundError):
+class MissingError(MissingPathError):
     """What was to be recorded is not there: nothing was stored."""
 
 
@@ -41,11 +42,14 @@ def dataset(
     uri, source = _place(call, root_or_uri)
     if source and not os.path.exists(source):
         raise MissingError(
-            f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Give the path that "
-            "exists now, or a URI such as s3://bucket/data."
+            f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Write a path that "
+            "exists, or a URI such as s3://bucket/data."
         )
     if save and not source:
-        raise ValueError(f"{call}: save=True needs a local file or directory, and {shown(root_or_uri)} is none.")
+        raise WrongValueError(
+            f"{call}: save=True needs a local file or directory, and {shown(root_or_uri)} is "
+            "not one. Nothing was recorded."
+        )
     if save and limits is not None:
         limits.check(call, source)
     entry = {"name": escape(name), "context": escape(context), "uri": uri}
@@ -75,12 +79,14 @@ def pretrained(
     _check_texts(call, name=name, source_type=source_type, description=description)
     given, source = (None, "") if path_or_uri is None else _place(call, path_or_uri)
     if save and not source:
-        raise ValueError(f"{call}: save=True needs path_or_uri to be a local file or directory.")
+        raise WrongValueError(
+            f"{call}: save=True needs path_or_uri to be a local file or directory. Nothing was recorded."
+        )
     if source and not os.path.exists(source):
         if save or not isinstance(path_or_uri, str) or os.path.isabs(path_or_uri):
             raise MissingError(
-                f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Give the path that "
-                "exists now, or a URI."
+                f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Write a path that "
+                "exists, or a URI."
             )
         given, source = escape(path_or_uri), ""
     if save and limits is not None:
@@ -109,7 +115,7 @@ class Limits:
         for files, path in enumerate(walk(source), start=1):
             total_bytes += os.stat(path).st_size
             if files > self.max_files or total_bytes > self.max_bytes:
-                raise ValueError(
+                raise WrongValueError(
                     f"{call}: {source} is too large to archive: the limits are {self.max_files:,} files and "
                     f"{self.max_bytes:,} bytes, and there are at least {files:,} with {total_bytes:,}. Nothing was "
                     "recorded. Use save=False, raise max_archive_bytes or max_archive_files, or force_save=True."
@@ -149,9 +155,9 @@ def walk(source: str) -> list[str]:
 def _check_texts(call: str, **texts: Any) -> None:
     for name, text in texts.items():
         if not isinstance(text, str) and not (name == "description" and text is None):
-            raise TypeError(f"{call}: {name}={shown(text)} is of type {type(text).__name__}. Write a string.")
+            raise WrongTypeError(f"{call}: {name}={shown(text)} is of type {type(text).__name__}. Write a string.")
     if not texts["name"]:
-        raise ValueError(f"{call}: name is empty. Write what the thing is called.")
+        raise WrongValueError(f"{call}: name is empty. Nothing was recorded. Write a name.")
 
 
 def _place(call: str, given: Any) -> tuple[Any, str]:
@@ -160,17 +166,19 @@ def _place(call: str, given: Any) -> tuple[Any, str]:
         left_out: list[str] = []
         cleaned = jsonable(given, lambda path, _: left_out.append(path))
         if cleaned is LEFT_OUT or left_out:
-            raise TypeError(f"{call}: JSON cannot hold {', '.join(left_out)} of the dict given. Convert it first.")
+            raise WrongTypeError(
+                f"{call}: JSON cannot hold {', '.join(left_out)} of the dict. Nothing was recorded. Convert it first."
+            )
         return cleaned, ""
     try:
         text = os.fsdecode(os.fspath(given))
     except TypeError:
-        raise TypeError(
+        raise WrongTypeError(
             f"{call}: {shown(given)} is of type {type(given).__name__}. Write a path, a URI, or a dict that "
             "describes it."
         ) from None
     if not text:
-        raise ValueError(f"{call}: the path is empty. Write a path or a URI.")
+        raise WrongValueError(f"{call}: the path is empty. Nothing was recorded. Write a path or a URI.")
     if _URI.match(text) and not text.lower().startswith("file://"):
         return escape(text), ""
     if text.lower().startswith("file://"):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.capture import datasets
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.queue.asset_records import Candidate, Scanning
 from runicorn.storage.escaping import escape
 
@@ -90,18 +91,20 @@ def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **num
     if isinstance(patterns, str):
         patterns = [patterns]
     if mode not in MODES:
-        raise ValueError(
+        raise WrongValueError(
             f'outputs: mode={mode!r} is not known. Write "rolling" (the newest of each file is kept) or '
             '"overwrite_versions" (every version is).'
         )
     for name, value in numbers.items():
         if isinstance(value, (bool, str)) or not hasattr(value, "__float__") or not 0 <= float(value) < float("inf"):
-            raise ValueError(f"outputs: {name}={value!r} is not a number of seconds, or of looks. Write one from 0 on.")
+            raise WrongValueError(
+                f"outputs: {name}={value!r} is not a number. Nothing was recorded. Write a number of 0 or more."
+            )
     try:
         directories = [os.fsencode(os.path.abspath(os.path.expanduser(os.fspath(each)))) for each in output_dirs]
         named = [escape(str(each)) for each in (PATTERNS if patterns is None else patterns)]
     except TypeError as error:
-        raise TypeError(f"outputs: output_dirs and patterns are lists of strings or paths ({error}).") from error
+        raise WrongTypeError(f"outputs: output_dirs and patterns are lists of strings or paths ({error}).") from error
     return Scanning(
         directories,
         named,

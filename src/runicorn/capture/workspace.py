@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.capture import git_ignores, ignores
+from runicorn.errors import WrongValueError
 from runicorn.settings import KIB, MIB
 from runicorn.validation import secrets
 
@@ -94,9 +95,9 @@ def list_files(
         if force:
             continue
         if len(files) > max_files:
-            raise ValueError(_too_many(root, files, max_files, ignore_file))
+            raise WrongValueError(_too_many(root, files, max_files, ignore_file))
         if total > max_total_bytes:
-            raise ValueError(_too_large(root, files, max_total_bytes, ignore_file))
+            raise WrongValueError(_too_large(root, files, max_total_bytes, ignore_file))
     files.sort()
     return Listing(
         files, total, sorted(lister.skipped_secrets), sorted(lister.skipped_names), sorted(lister.unreadable)
@@ -148,7 +149,7 @@ class _Lister:
                             yield found
             except OSError as error:
                 if not at.relative:
-                    raise ValueError(
+                    raise WrongValueError(
                         f"init(): workspace_root={at.path!r} cannot be listed ({error.strerror}), so there is no code "
                         "to archive. No run was made. Write the directory of your code, or snapshot_code=False."
                     ) from error

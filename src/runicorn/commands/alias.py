@@ -1,4 +1,4 @@
-"""``runicorn alias``: give a run another alias, or show the one that it has."""
+"""``runicorn alias``: set or show the alias of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from runicorn.commands import render
-from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.commands.options import add_json, add_run, add_storage, the_run
+from runicorn.errors import WrongValueError
 from runicorn.managing import labels, targets
 from runicorn.reading import plain_text
 from runicorn.settings import Settings
@@ -14,24 +15,28 @@ from runicorn.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-HELP = "give a run another alias, or show the one that it has"
+HELP = "set or show the alias of a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and what it shall be called."""
     add_run(parser)
-    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without one, print what it is")
-    parser.add_argument("--clear", action="store_true", help="take the alias away")
+    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without it, print the present one")
+    parser.add_argument("--clear", action="store_true", help="remove the alias")
     add_storage(parser)
-    parser.add_argument("--force-other-host", action="store_true", help="also where another host may have it open")
+    parser.add_argument(
+        "--force-other-host", action="store_true", help="change the run even if another host may have it open"
+    )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Change the alias, or show it."""
     if options.clear and options.alias is not None:
-        raise ValueError(f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them.")
-    info = targets.find(options.run, options.storage)
+        raise WrongValueError(
+            f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them."
+        )
+    info = targets.find(the_run(options.run, options), options.storage)
     if options.clear or options.alias is not None:
         now = labels.set_alias(info, options.alias, Settings.from_environment(), force=options.force_other_host)
     else:

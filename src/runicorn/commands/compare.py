@@ -1,4 +1,4 @@
-"""``runicorn compare``: what differs between runs: their settings, their conclusions, their metrics."""
+"""``runicorn compare``: show how the configuration, summary and metrics of runs differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.commands import described, render
 from runicorn.commands.figures import MOST_BYTES, events_bytes, figures_of
-from runicorn.commands.options import add_json, add_storage
+from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
+from runicorn.errors import WrongValueError
 from runicorn.reading import flat
 from runicorn.reading.loaded import LoadedRun, load
 
@@ -28,13 +29,14 @@ Rows = dict[str, list[Any]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and how much of them."""
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="two or more: an id, its beginning, alias or directory")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help=f"two or more, each {RUN_HELP}")
+    add_latest(parser)
     add_storage(parser)
-    parser.add_argument("--all", action="store_true", help="also what is equal in all of them")
+    parser.add_argument("--all", action="store_true", help="also show what is equal in all runs")
     parser.add_argument(
         "--figures",
         action="store_true",
-        help=f"compare metrics even of a run with more than {render.size(MOST_BYTES)} of numbers",
+        help=f"compare metrics even for a run with more than {render.size(MOST_BYTES)} of numbers",
     )
     add_json(parser)
 
@@ -42,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare."""
     if len(options.runs) < 2:
-        raise ValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
-    runs = [load(given, options.storage) for given in options.runs]
+        raise WrongValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
+    runs = [load(the_run(given, options)) for given in options.runs]
     parts = {"config": _rows([flat.flat(run.config) for run in runs]), "summary": _rows(list(map(_summary, runs)))}
     metrics: dict[str, Rows] = {}
     if options.figures or all(events_bytes(run) <= MOST_BYTES for run in runs):
         metrics = _metrics(runs)
     else:
         size = render.size(max(map(events_bytes, runs)))
-        described.say(f"Metrics are not compared: there are {size} of them. --figures does it all the same.")
+        described.say(f"Metrics are not compared, because a run has {size} of them. Add --figures to compare them.")
     if not options.all:
         parts = {title: _differing(rows) for title, rows in parts.items()}
         metrics = {name: rows for name, each in metrics.items() if (rows := _differing(each))}

@@ -1,4 +1,4 @@
-"""`runicorn demo`: a real training job that needs nothing but Python, and what tracking it cost."""
+"""``runicorn demo``: train a small language model, and show what tracking it costs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where, how long, and from which seed."""
     parser.add_argument("--storage", help="storage root (default: RUNICORN_DIR, your configuration, ./.runicorn)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to train (default: 10)")
-    parser.add_argument("--seed", type=int, default=0, help="of the model and the data's order (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the model and of the order of the data (default: 0)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     """
     seconds: float = options.seconds
     if not 0 < seconds < math.inf:
-        return _give_up(f"{seconds} s is no training time. Write for example --seconds 10", MISUSED)
+        return _give_up(f"--seconds {seconds} is not a training time. Write for example --seconds 10", MISUSED)
     try:
         return _train_and_report(options.storage, seconds, options.seed)
     except KeyboardInterrupt:  # not in the training, which ends in a report

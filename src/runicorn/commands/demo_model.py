@@ -22,6 +22,8 @@ from operator import add, mul, sub
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from runicorn.errors import MissingPathError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -61,7 +63,7 @@ def read_standard_library(folder: Path | None = None) -> TrainingText:
     del beginnings[::HELD_OUT_EVERY]
     train = "".join(beginnings)
     if not train or not held_out:
-        raise FileNotFoundError(
+        raise MissingPathError(
             f"found no text to train on: {folder} has too few readable *.py files. "
             "Use a Python whose standard library is installed as source files."
         )

@@ -1,4 +1,4 @@
-"""``runicorn doctor``: look at what runs need here, and say what to do where something is broken."""
+"""``runicorn doctor``: check this machine and storage; suggest fixes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runicorn.reading import plain_text
 if TYPE_CHECKING:
     import argparse
 
-HELP = "check this machine and the storage, and suggest fixes"
+HELP = "check this machine and storage; suggest fixes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``runicorn export``: write the numbers of runs for other programs."""
+"""``runicorn export``: write the metrics of runs to files for other programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from runicorn import exporting, reading
 from runicorn.commands import render
-from runicorn.commands.options import add_json, add_storage
+from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
+from runicorn.errors import WrongValueError
 from runicorn.exporting.selection import Selection
 from runicorn.reading import plain_text
 from runicorn.storage.wording import counted
@@ -23,8 +24,11 @@ _ENDINGS = {form: "" if form == exporting.TENSORBOARD else f".{form}" for form i
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, what of them, how, and where to."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="id, beginning of one, alias, or directory of a run")
-    parser.add_argument("--format", choices=exporting.FORMATS, help="default: by the ending of PATH")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=RUN_HELP)
+    add_latest(parser)
+    parser.add_argument(
+        "--format", choices=exporting.FORMATS, help="format of the files (default: by the ending of PATH)"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -35,11 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
-        "--ranks", choices=("main", "all"), default="main", help="all: those of ranks and other hosts too"
+        "--ranks",
+        choices=("main", "all"),
+        default="main",
+        help="main: rank 0; all: also other ranks and hosts (default: main)",
     )
     rows = parser.add_mutually_exclusive_group()
-    rows.add_argument("--by-step", action="store_true", help="a row for each step, later values win (default)")
-    rows.add_argument("--lines", action="store_true", help="a row for each call of log()")
+    rows.add_argument(
+        "--by-step", action="store_true", help="one row for each step; a later value replaces an earlier one (default)"
+    )
+    rows.add_argument("--lines", action="store_true", help="one row for each call of log()")
     parser.add_argument(
         "--superseded",
         action="store_true",
@@ -61,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
     """Write each run, and say what became of it."""
     form = options.format or _format_of(options.output)
     if options.quote_formulas and form != exporting.CSV:
-        raise ValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
+        raise WrongValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
     selection = Selection(tuple(options.metrics), not options.lines, options.ranks, options.superseded)
-    loaded = [reading.load(run, options.storage) for run in options.runs]
+    loaded = [reading.load(the_run(run, options)) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
         return _to_standard_output(options, form, selection, loaded)
     targets = _targets(options.output, form, [run.info.id for run in loaded])
@@ -90,13 +99,15 @@ def _to_standard_output(
 ) -> int:
     """Write one run as the standard output; what is said of it goes to stderr."""
     if form == exporting.TENSORBOARD:
-        raise ValueError("TensorBoard's files are a directory, and cannot be standard output. Name one with -o.")
+        raise WrongValueError("TensorBoard's files are a directory, and cannot be standard output. Name one with -o.")
     if len(loaded) > 1:
-        raise ValueError("only one run can be written to standard output. Name one, or a directory with -o.")
+        raise WrongValueError("only one run can be written to standard output. Name one, or a directory with -o.")
     if options.json:
-        raise ValueError("--json and -o - would both write to standard output. Leave one of them out.")
+        raise WrongValueError("--json and -o - would both write to standard output. Leave one of them out.")
     if form in exporting.BINARY and sys.stdout.isatty():
-        raise ValueError(f"{form} is not for a terminal to show. Name a file with -o, or pipe it to another program.")
+        raise WrongValueError(
+            f"{form} is not for a terminal to show. Name a file with -o, or pipe it to another program."
+        )
     sys.stdout.flush()
     stream = sys.stdout.buffer
     done = exporting.export_to_stream(loaded[0], selection, form, stream, quote_formulas=options.quote_formulas)
@@ -121,14 +132,14 @@ def _format_of(path: str) -> str:
     for form, ending in _ENDINGS.items():
         if ending and path.lower().endswith(ending):
             return form
-    raise ValueError(f"{path!r} does not say which format is meant. Add --format, one of {', '.join(_ENDINGS)}.")
+    raise WrongValueError(f"{path!r} does not say which format is meant. Add --format, one of {', '.join(_ENDINGS)}.")
 
 
 def _targets(output: str, form: str, ids: list[str]) -> list[str]:
     """Where each run goes."""
     twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
     if twice:
-        raise ValueError(f"run {twice[0]} is meant more than once. Name each run once.")
+        raise WrongValueError(f"run {twice[0]} is meant more than once. Name each run once.")
     is_folder = os.path.isdir(output) and form != exporting.TENSORBOARD
     if len(ids) > 1 or is_folder:
         return [os.path.join(output, f"{run_id}{_ENDINGS[form]}") for run_id in ids]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.errors import MetricNotFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -65,7 +67,7 @@ def main_column(run: LoadedRun, name: str, rank: int | None = None) -> Column:
     if rank is not None:
         column = run.metric(name, rank=rank)
         if not len(column):
-            raise KeyError(f"run {run.info.id} has no values of {name!r} of rank {rank}.")
+            raise MetricNotFoundError(f"run {run.info.id} has no values of {name!r} of rank {rank}.")
         return column
     whole = run.metric(name)
     if not run.ranks:

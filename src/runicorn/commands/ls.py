@@ -1,4 +1,4 @@
-"""``runicorn ls``: the runs of a storage, newest first."""
+"""``runicorn ls``: list the runs of a storage, newest first."""
 
 from __future__ import annotations
 
@@ -39,11 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--status", action="append", choices=STATUSES, metavar="STATUS", help=f"may be repeated: {', '.join(STATUSES)}"
     )
-    parser.add_argument("--alias", metavar="PATTERN", help="only runs of this alias, or pattern")
-    parser.add_argument("--newer", type=age_s, metavar="AGE", help="only runs younger than 90s, 15m, 3h, 2d, 1w")
-    parser.add_argument("--older", type=age_s, metavar="AGE", help="only runs older than that")
-    parser.add_argument("--sort", choices=tuple(_KEYS), default="age", help="default: age, the newest first")
-    parser.add_argument("--reverse", action="store_true", help="the other way round; runs without a value stay last")
+    parser.add_argument("--alias", metavar="PATTERN", help="only runs with this alias, or with one like this pattern")
+    parser.add_argument(
+        "--newer",
+        type=age_s,
+        metavar="AGE",
+        help="only runs made less than this time ago, such as 90s, 15m, 3h, 2d, 1w",
+    )
+    parser.add_argument("--older", type=age_s, metavar="AGE", help="only runs made more than this time ago")
+    parser.add_argument(
+        "--sort", choices=tuple(_KEYS), default="age", help="order of the runs (default: age, newest first)"
+    )
+    parser.add_argument("--reverse", action="store_true", help="reverse the order; runs without a value stay last")
     parser.add_argument("--limit", type=count, metavar="N", help="only the first N")
     parser.add_argument("--recycled", action="store_true", help="also runs in the recycle folder")
     parser.add_argument(
@@ -52,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=_EVERY_S,
         metavar="SECONDS",
-        help=f"list again and again until Ctrl-C, every {_EVERY_S:g} s unless said otherwise",
+        help=f"repeat until Ctrl-C (default: every {_EVERY_S:g} s)",
     )
     add_json(parser)
 
@@ -116,7 +123,7 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
     if not found:
         asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
-        described.say(f"No runs in {plain_text.plain(root)}{' that are like that' if asked else ''}.")
+        described.say(f"No runs in {plain_text.plain(root)}{' that match' if asked else ''}.")
     elif len(shown) < len(found):
         described.say(f"{len(shown):,} of {counted(len(found), 'run')}.")
     lost = sum(info.status == LOST for info in found)

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
+from typing import TYPE_CHECKING
 
+from runicorn.errors import NotFoundError, RunNotFoundError
 from runicorn.storage import paths
+
+if TYPE_CHECKING:
+    from runicorn.reading.info import RunInfo
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
 _UNIT_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -24,9 +30,45 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
 
 
+RUN_HELP = "a run: its id, the beginning of one, its alias, path or directory"
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The one run that is meant."""
-    parser.add_argument("run", metavar="RUN", help="a run: its id, the beginning of one, its alias, or its directory")
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    add_latest(parser)
+
+
+def add_latest(parser: argparse.ArgumentParser) -> None:
+    """``--latest``, of every command that takes a run."""
+    parser.add_argument("--latest", action="store_true", help="if several runs match RUN, take the newest, and say so")
+
+
+def the_run(word: str, options: argparse.Namespace) -> RunInfo:
+    """The run that a word stands for.
+
+    Args:
+        word: ``RUN`` as it was given.
+        options: ``storage``, ``latest`` and ``command``.
+
+    Raises:
+        LookupError: no run matches; or several do, and ``--latest`` was not given.
+    """
+    from runicorn.reading.plain_text import plain
+    from runicorn.reading.listing import find
+
+    try:
+        return find(word, options.storage)
+    except RunNotFoundError as error:
+        if not error.candidates:
+            raise
+        newest: RunInfo = error.candidates[0]
+        if not options.latest:
+            error.args = (f"{error} Or add --latest to take the newest.",)
+            raise
+        said = f"{len(error.candidates)} runs match {word!r}; --latest takes the newest, {newest.id}."
+        print(f"runicorn {options.command}: {plain(said)}", file=sys.stderr)
+        return newest
 
 
 def storage_of(options: argparse.Namespace) -> str:
@@ -37,7 +79,7 @@ def storage_of(options: argparse.Namespace) -> str:
     """
     root = paths.storage_root(options.storage)
     if not os.path.isdir(root):
-        raise LookupError(
+        raise NotFoundError(
             f"No storage in {root}: there is no such directory. Name another with --storage DIR or RUNICORN_DIR."
         )
     return root
@@ -51,7 +93,7 @@ def age_s(text: str) -> float:
     """
     found = _AGE.fullmatch(text.strip().lower())
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time. Write for example 90s, 15m, 3h, 2d or 1w.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length of time. Write for example 90s, 15m, 3h, 2d or 1w.")
     return float(found[1]) * _UNIT_S[found[2]]
 
 
@@ -66,7 +108,7 @@ def positive_s(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0.")
     return seconds
 
 
@@ -77,5 +119,5 @@ def count(text: str) -> int:
         argparse.ArgumentTypeError: it is none.
     """
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 0 or more.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more.")
     return int(text)

@@ -1,4 +1,4 @@
-"""``runicorn plot``: metrics of one or several runs as curves in the terminal."""
+"""``runicorn plot``: plot metrics of one or more runs in the terminal."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runicorn.commands import curves, described, render
 from runicorn.commands.curves import DrawnCurve
 from runicorn.commands.drawing import draw
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
-from runicorn.commands.options import add_json, add_storage, count
+from runicorn.commands.options import add_json, add_latest, add_storage, count, the_run
+from runicorn.errors import NotFoundError
 from runicorn.reading import plain_text
-from runicorn.reading.listing import find
 from runicorn.reading.loaded import LoadedRun, load
 
 if TYPE_CHECKING:
@@ -39,20 +39,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="RUN... METRIC",
         nargs="+",
-        help="one or more runs, then one or more metrics: what is a run is taken as one, from the first on, and what "
-        "comes behind is metrics. No metric = the primary one of the first run",
+        help="one or more runs, then one or more metrics. The first word that is not a run begins the metrics. Without "
+        "a metric, the primary metric of the first run is plotted",
     )
     parser.add_argument(
         "--metric",
         action="append",
         metavar="NAME",
-        help="a metric, however it is called; may be repeated. All that stands without it is then a run",
+        help="a metric with any name; may be repeated. All other words are then runs",
     )
+    add_latest(parser)
     add_storage(parser)
     parser.add_argument("--x", choices=(STEP, TIME), default=STEP, help="x axis: steps, or seconds since the run began")
     parser.add_argument("--log", action="store_true", help="logarithmic y axis")
     parser.add_argument(
-        "--smooth", type=_weight, default=0.0, metavar="W", help="0 to below 1: moving average, the raw line behind it"
+        "--smooth",
+        type=_weight,
+        default=0.0,
+        metavar="W",
+        help="moving average, from 0 to below 1; the raw line is drawn behind it",
     )
     parser.add_argument("--rank", type=count, metavar="N", help="values of this rank (default: of rank 0)")
     parser.add_argument("--width", type=_size(_LEAST_WIDTH), metavar="N", help="columns (default: all)")
@@ -91,7 +96,7 @@ class Series(msgspec.Struct, frozen=True):
 
 def run(options: argparse.Namespace) -> int:
     """Plot."""
-    runs, metrics = runs_and_metrics(options.what, options.metric or [], options.storage)
+    runs, metrics = runs_and_metrics(options.what, options.metric or [], options)
     series = _series(runs, metrics, options)
     if options.json:
         render.emit({"x": options.x, "series": [_document(each, options.smooth) for each in series]})
@@ -101,12 +106,14 @@ def run(options: argparse.Namespace) -> int:
     height = options.height or max(_LEAST_HEIGHT, min(_MOST_HEIGHT, terminal.lines - _LINES_BESIDE - len(series)))
     drawn = [curve for number, each in enumerate(series) for curve in _curves(each, number, width, options)]
     if not drawn:
-        raise LookupError("Nothing to plot: none of the values can be drawn.")
+        raise NotFoundError("Nothing to plot: none of the values can be drawn.")
     print("\n".join(draw(drawn, width=width, height=height, log=options.log, time=options.x == TIME)))
     return 0
 
 
-def runs_and_metrics(what: list[str], named: list[str], storage: str | None) -> tuple[list[LoadedRun], list[str]]:
+def runs_and_metrics(
+    what: list[str], named: list[str], options: argparse.Namespace
+) -> tuple[list[LoadedRun], list[str]]:
     """Tell runs from metrics: runs come first, and what is no run and a metric of one of them ends them.
 
     Raises:
@@ -116,19 +123,19 @@ def runs_and_metrics(what: list[str], named: list[str], storage: str | None) -> 
     metrics = list(named)
     for place, word in enumerate(what):
         try:
-            runs.append(load(find(word, storage)))
+            runs.append(load(the_run(word, options)))
         except LookupError as error:
             if named or not any(word in run for run in runs):
                 among = "" if named or not runs else f" And no metric of {_names(runs)} is called {word!r}."
-                raise LookupError(f"{error}{among}") from None
+                raise NotFoundError(f"{error}{among}") from None
             metrics = what[place:]
             break
     if not metrics:
         primary = runs[0].info.best_metric_name
         if primary is None or primary not in runs[0]:
-            raise LookupError(
+            raise NotFoundError(
                 f"No metric is named. Run {runs[0].info.id} has {', '.join(runs[0].metrics[:20]) or 'none'}. "
-                "A metric that is called like a run is named with --metric NAME."
+                "Write --metric NAME for a metric that has the name of a run."
             )
         metrics = [primary]
     return runs, metrics
@@ -170,11 +177,13 @@ def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequ
 def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[DrawnCurve]:
     """The curve of a series, behind it the raw one where it is smoothed; what cannot be drawn is told."""
     x, y = series.points()
-    _tell(series, len(series.y) - len(y), "no finite numbers, and not drawn")
+    _tell(series, len(series.y) - len(y), "not finite, and are not drawn")
     if series.superseded:
         described.say(f"{series.label}: {series.superseded:,} values are left out that a later session has superseded.")
     if options.rank is None and series.ranks > 1:
-        described.say(f"{series.label}: {series.ranks} ranks have values; those of rank 0 are shown (--rank N).")
+        described.say(
+            f"{series.label}: {series.ranks} ranks have values; rank 0 is shown. Choose another with --rank N."
+        )
     lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
     found = []
     for name, line_x, line_y in lines or [(series.label, x, y)]:
@@ -183,7 +192,7 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
         if points:
             found.append(DrawnCurve(name, points, number))
     if options.log:
-        _tell(series, sum(value <= 0 for value in y), "0 or below, and not on a logarithmic axis")
+        _tell(series, sum(value <= 0 for value in y), "0 or below, and are not drawn on a logarithmic axis")
     return found
 
 
@@ -227,7 +236,7 @@ def _weight(text: str) -> float:
     except ValueError:
         weight = -1.0
     if not 0 <= weight < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to below 1. Write for example 0.9.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1. Write for example 0.9.")
     return weight
 
 

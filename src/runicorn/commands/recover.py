@@ -1,4 +1,4 @@
-"""``runicorn recover``: store what runs whose processes are gone have left in memory, and end those that are lost."""
+"""``runicorn recover``: save records left in memory by crashed runs, and mark them as failed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from runicorn.settings import Settings
 if TYPE_CHECKING:
     import argparse
 
-HELP = "save records that crashed runs left in memory, and mark lost runs as failed"
+HELP = "save records left in memory by crashed runs, and mark them as failed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which storage."""
     parser.add_argument(
         "--storage",
-        help="only runs of this storage root (default: what all runs of this user and host have left in memory; lost "
+        help="only runs of this storage root (default: records in memory of all runs of this user on this host; lost "
         "runs in the storage that init() would use)",
     )
     add_json(parser)
@@ -49,13 +49,13 @@ def run(options: argparse.Namespace) -> int:
         for info in ended:
             print(
                 plain_text.plain(
-                    f"{info.id}: it said running, but its process is gone, and nothing of it waits in memory: its "
-                    f"status is {info.status} now"
+                    f"{info.id}: its status was running, its process is gone, and no records of it are left in memory. "
+                    f"Its status is now {info.status}"
                 )
             )
         for problem in problems:
             print(plain_text.plain(problem))
         if not stored and not ended and not problems:
             where = plain_text.plain(root) if root else "this user on this host"
-            print(f"Nothing to recover: no run of {where} has left records behind, and none is lost.")
+            print(f"Nothing to recover: no run of {where} left records behind, and none is lost.")
     return 0 if all(each.stored for each in stored) and not problems else 1

@@ -1,4 +1,4 @@
-"""``runicorn rm``: move runs into the recycle folder, bring them back, or show what is in it."""
+"""``runicorn rm``: move runs into the recycle folder, restore them, or list what is in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
-from runicorn.commands.options import add_json, add_storage
+from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
+from runicorn.errors import WrongValueError
 from runicorn.managing import deleted_marker, recycle_bin, targets
 from runicorn.reading import plain_text
 from runicorn.settings import Settings
@@ -24,11 +25,14 @@ HELP = "move runs into the recycle folder, or bring them back (--restore)"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and which way."""
-    parser.add_argument("runs", nargs="*", metavar="RUN", help="id, beginning of one, alias, or directory of a run")
+    parser.add_argument("runs", nargs="*", metavar="RUN", help=RUN_HELP)
+    add_latest(parser)
     parser.add_argument("--restore", action="store_true", help="bring them back; without RUN, show what is there")
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add_storage(parser)
-    parser.add_argument("--force-other-host", action="store_true", help="also those that another host may have open")
+    parser.add_argument(
+        "--force-other-host", action="store_true", help="move runs even if another host may have them open"
+    )
     add_json(parser)
 
 
@@ -41,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
         back = _once([recycle_bin.find_recycled(run, options.storage) for run in options.runs])
         return _each(options, back, lambda info: recycle_bin.restore(info, settings))
     if not options.runs:
-        raise ValueError("no run is named. Nothing was moved. Write for example: runicorn rm RUN")
-    going = _once([targets.find(run, options.storage) for run in options.runs])
+        raise WrongValueError("no run is named. Nothing was moved. Write for example: runicorn rm RUN")
+    going = _once([targets.find(the_run(run, options), options.storage) for run in options.runs])
     for info in going:  # before anything is asked, or moved
         recycle_bin.check_removable(info, settings, force=options.force_other_host)
     if not (options.yes or _says_yes(going)):
@@ -57,7 +61,10 @@ def _once(infos: list[RunInfo]) -> list[RunInfo]:
 
 def _says_yes(infos: list[RunInfo]) -> bool:
     if not sys.stdin.isatty():
-        raise ValueError("nobody can be asked: this is no terminal. Nothing was moved. Add --yes to do it.")
+        raise WrongValueError(
+            "cannot ask for confirmation: the input is not a terminal. Nothing was moved. Add --yes to move "
+            "without asking."
+        )
     for info in infos:
         said = [info.id, info.path or "/", info.alias or "", info.status]
         print("  ".join(plain_text.plain(word) for word in said if word), file=sys.stderr)

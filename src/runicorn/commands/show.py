@@ -1,4 +1,4 @@
-"""``runicorn show``: all that is known of one run."""
+"""``runicorn show``: show everything about one run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from runicorn.commands import described, render
 from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
-from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.reading import flat, plain_text
 from runicorn.reading.info import LOST
 from runicorn.reading.loaded import LoadedRun, load
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from runicorn.reading import RunInfo
 
-HELP = "show all that is known of one run"
+HELP = "show everything about one run"
 
 _MOST_PROBLEMS, _MOST_NAMES = 10, 8
 
@@ -32,14 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figures",
         action="store_true",
-        help=f"work out the figures of metrics even of a run with more than {render.size(MOST_BYTES)} of numbers",
+        help=f"show statistics of metrics even for a run with more than {render.size(MOST_BYTES)} of numbers",
     )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Show it."""
-    loaded = load(options.run, options.storage)
+    loaded = load(the_run(options.run, options))
     size_bytes = events_bytes(loaded)
     wanted = options.figures or size_bytes <= MOST_BYTES
     metrics = {name: figures_of(loaded, name) if wanted else None for name in loaded.metrics}
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     _print_assets(loaded.assets)
     _print_problems(loaded)
     if loaded.info.status == LOST:
-        described.say(f"\nIts processes are gone. This stores what is left of it:\n  {repair_of(loaded.info)}")
+        described.say(f"\nIts processes are gone. Save its records with:\n  {repair_of(loaded.info)}")
     return 0
 
 
@@ -115,7 +115,7 @@ def _print_metrics(metrics: dict[str, Figures | None], size_bytes: int) -> None:
         return
     print()
     if any(each is None for each in metrics.values()):
-        print(f"metrics (of {render.size(size_bytes)}; --figures works out their figures)")
+        print(f"metrics (of {render.size(size_bytes)}; --figures shows their statistics)")
         for name in metrics:
             print(f"  {plain_text.plain(name)}")
         return

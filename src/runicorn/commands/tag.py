@@ -1,4 +1,4 @@
-"""``runicorn tag``: add tags to a run, take some away, or show them."""
+"""``runicorn tag``: add, remove or show the tags of a run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 
 from runicorn.commands import render
 from runicorn.commands.alias import say_trouble
-from runicorn.commands.options import add_json, add_run, add_storage
+from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.managing import labels, targets
 from runicorn.reading import plain_text
 from runicorn.settings import Settings
 
-HELP = "add tags to a run (+TAG), take some away (-TAG), or show them"
+HELP = "add (+TAG), remove (-TAG) or show the tags of a run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_options(parser)
     add_run(parser)
     # The rest, for a word with one dash in front is a tag to remove and no option.
-    parser.add_argument("changes", nargs=argparse.REMAINDER, metavar="+TAG | -TAG", help="add, or remove; none: list")
+    parser.add_argument(
+        "changes",
+        nargs=argparse.REMAINDER,
+        metavar="+TAG | -TAG",
+        help="add (+) or remove (-) a tag; without one, show the tags",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Change the tags, or list them."""
     options = _parse_rest(options)
-    info = targets.find(options.run, options.storage)
+    info = targets.find(the_run(options.run, options), options.storage)
     if options.add or options.remove:
         now = labels.change_tags(
             info, options.add, options.remove, Settings.from_environment(), force=options.force_other_host
@@ -45,7 +50,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--add", action="append", default=[], metavar="TAG", help="as +TAG")
     parser.add_argument("--remove", action="append", default=[], metavar="TAG", help="as -TAG")
     add_storage(parser)
-    parser.add_argument("--force-other-host", action="store_true", help="also where another host may have it open")
+    parser.add_argument(
+        "--force-other-host", action="store_true", help="change the run even if another host may have it open"
+    )
     add_json(parser)
 
 

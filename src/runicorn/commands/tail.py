@@ -1,4 +1,4 @@
-"""``runicorn tail``: the last lines of a run's text, and what comes, until the run has ended."""
+"""``runicorn tail``: show the last lines of a run's log, and follow it until the run ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.commands import described, render
 from runicorn.commands.following import FollowedFile
-from runicorn.commands.options import add_run, add_storage, count
+from runicorn.commands.options import add_run, add_storage, count, the_run
 from runicorn.reading import lenient, plain_text
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
@@ -40,16 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_storage(parser)
     parser.add_argument(
-        "-n", "--lines", type=count, default=_LINES, metavar="N", help=f"lines of text at first (default: {_LINES})"
+        "-n",
+        "--lines",
+        type=count,
+        default=_LINES,
+        metavar="N",
+        help=f"number of lines to begin with (default: {_LINES})",
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it ends")
     parser.add_argument("--no-metrics", action="store_true", help="text alone")
     parser.add_argument("--no-text", action="store_true", help="metrics alone")
 
 
 def run(options: argparse.Namespace) -> int:
     """Show what is there; where it is followed, also what comes."""
-    info = find(options.run, options.storage)
+    info = the_run(options.run, options)
     shown = ShownFiles(info.run_dir, options.lines, text=not options.no_text, metrics=not options.no_metrics)
     while True:
         if options.follow:
@@ -175,7 +180,7 @@ def _ending(info: RunInfo, unread: int) -> str:
     reason = f": {plain_text.plain(info.exit_reason)}" if info.exit_reason else ""
     text = f"The run has ended: {info.status}{after}{reason}."
     if info.status == LOST:
-        text = f"The run is lost: its processes are gone. This stores what is left:\n  {described.repair(info.storage)}"
+        text = f"The run is lost: its processes are gone. Save its records with:\n  {described.repair(info.storage)}"
     elif info.status not in statuses.FINAL:
-        text = "The run's status is not known, so it is not followed."
+        text = "The status of the run cannot be read, so the run is not followed."
     return f"{text}\n{counted(unread, 'line')} of numbers could not be read." if unread else text

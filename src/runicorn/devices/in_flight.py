@@ -129,8 +129,8 @@ class InFlight:
         if record.lost:
             self._refusals.warn(
                 "device",
-                f"log(): {record.lost[0]!r} was not taken from its device, where {MOST_ON_THE_WAY:,} values are on "
-                "their way already (or it has failed): null was stored; status.json counts such values. Log less "
+                f"log(): {record.lost[0]!r} was not taken from its device: {MOST_ON_THE_WAY:,} values are being "
+                "copied already, or the device failed. Null was stored; status.json counts such values. Log less "
                 "often, or set RUNICORN_DEVICE_WAIT=1 to have log() wait.",
             )
         self._push(record)
@@ -194,8 +194,8 @@ class InFlight:
                 _left_behind.extend(each for queue in streams.values() for flight in queue for _, each in flight.parts)
             self._refusals.warn(
                 "device at the end",
-                f"finish(): values on a device had not been computed after {timeout_s:g} s; null is stored for them. "
-                "If it was not stuck, raise RUNICORN_DEVICE_FINISH_WAIT_S.",
+                f"finish(): values on a device were not computed after {timeout_s:g} s; null is stored for them. "
+                "If the device was not stuck, raise RUNICORN_DEVICE_FINISH_WAIT_S.",
             )
 
     def _start(self, accelerator: Accelerator, values: list[object]) -> Transfer | None:

@@ -34,8 +34,8 @@ def look(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             "shared_memory",
             BROKEN if named else NOTE,
-            f"{named or '/dev/shm'} cannot be used: records wait in {temp}, which may be a disk",  # noqa: S108 - a name
-            "Set RUNICORN_SHM_DIR to a directory in memory that you may write." if named else None,
+            f"{named or '/dev/shm'} cannot be used: records wait in {temp} instead, which may be on a disk",  # noqa: S108 - a name
+            "Set RUNICORN_SHM_DIR to a directory in memory that you can write to." if named else None,
             {"directory": None},
         )
     else:
@@ -48,7 +48,7 @@ def _place(name: str, directory: str, settings: Settings, *, in_memory: bool) ->
         usage = shutil.disk_usage(directory)
         probe.write_and_rename(directory)
     except (OSError, probe.ProbeError) as error:
-        advice = "Make it writable, or set TMPDIR, or RUNICORN_SHM_DIR, to one that is."
+        advice = "Make it writable, or set TMPDIR or RUNICORN_SHM_DIR to a directory that you can write to."
         return Finding(name, BROKEN, str(error), advice, {"directory": directory})
     budget = spool.budget_bytes(directory, settings, in_memory=in_memory)
     details = {
@@ -58,11 +58,17 @@ def _place(name: str, directory: str, settings: Settings, *, in_memory: bool) ->
         "budget_bytes": budget,
     }
     text = (
-        f"{directory}: {render.size(usage.free)} of {render.size(usage.total)} are free, "
-        f"a run may have {render.size(budget)}"
+        f"{directory}: {render.size(usage.free)} of {render.size(usage.total)} are free; "
+        f"a run may use {render.size(budget)}"
     )
     if min(budget, usage.free) < MIB:
-        return Finding(name, BROKEN, f"{text}, which is too little", "Make room there (leftovers are listed).", details)
+        return Finding(
+            name,
+            BROKEN,
+            f"{text}; that is too little",
+            "Free some space there. Leftovers of runs are listed below.",
+            details,
+        )
     return Finding(name, OK, text, None, details)
 
 
@@ -74,15 +80,17 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
         try:
             address = spool_address.read_address(path)
         except ValueError:
-            text = f"the address of {path} is damaged: which run its records belong to is not known"
-            yield Finding("leftover", BROKEN, text, "Keep it as long as you want its records, then remove it.", details)
+            text = f"the address in {path} is damaged, so nobody knows which run its records belong to"
+            yield Finding(
+                "leftover", BROKEN, text, "Keep the directory as long as you need its records. Then remove it.", details
+            )
             continue
         except OSError:
             if os.path.isdir(path):
                 yield Finding(
                     "leftover",
                     OK if held else NOTE,
-                    f"{path} belongs to no run yet, or to none any more",
+                    f"{path} belongs to no run: the run is not made yet, or is gone",
                     None if held else _ADVICE,
                     {**details, "live": held},
                 )
@@ -90,9 +98,15 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
         details |= {"run": address.run_id, "run_dir": address.run_dir, "storage": address.storage, "live": held}
         said = f"{render.size(details['size_bytes'])} of run {address.run_id} in {address.storage}: {path}"
         if held:
-            yield Finding("leftover", OK, f"of a live run, {said}", None, details)
+            yield Finding("leftover", OK, f"live run: {said}", None, details)
         else:
-            yield Finding("leftover", BROKEN, f"of dead processes, {said}", "Store it: runicorn recover", details)
+            yield Finding(
+                "leftover",
+                BROKEN,
+                f"left by dead processes: {said}",
+                "Store the records with: runicorn recover",
+                details,
+            )
     yield from _without_spool(settings)
 
 
@@ -105,8 +119,8 @@ def _without_spool(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "leftover",
                 NOTE,
-                f"{render.size(size_bytes)} in {path}, whose spool is gone",
-                "Remove it, if no run of yours is live that was started with another RUNICORN_SHM_DIR.",
+                f"{render.size(size_bytes)} in {path}: the spool that it belongs to is gone",
+                "Remove it if no live run was started with another RUNICORN_SHM_DIR.",
                 {"spool": path, "size_bytes": size_bytes, "live": False},
             )
 

@@ -30,7 +30,7 @@ def folder_in(directory: str) -> Iterator[str]:
     try:
         folder = tempfile.mkdtemp(prefix=".runicorn-doctor-", dir=directory)
     except OSError as error:
-        raise ProbeError(f"no directory can be made in {directory}: {error.strerror or error}") from error
+        raise ProbeError(f"cannot make a directory in {directory}: {error.strerror or error}") from error
     try:
         yield folder
     finally:
@@ -60,7 +60,7 @@ def write_and_rename(directory: str) -> float:
             step = "read back"
             with open(final, "rb") as file:
                 if file.read() != _PROBE:
-                    raise ProbeError(f"a file in {directory} has other bytes than were written")
+                    raise ProbeError(f"a file in {directory} does not have the bytes that were written")
         except OSError as error:
             raise ProbeError(f"a file in {directory} cannot be {step}: {error.strerror or error}") from error
     return took_s

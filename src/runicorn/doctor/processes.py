@@ -51,10 +51,10 @@ print(json.dumps({**told, "is_process": pid not in (0, os.getpid())}))
 """
 _NOT_FOR_THE_TRIAL = ("RUNICORN_ON", "RUNICORN_DIR", "RUNICORN_CRASH_AT", "RUNICORN_STORAGE_FAULT")
 _SPOOL_LOCKS = (
-    "Set RUNICORN_SHM_DIR to another place: where locks are not seen, a live run is taken for a dead one, and its "
+    "Set RUNICORN_SHM_DIR to another directory. Without visible locks a live run is taken for a dead one, and its "
     "records may be stored twice."
 )
-_STORAGE_LOCKS = "A 0.7.2 viewer's database may be damaged there. Runs are not: they need no lock in the storage."
+_STORAGE_LOCKS = "The database of a 0.7.2 viewer may be damaged there. Runs are safe: they need no lock in the storage."
 
 
 def locks_work(settings: Settings, root: str) -> Iterator[Finding]:
@@ -72,14 +72,14 @@ def _locks(name: str, directory: str, otherwise: str, status: str) -> Finding:
             path = os.path.join(folder, "lock")
             lock = locks.Lock.take(path)
             if lock is None:
-                raise probe.ProbeError(f"a new file in {directory} cannot be locked")  # noqa: TRY301 - told below
+                raise probe.ProbeError(f"cannot lock a new file in {directory}")  # noqa: TRY301 - told below
             try:
                 held = _seen_by_child(path)
             finally:
                 lock.release()
             seen = held and not _seen_by_child(path)
     except (OSError, probe.ProbeError, subprocess.SubprocessError) as error:
-        return Finding(name, status, f"locks in {directory} could not be tried: {error}", otherwise, details)
+        return Finding(name, status, f"could not test locks in {directory}: {error}", otherwise, details)
     if not seen:
         what = "that is given up is seen as held" if held else "is not seen"
         return Finding(name, status, f"a lock in {directory} {what} by another process", otherwise, details)
@@ -105,14 +105,14 @@ def writer_starts(settings: Settings, *, tried: bool) -> Iterator[Finding]:
         tried: False where the environment is such that no run can be opened.
     """
     if not tried:
-        yield Finding("writer", NOTE, "no writer was tried, for no run can be opened with these variables")
+        yield Finding("writer", NOTE, "no test run was made: the settings above allow none")
         return
     if not writer_process.can_launch():
         yield Finding(
             "writer",
             NOTE,
-            f"{sys.executable or 'this program'} is no Python that could be started again: there is no writer "
-            "process, and finish() stores what has been logged",
+            f"{sys.executable or 'this program'} is not a Python interpreter, so no writer process can be started; "
+            "finish() stores what was logged",
             None,
             {"is_process": False},
         )
@@ -136,19 +136,19 @@ def _trial(storage: str) -> Finding:
             timeout=_TRIAL_WITHIN_S,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        return _failed(f"a run that was tried did not come to its end: {error}")
+        return _failed(f"a test run did not end: {error}")
     said = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode:
-        return _failed(f"a run that was tried failed: {said.splitlines()[-1] if said else f'exit {done.returncode}'}")
+        return _failed(f"a test run failed: {said.splitlines()[-1] if said else f'exit {done.returncode}'}")
     details: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if not _is_stored(details.pop("run_dir")):
-        return _failed(f"a run that was tried was not stored: {said or 'nothing was said'}")
+        return _failed(f"a test run was not stored: {said or 'there was no message'}")
     if details["writer_up_s"] is None or not details["is_process"]:
-        return _failed("no writer process came up; finish() has stored the run that was tried", details)
+        return _failed("no writer process started; finish() stored the test run", details)
     return Finding(
         "writer",
         OK,
-        f"a writer process was up {details['writer_up_s']:.2f} s after init(), which took {details['init_s']:.2f} s; "
+        f"a writer process started {details['writer_up_s']:.2f} s after init(), which took {details['init_s']:.2f} s; "
         f"finish() took {details['finish_s']:.2f} s",
         None,
         details,
@@ -156,7 +156,7 @@ def _trial(storage: str) -> Finding:
 
 
 def _failed(text: str, details: dict[str, Any] | None = None) -> Finding:
-    advice = "See the other findings first. Then try: runicorn demo --seconds 1"
+    advice = "Fix the other findings first. Then run: runicorn demo --seconds 1"
     return Finding("writer", BROKEN, text, advice, details or {})
 
 

@@ -38,17 +38,17 @@ def look(given: str | None) -> Iterator[Finding]:
         "argument" if given else VARIABLE if os.environ.get(VARIABLE) else "configuration" if configured else "default"
     )
     why = {
-        "argument": "it was named",
-        VARIABLE: f"{VARIABLE} says so",
-        "configuration": f"user_root_dir in {_configuration()} says so",
-        "default": f"nothing names another: not {VARIABLE}, and not {_configuration()}",
+        "argument": "it was given",
+        VARIABLE: f"set by {VARIABLE}",
+        "configuration": f"set by user_root_dir in {_configuration()}",
+        "default": f"the default; neither {VARIABLE} nor {_configuration()} names another",
     }
     yield Finding("storage", OK, f"{top}: {why[source]}", None, {"root": top, "source": source})
     if trouble:
         yield Finding(
             "configuration",
             BROKEN if source == "default" else NOTE,
-            f"{_configuration()} cannot be read ({trouble}), and is as if it were not there",
+            f"{_configuration()} cannot be read ({trouble}) and is ignored",
             "Repair or remove it, or set RUNICORN_DIR.",
             {"path": _configuration()},
         )
@@ -83,10 +83,14 @@ def _not_there(top: str) -> Finding:
         with probe.folder_in(parent):
             pass
     except probe.ProbeError as error:
-        advice = "Name another storage by RUNICORN_DIR, or have that directory opened to you."
-        return Finding("storage_writable", BROKEN, f"it is not there, and cannot be made: {error}", advice, details)
+        advice = "Set RUNICORN_DIR to another directory, or get permission for this one."
+        return Finding("storage_writable", BROKEN, f"it does not exist and cannot be made: {error}", advice, details)
     return Finding(
-        "storage_writable", NOTE, "it is not there yet; the first init() makes it", None, {**details, "writable": True}
+        "storage_writable",
+        NOTE,
+        "it does not exist yet; the first init() makes it",
+        None,
+        {**details, "writable": True},
     )
 
 
@@ -96,25 +100,29 @@ def _writable(top: str) -> Finding:
         return Finding(
             "storage_writable",
             BROKEN,
-            f"{runs} is a link, which no command follows: no run is listed",
-            f"Name the storage that it leads to, the parent of {os.path.realpath(runs)}.",
+            f"{runs} is a link, and no command follows it: no run is listed",
+            f"Use the storage that the link leads to, the parent of {os.path.realpath(runs)}.",
             {"path": runs, "writable": False},
         )
     if os.path.lexists(runs) and not os.path.isdir(runs):
         details = {"path": runs, "writable": False}
-        return Finding("storage_writable", BROKEN, f"{runs} is no directory", "Remove it, or name another.", details)
+        return Finding(
+            "storage_writable",
+            BROKEN,
+            f"{runs} is not a directory",
+            "Remove it, or set RUNICORN_DIR to another directory.",
+            details,
+        )
     where = runs if os.path.isdir(runs) else top
     try:
         took_s = probe.write_and_rename(where)
     except probe.ProbeError as error:
-        advice = (
-            "See who owns it, whether it is mounted read-only, whether a quota is used up; or name another storage."
-        )
+        advice = "Check its owner, a read-only mount and the quota; or set RUNICORN_DIR to another directory."
         return Finding("storage_writable", BROKEN, str(error), advice, {"path": where, "writable": False})
     return Finding(
         "storage_writable",
         OK,
-        f"files can be written, renamed and made durable; the latter took {took_s * 1e3:.1f} ms",
+        f"files can be written, renamed and made durable (fsync); fsync took {took_s * 1e3:.1f} ms",
         None,
         {"path": where, "writable": True, "fsync_s": took_s},
     )
@@ -131,8 +139,14 @@ def _space(top: str) -> Iterator[Finding]:
         status = BROKEN
     text = f"{render.size(free_bytes)} are free in the storage"
     if details.get("free_files") == 0:
-        text += ", but no more files can be made there"
-    yield Finding("storage_space", status, text, None if status == OK else "Make room, or name another.", details)
+        text += ", but no more files can be made there (no inodes are left)"
+    yield Finding(
+        "storage_space",
+        status,
+        text,
+        None if status == OK else "Free some space, or set RUNICORN_DIR to another directory.",
+        details,
+    )
 
 
 def _runs(top: str) -> Iterator[Finding]:
@@ -143,7 +157,7 @@ def _runs(top: str) -> Iterator[Finding]:
         "runs",
         NOTE if lost else OK,
         f"{counted(counts.total(), 'run')}{f': {said}' if said else ''}",
-        "List them with: runicorn ls --status lost. Store what they have left with: runicorn recover" if lost else None,
+        "List them with: runicorn ls --status lost. Save their records with: runicorn recover" if lost else None,
         {"total": counts.total(), **counts},
     )
 
@@ -163,8 +177,8 @@ def _database(top: str) -> Iterator[Finding]:
         yield Finding(
             "viewer_database",
             NOTE,
-            f"{path} cannot be read: {error}. Runs are stored all the same; a 0.7.2 viewer reads their files then",
-            "Close all viewers, move the file away, and start one: it makes a new one.",
+            f"{path} cannot be read: {error}. Runs are still stored; a 0.7.2 viewer then reads their files",
+            "Close all viewers, move the file away and start a viewer: it makes a new file.",
             details,
         )
     else:

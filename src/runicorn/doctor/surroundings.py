@@ -35,7 +35,7 @@ def settings() -> tuple[Settings, list[Finding]]:
     try:
         found, told = Settings.from_environment(), list[Finding]()
     except ValueError as error:
-        advice = "init() refuses to open runs until it is right."
+        advice = "init() opens no run until this is fixed."
         found, told = Settings(), [Finding("settings", BROKEN, str(error), advice)]
     changed = {
         field.name: getattr(found, field.name)
@@ -46,17 +46,19 @@ def settings() -> tuple[Settings, list[Finding]]:
     variables = {name: _shown(name, value, fields) for name, value in os.environ.items() if name.startswith(_PREFIX)}
     said = ", ".join(f"{name}={value}" for name, value in sorted(variables.items()))
     details = {"variables": variables, "changed": changed}
-    told.append(Finding("variables", OK, said or "no variable of ours is set", None, details))
+    told.append(Finding("variables", OK, said or "no RUNICORN_ variable is set", None, details))
     for variable in sorted(variables):
         if variable in _FOR_TESTS:
             told.append(
-                Finding("variables", BROKEN, f"{variable} is for tests: it makes runs fail", f"Unset {variable}.")
+                Finding("variables", BROKEN, f"{variable} is for tests only: it makes runs fail", f"Unset {variable}.")
             )
         elif not _is_known(variable, fields):
             near = difflib.get_close_matches(variable, [*fields, *_OTHERS], 1)
-            meant = f"Is {near[0]} meant?" if near else None
+            meant = f"Did you mean {near[0]}?" if near else None
             told.append(
-                Finding("variables", NOTE, f"{variable} means nothing to this version", meant, {"variable": variable})
+                Finding(
+                    "variables", NOTE, f"{variable} is not a setting of this version", meant, {"variable": variable}
+                )
             )
     return found, told
 
@@ -102,12 +104,12 @@ def launcher() -> Iterator[Finding]:
         yield Finding(
             "launcher",
             NOTE,
-            f"{said}, of a job that nothing tells from others: each rank would have a run of its own",
-            f"Set {ranks.JOB} to a value that the ranks share, and no other job.",
+            f"{said} of a job without an id: each rank gets a run of its own",
+            f"Set {ranks.JOB} to a value that all ranks of this job share and no other job has.",
             details,
         )
     else:
-        yield Finding("launcher", OK, f"{said}: all of them have one run, of the job {place.job}", None, details)
+        yield Finding("launcher", OK, f"{said}; all ranks share one run, of the job {place.job}", None, details)
 
 
 def versions() -> Iterator[Finding]:

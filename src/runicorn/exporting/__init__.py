@@ -117,10 +117,10 @@ def _exported(run: LoadedRun, selection: Selection, path: str, table: Table, not
 def _left_out(run: LoadedRun, selection: Selection) -> list[str]:
     notes = []
     if selection.ranks == "main" and any(run.ranks):
-        notes.append("ranks above 0 have files of their own, which are not in it: --ranks all has them")
+        notes.append("ranks above 0 are not in it; add --ranks all to write them too")
     unread = run.problem_count
     if unread:
-        notes.append(f"{counted(unread, 'place')} of the run's files could not be read: what is there is not in it")
+        notes.append(f"{counted(unread, 'place')} of the run's files could not be read and are not in it")
     return notes
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from runicorn.errors import WrongValueError
 from runicorn.exporting.selection import pieces
 from runicorn.writer.lines import nonfinite_name
 
@@ -37,7 +38,7 @@ def write(table: Table, file: BinaryIO, advance: Callable[[int], None]) -> list[
     """
     names = table.names
     if NONFINITE in names:
-        raise ValueError(
+        raise WrongValueError(
             f"there is a metric {NONFINITE!r}, and JSON lines have a field of that name. Nothing was written. "
             "Choose others with --metrics, or another --format."
         )

@@ -17,6 +17,6 @@ def of_one_kind(name: str, values: Sequence[Any]) -> tuple[Sequence[Any], list[s
         return values, []
     if kind is str:
         named = " and ".join(sorted({type(value).__name__ for value in values} - {"NoneType"}))
-        return made, [f"{name!r}: all values are text, for it has {named}"]
+        return made, [f"{name!r}: all values are written as text, because it has {named}"]
     rounded = sum(1 for value, number in zip(values, made, strict=True) if type(value) is int and number != value)
-    return made, [f"{name!r}: integers that are rounded to floats: {rounded:,}"] if rounded else []
+    return made, [f"{name!r}: integers rounded to floats: {rounded:,}"] if rounded else []

@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from runicorn.errors import MissingPackageError
 from runicorn.exporting.kinds import of_one_kind
 from runicorn.reading import Table
 
@@ -22,7 +23,7 @@ def require() -> None:
         ImportError: there is none.
     """
     if find_spec("pyarrow") is None and find_spec("polars") is None:
-        raise ImportError(
+        raise MissingPackageError(
             "Parquet needs pyarrow or polars, and neither is installed. Nothing was written. "
             "Install one: pip install 'runicorn[export]'"
         )

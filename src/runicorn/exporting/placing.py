@@ -7,6 +7,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
+from runicorn.errors import ForbiddenPathError, IsDirectoryError, MissingPathError, NoDirectoryError, PathExistsError
 from runicorn.reading.directories import place_of
 from runicorn.storage import directory_kinds, paths, removal
 
@@ -36,7 +37,7 @@ def check(target: str, *, is_directory: bool, force: bool, storage: str) -> None
     """
     parent = os.path.dirname(os.path.abspath(target))
     if not target or not os.path.isdir(parent):
-        raise FileNotFoundError(f"{parent} is no directory. Nothing was written. Make it, and try again.")
+        raise MissingPathError(f"{parent} is not a directory. Nothing was written. Make the directory first.")
     _refuse_inside_runs(os.path.join(os.path.realpath(parent), os.path.basename(os.path.abspath(target))), storage)
     _refuse_kind(target, is_directory=is_directory)
     if os.path.lexists(target) and not force:
@@ -48,7 +49,9 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
     above = target
     while True:
         if place_of(above, "") is not None:
-            raise PermissionError(f"{above} is the directory of a run. Nothing was written. Choose another.")
+            raise ForbiddenPathError(
+                f"{above} is the directory of a run. Nothing was written. Choose a path outside it."
+            )
         if os.path.dirname(above) == above:
             break
         above = os.path.dirname(above)
@@ -57,7 +60,9 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
         return
     first = os.path.relpath(target, root).split(os.sep)[0]
     if first in _STORAGE_FOLDERS or first.startswith(_STORAGE_FILES):
-        raise PermissionError(f"{os.path.join(root, first)} belongs to the storage. Nothing was written.")
+        raise ForbiddenPathError(
+            f"{os.path.join(root, first)} belongs to the storage. Nothing was written. Choose a path outside it."
+        )
 
 
 def _refuse_kind(target: str, *, is_directory: bool) -> None:
@@ -67,20 +72,20 @@ def _refuse_kind(target: str, *, is_directory: bool) -> None:
     except OSError:
         return
     if stat.S_ISLNK(mode):
-        raise FileExistsError(
+        raise PathExistsError(
             f"{target} is a link to {os.path.realpath(target)}. Both were left alone, and nothing was written. "
             "Name the file itself, or write -o - to write to standard output."
         )
     if stat.S_ISDIR(mode):
         if not is_directory:
-            raise IsADirectoryError(f"{target} is a directory. Nothing was written. Name a file.")
+            raise IsDirectoryError(f"{target} is a directory. Nothing was written. Name a file.")
     elif not stat.S_ISREG(mode):
-        raise FileExistsError(
+        raise PathExistsError(
             f"{target} is a device, a FIFO or a socket. It was left alone, and nothing was written. "
             "Write -o - to write to standard output."
         )
     elif is_directory:
-        raise NotADirectoryError(f"{target} is a file. Nothing was written. Name a directory that is not there yet.")
+        raise NoDirectoryError(f"{target} is a file. Nothing was written. Name a directory that does not exist yet.")
 
 
 @contextmanager
@@ -127,9 +132,8 @@ def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool]) ->
         OSError: it cannot be written.
     """
     if force and os.path.lexists(target) and not may_go(target):
-        raise FileExistsError(
-            f"{target} holds other things than event files of TensorBoard. It was left alone, and nothing was written. "
-            "Name another directory."
+        raise PathExistsError(
+            f"{target} holds files that are not TensorBoard event files. Nothing was written. Name another directory."
         )
     name, temporary = os.path.basename(target), _temporary(target)
     with removal.Directory(os.path.dirname(os.path.abspath(target)), directory_kinds.EXPORT) as directory:
@@ -182,7 +186,9 @@ def _name_exclusively(directory: removal.Directory, temporary: str, target: str)
 
 
 def _there(target: str) -> FileExistsError:
-    return FileExistsError(f"{target} is there already. It was left alone. Name another, or add --force.")
+    return PathExistsError(
+        f"{target} exists already. Nothing was written. Name another file, or add --force to replace it."
+    )
 
 
 def _temporary(target: str, what: str = "new") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from runicorn.errors import WrongValueError
 from runicorn.reading import table as tables
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Selection(NamedTuple):
                 run.metric(name)  # says what it has
         taken = sorted({tables.RANK, tables.FILE}.intersection(names)) if self.ranks == "all" else []
         if taken:
-            raise ValueError(
+            raise WrongValueError(
                 f"run {run.info.id} has a metric {taken[0]!r}, and with --ranks all a column has that name. Nothing "
                 "was written. Choose others with --metrics, or leave --ranks out."
             )

@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from runicorn.errors import MissingPackageError
 from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
 from runicorn.storage import run_files
@@ -36,7 +37,7 @@ def require() -> None:
     try:
         import_module(_WRITER)
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "TensorBoard's files need tensorboardX, which is not installed. Nothing was written. "
             "Install it: pip install 'runicorn[export]'"
         ) from error
@@ -114,10 +115,12 @@ class _Told:
 
     def notes(self) -> list[str]:
         """In words."""
-        notes = [f"{self._name!r}: values that are no numbers, and left out: {self._others:,}"] if self._others else []
+        notes = (
+            [f"{self._name!r}: values left out because they are not numbers: {self._others:,}"] if self._others else []
+        )
         return [
             *notes,
-            *([f"{self._name!r}: integers that are rounded to floats: {self._rounded:,}"] * bool(self._rounded)),
+            *([f"{self._name!r}: integers rounded to floats: {self._rounded:,}"] * bool(self._rounded)),
         ]
 
 

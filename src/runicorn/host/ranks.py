@@ -13,6 +13,7 @@ import os
 
 import msgspec
 
+from runicorn.errors import SettingError
 from runicorn.host.identity import hostname, process_start
 
 MODE = "RUNICORN_RANK_MODE"
@@ -58,7 +59,7 @@ def place() -> RankInfo | None:
     """
     mode = os.environ.get(MODE, "").strip().lower()
     if mode not in {"", "joined", "separate"}:
-        raise ValueError(f'{MODE}={mode!r} is neither "joined" nor "separate". Write one of them, or unset it.')
+        raise SettingError(f'{MODE}={mode!r} is neither "joined" nor "separate". Write one of them, or unset it.')
     rank, size = _number(_without_batch(_RANK)), _number(_without_batch(_SIZE))
     script_again = rank is None and _number(("NODE_RANK",)) == 0
     if script_again:

@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runicorn.errors import MissingPathError
 from runicorn.host import ranks
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.storage.escaping import escape
@@ -37,7 +38,7 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
     from runicorn.capture import workspace
 
     if not opening.workspace_root:
-        raise FileNotFoundError(
+        raise MissingPathError(
             errno.ENOENT,
             "init(): the working directory has been removed, so there is no code to archive. Nothing was made. "
             "Pass workspace_root=, or leave snapshot_code out",
@@ -58,7 +59,7 @@ def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> 
     try:
         blob = session.put_blob(encode(listing.files))
     except (ClosedError, SpoolFullError) as error:
-        session.refusals.warn("code", f"init(): the code is not archived: {error or 'the run has ended'}.")
+        session.refusals.warn("code", f"init(): the code was not archived: {error or 'the run has ended'}.")
         return
     left_out = [*listing.skipped_secrets, *listing.skipped_names, *listing.unreadable]
     told = [escape(name) for name in left_out[:_MOST_TOLD]]

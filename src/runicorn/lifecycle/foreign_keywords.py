@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from runicorn.errors import WrongTypeError
+
 _ALIAS = 'alias="..."'
 _PATH = 'path="a/b"'
 _STORAGE = 'storage="directory"'
@@ -33,6 +35,28 @@ _INSTEAD = {
 _INSTEAD_OF = {name: instead for names, instead in _INSTEAD.items() for name in names.split()}
 
 
+_OF_MODULE = {
+    "start_run new_run init_run Task SummaryWriter Experiment": "run = runicorn.init(path=...)",
+    "set_experiment set_project create_experiment": "runicorn.init(path=...)",
+    "login set_tracking_uri autolog": "runicorn.init(storage=...): runs are plain files on this machine",
+    "active_run": "runicorn.get_active_run()",
+    "Settings": "environment variables RUNICORN_...",
+    "Image": "run.log_image(name, image)",
+    "Table Histogram Artifact Audio Video": "run.log({...}) with numbers, or run.log_image(name, image)",
+    "Api": "runicorn.runs() and runicorn.load(run)",
+    "config": "run.log_config(args=...)",
+    "log log_text log_image log_config log_dataset log_pretrained summary finish flush set_labels set_primary_metric "
+    "watch_outputs log_metric log_metrics log_param log_params log_artifact watch define_metric alert save track end "
+    "end_run add_scalar": "run = runicorn.init(path=...) once, then run.log({...}), run.finish()",
+}
+_INSTEAD_OF_MODULE = {name: instead for names, instead in _OF_MODULE.items() for name in names.split()}
+
+
+def hint_of_module(name: str) -> str:
+    """What to write for a name that the package does not have, as the end of a message; empty if we cannot know."""
+    return f". Write {_INSTEAD_OF_MODULE[name]}." if name in _INSTEAD_OF_MODULE else ""
+
+
 def error(unknown: list[Any], known: frozenset[str]) -> TypeError:
     """The error for keywords that ``init()`` does not have.
 
@@ -41,7 +65,7 @@ def error(unknown: list[Any], known: frozenset[str]) -> TypeError:
         known: those that it has.
     """
     told = "; ".join(f"{name!r}: {_advice(name, known)}" for name in unknown)
-    return TypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead of {told}.")
+    return WrongTypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead of {told}.")
 
 
 def _advice(name: str, known: frozenset[str]) -> str:

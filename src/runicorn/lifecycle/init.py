@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from runicorn import switch
+from runicorn.errors import StorageError, WrongTypeError, WrongValueError
 from runicorn.lifecycle import capture_at_start
 from runicorn.lifecycle.opening import Opening
 from runicorn.queue.records import CONSOLE_MODES
+from runicorn.refusals import explained
 from runicorn.session import active_runs, adopt
 from runicorn.settings import Settings
 from runicorn.storage import paths
@@ -31,16 +33,17 @@ _Result = TypeVar("_Result")
 def _explains_keywords(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Have an unknown keyword told with what to write instead; the signature stays what it is."""
     known = frozenset(function.__annotations__)
+    called = explained(function)
 
     @functools.wraps(function)
-    def explained(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+    def explained_keywords(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         if not known.issuperset(kwargs):
             from runicorn.lifecycle import foreign_keywords
 
             raise foreign_keywords.error([name for name in kwargs if name not in known], known - {"return"})
-        return function(*args, **kwargs)
+        return called(*args, **kwargs)
 
-    return explained
+    return explained_keywords
 
 
 @_explains_keywords
@@ -96,11 +99,13 @@ def init(
         capture_console=capture_console,
     )
     if snapshot_format != "zip":
-        raise ValueError(f'init(): snapshot_format={snapshot_format!r} is not supported. Write "zip".')
+        raise WrongValueError(f'init(): snapshot_format={snapshot_format!r} is not supported. Write "zip".')
     if tqdm_mode not in CONSOLE_MODES:
-        raise ValueError(f'init(): tqdm_mode={tqdm_mode!r} is not one of "smart", "all", "none". Write one of them.')
+        raise WrongValueError(
+            f'init(): tqdm_mode={tqdm_mode!r} is not one of "smart", "all", "none". Write one of them.'
+        )
     if alias is not None and not isinstance(alias, str):
-        raise TypeError(f"init(): alias={alias!r} is of type {type(alias).__name__}. Write a string, or None.")
+        raise WrongTypeError(f"init(): alias={alias!r} is of type {type(alias).__name__}. Write a string, or None.")
     opening = Opening(
         path=paths.normalise_path(path),
         storage=paths.storage_root(storage),
@@ -115,7 +120,7 @@ def init(
     files = capture_at_start.list_code(opening, force=force_snapshot) if snapshot_code else None
     _check_descriptors()
     adopt.adopt_orphans(settings, opening.storage)
-    run = _named(opening, run_id) if run_id is not None else opening.of_this_process()
+    run = _opened(opening, run_id)
     if path is not None and run.path != opening.path:
         run._refusals.warn(  # noqa: SLF001 - ours
             "path",
@@ -145,7 +150,7 @@ def _check_descriptors() -> None:
         while len(taken) < _DESCRIPTORS:
             taken += os.pipe()
     except OSError as error:
-        raise OSError(
+        raise StorageError(
             error.errno,
             f"init(): {error.strerror}: a run needs {_DESCRIPTORS} descriptors. Nothing was made. Close files, or "
             "raise the limit (ulimit -n).",
@@ -153,6 +158,15 @@ def _check_descriptors() -> None:
     finally:
         for fd in taken:
             os.close(fd)
+
+
+def _opened(opening: Opening, run_id: str | None) -> Run:
+    try:
+        return _named(opening, run_id) if run_id is not None else opening.of_this_process()
+    except OSError as error:
+        from runicorn.lifecycle import unusable_storage
+
+        raise unusable_storage.error(error, opening.storage) from None
 
 
 def _named(opening: Opening, run_id: str) -> Run:
@@ -167,4 +181,4 @@ def _named(opening: Opening, run_id: str) -> Run:
 def _check_flags(**flags: Any) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
-            raise TypeError(f"init(): {name}={value!r} is of type {type(value).__name__}. Write True or False.")
+            raise WrongTypeError(f"init(): {name}={value!r} is of type {type(value).__name__}. Write True or False.")

@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import RunElsewhereError, StillBusyError
 from runicorn.host import locks
 from runicorn.host.identity import hostname, machine
 from runicorn.queue import opening_lock, spool, spool_address
@@ -77,9 +78,9 @@ class Job:
             session = self._join(address, made, refusals, as_owner=as_owner)
             if session is not None:
                 return session
-        raise TimeoutError(
-            f"init(): the spool of run {self.run_id} on this host came and went for {joining.PATIENCE_S:.0f} s. "
-            f"Nothing was lost. Look at {self.run_dir}, and call init() again."
+        raise StillBusyError(
+            f"init(): the spool of run {self.run_id} on this host appeared and disappeared for "
+            f"{joining.PATIENCE_S:.0f} s. Nothing was lost. Check {self.run_dir}, and call init() again."
         )
 
     def step_so_far(self) -> int:
@@ -138,7 +139,7 @@ class Job:
             if lock is not None:
                 return lock
             time.sleep(_POLL_S)
-        raise RuntimeError(
+        raise RunElsewhereError(
             f"init(): another process owns run {self.run_id} as rank 0 of this job. Nothing was changed. Give each job "
             "its own RUNICORN_JOB_ID, or set RUNICORN_RANK_MODE=separate."
         )

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import RunElsewhereError, StillBusyError
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
 from runicorn.queue import crash_points, liveness, opening_lock, rendezvous, spool, spool_address
@@ -54,8 +55,9 @@ class Opening:
             run = self.new()
             run._refusals.warn(  # noqa: SLF001 - ours
                 "job",
-                f"This is rank {place.rank} of a job that nothing in the environment tells from others: each "
-                "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that its ranks share, and no other job.",
+                f"This is rank {place.rank} of a job without an id in the environment: each "
+                "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that all ranks of "
+                "this job share and no other job has.",
             )
             return run
         run_id = self._run_id_of_parent(place, nth) or rendezvous.run_id_of(self.storage, self.path, place.job, nth)
@@ -107,9 +109,9 @@ class Opening:
             if run is not None:
                 return run
             time.sleep(_POLL_S)
-        raise TimeoutError(
-            f"init(): run {run_id} was neither joined nor resumed in {_MOST_TRIES:,} tries: other processes open and "
-            f"end it all the time. Nothing was changed. Its directory is {run_dir}."
+        raise StillBusyError(
+            f"init(): run {run_id} was neither joined nor resumed in {_MOST_TRIES:,} tries: other processes keep "
+            f"opening and ending it. Nothing was changed. Its directory is {run_dir}."
         )
 
     def _as_rank(self, place: ranks.RankInfo, run_id: str) -> Run:
@@ -162,7 +164,7 @@ class Opening:
                 spool.remove(address.spool)
             paths.remove_made(made)
             if isinstance(error, OSError) and not error.filename:
-                raise OSError(error.errno, error.strerror, run_dir) from error
+                raise OSError(error.errno, error.strerror, run_dir) from error  # of the kind of its number
             raise
 
     def _join_live(self, run_dir: str) -> Run | None:
@@ -186,9 +188,9 @@ class Opening:
         deadline = time.monotonic() + limit_s
         while liveness.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"init(): run {address.run_id} is being ended by process {address.owner_pid}, which has not come "
-                    f"to its end within {limit_s:.0f} s. Nothing was changed. See whether {address.run_dir} can be "
+                raise StillBusyError(
+                    f"init(): run {address.run_id} is being ended by process {address.owner_pid}, which has not "
+                    f"finished within {limit_s:.0f} s. Nothing was changed. Check that {address.run_dir} can be "
                     "written."
                 )
             time.sleep(_POLL_S)
@@ -219,10 +221,10 @@ class Opening:
         if host == hostname() and may_live(last.get("machine"), pid, memory):
             host = f"{host} (another machine, or a container with a /dev/shm of its own)"
         if host not in {None, hostname()}:
-            raise RuntimeError(
-                f"init(): run {run_id} is open on host {host} (pid {pid}), and nobody here can know "
+            raise RunElsewhereError(
+                f"init(): run {run_id} is open on host {host} (pid {pid}), and this host cannot check "
                 f"whether it lives. Nothing was changed. If it is gone, set the status in {run_dir}/"
-                f"{run_files.STATUS} to failed and call init() again; else use another run_id."
+                f"{run_files.STATUS} to failed and call init() again. If it lives, use another run_id."
             )
 
     def _go_on(self, run_id: str, run_dir: str) -> Run:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import reading
+from runicorn.errors import RefusedChangeError, WrongTypeError, WrongValueError
 from runicorn.managing import targets, viewer_database
 from runicorn.queue import opening_lock
 from runicorn.reading.plain_files import DamagedError, read_object
@@ -50,12 +51,12 @@ def set_alias(info: RunInfo, alias: str | None, settings: Settings, *, force: bo
 
     Raises:
         OSError: it cannot be written; nothing was changed.
-        RefusedError: ``meta.json`` is damaged, or another host may have the run open.
+        RefusedChangeError: ``meta.json`` is damaged, or another host may have the run open.
         ValueError: the alias is blank.
     """
     given = None if alias is None else escape(alias).strip()
     if given == "":
-        raise ValueError("an alias has at least one letter. Nothing was changed. Write --clear to have none.")
+        raise WrongValueError("the alias is empty. Nothing was changed. Write --clear to remove the alias.")
 
     def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         meta["alias"] = given
@@ -78,13 +79,15 @@ def change_tags(
 
     Raises:
         OSError: it cannot be written; nothing was changed.
-        RefusedError: ``meta.json`` is damaged, or another host may have the run open.
+        RefusedChangeError: ``meta.json`` is damaged, or another host may have the run open.
         ValueError: a tag is blank or has a comma.
     """
     wanted, unwanted = [_checked_tag(tag) for tag in add], {_checked_tag(tag) for tag in remove}
     both = sorted(unwanted.intersection(wanted))
     if both:
-        raise ValueError(f"the tag {both[0]!r} is to be added and removed. Nothing was changed. Say one of them.")
+        raise WrongValueError(
+            f"the tag {both[0]!r} would be both added and removed. Nothing was changed. Write one of the two."
+        )
 
     def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
         before = meta.get("tags")
@@ -114,17 +117,20 @@ def checked(tags: Any, notes: Any, group: Any, parent: Any, run_id: str) -> dict
         if text is None:
             continue
         if not isinstance(text, str):
-            raise TypeError(f"set_labels(): {name}={text!r} is of type {type(text).__name__}. Write a string.")
+            raise WrongTypeError(f"set_labels(): {name}={text!r} is of type {type(text).__name__}. Write a string.")
         found[name] = escape(text)
     if found.get("parent") == run_id:
-        raise ValueError(f"set_labels(): parent={run_id!r} is the run itself. Nothing was changed.")
+        raise WrongValueError(f"set_labels(): parent={run_id!r} is the run itself. Nothing was changed.")
     if tags is not None:
         if isinstance(tags, (str, bytes)) or not isinstance(tags, Iterable):
-            raise TypeError(f'set_labels(): tags={tags!r} is no list. Write a list of strings, such as ["baseline"].')
+            raise WrongTypeError(
+                f"set_labels(): tags={tags!r} is not a list. Nothing was changed. Write a list of strings, such as "
+                '["baseline"].'
+            )
         tags = list(tags)
         for tag in tags:
             if not isinstance(tag, str):
-                raise TypeError(f"set_labels(): the tag {tag!r} is of type {type(tag).__name__}. Write a string.")
+                raise WrongTypeError(f"set_labels(): the tag {tag!r} is of type {type(tag).__name__}. Write a string.")
         found["tags"] = list(dict.fromkeys(map(_checked_tag, tags)))
     return found
 
@@ -182,9 +188,9 @@ def _change_meta(
     try:
         meta = read_object(run_dir, run_files.META)
     except DamagedError as error:
-        raise targets.RefusedChangeError(
+        raise RefusedChangeError(
             f"{run_files.META} in {run_dir} cannot be read ({error}), and a change would lose its content. Nothing was "
-            "changed. Repair it first."
+            "changed. Repair the file first."
         ) from error
     with viewer_database.changing(storage) as rows:
         change(meta, rows)
@@ -200,5 +206,7 @@ def _change_meta(
 def _checked_tag(tag: str) -> str:
     clean = escape(tag).strip()
     if not clean or "," in clean:
-        raise ValueError(f"{tag!r} is no tag. Nothing was changed. A tag is not empty, and has no comma in it.")
+        raise WrongValueError(
+            f"{tag!r} is not a tag. Nothing was changed. Write a tag that is not empty and has no comma."
+        )
     return clean

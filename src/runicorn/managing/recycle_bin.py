@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from runicorn import reading
+from runicorn.errors import PathExistsError, RefusedChangeError, RunNotFoundError, StorageError
 from runicorn.host import locks
 from runicorn.managing import deleted_marker, targets, viewer_database
 from runicorn.queue import opening_lock, spool
@@ -51,27 +52,27 @@ def check_removable(info: RunInfo, settings: Settings, *, force: bool = False) -
         force: also where another host may have the run open.
 
     Raises:
-        RefusedError: it may not go; says why, and what to do.
+        RefusedChangeError: it may not go; says why, and what to do.
     """
     if targets.is_in_recycle_folder(info):
-        raise targets.RefusedChangeError(
+        raise RefusedChangeError(
             f"run {info.id} is in the recycle folder already. Restore it with: rm --restore {info.id}"
         )
     if not _is_in_layout(info):
-        raise targets.RefusedChangeError(
-            f"{info.run_dir} is not below the {paths.RUNS!r} of a storage, which has the recycle folder. It was left "
-            "alone. Remove it by hand."
+        raise RefusedChangeError(
+            f"{info.run_dir} is not below {paths.RUNS!r} in a storage, where the recycle folder is. Nothing was "
+            "moved. Remove it by hand."
         )
     targets.check_not_elsewhere(info, force=force)
     spools = targets.spools_of(info, settings)
     held = [path for path in spools if _is_held(path)]
     if held or (info.status == statuses.RUNNING and is_of_this_host(info)):
-        raise targets.RefusedChangeError(
-            f"run {info.id} is live (process {info.pid}). It was left alone. End it, or wait until it has ended."
+        raise RefusedChangeError(
+            f"run {info.id} is live (process {info.pid}). Nothing was moved. End it, or wait until it has ended."
         )
     if spools:
-        raise targets.RefusedChangeError(
-            f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. It was left alone. "
+        raise RefusedChangeError(
+            f"records of run {info.id} wait in {spools[0]}, left by processes that are gone. Nothing was moved. "
             "Store them first: runicorn recover"
         )
 
@@ -82,7 +83,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
     Raises:
         FileExistsError: a run of that id is there already.
         OSError: it cannot be moved by a rename.
-        RefusedError: it may not go.
+        RefusedChangeError: it may not go.
     """
     check_removable(info, settings, force=force)
     target = os.path.join(_recycle_folder(info.storage, make=True), info.id)
@@ -91,7 +92,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
         info = msgspec.structs.replace(reading.find(info), path=info.path)
         check_removable(info, settings, force=force)
         if os.path.lexists(target):
-            raise FileExistsError(
+            raise PathExistsError(
                 f"a run {info.id} is in the recycle folder already: {target}. Nothing was moved. Restore or remove "
                 "that one first."
             )
@@ -131,7 +132,7 @@ def find_recycled(run: str, storage: str | os.PathLike[str] | None = None) -> Ru
     """The one run in the recycle folder that is meant.
 
     Args:
-        run: its id, the beginning of one, or its alias.
+        run: its id, the beginning of one, its alias, or its path.
         storage: the storage root; None = as ``init()`` finds it.
 
     Raises:
@@ -141,12 +142,15 @@ def find_recycled(run: str, storage: str | os.PathLike[str] | None = None) -> Ru
     chosen = [info for info in there if info.id == run]
     chosen = chosen or [info for info in there if run and run in {info.alias, info.run_dir}]
     chosen = chosen or [info for info in there if run and info.id.startswith(run)]
+    chosen = chosen or [info for info in there if run and info.path == run.strip("/")]
     if len(chosen) == 1:
         return chosen[0]
     if chosen:
         ids = ", ".join(info.id for info in chosen)
-        raise LookupError(f"{len(chosen)} runs in the recycle folder are meant by {run!r}: {ids}. Name one by its id.")
-    raise LookupError(f"No run {run!r} in the recycle folder of {paths.storage_root(storage)}, which has {len(there)}.")
+        raise RunNotFoundError(f"{len(chosen)} runs in the recycle folder match {run!r}: {ids}. Name one by its id.")
+    raise RunNotFoundError(
+        f"No run matches {run!r} in the recycle folder of {paths.storage_root(storage)}, which has {len(there)}."
+    )
 
 
 def restore(info: RunInfo, settings: Settings) -> Moved:
@@ -159,7 +163,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     Raises:
         FileExistsError: something is in its place.
         OSError: it cannot be moved by a rename.
-        RefusedError: a link, or another run, is on the way there.
+        RefusedChangeError: a link, or another run, is on the way there.
     """
     path = deleted_marker.path_to_restore(info.run_dir)
     target = paths.run_directory(info.storage, path, info.id)
@@ -168,13 +172,13 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     at = parent
     while at != info.storage:
         if place_of(at, "") is not None:
-            raise targets.RefusedChangeError(
-                f"{at} is a run itself, and no run is looked for in it. Nothing was moved. Move it first."
+            raise RefusedChangeError(
+                f"{at} is a run itself, and no run may be inside another. Nothing was moved. Move that run away first."
             )
         at = os.path.dirname(at)
     with opening_lock.alone_with(target, settings):
         if os.path.lexists(target):
-            raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
+            raise PathExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
         os.makedirs(parent, exist_ok=True)
         with viewer_database.changing(info.storage) as rows:
             rows.set_place(info, target, info.path, None)
@@ -193,7 +197,7 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
 
     Raises:
         FileNotFoundError: it is not there.
-        RefusedError: it is a link, or no directory.
+        RefusedChangeError: it is a link, or no directory.
     """
     runs = os.path.join(storage, paths.RUNS)
     folder = os.path.join(runs, RECYCLE)
@@ -203,8 +207,9 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
             os.mkdir(folder)
     for directory in (runs, folder):
         if not stat.S_ISDIR(os.lstat(directory).st_mode):
-            raise targets.RefusedChangeError(
-                f"{directory} is a link or a file, by which a run would leave its storage. Nothing was moved."
+            raise RefusedChangeError(
+                f"{directory} is a link or a file, so the run would be outside its storage. Nothing was moved. "
+                "Remove it."
             )
     return folder
 
@@ -221,7 +226,7 @@ def _rename_exclusively(source: str, target: str) -> None:
     try:
         os.mkdir(target)
     except FileExistsError:
-        raise FileExistsError(f"{target} is there already. Nothing was moved. Move that one away first.") from None
+        raise PathExistsError(f"{target} is there already. Nothing was moved. Move that one away first.") from None
     try:
         if sys.platform == "win32":  # where no rename replaces a directory
             removal.remove_empty(target)
@@ -238,7 +243,7 @@ def _rename(source: str, target: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        raise OSError(
-            f"{source} and {os.path.dirname(target)} are on two file systems, and runs are moved by a rename alone. "
+        raise StorageError(
+            f"{source} and {os.path.dirname(target)} are on different file systems, and a run is only renamed. "
             f"Nothing was moved. Move it by hand: {shlex.join(['mv', source, target])}"
         ) from error

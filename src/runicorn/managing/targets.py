@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from runicorn import reading
+from runicorn.errors import RefusedChangeError
 from runicorn.host import identity
 from runicorn.queue import spool, spool_address
 from runicorn.reading.directories import run_places
@@ -22,20 +23,16 @@ if TYPE_CHECKING:
 _POINTER = run_files.spool_pointer("")
 
 
-class RefusedChangeError(OSError):
-    """What a run is, or where it is, forbids the change; the message says why, and what became of it."""
-
-
-def find(run: str, storage: str | None) -> RunInfo:
+def find(run: str | RunInfo, storage: str | None) -> RunInfo:
     """The one run that is meant, for a command that changes it.
 
     Args:
-        run: its id, the beginning of one, its alias, or its directory.
+        run: its id, the beginning of one, its alias, path or directory; or its info.
         storage: the storage root; None = as ``init()`` finds it.
 
     Raises:
         LookupError: none is meant, or several are.
-        RefusedError: a link is on the way to its directory.
+        RefusedChangeError: a link is on the way to its directory.
     """
     info = reading.find(run, storage)
     root = paths.storage_root(storage)
@@ -53,7 +50,7 @@ def check_place(storage: str, directory: str) -> None:
     """Make sure that a directory is below a storage, and that no link is on the way from there to it.
 
     Raises:
-        RefusedError: it is not, or there is one.
+        RefusedChangeError: it is not, or there is one.
     """
     relative = os.path.relpath(directory, storage)
     segments = relative.split(os.sep)
@@ -64,7 +61,7 @@ def check_place(storage: str, directory: str) -> None:
         at = os.path.join(at, segment)
         if os.path.islink(at):
             raise RefusedChangeError(
-                f"{at} is a link, and commands that change a run follow none. Nothing was changed. Name the storage "
+                f"{at} is a link, and commands that change a run follow no link. Nothing was changed. Name the storage "
                 "that it leads to with --storage."
             )
 
@@ -82,7 +79,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
         force: the user knows that none has.
 
     Raises:
-        RefusedError: one may have; nobody here can know whether it is still there.
+        RefusedChangeError: one may have; nobody here can know whether it is still there.
     """
     if force:
         return
@@ -92,8 +89,8 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
         others.append(info.hostname or "that it does not name")
     if others:
         raise RefusedChangeError(
-            f"run {info.id} may be open on the host {others[-1]}, and nobody here can know. Nothing was changed. Do it "
-            "there, or add --force-other-host if it is gone."
+            f"run {info.id} may be open on the host {others[-1]}, and this host cannot check. Nothing was changed. Run "
+            "the command there, or add --force-other-host if it is gone."
         )
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from runicorn.errors import StillBusyError
 from runicorn.storage import statuses
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def changing(storage: str) -> Iterator[DatabaseRows]:
         yield DatabaseRows(None)
         return
     if os.path.islink(path):
-        yield DatabaseRows(None, f"{path} is a link, which is not followed")
+        yield DatabaseRows(None, f"{path} is a link, and links are not followed")
         return
     connection, trouble = _begun(path)
     rows = DatabaseRows(connection, trouble)
@@ -139,7 +140,7 @@ def _begun(path: str) -> tuple[sqlite3.Connection | None, str | None]:
         if connection is not None:
             connection.close()
         if "locked" in str(error):
-            raise TimeoutError(
+            raise StillBusyError(
                 f"{path} has been locked by another process for {_BUSY_S:.0f} s, maybe by a viewer. Nothing was "
                 "changed. Try again, or close the viewer first."
             ) from error

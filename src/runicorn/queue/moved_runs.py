@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.errors import MissingPathError
 from runicorn.queue import spool, spool_address
 from runicorn.storage import paths, removal, run_files
 from runicorn.storage.run_directory import RunDir
@@ -39,7 +40,7 @@ def follow(address: Address, storage: str | None = None) -> Address:
         if run_dir is not None:
             return msgspec.structs.replace(address, storage=root, run_dir=run_dir)
     if not os.path.isdir(address.storage):
-        raise FileNotFoundError(
+        raise MissingPathError(
             f"the storage {address.storage} is not there: it was moved, removed, or is not mounted. If it was moved, "
             "run: runicorn recover --storage NEW_PLACE. If it is gone for good, remove the directory of the records"
         )

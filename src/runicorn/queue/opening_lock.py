@@ -17,6 +17,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from runicorn.errors import StillBusyError
 from runicorn.host.locks import Lock, held_here
 from runicorn.queue.spool import shm_dir, temp_dir
 from runicorn.storage import directory_kinds, removal
@@ -89,7 +90,7 @@ def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock
         if lock is not None:
             return path, lock
         if time.monotonic() > deadline:
-            raise TimeoutError(
+            raise StillBusyError(
                 f"Another process of this user has been opening, or changing, the run in {run_dir} for "
                 f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Find the process that holds {path}, and try again."
             )

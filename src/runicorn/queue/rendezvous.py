@@ -11,6 +11,7 @@ import stat
 import time
 from contextlib import suppress
 
+from runicorn.errors import MissingPathError
 from runicorn.storage import directory_kinds, paths, removal
 from runicorn.storage.plain_json import UnfitFileError, open_regular
 
@@ -48,9 +49,9 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
             withdraw(meeting_point, "")
         _forget_old(folder)
         publish(meeting_point, paths.new_run_id())
-    raise FileNotFoundError(
-        f"{meeting_point} is removed again and again while the ranks of a job meet there. Nothing was made. Look who "
-        "else writes there, or set RUNICORN_RANK_MODE=separate."
+    raise MissingPathError(
+        f"{meeting_point} is removed again and again while the ranks of a job meet there. Nothing was made. Find out "
+        "who else writes there, or set RUNICORN_RANK_MODE=separate."
     )
 
 

@@ -25,6 +25,7 @@ import os
 import sys
 from contextlib import suppress
 
+from runicorn.errors import StorageError
 from runicorn.host import memory_limit
 from runicorn.host.identity import machine
 from runicorn.host.locks import Lock
@@ -144,7 +145,7 @@ def create(
             error = failure if failure.filename else OSError(failure.errno, failure.strerror, base)
             continue
         return address, lock
-    raise error or OSError(f"No directory for the spool: neither shared memory nor {temp} can be used")
+    raise error or StorageError(f"No directory for the spool: neither shared memory nor {temp} can be used")
 
 
 def _fill(address: Address) -> Lock:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import MissingPackageError
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
@@ -105,6 +106,6 @@ def _imported(library: str) -> Any:
     try:
         return import_module(library)
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"to_{library.removeprefix('py')}() needs {library}, which is not installed: pip install {library}"
         ) from error

@@ -86,7 +86,7 @@ def _line(content: dict[str, Any], data: dict[str, Any]) -> tuple[Line, list[str
     if step is None:
         step = _as_step(data.get("step"))
     if step is None:
-        raise ValueError("it has no step, or one beyond 64 bit")
+        raise ValueError("it has no step, or a step of more than 64 bits")
     time_s = _as_time(data.get("time"))
     if time_s is None:
         time_s = _as_time(content.get("ts"))

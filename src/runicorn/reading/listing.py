@@ -7,13 +7,13 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from runicorn.errors import RunNotFoundError, WrongTypeError, WrongValueError
 from runicorn.reading.cache import Cache
 from runicorn.reading.directories import place_of, run_places
 from runicorn.reading.index import Index
 from runicorn.reading.info import STATUSES, RunInfo, read_info
 from runicorn.reading.liveness import judged
 from runicorn.storage import paths
-from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -79,7 +79,8 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     """The one run that is meant, read anew.
 
     Args:
-        run: its id, the beginning of one, its alias, its directory (of whichever storage), its info, or the run itself.
+        run: its id, the beginning of one, its alias, its directory (of whichever storage), its path if no other run
+            has it, its info, or the run itself.
         storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
 
     Raises:
@@ -91,8 +92,11 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     if not isinstance(run, (str, os.PathLike)):
         return _in_directory(_directory_of(run))
     given = os.fspath(run)
-    if not isinstance(run, str) or os.sep in given or (os.altsep and os.altsep in given):
-        return _in_directory(os.path.abspath(os.path.expanduser(given)))
+    directory = os.path.abspath(os.path.expanduser(given))
+    if not isinstance(run, str) or (os.path.isabs(given) and given.strip(os.sep)):
+        return _in_directory(directory)
+    if (os.sep in given or (os.altsep and os.altsep in given)) and place_of(directory, "") is not None:
+        return _in_directory(directory)
     root = paths.storage_root(storage)
     places = list(run_places(root))
     by_id = [place for place in places if os.path.basename(place.run_dir) == given]
@@ -100,21 +104,28 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
         infos = runs(root)
         by_alias = [info for info in infos if info.alias == given and given]
         by_prefix = [info for info in infos if info.id.startswith(given) and given]
-        chosen = by_alias or by_prefix
+        if not (by_alias or by_prefix) and place_of(directory, "") is not None:
+            return _in_directory(directory)
+        by_path = [info for info in infos if info.path == given.strip("/") and given]
+        chosen = by_alias or by_prefix or by_path
         if len(chosen) == 1:
             return chosen[0]
         if chosen:
-            what = "have the alias" if by_alias else "have an id that begins with"
-            raise LookupError(f"{len(chosen)} runs in {root} {what} {given!r}: {_listed(chosen)}. Name one by its id.")
-        if place_of(os.path.abspath(given), "") is not None:
-            return _in_directory(os.path.abspath(given))
-        raise LookupError(
-            f"No run {given!r} in {root}: no id is that or begins with it, no run has that alias, and {given!r} is not "
-            f"the directory of a run either. The storage has {counted(len(infos), 'run')}{_newest(infos)}."
+            what = "alias" if by_alias else "id prefix" if by_prefix else "path"
+            error = RunNotFoundError(
+                f"{len(chosen)} runs in {root} match the {what} {given!r}: {_listed(chosen)}. Name one by its id."
+            )
+            error.candidates = chosen
+            raise error
+        raise RunNotFoundError(
+            f"No run matches {given!r} in {root} (tried id, id prefix, alias, path, directory). "
+            f"{_newest(infos) or 'There is no run.'}"
         )
     if len(by_id) > 1:
         directories = ", ".join(place.run_dir for place in by_id)
-        raise LookupError(f"{len(by_id)} directories in {root} hold a run {given!r}: {directories}. Name one of them.")
+        raise RunNotFoundError(
+            f"{len(by_id)} directories in {root} have the run id {given!r}: {directories}. Name one of them."
+        )
     return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
 
 
@@ -123,7 +134,7 @@ def _directory_of(run: object) -> str:
     where = getattr(run, "_directory_to_read", None)  # of both kinds of handle: their classes stand above
     if callable(where):
         return str(where())
-    raise TypeError(
+    raise WrongTypeError(
         f"load(): run is of type {type(run).__name__}. Pass a run, its id, its alias, its directory, or its info."
     )
 
@@ -132,7 +143,7 @@ def _in_directory(directory: str, storage: str | None = None, path: str | None =
     directory = os.path.normpath(directory)
     if place_of(directory, "") is None:
         what = "has neither meta.json nor status.json" if os.path.isdir(directory) else "is not there"
-        raise LookupError(f"No run in {directory}: the directory {what}.")
+        raise RunNotFoundError(f"No run in {directory}: the directory {what}.")
     root, path_by_place = _by_place(directory)
     return judged(read_info(directory, storage or root, path_by_place if path is None else path))
 
@@ -154,7 +165,7 @@ def _statuses(given: str | Iterable[str] | None) -> set[str] | None:
     wanted = {given} if isinstance(given, str) else set(given)
     unknown = sorted(wanted.difference(STATUSES))
     if unknown:
-        raise ValueError(f"runs(): status={unknown[0]!r} is not a status. Write one of {', '.join(STATUSES)}.")
+        raise WrongValueError(f"runs(): status={unknown[0]!r} is not a status. Write one of {', '.join(STATUSES)}.")
     return wanted
 
 
@@ -176,4 +187,4 @@ def _listed(infos: list[RunInfo]) -> str:
 
 
 def _newest(infos: list[RunInfo]) -> str:
-    return f", the newest are {_listed(infos[:3])}" if infos else ""
+    return f"Newest runs: {_listed(infos[:3])}." if infos else ""

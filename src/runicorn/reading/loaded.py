@@ -6,6 +6,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from runicorn.errors import MetricNotFoundError, WrongValueError
 from runicorn.reading import sessions, text
 from runicorn.reading import table as tables
 from runicorn.reading.cache import Cache
@@ -109,7 +110,7 @@ class LoadedRun:
             column = self._columns[name, superseded] = self._build(name, self._read_files(), superseded=superseded)
             if not len(column):
                 del self._columns[name, superseded]
-                raise KeyError(f"run {self.info.id} has no metric {name!r}. It has {_some(self.metrics)}.")
+                raise MetricNotFoundError(f"run {self.info.id} has no metric {name!r}. It has {_some(self.metrics)}.")
         return column.of(rank=rank, producer=producer, stage=stage)
 
     def superseded_count(self, name: str) -> int:
@@ -200,11 +201,11 @@ class LoadedRun:
             ValueError: ``ranks`` is neither.
         """
         if ranks not in {"main", "all"}:
-            raise ValueError(f'table(): ranks={ranks!r} is neither "main" nor "all".')
+            raise WrongValueError(f'table(): ranks={ranks!r} is neither "main" nor "all".')
         wanted = self.metrics if names is None else list(dict.fromkeys(names))
         missing = [name for name in wanted if name not in self]
         if missing:
-            raise KeyError(f"run {self.info.id} has no metric {missing[0]!r}. It has {_some(self.metrics)}.")
+            raise MetricNotFoundError(f"run {self.info.id} has no metric {missing[0]!r}. It has {_some(self.metrics)}.")
         files = self._files_of(ranks)
         made = []
         for file in files:

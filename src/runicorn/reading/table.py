@@ -6,6 +6,7 @@ from array import array
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongValueError
 from runicorn.reading.part import FLOATS, INTS
 from runicorn.storage.wording import counted
 
@@ -131,7 +132,9 @@ def stacked(tables: list[tuple[int | None, str, Table]]) -> Table:
     }
     for name in (RANK, FILE):
         if name in names:
-            raise ValueError(f"a metric is called {name!r}, as a column of this table is: leave it out of the names.")
+            raise WrongValueError(
+                f"a metric is called {name!r}, and so is a column of every table. Leave it out of the names."
+            )
     for name in names:
         if name not in columns:
             of_table = [table.columns.get(name) for _, _, table in tables]

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from runicorn.errors import StillBusyError
 from runicorn.host import locks
 from runicorn.queue import mending, opening_lock, rendezvous, spool, spool_address
 from runicorn.queue.control_page import ControlPage
@@ -214,7 +215,7 @@ def finish_earlier_session(address: spool_address.Address, settings: Settings, s
     while os.path.exists(os.path.join(address.spool, spool_address.ADDRESS)):
         now = time.monotonic()
         if now - began > limit_s:
-            raise TimeoutError(
+            raise StillBusyError(
                 f"init(): what an earlier session of run {address.run_id} left in {address.spool} was not stored "
                 f"within {limit_s:.0f} s. It is still there; nothing was changed. See whether {address.run_dir} can be "
                 "written."

@@ -101,8 +101,7 @@ class Connection:
             self.check(now)
         self.refusals.warn(
             "after the end",
-            f"{call} was called after the run had ended: it is refused, nothing of it is stored unless it overlapped "
-            "finish(). Call finish() last.",
+            f"{call} was called after finish(): ignored. Move finish() to the end.",
         )
 
     def refuse_full(self, error: SpoolFullError) -> None:
@@ -169,7 +168,7 @@ class Connection:
             self.refusals.broken("the check of the writer", error)
 
     def look(self) -> None:
-        """A look at the writer: every half second, when a call comes by."""
+        """Check the writer's heartbeat; called by log() at most every look_interval_s."""
         self._keep_in_reach()
         watch = self._watch
         if watch is not None and not self.queue.forked_here:

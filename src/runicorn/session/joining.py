@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.errors import MissingPathError
 from runicorn.host import locks
 from runicorn.host.identity import hostname, is_other, label_of, machine
 from runicorn.queue import opening_lock, spool, spool_address
@@ -273,7 +274,7 @@ def _join_on_this_host(address: spool_address.Address) -> Session:
                 lock.release()
         if session is not None:
             return session
-    raise FileNotFoundError(f"no spool of run {address.run_id} could be joined on this host")
+    raise MissingPathError(f"no spool of run {address.run_id} could be joined on this host")
 
 
 def _refusals(address: spool_address.Address) -> Refusals:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runicorn.settings import Settings
 
 _POLL_S = 0.05
-_IF_NOT_WANTED = "Remove the directory if nobody needs them"
+_IF_NOT_WANTED = "Remove the directory if you do not need them"
 _AGAIN = "Then run `runicorn recover` again"
 
 
@@ -70,7 +70,7 @@ def _bring_back(overflow: str, settings: Settings, deadline: float) -> Staying |
 def _without_address(overflow: str) -> Staying | None:
     if not has_lost_address(overflow):  # it has just gone, or is being made
         return None
-    why = f"its {spool_address.ADDRESS} has been removed by somebody, so nobody knows which run they belong to"
+    why = f"its {spool_address.ADDRESS} has been removed by another program, so nobody knows which run they belong to"
     return Staying(overflow, None, f"{why}. {_IF_NOT_WANTED}")
 
 

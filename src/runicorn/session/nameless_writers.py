@@ -7,6 +7,7 @@ import os
 import time
 from contextlib import suppress
 
+from runicorn.errors import StillBusyError
 from runicorn.queue import rendezvous, spool_address
 from runicorn.session import writer_process
 from runicorn.storage import run_files
@@ -78,9 +79,9 @@ def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
     deadline = time.monotonic() + (limit_s or float("inf"))
     while (pid := writer_of(run_dir, host)) is not None:
         if time.monotonic() > deadline:
-            raise TimeoutError(
+            raise StillBusyError(
                 f"init(): process {pid} has not stored what an earlier session of the run in {run_dir} has logged "
-                f"within {limit_s:.0f} s. Nothing was changed. See whether that directory can be written."
+                f"within {limit_s:.0f} s. Nothing was changed. Check that the directory can be written."
             )
         time.sleep(_POLL_S)
 

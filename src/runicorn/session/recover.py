@@ -41,9 +41,9 @@ class Recovered(NamedTuple):
     def text(self) -> str:
         """One line for a person."""
         if not self.stored:
-            why = self.status or "another process is at it, or storing fails"
+            why = self.status or "another process stores them now, or storing fails"
             return f"{self.run_id}: not stored: {why}. The records stay in {self.spool}"
-        beside = ", in files beside those of the session that has resumed the run since" if self.late else ""
+        beside = ", in separate files, because the run was resumed since" if self.late else ""
         records = counted(self.events, "record")
         return f"{self.run_id}: stored {records} in {self.run_dir}{beside}; its status is {self.status}"
 
@@ -85,7 +85,7 @@ def _held(address: Address, storage: str | None) -> Recovered | None:
 
 
 def _standstill(page: ControlPage, address: Address) -> str | None:
-    """Wait until the spool has gone; if its writer does not get on for some seconds, what there is to say of that."""
+    """Wait until the spool has gone; if its writer makes no progress for some seconds, what there is to say of that."""
     before, beat, since = None, 0, 0.0
     while os.path.isdir(address.spool):
         now = page.stored_records, page.spooled_bytes, page.task
@@ -93,7 +93,7 @@ def _standstill(page: ControlPage, address: Address) -> str | None:
             before, beat, since = now, page.heartbeat, time.monotonic()
         elif time.monotonic() - since > _STILL_S:
             said = page.message or page.task
-            what = f"does not get on{f': {said}' if said else ''}"
+            what = f"makes no progress{f': {said}' if said else ''}"
             return f"its writer, {_writer_of(address)}, {'stands still' if page.heartbeat == beat else what}"
         time.sleep(_POLL_S)
     return None
@@ -112,7 +112,7 @@ def _writer_of(address: Address) -> str:
 def _unknown(path: str) -> Recovered:
     """A spool that does not say any more which run it belongs to."""
     what = (
-        "is damaged" if os.path.lexists(os.path.join(path, spool_address.ADDRESS)) else "has been removed by somebody"
+        "is damaged" if os.path.lexists(os.path.join(path, spool_address.ADDRESS)) else "was removed by another program"
     )
     why = f"its {spool_address.ADDRESS} {what}, so nobody knows which run they belong to"
     return Recovered(os.path.basename(path), "", path, stored=False, events=0, status=why)

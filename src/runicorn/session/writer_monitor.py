@@ -93,14 +93,14 @@ class Watch:
             if message.startswith(MISSING):
                 self._refusals.warn(
                     ("missing", message),
-                    f"The run will lack something: {message.removeprefix(MISSING)}. All else is stored; status.json "
-                    "says what is missing.",
+                    f"Something was not stored: {message.removeprefix(MISSING)}. Everything else is stored; "
+                    "status.json says what is missing.",
                 )
                 return
             self._refusals.warn(
                 "storage",
                 f"Storing fails: {message}. Records are kept in the spool {self._address.spool} "
-                "and storing is tried again; make room, or give access, and nothing is lost.",
+                "and stored as soon as that is possible. Free some space, or give access.",
             )
 
     def is_writer_alive(self) -> bool:

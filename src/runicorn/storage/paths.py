@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.storage import directory_kinds, removal
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "default"
 RUNS = "runs"
 _LONGEST_PATH = 200
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _SEGMENT = re.compile(r"[A-Za-z0-9_\-=+,@](?:[A-Za-z0-9_\-.=+,@ ]*[A-Za-z0-9_\-=+,@])?")
 _RUN_ID = re.compile(r"[A-Za-z0-9_\-=][A-Za-z0-9_.\-=]{0,127}")
 
@@ -32,22 +34,27 @@ def normalise_path(path: str | None) -> str:
     if path is None:
         return DEFAULT_PATH
     if not isinstance(path, str):
-        raise TypeError(
-            f"init(): path={path!r} is of type {type(path).__name__}. Write a string such as 'cv/resnet50', or None."
+        raise WrongTypeError(
+            f"init(): path={path!r} is of type {type(path).__name__}. Nothing was made. Write a string such as "
+            f"'cv/resnet50', or None.{_hint(path)}"
         )
     slashed = path.replace("\\", "/")
     if slashed in {"", "/"}:
         return ""
     normal = re.sub("/+", "/", slashed).strip("/")
     if not all(map(_SEGMENT.fullmatch, normal.split("/"))):
-        raise ValueError(
+        raise WrongValueError(
             f"init(): path={path!r} is not a run path. Between '/' it may hold ASCII letters, digits, '_-.=+,@' and "
             "blanks; no part begins with a dot or a blank, or ends with one. Nothing was made. Write for example "
             f"{_nearest(normal)!r}, or '/' for the root; runicorn.slug(text) makes such a part of any text."
         )
     if len(normal) > _LONGEST_PATH:
-        raise ValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
+        raise WrongValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
     return normal
+
+
+def _hint(given: Any) -> str:
+    return " A configuration goes to run.log_config(args=...)." if isinstance(given, dict) else ""
 
 
 def _nearest(path: str) -> str:
@@ -66,9 +73,9 @@ def check_run_id(run_id: str) -> str:
     """
     if not isinstance(run_id, str):
         kind = type(run_id).__name__
-        raise TypeError(f"init(): run_id={run_id!r} is of type {kind}. Write a string, or None for a new id.")
+        raise WrongTypeError(f"init(): run_id={run_id!r} is of type {kind}. Write a string, or None for a new id.")
     if not _RUN_ID.fullmatch(run_id):
-        raise ValueError(
+        raise WrongValueError(
             f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-', '=' and '.', and "
             "does not start with a dot. Leave it out to get a new one."
         )
@@ -85,14 +92,23 @@ def storage_root(storage: Any) -> str:
 
     Raises:
         TypeError: ``storage`` is neither a path nor None.
+        ValueError: it is a URI, or has a NUL in it.
     """
     if storage is not None and not isinstance(storage, (str, os.PathLike)):
         kind = type(storage).__name__
-        raise TypeError(f"init(): storage={storage!r} is of type {kind}. Write a directory's path, or None.")
+        raise WrongTypeError(
+            f"init(): storage={storage!r} is of type {kind}. Nothing was made. Write a directory's path, or None."
+            f"{_hint(storage)}"
+        )
     given = os.fspath(storage) if storage is not None else ""
     if isinstance(given, bytes):
         given = os.fsdecode(given)
     chosen = given or os.environ.get("RUNICORN_DIR") or _configured_root() or ".runicorn"
+    if "\0" in chosen or _URI.match(chosen):
+        raise WrongValueError(
+            f"The storage {chosen!r} is not a directory's path. Nothing was made. Write a local directory, for example "
+            'init(storage="~/runicorn") or RUNICORN_DIR=~/runicorn, and copy the runs from there.'
+        )
     return os.path.abspath(os.path.expanduser(chosen))
 
 
@@ -141,7 +157,7 @@ def check_place(storage: str, path: str, run_id: str | None) -> None:
     for segment in filter(None, path.split("/")):
         at = os.path.join(at, segment)
         if is_run_directory(at):
-            raise ValueError(
+            raise WrongValueError(
                 f"init(): path={path!r} leads into the directory of run {segment}, {at}. Runs inside a run are not "
                 "found. Nothing was made. Write another path."
             )
@@ -150,7 +166,7 @@ def check_place(storage: str, path: str, run_id: str | None) -> None:
     directory = run_directory(storage, path, run_id)
     below = None if is_run_directory(directory) else next(run_directories(directory), None)
     if below is not None:
-        raise ValueError(
+        raise WrongValueError(
             f"init(): run_id={run_id!r} at path={path!r} would make {directory} the directory of a run, and there are "
             f"runs below it, such as {below}, that would not be found any more. Nothing was made. Write another run_id."
         )
@@ -219,7 +235,7 @@ def workspace(workspace_root: Any) -> str:
     """
     if workspace_root is not None:
         if not isinstance(workspace_root, (str, os.PathLike)):
-            raise TypeError(
+            raise WrongTypeError(
                 f"init(): workspace_root={workspace_root!r} is of type {type(workspace_root).__name__}. "
                 "Write a directory's path, or None."
             )

@@ -276,7 +276,7 @@ class Directory:
 
     def _ours_by_name(self, name: str) -> str:
         if name not in self._made and not self.has_shape(name):
-            raise NotOursError(errno.EPERM, "not removed or renamed: it has no name that Runicorn gives", name)
+            raise NotOursError(errno.EPERM, "not removed or renamed: its name is not one that Runicorn gives", name)
         return name
 
     def name(self, name: str) -> str:
@@ -293,7 +293,7 @@ _NOT_PRIVATE = (
     "it, and remove it"
 )
 _NO_DIRECTORY = (
-    "It is a link, or no directory. Nothing was read from it or written to it. Find out who made it, and remove it"
+    "It is a link, or not a directory. Nothing was read from it or written to it. Find out who made it, and remove it"
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from runicorn.errors import WrongValueError
+
 SHORTEST, DEFAULT_LONGEST, LONGEST = 16, 64, 200
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_\-.=+,@]+")
 _WITHOUT_ACCENT = str.maketrans(
@@ -32,7 +34,9 @@ def slug(text: Any, longest: int = DEFAULT_LONGEST) -> str:
     import unicodedata
 
     if not SHORTEST <= longest <= LONGEST:
-        raise ValueError(f"slug(): longest={longest!r} is not between {SHORTEST} and {LONGEST}. Write such a number.")
+        raise WrongValueError(
+            f"slug(): longest={longest!r} is not from {SHORTEST} to {LONGEST}. Write a number in that range."
+        )
     given = str(text)
     folded = unicodedata.normalize("NFKD", given).translate(_WITHOUT_ACCENT)
     unmarked = "".join(each for each in folded if not unicodedata.combining(each))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from runicorn.errors import WrongTypeError, WrongValueError
+
 FINISHED, FAILED, INTERRUPTED, RUNNING = "finished", "failed", "interrupted", "running"
 
 FINAL = (FINISHED, FAILED, INTERRUPTED)
@@ -36,14 +38,14 @@ def normalise_status(status: str) -> str:
         ValueError: not a word for a final status.
     """
     if not isinstance(status, str):
-        raise TypeError(
+        raise WrongTypeError(
             f"finish(): status={status!r} is of type {type(status).__name__}. Write a string, for example "
             'finish("failed"). The run is still open.'
         )
     found = _STATUS_OF.get(_word(status))
     if found is None:
         valid = ", ".join(f'"{word}"' for word in _STATUS_OF)
-        raise ValueError(
+        raise WrongValueError(
             f"finish(): status={status!r} is not a final status. Write one of {valid}. The run is still open."
         )
     return found

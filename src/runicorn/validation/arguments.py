@@ -5,22 +5,50 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT, clean_metrics, shown
 
 if TYPE_CHECKING:
     from runicorn.refusals import Refusals
 
 
+SWITCHES_OF_OTHERS = frozenset({"commit", "sync"})
+
+
 def merged(data: Any, more: dict[str, Any], refusals: Refusals) -> dict[Any, Any]:
     """``data`` that is not a plain dict, and keyword metrics, which win."""
     if data is None:
         return more
+    if not SWITCHES_OF_OTHERS.isdisjoint(more):
+        more = _without_switches(more, refusals)
     if not more and type(data) is dict:
         return data
     try:
         return {**dict(data), **more}
     except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
         return {**clean_metrics(data, refusals), **more}
+
+
+def _without_switches(more: dict[str, Any], refusals: Refusals) -> dict[str, Any]:
+    """Keyword metrics without the switches that ``log()`` of another tracker has, which are no metrics."""
+    switches = {name for name in SWITCHES_OF_OTHERS & more.keys() if more[name] is None or type(more[name]) is bool}
+    for name in sorted(switches):
+        refusals.warn(
+            ("switch", name),
+            f"log() has no argument {name!r}: it was left out, and the metrics of the call were stored at once. "
+            "Metrics of several calls belong together if the calls have the same step=.",
+        )
+    return {name: value for name, value in more.items() if name not in switches}
+
+
+def value_by_position(data: Any, more: tuple[Any, ...], refusals: Refusals) -> tuple[Any, tuple[Any, ...]]:
+    """The metrics of ``log("loss", 0.4)``, and what stands behind them."""
+    if not issubclass(type(data), str):
+        return data, more
+    refusals.warn(
+        "positional value", f"log(): a name and a value were given, and stored. Write log({{{shown(data)}: ...}})."
+    )
+    return {data: more[0]}, more[1:]
 
 
 def clean_stage(stage: Any, refusals: Refusals) -> str | None:
@@ -33,7 +61,7 @@ def clean_stage(stage: Any, refusals: Refusals) -> str | None:
         return str(number)
     refusals.refuse(
         ("stage", type(stage)),
-        TypeError(
+        WrongTypeError(
             f"log(): stage={shown(stage)} is of type {type(stage).__name__}. Write a string, for example "
             'stage="epoch_1". The metrics of the call were stored without a stage.'
         ),
@@ -54,8 +82,8 @@ def clean_step(step: Any, refusals: Refusals, told: tuple[str, str] = _STEP_OF_L
         return number
     refusals.refuse(
         ("step", type(step)),
-        TypeError(
-            f"{told[0]}: step={shown(step)} is not a whole number of at most 64 bit. Write an int, or leave it out. "
+        WrongTypeError(
+            f"{told[0]}: step={shown(step)} is not a whole number of at most 64 bits. Write an int, or leave it out. "
             f"{told[1]}"
         ),
     )
@@ -67,10 +95,10 @@ def step_by_position(more: tuple[Any, ...], step: Any, refusals: Refusals) -> An
     if len(more) > 1 or step is not None:
         refusals.refuse(
             "positional arguments",
-            TypeError(
+            WrongTypeError(
                 f"log() takes at most two positional arguments, the metrics and the step. It was given {1 + len(more)} "
                 f"arguments{'' if step is None else ' beside step='}. Write log(data, step=..., stage=...). "
-                "The further arguments were left out; the metrics of the call were stored."
+                "The metrics of the call were stored; the other arguments were ignored."
             ),
         )
     else:
@@ -93,7 +121,7 @@ def clean_wall_time(wall_time: Any, refusals: Refusals) -> float | None:
         pass
     refusals.refuse(
         ("wall_time", type(wall_time)),
-        ValueError(
+        WrongValueError(
             f"log(): wall_time={shown(wall_time)} is not a time in seconds since 1970. Write for example time.time(), "
             "or a datetime's timestamp(). The metrics of the call were stored with the time of the call."
         ),
@@ -116,14 +144,14 @@ def timeout_s(given: Any, call: str) -> float:
     except OverflowError:
         seconds = float("inf")
     except Exception:  # noqa: BLE001 - whatever a value's own methods raise
-        raise TypeError(
+        raise WrongTypeError(
             f"{call}: timeout_s={shown(given)} is of type {kind.__name__}. Write a number of seconds, or None. Nothing "
             "was waited for."
         ) from None
     if not seconds >= 0:
-        raise ValueError(
-            f"{call}: timeout_s={shown(given)} is no time to wait. Write a number of seconds, 0 to wait for ever, or "
-            "None. Nothing was waited for."
+        raise WrongValueError(
+            f"{call}: timeout_s={shown(given)} is not a time to wait. It did not wait. Write a number of seconds, 0 to "
+            "wait for ever, or None."
         )
     return seconds
 

@@ -16,6 +16,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from runicorn.errors import WrongTypeError
 from runicorn.storage.escaping import escape
 from runicorn.validation import secrets
 from runicorn.validation.config_objects import (
@@ -64,7 +65,7 @@ def config_dict(name: str, given: Any) -> dict[str, Any]:
     conversion = _Conversion()
     found = conversion.of_argument(given)
     if found is NOT_THERE:
-        raise TypeError(
+        raise WrongTypeError(
             f"log_config(): {name} is of type {type(given).__name__}. Write a dict, or an object with fields such as "
             f'an argparse.Namespace, for example log_config({name}={{"lr": 0.1}}). Nothing was stored.'
         )
@@ -83,7 +84,7 @@ def config_files(given: Any) -> list[str]:
         files = [given] if isinstance(given, (str, os.PathLike)) else list(given)
         return [secrets.mask_value(escape(os.fsdecode(os.fspath(file)))) for file in files]
     except TypeError:
-        raise TypeError(
+        raise WrongTypeError(
             f"log_config(): config_files is of type {type(given).__name__}. Write a path, or a list of paths, "
             'for example config_files=["train.yaml"]. Nothing was stored.'
         ) from None

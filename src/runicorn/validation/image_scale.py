@@ -63,7 +63,7 @@ def remark(mode: str, data: bytes | memoryview) -> str:
         return ""
     return (
         f"the largest value of the image is {max(found)} of 255, so it looks black. Integers are 0 to 255; floats are "
-        "0 to 1, or 0 to 255 if the largest is 2 or more. The image was stored. If that is not its scale, write "
+        "0 to 1, or 0 to 255 if the largest is 2 or more. The image was stored. If the image has another scale, write "
         "mask * 255, or image / image.max()"
     )
 

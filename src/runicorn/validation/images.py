@@ -27,6 +27,7 @@ import sys
 from array import array
 from typing import Any, NamedTuple
 
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.storage.wording import counted
 from runicorn.validation.image_scale import (
     RefusedImageError,
@@ -88,16 +89,16 @@ def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of 
         picture = _picture_of(image, format)
     except RefusedImageError as error:
         what, write = error.args
-        raise ValueError(f"log_image(): {what}. The image was not stored. {write}.") from None
+        raise WrongValueError(f"log_image(): {what}. The image was not stored. {write}.") from None
     except Exception as error:
-        raise ValueError(
+        raise WrongValueError(
             f"log_image(): reading the pixels of a {type(image).__name__} raised {shown(error)}. The image was not "
             "stored. Write what gives its pixels, for example numpy.asarray(image)."
         ) from error
     if picture is None:
-        raise TypeError(
-            f"log_image(): {shown(image)} is of type {type(image).__name__} and no image. Nothing was stored. Write a "
-            "Pillow image, an array, a tensor, a matplotlib figure, the path of an image file, or its bytes."
+        raise WrongTypeError(
+            f"log_image(): {shown(image)} is of type {type(image).__name__} and is not an image. Nothing was stored. "
+            "Write a Pillow image, an array, a tensor, a matplotlib figure, the path of an image file, or its bytes."
         )
     return picture
 
@@ -112,12 +113,12 @@ def clean_quality(quality: Any) -> int:
     try:
         number = operator.index(quality)
     except Exception:  # noqa: BLE001 - whatever a value's own methods raise
-        raise TypeError(
+        raise WrongTypeError(
             f"log_image(): quality={shown(quality)} is of type {type(quality).__name__}. The image was not stored. "
             "Write a whole number from 1 to 100."
         ) from None
     if not 1 <= number <= 100:
-        raise ValueError(
+        raise WrongValueError(
             f"log_image(): quality={shown(quality)}. The image was not stored. Write a whole number from 1 to 100."
         )
     return number
@@ -187,7 +188,7 @@ def _check_size(width: int, height: int, extension: str) -> None:
         raise RefusedImageError(f"{what}, more than {MOST_PIXELS}", "Log a smaller one, for example image[::2, ::2]")
     most = _MOST_PIXELS_A_SIDE.get(extension)
     if most is not None and max(width, height) > most:
-        raise RefusedImageError(f"{what}, and {extension} ends at {most} a side", 'Write format="png"')
+        raise RefusedImageError(f"{what}, and {extension} allows at most {most} a side", 'Write format="png"')
 
 
 def _read(path: str | bytes) -> bytes:
@@ -353,7 +354,7 @@ def _layout(shape: tuple[int, ...], *, channels_lead: bool) -> tuple[int, int, i
         if may_follow:
             return shape[0], shape[1], shape[2], False
     raise RefusedImageError(
-        f"an image has no shape {tuple(shape)}",
+        f"shape {tuple(shape)} is not the shape of an image",
         "Write one image of height x width, or with 1, 3 or 4 channels as the first or last axis; of a batch, image[0]",
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.devices import OnDevice, accelerator_of
+from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.storage.escaping import escape
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def clean_metrics(data: Any, refusals: Refusals, on_device: dict[str, OnDevice] 
         except Exception:  # noqa: BLE001 - whatever a mapping of the program's own raises
             refusals.refuse(
                 ("data", type(data)),
-                TypeError(
+                WrongTypeError(
                     f"log(): data is of type {type(data).__name__}. Write a dict of names and numbers, for example "
                     'log({"loss": 0.4}). Nothing of it was stored.'
                 ),
@@ -148,7 +149,7 @@ def _flattened(nested: list[_Nested], refusals: Refusals) -> dict[str, Any]:
 
 
 def _too_deep(nested: _Nested) -> Exception:
-    return ValueError(
+    return WrongValueError(
         f"log(): metric {nested.name[:100]!r} is a dict that contains itself, or lies more than {_DEEPEST} levels "
         f"deep, or beside more than {_MOST_MAPPINGS:,} others. Log numbers by name. The other metrics of the call were "
         "stored."
@@ -185,7 +186,7 @@ def _clean_name(name: Any, beside: Any, refusals: Refusals, below: str | None = 
         below: the name of the mapping that it stands in.
     """
     if not issubclass(type(name), str):
-        error: Exception = TypeError(
+        error: Exception = WrongTypeError(
             f"log(): the name {shown(name)} is of type {type(name).__name__}. Write a string, for example "
             'log({"loss": ...}). The other metrics of the call were stored.'
         )
@@ -193,7 +194,9 @@ def _clean_name(name: Any, beside: Any, refusals: Refusals, below: str | None = 
         return None
     text = str.__str__(name)
     if not text:
-        error = ValueError("log(): a metric has an empty name. Give it one. The other metrics of the call were stored.")
+        error = WrongValueError(
+            "log(): a metric has an empty name. Give it one. The other metrics of the call were stored."
+        )
         refusals.refuse("empty name", error)
         return None
     if below is not None:
@@ -223,7 +226,7 @@ def _as_float(number: int, name: str, refusals: Refusals) -> float:
     as_float = float(number)
     refusals.warn(
         "large int",
-        f"log(): metric {name!r} = {number} is outside signed 64 bit: it was stored as the float {as_float!r}.",
+        f"log(): metric {name!r} = {number} does not fit into 64 bits: it was stored as the float {as_float!r}.",
     )
     return as_float
 
@@ -348,7 +351,7 @@ def _not_a_number(name: str, value: Any, cause: Exception) -> Exception:
         detail = f" ({cause})" if cause.args else ""
     except Exception:  # noqa: BLE001 - the message must come
         what, detail = f"of type {kind.__name__}", ""
-    return TypeError(
+    return WrongTypeError(
         f"log(): metric {name!r} is {what}{detail}. A metric is one number (or a bool, None or a string): log a "
         f"mean, or each element under a name of its own. The other metrics of the call were stored."
     )

@@ -70,7 +70,7 @@ class Records(RunFiles):
             tally.damaged_bytes += damage.size_bytes
             self.note(
                 f"segment {piece.segment} was damaged in {counted(damage.size_bytes, 'byte')} at {damage.start}: "
-                "what was logged there is lost, the rest is stored"
+                "what was logged there was dropped; the rest is stored"
             )
         for payload in piece.payloads:
             try:
@@ -78,7 +78,7 @@ class Records(RunFiles):
             except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
                 tally.damaged_bytes += len(payload)
                 size = counted(len(payload), "byte")
-                self.note(f"a record of {size} in segment {piece.segment} cannot be decoded: it is lost")
+                self.note(f"a record of {size} in segment {piece.segment} cannot be decoded and was dropped")
                 continue
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
@@ -176,7 +176,7 @@ class Records(RunFiles):
         data = self.insist(lambda: self._blobs.read(record.blob))
         if data is None:
             self.tally.damaged_bytes += record.blob.size_bytes
-            self.note(f"the image {record.path} was not stored: somebody has removed its pixels from the spool")
+            self.note(f"the image {record.path} was not stored: another program has removed its pixels from the spool")
             return False
         from runicorn.writer import imaging
 

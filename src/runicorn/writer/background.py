@@ -192,7 +192,7 @@ class Chores:
         self._what = "archiving the code"
         listed = self._read_blob(chore.blob)
         if listed is None:
-            return Outcome(notes=["the code was not archived: its list of files has gone from the spool"])
+            return Outcome(notes=["the code was not archived: its list of files is missing from the spool"])
         files = msgspec.msgpack.decode(listed, type=list[tuple[str, int]])
         missing: list[str] = []
         root = os.fsdecode(chore.workspace_root)
@@ -216,7 +216,7 @@ class Chores:
             "left_out_count": chore.left_out_count,
         }
         gone = counted(len(missing), "file")
-        notes = [f"{gone} of the code had gone before the archive was made: {', '.join(missing[:5])}"]
+        notes = [f"{gone} of the code disappeared before the archive was made: {', '.join(missing[:5])}"]
         return Outcome(code=entry, links={run_files.CODE: stored.path}, notes=notes if missing else [])
 
     def _material(self, chore: Material) -> Outcome:
@@ -262,13 +262,13 @@ class Chores:
         if last:
             outcome.remark = outputs.remark(found, scanning)
         if found.overflowed:
-            outcome.notes.append(f"more than {outputs.MOST_FILES:,} outputs: the rest is not looked at")
+            outcome.notes.append(f"more than {outputs.MOST_FILES:,} outputs: the rest is ignored")
         return outcome
 
     def _outputs(self, chore: Outputs) -> Outcome:
         listed = self._read_blob(chore.blob)
         if listed is None:
-            return Outcome(notes=["outputs were not archived: their list has gone from the spool"])
+            return Outcome(notes=["outputs were not archived: their list is missing from the spool"])
         candidates = msgspec.msgpack.decode(listed, type=list[Candidate])
         return self._archive_outputs(chore.mode, candidates, comes_again=False)
 

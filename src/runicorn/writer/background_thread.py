@@ -69,7 +69,7 @@ class SideWork:
                 done_bytes, since = self._chores.done_bytes, time.monotonic()
             limit_s = self._settings.finish_timeout_s
             if limit_s and time.monotonic() - since > limit_s:
-                self._store.note(f"not done, for nothing has come of it for {limit_s:.0f} s: {self._chores.doing}")
+                self._store.note(f"stopped, because it made no progress for {limit_s:.0f} s: {self._chores.doing}")
                 return
 
     def _begin(self) -> Chores:

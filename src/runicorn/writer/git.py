@@ -63,7 +63,7 @@ def info(workspace_root: str, errors: list[str]) -> dict[str, Any] | None:
     git = shutil.which("git")
     if git is None:
         if _repository_around(workspace_root):
-            errors.append("git_info: there is a repository, and no git is installed, or it is not on PATH")
+            errors.append("git_info: there is a repository, but git is not installed or not on PATH")
         return None
     repository = _Git(git, workspace_root, errors)
     if not repository.has_work_tree():
@@ -148,7 +148,7 @@ class _Git:
         drivers = {name.rpartition(".")[0] for name in said.text.split("\0") if name}
         odd = sorted(driver for driver in drivers if "=" in driver)
         if odd:  # git takes what is before the first = for the name of a setting
-            self._errors.append(f"git_info: changes are not looked at, for {odd[0]!r} would run a program")
+            self._errors.append(f"git_info: changes are not recorded, because {odd[0]!r} would run a program")
             return False
         for driver in sorted(drivers):
             for setting in ("clean=", "smudge=", "process=", "required=false"):

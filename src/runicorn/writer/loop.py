@@ -287,7 +287,7 @@ class Writer:
             self._tell_database(final)
 
     def settle(self) -> None:
-        """After everything, and after the lock: let the row in the database be written, if it can."""
+        """Retry the runicorn.db row for database_wait_s, after the writer lock is released."""
         self._database.settle(self._settings.database_wait_s)
 
     def _final_status(self, end: End) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Store(Records):
             self._tally_from_files()
             self.insist(self._plan_file.clear)
             if not sound:
-                self.note("the plan in the spool was not readable: what was stored is known by the run's files alone")
+                self.note("the plan in the spool cannot be read: only the run's files show what was stored")
             self._settle_doubt()
             return
         self.tally, self._goes_on = plan.tally, True
@@ -77,7 +77,7 @@ class Store(Records):
             return False
         shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
         for name in shorter:
-            self.note(f"{name} has become shorter: somebody has removed lines, and they are not stored again")
+            self.note(f"{name} is shorter than before: another program removed lines, and they are not stored again")
         whole = not gone_bytes and not any(piece.damages for piece in pieces)
         if not whole:
             self._tally_from_files(plan.sizes)
