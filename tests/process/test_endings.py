@@ -91,6 +91,22 @@ def test_row(tmp_path, body, expected):
     assert found["ended_at"] >= found["started_at"]
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise SystemExit(3)", "exit code 3"),
+        ("raise ValueError('late')", "ValueError: late"),
+    ],
+)
+def test_an_exception_from_before_init(tmp_path, body, reason):
+    """What was raised and shown before init() is not the reason for the end of a run."""
+    trainer = Trainer(tmp_path, "sys.last_value = ValueError('early')\n" + LOG + body + "\n")
+    trainer.end()
+    wait_stored(trainer)
+    found = status(trainer.run_dir)
+    assert (found["status"], found["exit_reason"]) == ("failed", reason)
+
+
 def test_sigterm_of_a_worker_is_no_mark(tmp_path):
     """A forked worker that is ended by SIGTERM does not make the run interrupted."""
     body = LOG + (
