@@ -161,18 +161,13 @@ def _not_json(token: str) -> Any:
 @contextmanager
 def started_command(*arguments: object, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """The ``runicorn`` command in a process of its own, which does not outlive the block."""
-    # A test run in the background of a shell ignores SIGINT, and what it starts would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runicorn", *map(str, arguments)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runicorn", *map(str, arguments)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
     with process:
         try:
             yield process
