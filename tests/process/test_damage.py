@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import Trainer, counted, recover, status, wait_dead, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, counted, recover, wait_dead
 
 from runicorn.queue.records import Blob, Image, Text, encode
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, frame, unpack_frame_header

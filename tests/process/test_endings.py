@@ -6,7 +6,8 @@ import subprocess
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_stored, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover, wait_stored
 
 IMPORTS = "import asyncio, bdb, signal\nfrom sys import exit as taken_before\n"
 LOG = IMPORTS + "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"

@@ -11,18 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import (
-    Trainer,
-    assert_exactly_once,
-    assert_valid,
-    counted,
-    events,
-    recover,
-    recover_killed,
-    status,
-    wait_dead,
-    wait_until,
-)
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover, recover_killed, wait_dead
 
 from runicorn.queue import mending, spool
 from runicorn.queue.control_page import ControlPage

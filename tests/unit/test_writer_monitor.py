@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -37,16 +39,16 @@ def address(tmp_path):
 @pytest.mark.detached_writer
 def test_a_writer_that_is_slow_to_start_is_given_twice_the_time_before(address, monkeypatch):
     """Each start of another writer comes twice as long after the one before, up to five minutes."""
-    now_s = 0.0
+    clock = {"now_s": 0}
     started_at_s = []
-    monkeypatch.setattr(writer_monitor.time, "monotonic", lambda: now_s)
-    monkeypatch.setattr(writer_process, "launch", lambda _spool: started_at_s.append(now_s))
+    monkeypatch.setattr(writer_monitor, "time", SimpleNamespace(monotonic=lambda: clock["now_s"]))
+    monkeypatch.setattr(writer_process, "launch", lambda _spool: started_at_s.append(clock["now_s"]))
     control = ControlPage.open(f"{address.spool}/control")
     watch = Watch(address, control, Refusals("r", strict=False), lambda: None)
     watch.start()
-    for now_s in range(1, 1300):
+    for clock["now_s"] in range(1, 1300):
         watch.look()
     watch.close()
     control.close()
-    waited_s = [after - before for before, after in zip(started_at_s, started_at_s[1:], strict=False)]
+    waited_s = [after - before for before, after in pairwise(started_at_s)]
     assert waited_s == [5, 10, 20, 40, 80, 160, 300, 300, 300]
