@@ -407,6 +407,7 @@ def test_flush_makes_files_durable(open_run, monkeypatch):
     assert {"events.jsonl", "meta.json", "status.json", run.id} <= set(synced)
 
 
+@pytest.mark.detached_writer
 def test_flush_gives_up_after_its_timeout(open_run, caplog):
     """It says False where the writer did not store in time, warns of nothing, and nothing is lost."""
     run = open_run()
