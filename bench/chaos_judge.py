@@ -16,7 +16,8 @@ import psutil
 from chaos_plan import FLIPPED, INSIDE_FINISH, MOMENTS, UNLINKED, WITHOUT_A_WORD
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-import zoo
+import support
+from support import trainers
 
 from runicorn.storage import statuses
 
@@ -140,7 +141,7 @@ class Judge:
         """Compare how the run has ended with how it may have."""
         found: tuple[Any, Any] = NO_RUN
         if run_dir is not None and (run_dir / "status.json").exists():
-            self._status = zoo.status(run_dir)
+            self._status = support.status(run_dir)
             found = (self._status["status"], self._status.get("exit_reason"))
             lost = self._status.get("lost_records", 0)
             if self._trial.around != UNLINKED:
@@ -152,7 +153,7 @@ class Judge:
 
     def records(self, run_dir: Path | None, sessions: list[dict[int, int]]) -> None:
         """Compare what was logged with what is stored."""
-        events = zoo.events(run_dir) if run_dir is not None else []
+        events = support.events(run_dir) if run_dir is not None else []
         stored: dict[tuple[int, int], list[int]] = defaultdict(list)
         steps: dict[int, list[int]] = defaultdict(list)
         for event in events:
@@ -282,7 +283,7 @@ class Judge:
             self._outcome.add("leftovers", 1, f"{spool.name} with {sorted(os.listdir(spool))}: {text}")
         if run_dir is not None:
             try:
-                zoo.assert_valid(run_dir)
+                trainers.assert_valid(run_dir)
             except (AssertionError, ValueError) as error:
                 # Its pointer file stays with a spool, and with a run that nobody has come by to end.
                 is_open = self._stage.is_unlinked and self._status.get("status") == statuses.RUNNING
@@ -301,6 +302,6 @@ class Judge:
         self._outcome.add("outside", len(found), "; ".join(found))
 
 
-def last_lines(trainer: zoo.Trainer) -> str:
+def last_lines(trainer: trainers.Trainer) -> str:
     """What a script has said on stderr."""
     return trainer.errors.read_text()[-800:].strip() or "no word on stderr"

@@ -27,7 +27,8 @@ from runicorn.queue.control_page import ControlPage
 # The scripts that die, and the looks at what they left, are those of the tests.
 TESTS = pathlib.Path(__file__).parents[1] / "tests"
 sys.path.append(str(TESTS))
-import zoo  # noqa: E402 - as above
+import support  # noqa: E402 - as above
+from support import trainers  # noqa: E402 - as above
 
 SETTLE_S = 25.0
 END_S = 40.0
@@ -59,7 +60,7 @@ class Stage:
         )
         self.shared = self.directory / "shared"
         self.fault = self.directory / "fault"
-        self.trainer: zoo.Trainer | None = None
+        self.trainer: trainers.Trainer | None = None
         self.kinds: list[dict[str, int]] = []
         self.is_unlinked = False
         self.is_unlinked_early = False  # before any writer was up
@@ -97,7 +98,7 @@ class Stage:
         judge.leftovers(run_dir)
         judge.outside()
 
-    def start(self, body: str, **environment: str) -> zoo.Trainer:
+    def start(self, body: str, **environment: str) -> trainers.Trainer:
         """Start a script; it has said that it is starting, no more."""
         trial = self.trial
         self.shared.write_bytes(bytes(SHARED_BYTES))
@@ -118,11 +119,11 @@ class Stage:
             given["RUNICORN_CRASH_AT"] = f"{trial.when}:{trial.count}:{who}"
         if trial.fault:
             given["RUNICORN_STORAGE_FAULT"] = str(self.fault)
-        trainer = zoo.Trainer(self.directory, body, expect_line=False, **given, **environment)
+        trainer = trainers.Trainer(self.directory, body, expect_line=False, **given, **environment)
         self.read_word(trainer, "starting")
         return trainer
 
-    def read_word(self, trainer: zoo.Trainer, word: str) -> None:
+    def read_word(self, trainer: trainers.Trainer, word: str) -> None:
         """Wait for a script to say something."""
         said = trainer.read_line()
         if said != word:
@@ -132,7 +133,7 @@ class Stage:
         """Break storage, deal the deaths, let a survivor end; what will heal storage, if it is broken."""
         trial, trainer = self.trial, self.trainer
         if trial.when == "starting":
-            zoo.PAUSE.wait(trial.delay_s)
+            support.PAUSE.wait(trial.delay_s)
             self.signal(0)
             return None
         line = trainer.process.stdout.readline().split()
@@ -148,12 +149,12 @@ class Stage:
         if not self.needs_control():
             return healer  # it dies by itself
         if trial.who in {"writer", "both"}:
-            zoo.wait_until(lambda: control.writer_pid, what="no writer is up")
+            support.wait_until(lambda: control.writer_pid, what="no writer is up")
         trainer.wait_returned(trial.records)
         if trial.when == "finishing":
             self.stop()
             self.read_word(trainer, "finishing")
-            zoo.PAUSE.wait(trial.delay_s)
+            support.PAUSE.wait(trial.delay_s)
         if trial.who == "writer":
             self.kill_writers(control)
         else:
@@ -169,7 +170,7 @@ class Stage:
         trial, trainer = self.trial, self.trainer
         control = ControlPage.open(str(trainer.spool / "control"))
         with contextlib.suppress(AssertionError):  # it has died first
-            zoo.wait_until(lambda: control.heartbeat or trainer.process.poll() is not None, what="no writer is up")
+            support.wait_until(lambda: control.heartbeat or trainer.process.poll() is not None, what="no writer is up")
             trainer.wait_returned(min(trial.around_at, trial.records))
         dice = trial.dice
         self.is_unlinked_early = not control.heartbeat
@@ -219,7 +220,7 @@ class Stage:
             program = "import runicorn as rn\nwith rn.init(path='visit') as run:\n    run.log({'i': 1})"
             command = [sys.executable, "-c", program]
         for _ in range(dice.choice([1, 2])):
-            zoo.PAUSE.wait(dice.uniform(0, 0.3))
+            support.PAUSE.wait(dice.uniform(0, 0.3))
             ended = subprocess.run(
                 command,
                 env={**os.environ, "RUNICORN_DIR": storage},
@@ -239,7 +240,7 @@ class Stage:
         number = getattr(signal, trial.how.split()[0])
         for again in (False, True) if trial.how.endswith("twice") else (False,):
             if again:
-                zoo.PAUSE.wait(trial.delay_s)
+                support.PAUSE.wait(trial.delay_s)
             with contextlib.suppress(ProcessLookupError):
                 if trial.who == "both":
                     os.kill(writer_pid, number)
@@ -260,7 +261,7 @@ class Stage:
             pid = control.writer_pid
             for again in (False, True) if trial.how.endswith("twice") else (False,):
                 if again:
-                    zoo.PAUSE.wait(trial.delay_s)
+                    support.PAUSE.wait(trial.delay_s)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
             self.outcome.kills += 1
@@ -269,7 +270,7 @@ class Stage:
             if trial.kills_writer:
                 wait_gone(pid)
                 if self.outcome.kills < trial.count:
-                    zoo.wait_until(lambda gone=pid: self.newest_writer(control) != gone, what="no writer followed")
+                    support.wait_until(lambda gone=pid: self.newest_writer(control) != gone, what="no writer followed")
             trainer.wait_returned(trainer.returned + trial.more)
         if trial.ends == "SIGKILL":
             trainer.kill()
@@ -313,7 +314,7 @@ class Stage:
                 self.outcome.add("wrong_statuses", 1, f"the run was not resumed: {last_lines(trainer)}")
             sessions.append(self.returned(trainer))
 
-    def kill_again(self, trainer: zoo.Trainer) -> None:
+    def kill_again(self, trainer: trainers.Trainer) -> None:
         """Kill a process that has resumed the run, and sometimes its writer first."""
         line = trainer.process.stdout.readline().split()
         if len(line) != 2:
@@ -335,13 +336,13 @@ class Stage:
             return not any(map(is_held, locks))
 
         with contextlib.suppress(AssertionError):
-            zoo.wait_until(nobody_is_at_it, SETTLE_S)
+            support.wait_until(nobody_is_at_it, SETTLE_S)
         if self.is_unlinked:  # a spool without some of its names may be one that is being made, for a minute
             for spool in self.spools():
                 with contextlib.suppress(FileNotFoundError):
                     os.utime(spool, (time.time() - OLD_S,) * 2)
         if (self.spools() or self.is_unlinked) and self.trial.then.startswith("recover"):
-            zoo.recover(self.directory)
+            trainers.recover(self.directory)
         elif self.spools() and self.trial.then == "next init":
             self.wait_until_no_writer_is_coming()
             self.wait_for_end(self.start(NEXT_INIT))
@@ -353,14 +354,14 @@ class Stage:
             with contextlib.suppress(OSError):
                 born = (spool / "address.json").stat().st_mtime
                 if not ControlPage.open(str(spool / "control")).writer_pid:
-                    zoo.PAUSE.wait(max(0.0, born + COMING_S - time.time()))
+                    support.PAUSE.wait(max(0.0, born + COMING_S - time.time()))
 
     def wait_until_nothing_is_left(self) -> None:
         """Give what is about to end the time to do so; what is left then is judged."""
         with contextlib.suppress(AssertionError):
-            zoo.wait_until(lambda: not self.spools() and not self.processes(), SETTLE_S)
+            support.wait_until(lambda: not self.spools() and not self.processes(), SETTLE_S)
 
-    def wait_for_end(self, trainer: zoo.Trainer) -> None:
+    def wait_for_end(self, trainer: trainers.Trainer) -> None:
         """Wait until a script and its children have ended."""
         began = time.monotonic()
         trainer.end(END_S)
@@ -372,7 +373,7 @@ class Stage:
             text = f"the program did not end within {END_S:.0f} s: {last_lines(trainer)}"
             self.outcome.add("wrong_statuses", 1, text)
 
-    def returned(self, trainer: zoo.Trainer) -> dict[int, int]:
+    def returned(self, trainer: trainers.Trainer) -> dict[int, int]:
         """How many calls have returned, by producer."""
         counts = struct.unpack(f"<{SHARED_BYTES // 8}Q", self.shared.read_bytes())
         children = counts[chaos_script.FIRST_CHILD : chaos_script.FIRST_KIND]
@@ -396,8 +397,8 @@ class Stage:
 
     def close(self, keep: str | None) -> None:
         """Remove everything; keep what a trial that failed has left, if that is asked for."""
-        while zoo.STARTED:
-            zoo.STARTED.pop().close()
+        while trainers.STARTED:
+            trainers.STARTED.pop().close()
         end_processes_of(self.directory, self.memory)
         if keep and self.outcome.problems:
             shutil.copytree(self.directory, pathlib.Path(keep) / self.directory.name, dirs_exist_ok=True)
@@ -420,7 +421,7 @@ def wait_gone(pid: int) -> None:
         except psutil.NoSuchProcess:
             return True
 
-    zoo.wait_until(is_gone, what=f"process {pid} lives on")
+    support.wait_until(is_gone, what=f"process {pid} lives on")
 
 
 def play(trial: Trial, root: str, memory: str, keep: str | None) -> Outcome:

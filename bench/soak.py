@@ -23,7 +23,8 @@ import harness
 import msgspec
 import psutil
 import sampler
-import zoo
+import support
+from support import trainers
 
 from runicorn.queue.control_page import ControlPage
 
@@ -106,8 +107,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             figures = soak.play(minutes * 60)
         finally:
-            while zoo.STARTED:
-                zoo.STARTED.pop().close()
+            while trainers.STARTED:
+                trainers.STARTED.pop().close()
         left = [*os.listdir(memory), *os.listdir(os.environ["TMPDIR"])]
     return {"seed": seed, "minutes": minutes, "target_records_per_s": RECORDS_PER_S, **figures, "leftovers": len(left)}
 
@@ -131,7 +132,7 @@ class Soak:
         self.young_s = QUICK_YOUNG_S if quick else YOUNG_S
         self.shared = root / "shared"
         self.shared.write_bytes(bytes(SHARED_BYTES))
-        self.trainer = zoo.Trainer(root, SCRIPT, SOAK_SHARED=str(self.shared), PYTHONWARNINGS="ignore")
+        self.trainer = trainers.Trainer(root, SCRIPT, SOAK_SHARED=str(self.shared), PYTHONWARNINGS="ignore")
         self.places = [str(self.trainer.spool), os.path.join(root, "temp", f"{self.trainer.spool.name}-overflow")]
         self.control = ControlPage.open(str(self.trainer.spool / "control"))
         self.samples: list[dict[str, Any]] = []
@@ -163,7 +164,7 @@ class Soak:
             "samples": self.samples,
             "spool_peak_bytes": self.spool_peak_bytes,
             "finish_s": finish_s,
-            "status": zoo.status(self.trainer.run_dir)["status"],
+            "status": support.status(self.trainer.run_dir)["status"],
             "exit_code": self.trainer.process.returncode,
         }
 
@@ -188,7 +189,7 @@ class Soak:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.writer_pid, signal.SIGKILL)
                     kills.append({"at_s": now_s})
-            zoo.PAUSE.wait(SPOOL_INTERVAL_S)
+            support.PAUSE.wait(SPOOL_INTERVAL_S)
         return kills
 
     def sample(self, now_s: float) -> None:

@@ -40,6 +40,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
+def signals_of_the_foreground() -> None:
+    """Have programs that tests start get the default for signals that ``nohup``, or a shell's background, ignores.
+
+    A handler is reset to the default by ``exec``; this process goes on surviving what it has ignored.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, _survive),
+        (signal.SIGQUIT, _survive),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _survive(_number: int, _frame: object) -> None:
+    """Do nothing."""
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Give the session spool places of its own; at its end they are empty and no writer lives."""
     storages = tmp_path_factory.getbasetemp()

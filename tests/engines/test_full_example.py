@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pytest
-from patience import settled
 from PIL import Image
 from published_viewer import installed_viewer, open_viewer
-from support import content, events, status, summary, text_of
+from support import content, events, settled, status, summary, text_of
 
 pytestmark = pytest.mark.timeout(240)
 

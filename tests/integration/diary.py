@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from patience import wait_until
+from support import holds_within
 
 import runicorn as rn
 
@@ -124,7 +124,7 @@ class Diary:
         """Wait until all that the still open run was told is in its files, as whole lines."""
         folder = self.run.run_dir
         assert folder is not None
-        stored = wait_until(
+        stored = holds_within(
             lambda: (
                 _count_lines(folder / "events.jsonl") >= self._calls
                 and _count_lines(folder / "logs.txt") >= len(self.lines)

@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patience import wait_until
+from support import holds_within
 from websocket_lines import WebSocketLines
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def open_viewer(python: Path, storage: Path, home: Path) -> Iterator[Viewer]:
         return process.poll() is not None or bool(_LISTENING.search(log.read_text("utf-8")))
 
     try:
-        wait_until(is_up_or_gone, START_TIMEOUT_S)
+        holds_within(is_up_or_gone, START_TIMEOUT_S)
         said = log.read_text(encoding="utf-8")
         listening = _LISTENING.search(said)
         if listening is None or process.poll() is not None:

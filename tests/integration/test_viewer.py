@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 from diary import Diary, open_diary
-from patience import settled
 from published_viewer import Viewer, open_viewer
+from support import settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
-from patience import settled, wait_until
 from PIL import Image
 from published_viewer import Viewer, open_viewer
+from support import holds_within, settled
 
 import runicorn as rn
 
@@ -513,7 +513,7 @@ def test_lines_of_a_live_run_appear_while_it_is_live(place: Place, start_program
         program.stdin.write(statement + "\n")
         program.stdin.flush()
 
-    assert wait_until(lambda: logs.exists() and logs.stat().st_size > 0, STORE_TIMEOUT_S)
+    assert holds_within(lambda: logs.exists() and logs.stat().st_size > 0, STORE_TIMEOUT_S)
     with viewer.log_tab(run_id) as tab:
         assert text_of(*tab.receive(1)) == run_id
         for text in ("first", "第二"):

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from patience import settled
 from published_viewer import open_viewer
+from support import settled
 
 import runicorn
 from runicorn import reading

@@ -1,10 +1,10 @@
 import pytest
-import zoo
+from support import trainers
 
 
 @pytest.fixture(autouse=True)
 def no_trainer_left():
     """Ends what a failed test has left running."""
     yield
-    while zoo.STARTED:
-        zoo.STARTED.pop().close()
+    while trainers.STARTED:
+        trainers.STARTED.pop().close()

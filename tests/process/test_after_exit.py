@@ -1,6 +1,7 @@
 """Calls that come when an interpreter is shutting down: after the hooks at its exit, from a ``__del__``."""
 
-from zoo import Trainer, assert_valid, counted, status
+from support import status
+from support.trainers import Trainer, assert_valid, counted
 
 KEPT = """
 import builtins

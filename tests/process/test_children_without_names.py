@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import Trainer, assert_valid, events, recover, status, wait_dead, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_valid, recover, wait_dead
 
 from runicorn.queue.control_page import ControlPage
 

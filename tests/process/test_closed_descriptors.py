@@ -3,7 +3,8 @@
 import signal
 
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, events, status, wait_stored, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, wait_stored
 
 from runicorn.host.locks import is_held
 from runicorn.queue.control_page import ControlPage

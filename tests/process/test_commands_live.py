@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from support import started_command, wait_until
-from zoo import Trainer, wait_stored, writer_pids
+from support.trainers import Trainer, wait_stored, writer_pids
 
 from runicorn.cli import main
 

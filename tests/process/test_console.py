@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from zoo import Trainer, assert_valid, events, recover_killed, status, wait_stored, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_valid, recover_killed, wait_stored
 
 from runicorn.queue.control_page import ControlPage
 

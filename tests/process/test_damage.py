@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import Trainer, counted, recover, status, wait_dead, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, counted, recover, wait_dead
 
 from runicorn.queue.asset_records import Blob, Image
 from runicorn.queue.records import Text, encode

@@ -10,9 +10,9 @@ import signal
 
 import psutil
 import pytest
-from support import logged, status, steps, wait_until, warnings_in
+from support import events, logged, status, steps, wait_until, warnings_in
 from support.slow_device import SLOTS, SlowDevice, SlowTransfer
-from zoo import Trainer, counted, events, recover, recover_killed, wait_dead, wait_stored
+from support.trainers import Trainer, counted, recover, recover_killed, wait_dead, wait_stored
 
 import runicorn as rn
 from runicorn.queue.records import Hello, Holed, Landed, Metrics, encode

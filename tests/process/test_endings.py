@@ -6,7 +6,8 @@ import subprocess
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_stored, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover, wait_stored
 
 IMPORTS = "import asyncio, bdb, signal\nfrom sys import exit as taken_before\n"
 LOG = IMPORTS + "run = rn.init()\nopened(run)\nlog_flat_out(run, 300)\n"
@@ -89,6 +90,22 @@ def test_row(tmp_path, body, expected):
     assert counted(trainer.run_dir) == list(range(1, most + 1))
     assert found["last_step"] == most
     assert found["ended_at"] >= found["started_at"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise SystemExit(3)", "exit code 3"),
+        ("raise ValueError('late')", "ValueError: late"),
+    ],
+)
+def test_an_exception_from_before_init(tmp_path, body, reason):
+    """What was raised and shown before init() is not the reason for the end of a run."""
+    trainer = Trainer(tmp_path, "sys.last_value = ValueError('early')\n" + LOG + body + "\n")
+    trainer.end()
+    wait_stored(trainer)
+    found = status(trainer.run_dir)
+    assert (found["status"], found["exit_reason"]) == ("failed", reason)
 
 
 def test_sigterm_of_a_worker_is_no_mark(tmp_path):

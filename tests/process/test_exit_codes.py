@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 import pytest
 from support import logged, status, wait_until, writers
-from zoo import Trainer, wait_stored
+from support.trainers import Trainer, wait_stored
 
 import runicorn
 

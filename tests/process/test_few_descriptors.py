@@ -1,7 +1,8 @@
 """A limit of descriptors, which the writer inherits, that leaves it hardly more than its own files need."""
 
 import pytest
-from zoo import Trainer, assert_exactly_once, counted, events, status
+from support import events, status
+from support.trainers import Trainer, assert_exactly_once, counted
 
 from runicorn.settings import MIB
 

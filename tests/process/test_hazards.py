@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 
-from zoo import Trainer, assert_exactly_once, counted, events, status, wait_stored, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_exactly_once, counted, wait_stored
 
 SMALL_SEGMENTS = {"RUNICORN_SEGMENT_BYTES": "4096", "RUNICORN_SEGMENT_MAX_BYTES": "4096"}
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support import events, status, wait_until
+from support.trainers import writer_pids
 from test_ranks import RECORDS, Job, assert_ranks, counted, runs_in, srun, torchrun, wait_ended
-from zoo import events, status, wait_until, writer_pids
 
 LOG_UNTIL_TOLD = """
 run = rn.init(path="cv")

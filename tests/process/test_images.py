@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from zoo import Trainer, assert_valid, counted, events, recover_killed, status, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_valid, counted, recover_killed
 
 MAKE = """
 import numpy as np

@@ -5,17 +5,16 @@ import random
 import signal
 
 import pytest
-from zoo import (
+from support import status, wait_until
+from support.trainers import (
     STARTED,
     Trainer,
     assert_exactly_once,
     assert_valid,
     counted,
     recover,
-    status,
     wait_dead,
     wait_stored,
-    wait_until,
 )
 
 import runicorn as rn
@@ -188,5 +187,5 @@ def expect_end(trainer: Trainer, *, ended_itself: bool, in_finish: bool) -> None
 
 
 def test_trainers_are_closed():
-    """The zoo's list is empty between tests: nothing of one test can be seen by the next."""
+    """The list of trainers is empty between tests: nothing of one test can be seen by the next."""
     assert STARTED == []

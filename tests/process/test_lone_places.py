@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, recover, status, wait_dead, wait_stored
+from support import status
+from support.trainers import Trainer, assert_exactly_once, recover, wait_dead, wait_stored
 
 import runicorn as rn
 from runicorn.cli import main

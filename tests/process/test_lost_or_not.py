@@ -7,7 +7,8 @@ import signal
 
 import psutil
 import pytest
-from zoo import Trainer, status, wait_dead, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, wait_dead
 
 from runicorn.managing import lost_runs, targets
 from runicorn.queue import spool_address

@@ -6,7 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, events, status, wait_dead, wait_stored
+from support import events, status
+from support.trainers import Trainer, assert_exactly_once, assert_valid, wait_dead, wait_stored
 
 import runicorn as rn
 from runicorn.cli import main

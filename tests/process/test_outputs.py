@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_valid, counted, recover_killed, status, wait_stored, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, assert_valid, counted, recover_killed, wait_stored
 
 EAGER = "output_dirs=['out'], interval_sec=0.02, min_age_sec=0.0, log_snapshot_interval_sec=0.0"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import summary, without_waiting
-from zoo import events, status, wait_until, writer_pids
+from support import events, status, summary, wait_until, without_waiting
+from support.trainers import writer_pids
 
 RECORDS = 50
 NOT_INHERITED = ("RUNICORN_", "SLURM_", "OMPI_", "PMI", "TORCHELASTIC_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_")

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zoo import Trainer, recover, wait_until, writer_pids
+from support import wait_until
+from support.trainers import Trainer, recover, writer_pids
 
 import runicorn as rn
 from runicorn import reading

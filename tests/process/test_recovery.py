@@ -10,7 +10,8 @@ import time
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, counted, recover, status, wait_dead, wait_stored, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover, wait_dead, wait_stored
 
 import runicorn as rn
 from runicorn.queue import spool

@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_exactly_once, assert_valid, counted, events, status, wait_stored
+from support import events, status
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, wait_stored
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 EVERY = int(os.environ.get("SWEEP_EVERY", "3"))

@@ -8,7 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from zoo import Trainer, assert_valid, counted, events, status, wait_dead, wait_stored, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_valid, counted, wait_dead, wait_stored
 
 from runicorn.host.locks import is_held
 from runicorn.queue.control_page import ControlPage

@@ -6,7 +6,8 @@ import signal
 from contextlib import suppress
 
 import pytest
-from zoo import Trainer, assert_exactly_once, status, wait_dead, wait_stored, wait_until
+from support import status, wait_until
+from support.trainers import Trainer, assert_exactly_once, wait_dead, wait_stored
 
 from runicorn.cli import main
 

@@ -8,7 +8,8 @@ import psutil
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from zoo import Trainer, assert_valid, events, recover, status, wait_until
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_valid, recover
 
 QUICK = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.3", "RUNICORN_LOOK_INTERVAL_S": "0.05"}
 DRIVER = """

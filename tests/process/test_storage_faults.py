@@ -8,16 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import (
-    Trainer,
-    assert_exactly_once,
-    assert_valid,
-    counted,
-    events,
-    recover,
-    status,
-    wait_until,
-)
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover
 
 from runicorn.queue.control_page import ControlPage
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from zoo import Trainer, assert_exactly_once, counted, events, status, wait_until, writer_pids
+from support import events, status, wait_until
+from support.trainers import Trainer, assert_exactly_once, counted, writer_pids
 
 from runicorn.session import writer_process
 

@@ -10,28 +10,20 @@ import logging
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from support.waiting import PAUSE, holds_within, settled, wait_until  # noqa: F401 - tests have them from here
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from runicorn import Run
 
-PAUSE_S = 0.01
 WRITER = "runicorn.writer.main"
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 60.0, what: str = "") -> None:
-    """Return once `condition` holds; fail where it does not come to hold in time."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or condition}"
-        time.sleep(PAUSE_S)
 
 
 def directory_of(run: Run | Path | str) -> Path:
@@ -49,9 +41,9 @@ def json_lines(run: Run | Path | str, name: str = "events.jsonl") -> list[dict[s
     return [json.loads(line, parse_constant=_not_json) for line in lines]
 
 
-def events(run: Run | Path | str) -> list[dict[str, Any]]:
-    """The lines of ``events.jsonl``."""
-    return json_lines(run)
+def events(run: Run | Path | str, name: str = "events.jsonl") -> list[dict[str, Any]]:
+    """The lines of ``events.jsonl``, or of another host's events file."""
+    return json_lines(run, name)
 
 
 def logged(run: Run | Path | str) -> list[dict[str, Any]]:
@@ -161,18 +153,13 @@ def _not_json(token: str) -> Any:
 @contextmanager
 def started_command(*arguments: object, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """The ``runicorn`` command in a process of its own, which does not outlive the block."""
-    # A test run in the background of a shell ignores SIGINT, and what it starts would inherit that.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runicorn", *map(str, arguments)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runicorn", *map(str, arguments)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
     with process:
         try:
             yield process

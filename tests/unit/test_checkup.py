@@ -16,6 +16,7 @@ from runicorn.session import writer_process
 from runicorn.settings import Settings
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.detached_writer  # doctor starts one
 NAMES = ("storage", "storage_writable", "storage_space", "runs", "tracking", "shared_memory", "temp_directory")
 NAMES += ("locks", "storage_locks", "writer", "variables", "launcher", "versions")
 

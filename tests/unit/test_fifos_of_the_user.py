@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from zoo import recover
+from support.trainers import recover
 
 import runicorn
 

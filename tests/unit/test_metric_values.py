@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from support import events, logged, status, summary, warnings_in
 
+from runicorn.validation import metrics
+
 
 class MaskedTensor:
     """A tensor that says which of its elements are there, as torch's does."""
@@ -308,3 +310,17 @@ def test_the_libraries_are_not_imported_for_it():
         "assert not {'numpy', 'pandas', 'polars', 'pyarrow', 'decimal'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)
+
+
+def test_names_are_remembered_up_to_a_bound(open_run, monkeypatch):
+    """A run whose names never repeat keeps a bounded number of them in memory, and loses none of its numbers."""
+    metrics.known_names.clear()
+    monkeypatch.setattr(metrics, "_MOST_NAMES", 10)
+    run = open_run(path="p")
+    remembered = []
+    for i in range(50):
+        run.log({f"name {i}": i})
+        remembered.append(len(metrics.known_names))
+    run.finish()
+    assert logged(run) == [{f"name {i}": i} for i in range(50)]
+    assert max(remembered) == 10

@@ -110,6 +110,7 @@ def test_a_json_file_that_cannot_be_read_is_kept_beside(name, content, ended, op
     assert json.loads((ended / name).read_text())
 
 
+@pytest.mark.detached_writer
 def test_assets_that_cannot_be_read_are_replaced_at_once(ended, open_run):
     """A run that goes on has an assets file that can be read before anything is logged, or ended."""
     (ended / "assets.json").write_bytes(b"{")

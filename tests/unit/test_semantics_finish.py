@@ -285,6 +285,7 @@ def test_a_quick_finish_says_nothing(open_run, capfd):
     assert not err or took_s > SILENT_S
 
 
+@pytest.mark.detached_writer
 def test_finish_gives_up_waiting_and_the_writer_goes_on(open_run, caplog, monkeypatch):
     """After ``finish_timeout_s`` it warns what is left and returns; all is stored later."""
     monkeypatch.setenv("RUNICORN_FINISH_TIMEOUT_S", "0.3")
@@ -308,6 +309,7 @@ def test_the_timeout_is_600_seconds(open_run):
     assert open_run()._session.address.settings.finish_timeout_s == 600
 
 
+@pytest.mark.detached_writer
 def test_a_timeout_of_0_is_for_ever(open_run, capsys, monkeypatch):
     """With ``finish_timeout_s`` 0 it waits until everything is stored, however long that takes."""
     monkeypatch.setenv("RUNICORN_FINISH_TIMEOUT_S", "0")
@@ -330,6 +332,7 @@ def test_a_timeout_of_0_is_for_ever(open_run, capsys, monkeypatch):
     assert ending(run) == ("finished", None)
 
 
+@pytest.mark.detached_writer
 def test_after_a_second_it_says_what_it_waits_for(open_run, capsys, monkeypatch):
     """Not before one second has passed, stderr tells what is waited for and how much is left, in one line."""
     monkeypatch.setenv("RUNICORN_FINISH_TIMEOUT_S", "0")

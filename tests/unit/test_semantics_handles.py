@@ -374,6 +374,7 @@ def test_after_the_end_a_late_call_in_another_thread_is_refused(open_run, caplog
 # --- flush() --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.detached_writer
 def test_flush_stores_what_was_logged_and_ends_nothing(open_run):
     """When it returns everything can be read in the run's files, and the run goes on."""
     run = open_run()
@@ -391,6 +392,7 @@ def test_flush_stores_what_was_logged_and_ends_nothing(open_run):
     assert len(logged(run)) == 1001
 
 
+@pytest.mark.detached_writer
 def test_flush_makes_files_durable(open_run, monkeypatch):
     """Each file of the run, and its directory, is synced before it returns."""
     run = open_run()
@@ -407,6 +409,7 @@ def test_flush_makes_files_durable(open_run, monkeypatch):
     assert {"events.jsonl", "meta.json", "status.json", run.id} <= set(synced)
 
 
+@pytest.mark.detached_writer
 def test_flush_gives_up_after_its_timeout(open_run, caplog):
     """It says False where the writer did not store in time, warns of nothing, and nothing is lost."""
     run = open_run()
@@ -437,6 +440,7 @@ def test_flush_refuses_what_is_no_time(open_run, given, error, ended):
     assert run.is_finished is ended
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("given", [0, 60, 60.5, float("inf"), 10**400, np.float32(60), Decimal(60), Fraction(60)])
 def test_flush_takes_any_number_of_seconds(open_run, given):
     """A time may be of any type of number, and as long as one likes."""
@@ -445,6 +449,7 @@ def test_flush_takes_any_number_of_seconds(open_run, given):
     assert run.flush(given) is True
 
 
+@pytest.mark.detached_writer
 def test_flush_again_and_after_the_end_does_nothing(open_run, caplog):
     """With nothing to store, and after ``finish()``, it returns True."""
     run = open_run()

@@ -280,6 +280,7 @@ def test_an_id_that_is_no_string_raises(storage, run_id):
 # --- the id of a run that is there already ------------------------------------------------------------
 
 
+@pytest.mark.detached_writer
 def test_the_id_of_a_live_run_joins_it(open_run, run_program):
     """Where the run's owner lives on this host, ``init(run_id=...)`` adds one more producer to it."""
     run = open_run(path="cv/a", alias="mine")
@@ -458,6 +459,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("killed", ["owner", "both"])
 def test_what_the_earlier_session_left_is_stored_first(run_program, open_run, killed):
     """A run whose owner is dead (its writer too) is resumed, after all that it had logged is stored."""

@@ -110,6 +110,7 @@ def test_the_best_is_tracked_over_all_producers(run_program, storage):
     assert best(storage / "runs" / "default" / "family") == ("acc", "max", 0.9, 2)
 
 
+@pytest.mark.detached_writer
 def test_the_best_is_refreshed_while_running(open_run, monkeypatch):
     """``summary.json`` has the best metric of a live run, and a better one later."""
     monkeypatch.setenv("RUNICORN_SUMMARY_INTERVAL_S", "0.1")
@@ -122,6 +123,7 @@ def test_the_best_is_refreshed_while_running(open_run, monkeypatch):
     assert status(run)["status"] == "running"
 
 
+@pytest.mark.detached_writer
 def test_the_best_is_refreshed_no_more_often_than_that(open_run, monkeypatch):
     """However often it improves, ``summary.json`` is written once per interval, which is 5 s by default."""
     assert open_run()._session.address.settings.summary_interval_s == 5
@@ -142,6 +144,7 @@ def test_the_best_is_refreshed_no_more_often_than_that(open_run, monkeypatch):
     assert time.monotonic() - began > 2 * 0.4
 
 
+@pytest.mark.detached_writer
 def test_set_late_it_counts_what_was_logged_before(open_run):
     """A metric that is set at the end counts from the first call on."""
     run = open_run()
@@ -153,6 +156,7 @@ def test_set_late_it_counts_what_was_logged_before(open_run):
     assert best(run) == ("acc", "max", 0.9, 2)
 
 
+@pytest.mark.detached_writer
 def test_set_again_the_best_is_that_of_the_new_metric(open_run):
     """Another metric, or another mode, is the best over the whole run, and nothing stays of the old one."""
     run = open_run()
@@ -242,6 +246,7 @@ def test_threads_lose_no_field(open_run):
     assert summary(run) == {f"{at}.{n}": n for at in range(8) for n in range(50)}
 
 
+@pytest.mark.detached_writer
 def test_a_summary_is_stored_while_running(open_run):
     """A field can be read before ``finish()``."""
     run = open_run()
@@ -387,6 +392,7 @@ def test_an_update_that_is_no_mapping_raises_when_strict(open_run):
         run.summary(5)
 
 
+@pytest.mark.detached_writer
 def test_what_becomes_of_the_update_later_changes_nothing(open_run):
     """The caller's dict is stored as it was at the call."""
     run = open_run()

@@ -230,6 +230,7 @@ run = rn.init(storage=sys.argv[1], run_id=sys.argv[2])
 """
 
 
+@pytest.mark.detached_writer
 def test_init_with_its_id_joins_a_run(open_run, run_program):
     """Another process joins by id, whatever path it names; it is one more producer."""
     run = open_run(path="cv/a", alias="mine")
@@ -245,6 +246,7 @@ def test_init_with_its_id_joins_a_run(open_run, run_program):
     assert meta(run)["pid"] == os.getpid()
 
 
+@pytest.mark.detached_writer
 def test_a_joined_auto_step_continues_from_what_is_stored(open_run, run_program):
     """Who joins when five steps are stored goes on with the sixth."""
     run = open_run()
@@ -256,6 +258,7 @@ def test_a_joined_auto_step_continues_from_what_is_stored(open_run, run_program)
     assert steps(run) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.detached_writer
 def test_a_joined_auto_step_continues_from_the_value_at_the_join(open_run):
     """It is the run's counter at the join that counts, not how far the writer has come."""
     run = open_run()
@@ -291,6 +294,7 @@ def still_runs(run):
     assert status(run)["status"] == "finished"
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("word", ["", "'failed'"])
 def test_finish_in_a_joined_process_only_flushes(open_run, run_program, word):
     """When it returns, that process's records are on disk and the run goes on, whatever status it names."""
@@ -301,6 +305,7 @@ def test_finish_in_a_joined_process_only_flushes(open_run, run_program, word):
     still_runs(run)
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("error", [None, "ValueError()", "KeyboardInterrupt()", "SystemExit(3)"])
 def test_leaving_with_in_a_joined_process_only_flushes(open_run, run_program, error):
     """However the block is left, that process's records are on disk and the run goes on."""
@@ -319,6 +324,7 @@ except BaseException:
     still_runs(run)
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("way", ["run.finish()", "with run: pass"])
 def test_a_joined_process_logs_on_after_its_finish(open_run, run_program, way):
     """As the run has not ended, what a joined process logs after its ``finish()`` is stored as well."""
@@ -353,6 +359,7 @@ run.finish()
     assert len(logged(the_run(storage))) == 3
 
 
+@pytest.mark.detached_writer
 def test_a_wrong_status_raises_in_a_joined_process_as_well(open_run, run_program):
     """``finish()`` checks its argument wherever it is called."""
     run = open_run()
@@ -360,6 +367,7 @@ def test_a_wrong_status_raises_in_a_joined_process_as_well(open_run, run_program
     assert run_program(source, run.id).stdout == "False\n"
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize(
     ("way", "returncode"),
     [
@@ -382,6 +390,7 @@ def test_the_exit_of_a_joined_process_does_not_end_the_run(open_run, run_program
     still_runs(run)
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("owns", ["", "own = rn.init(storage=sys.argv[1] + '-own')\n"], ids=["", "owns another"])
 def test_the_exit_of_the_only_process_that_has_logged_does_not_end_the_run(open_run, run_program, owns):
     """An owner that has not logged yet keeps its run open, whoever else comes and goes."""
@@ -433,6 +442,7 @@ print(os.listdir("/proc/self/fd") == before)
 ).replace("import sys", "import os, sys\nbefore = os.listdir('/proc/self/fd')")
 
 
+@pytest.mark.detached_writer
 def test_the_owner_ends_the_run_for_all(open_run, start_program):
     """What a joined handle logs after the owner's ``finish()`` is refused with one warning; then it costs nothing."""
     run = open_run()

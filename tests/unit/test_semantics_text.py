@@ -62,6 +62,7 @@ def test_calls_are_stored_in_order(open_run):
     assert without_clock(run) == [*(f"T | line {number}" for number in range(1000)), ""]
 
 
+@pytest.mark.detached_writer
 def test_the_time_is_that_of_the_call(open_run):
     """The time is local wall clock at the call, however late the text is stored."""
     run = open_run()

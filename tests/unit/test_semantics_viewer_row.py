@@ -82,6 +82,7 @@ def wait_for_row(database, run, **expected):
     return row_of(database, run)
 
 
+@pytest.mark.detached_writer
 def test_a_row_appears_at_init(open_run, database):
     """A live run has a row with what ``meta.json`` says, so that an open viewer lists it."""
     run = open_run(path="cv/a", alias="mine")
@@ -97,6 +98,7 @@ def test_a_row_appears_at_init(open_run, database):
     assert {row[name] for name in empty} == {None}
 
 
+@pytest.mark.detached_writer
 def test_an_open_viewer_sees_the_row(open_run, wal_database):
     """A reader that has the database open all the time sees it at its next query."""
     with closing(sqlite3.connect(wal_database)) as viewer:
@@ -105,6 +107,7 @@ def test_an_open_viewer_sees_the_row(open_run, wal_database):
         wait_until(lambda: viewer.execute("SELECT count(*) FROM experiments").fetchone() == (2,))
 
 
+@pytest.mark.detached_writer
 def test_the_row_has_the_best_metric_while_running(open_run, database, monkeypatch):
     """The best metric of a live run is kept current."""
     monkeypatch.setenv("RUNICORN_SUMMARY_INTERVAL_S", "0.05")
@@ -118,6 +121,7 @@ def test_the_row_has_the_best_metric_while_running(open_run, database, monkeypat
     assert row_of(database, run)["status"] == "running"
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("word", ["finished", "failed", "interrupted"])
 def test_the_row_has_the_end(open_run, wal_database, word):
     """After ``finish()`` the row gets the final status, its time and the best metric."""
@@ -132,6 +136,7 @@ def test_the_row_has_the_end(open_run, wal_database, word):
     assert named == best(run) == ("acc", "max", 0.5, 1)
 
 
+@pytest.mark.detached_writer
 def test_the_row_has_the_reason(open_run, wal_database):
     """Why a run failed is in its row."""
     run = open_run()
@@ -140,6 +145,7 @@ def test_the_row_has_the_reason(open_run, wal_database):
     wait_for_row(wal_database, run, status="failed", exit_reason="ValueError: mine")
 
 
+@pytest.mark.detached_writer
 def test_the_row_of_a_resumed_run_is_running_again(open_run, wal_database):
     """A resumed run's row loses its end, and gets the next."""
     run = open_run(alias="mine")
@@ -155,6 +161,7 @@ def test_the_row_of_a_resumed_run_is_running_again(open_run, wal_database):
     wait_for_row(wal_database, run, status="finished")
 
 
+@pytest.mark.detached_writer
 def test_what_the_viewer_has_put_into_the_row_stays(open_run, wal_database):
     """An alias edited, or a run deleted, in the viewer is not undone by the next update."""
     run = open_run(alias="mine")
@@ -167,6 +174,7 @@ def test_what_the_viewer_has_put_into_the_row_stays(open_run, wal_database):
     assert (row["alias"], row["deleted_at"]) == ("edited", 5.0)
 
 
+@pytest.mark.detached_writer
 def test_nothing_else_in_the_database_is_touched(open_run, wal_database):
     """Rows of other runs and other tables stay as they are."""
     run = open_run()
@@ -191,6 +199,7 @@ def test_the_database_is_never_made(open_run, storage):
     assert [path.name for path in storage.iterdir()] == ["runs"]
 
 
+@pytest.mark.detached_writer
 def test_a_database_that_goes_away_is_not_made_again(open_run, wal_database, storage):
     """One that is removed while the run is live stays away."""
     run = open_run()
@@ -203,6 +212,7 @@ def test_a_database_that_goes_away_is_not_made_again(open_run, wal_database, sto
     assert not (storage / "runicorn.db-journal").exists()
 
 
+@pytest.mark.detached_writer
 def test_a_locked_database_delays_nothing_and_fails_nothing(open_run, database, caplog, capfd, monkeypatch):
     """While another program holds it, the run is opened, stored and ended as if it were not there."""
     monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", LONGER_THAN_A_TEST)
@@ -223,6 +233,7 @@ def test_a_locked_database_delays_nothing_and_fails_nothing(open_run, database, 
     assert out + without_waiting(err) == ""
 
 
+@pytest.mark.detached_writer
 def test_finish_does_not_wait_for_a_locked_database(open_run, wal_database, monkeypatch):
     """Nothing ever waits for the thread that writes the row, whatever its patience is."""
     monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", LONGER_THAN_A_TEST)
@@ -256,6 +267,7 @@ def test_finish_does_not_wait_where_there_is_no_writer_process(run_program, stor
     assert logged(run_dir) == [{"a": 1}]
 
 
+@pytest.mark.detached_writer
 def test_a_database_that_was_locked_gets_the_row_later(open_run, wal_database):
     """Once it is free again the row is written."""
     with closing(sqlite3.connect(wal_database, isolation_level=None)) as other:
@@ -287,6 +299,7 @@ def make_other(path, script):
         connection.executescript(script)
 
 
+@pytest.mark.detached_writer
 @pytest.mark.parametrize("kind", BROKEN)
 def test_no_failure_there_touches_the_run(open_run, storage, monkeypatch, caplog, capfd, kind):
     """Whatever is wrong with the database, the run is stored and ended, and nobody is told."""
@@ -306,6 +319,7 @@ def test_no_failure_there_touches_the_run(open_run, storage, monkeypatch, caplog
     assert out + without_waiting(err) == ""
 
 
+@pytest.mark.detached_writer
 def test_an_error_leaves_no_transaction_open(open_run, storage, monkeypatch):
     """After an error everybody can write at once: the transaction was rolled back."""
     monkeypatch.setenv("RUNICORN_DATABASE_WAIT_S", "0.5")
@@ -324,6 +338,7 @@ def test_an_error_leaves_no_transaction_open(open_run, storage, monkeypatch):
         viewer.execute("COMMIT")
 
 
+@pytest.mark.detached_writer
 def test_the_viewers_own_note_of_the_end_does_not_stop_ours(open_run, wal_database):
     """A viewer that has seen the end in status.json, and noted it in the row first, does not keep the best from it."""
     run = open_run()

@@ -14,6 +14,7 @@ from runicorn.queue.producer import Queue
 from runicorn.queue.records import Hello, Lost, Text, decode, encode
 from runicorn.queue.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.settings import Settings
+from runicorn.writer import segments
 from runicorn.writer.follow import Tail
 
 PRODUCER = "ffffff.00000001"  # a process that does not live
@@ -348,3 +349,17 @@ def test_what_is_in_use_is_the_newest_whatever_interrupts_a_rotation(tail, queue
     words = [decode(each).text for each in found if isinstance(decode(each), Text)]
     assert words[-1] == "after"
     assert words.count("handler") == (not raises)
+
+
+def test_stored_segments_that_cannot_be_removed_are_in_the_next_plan(address, tail, monkeypatch):
+    """A writer that follows a dead one stores no segment again whose removal had failed."""
+    monkeypatch.setattr(segments, "_unlink", lambda _path: None)
+    for number in range(3):
+        fill(address, number, *texts(f"text {number}"))
+    assert read(tail) == texts("text 0", "text 1", "text 2")
+    store(tail)
+    later = Tail(address, ControlPage.open(os.path.join(address.spool, spool.CONTROL)))
+    again, gone_bytes = later.restore(tail.ranges())
+    assert ([payload for piece in again for payload in piece.payloads], gone_bytes) == ([], 0)
+    assert read(later) == []
+    later.close()

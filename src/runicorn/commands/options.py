@@ -54,8 +54,8 @@ def the_run(word: str, options: argparse.Namespace) -> RunInfo:
     Raises:
         LookupError: no run matches; or several do, and ``--latest`` was not given.
     """
-    from runicorn.reading.plain_text import plain
     from runicorn.reading.listing import find
+    from runicorn.reading.plain_text import plain
 
     try:
         return find(word, options.storage)

@@ -15,15 +15,12 @@ import textwrap
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
-from threading import Event, Timer
-
-from support import without_waiting
+from threading import Timer
 
 from runicorn.cli import main
 from runicorn.host.locks import is_held
 from runicorn.queue.control_page import ControlPage
-
-PAUSE = Event()  # never set: waiting on it is how a poll pauses
+from support import PAUSE, events, wait_until, without_waiting, writers
 
 STARTED: list["Trainer"] = []
 
@@ -155,24 +152,9 @@ class Trainer:
             self.end()
 
 
-def wait_until(condition, timeout_s: float = 60, what: str = "") -> None:
-    """Poll a condition until it holds."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what or condition}"
-        PAUSE.wait(0.005)
-
-
 def writer_pids(spool: Path) -> list[int]:
     """Processes that serve a spool."""
-    import psutil
-
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        line = process.info["cmdline"] or []
-        if str(spool) in line and "-I" in line and "/bin/sh" not in line[0]:
-            found.append(process.info["pid"])
-    return found
+    return [process.pid for process in writers(str(spool))]
 
 
 def wait_dead(pid: int) -> None:
@@ -193,23 +175,9 @@ def wait_stored(trainer: Trainer, timeout_s: float = 60) -> None:
     wait_until(lambda: not writer_pids(trainer.spool), timeout_s, "the writer lives on")
 
 
-def events(run_dir: Path, name: str = "events.jsonl") -> list[dict]:
-    """Every line of an events file; each must be whole and valid."""
-    path = run_dir / name
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    assert not content or content.endswith(b"\n"), "the last line is torn"
-    return [json.loads(line) for line in content.splitlines()]
-
-
 def counted(run_dir: Path) -> list[int]:
     """The ``i`` of every record, in the order of the file."""
     return [event["data"]["i"] for event in events(run_dir) if "i" in event["data"]]
-
-
-def status(run_dir: Path) -> dict:
-    return json.loads((run_dir / "status.json").read_text())
 
 
 def assert_exactly_once(trainer: Trainer) -> None:

@@ -1,0 +1,24 @@
+"""Unit tests have no writer process, unless they say so: what a run has sent is stored by ``finish()``, in process."""
+
+from __future__ import annotations
+
+import pytest
+
+from runicorn.session import writer_process
+from runicorn.session.writer_monitor import Watch
+
+
+@pytest.fixture(autouse=True)
+def writer_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``finish()`` be the writer, as in a program that cannot start one; it starts at once and is deterministic.
+
+    A test that is marked ``detached_writer`` needs the real one: records that are stored while the run is open.
+    """
+    if request.node.get_closest_marker("detached_writer") is None:
+        monkeypatch.setattr(writer_process, "can_launch", lambda: False)
+        monkeypatch.setattr(Watch, "start", _digest_later)
+
+
+def _digest_later(monitor: Watch) -> None:
+    """Stand in for ``start()``: without the warning that a real program gets."""
+    monitor.in_process = True
