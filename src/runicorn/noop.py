@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import RunNotFoundError
-from runicorn.validation.foreign_verbs import also_a_dict, explain_foreign_verbs
+from runicorn.validation.foreign_verbs import explain_foreign_verbs
 
 if TYPE_CHECKING:
     import logging
@@ -88,7 +88,6 @@ class NoOpRun:
     def log_text(self, text: str) -> None:
         """Do nothing."""
 
-    @also_a_dict
     def summary(self, update: Mapping[str, Any]) -> None:
         """Do nothing."""
 

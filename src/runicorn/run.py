@@ -22,7 +22,7 @@ from runicorn.validation.arguments import (
     step_by_position,
     value_by_position,
 )
-from runicorn.validation.foreign_verbs import also_a_dict, explain_foreign_verbs
+from runicorn.validation.foreign_verbs import explain_foreign_verbs
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import (
     AS_THEY_ARE,
@@ -173,7 +173,6 @@ class Run(AssetVerbs, KeepingVerbs):
             return
         self._session.send(Text(time(), escape(text)), "log_text()")
 
-    @also_a_dict
     @guarded
     def summary(self, update: Mapping[str, Any]) -> None:
         """Merge fields into ``summary.json``: the run's conclusions, not its history.

@@ -247,25 +247,3 @@ def test_a_name_of_another_package_says_what_to_write(name, instead):
     assert instead in str(raised.value)
     with pytest.raises(AttributeError, match=r"'__wrapped__'$"):
         runicorn.__wrapped__  # noqa: B018 - asking is the point
-
-
-def test_the_summary_can_be_written_as_a_dict(open_run, caplog):
-    """It is stored, and one warning shows the call; it cannot be read, and says how it can."""
-    run = open_run()
-    run.summary["best"] = 0.9
-    run.summary.update({"a": 1}, b=2)
-    with pytest.raises(TypeError, match=r"runicorn\.load\(run\)\.summary\['best'\]"):
-        run.summary["best"]
-    run.finish()
-    assert {"best": 0.9, "a": 1, "b": 2}.items() <= runicorn.load(run).summary.items()
-    assert caplog.text.count("Write run.summary({name: value}).") == 1
-    assert list(inspect.signature(run.summary).parameters) == ["update"]
-
-
-def test_the_summary_of_a_run_that_is_switched_off_can_be_written_as_a_dict(storage):
-    """It does nothing."""
-    with runicorn.enabled(False):
-        run = runicorn.init(storage=str(storage))
-    run.summary["best"] = 0.9
-    run.summary.update(a=1)
-    run.summary({"a": 1})

@@ -6,14 +6,12 @@ Each name is an attribute of the class, because a ``__getattr__`` would slow dow
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import WrongTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_Verb = TypeVar("_Verb", bound="Callable[..., None]")
 
 _KEY = ("key", "name", "tag", "metric_name", "main_tag", "title")
 _VALUE = ("value", "scalar_value", "tag_scalar_dict", "img_tensor", "image", "image_data", "text_string", "text")
@@ -121,39 +119,6 @@ class Foreign:
         if nth < len(given):
             return given[nth]
         return next((named[name] for name in self._arguments[nth] if name in named), None)
-
-
-class _Summary(partial[None]):
-    """``run.summary`` of one run: a call, and written like the dict that other trackers have."""
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self.update({name: value})
-
-    def update(self, fields: Any = (), /, **more: Any) -> None:
-        """Store fields, and say how that is written."""
-        (run,) = self.args
-        if hasattr(run, "_refusals"):
-            run._refusals.warn(  # noqa: SLF001 - ours
-                ("foreign", "summary"), "run.summary was used as a dict: stored. Write run.summary({name: value})."
-            )
-        self({**dict(fields), **more})
-
-    def __getitem__(self, name: str) -> Any:
-        raise WrongTypeError(f"run.summary[{name!r}] cannot be read. Write runicorn.load(run).summary[{name!r}].")
-
-
-class _SummaryVerb:
-    def __init__(self, verb: Callable[..., None]) -> None:
-        self._verb = verb
-        self.__doc__ = verb.__doc__
-
-    def __get__(self, run: Any, _owner: type | None = None) -> Callable[..., None]:
-        return self._verb if run is None else _Summary(self._verb, run)
-
-
-def also_a_dict(verb: _Verb) -> _Verb:
-    """Let ``summary()`` be written as a dict as well."""
-    return _SummaryVerb(verb)  # type: ignore[return-value]
 
 
 def _all() -> dict[str, Foreign]:
