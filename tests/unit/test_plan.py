@@ -21,7 +21,7 @@ counts = st.integers(0, MOST_SEGMENTS)
 positions = st.integers(0, 2**40)
 
 
-def examples(most: int = 100):
+def examples(most: int = 40):
     """So many examples, the same each time; another ``CHAOS_SEED`` gives others."""
     return lambda test: seed(SEED)(settings(max_examples=most, deadline=None, database=None)(test))
 
@@ -155,7 +155,7 @@ def test_zeros_over_the_newest_slot(path, data, newest, segments):
         assert read_again(path) == plan(expected, segments)
 
 
-@examples(200)
+@examples(80)
 @given(size=st.integers(0, 2 * SLOT_BYTES), segments=counts, newest=st.integers(1, 4))
 def test_a_file_that_was_cut(path, size, segments, newest):
     """A plan file that was cut at any byte is read without an error; what lies whole in the first slot is found."""
@@ -174,7 +174,7 @@ def test_a_file_that_was_cut(path, size, segments, newest):
 # --- plans that are larger than a slot -----------------------------------------------------------------
 
 
-@examples(60)
+@examples(40)
 @given(
     sizes=st.lists(st.one_of(counts, st.integers(60, 2000)), min_size=2, max_size=6),
     slot_bytes=st.sampled_from([64, 512, SLOT_BYTES]),

@@ -12,7 +12,7 @@ from runicorn.writer.reconcile import SegmentText, Step
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 
 
-def examples(most: int = 200):
+def examples(most: int = 80):
     """So many examples, the same each time; another ``CHAOS_SEED`` gives others."""
     return lambda test: seed(SEED)(settings(max_examples=most, deadline=None, database=None)(test))
 

@@ -257,7 +257,7 @@ def test_a_run_of_another_thread_is_active_if_there_is_no_own(open_run):
 AT_THE_LIMIT = """
 import os, resource, sys
 import runicorn as rn
-resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
 
 def open_files():
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
@@ -271,7 +271,7 @@ def one(number):
 
 kept = [one(0)]
 before = open_files()
-kept += [one(number) for number in range(1, 60)]
+kept += [one(number) for number in range(1, 40)]
 print(open_files() - before)
 print(sum((run.run_dir / "events.jsonl").exists() and run.is_finished for run in kept))
 """
@@ -280,7 +280,7 @@ print(sum((run.run_dir / "events.jsonl").exists() and run.is_finished for run in
 def test_a_finished_run_costs_no_descriptor(run_program):
     """More runs than there may be descriptors can be opened, ended and kept by one program."""
     ended = run_program(AT_THE_LIMIT)
-    assert (ended.stdout, ended.stderr) == ("0\n60\n", "")
+    assert (ended.stdout, ended.stderr) == ("0\n40\n", "")
 
 
 NO_DESCRIPTORS = """
