@@ -403,7 +403,7 @@ def test_rank_mode_is_checked(tmp_path):
     with Job(tmp_path, RUNICORN_RANK_MODE="merged") as job:
         job.start("rn.init()", environments(torchrun, 1))
         assert job.end() == [1]
-        (line,) = (line for line in job.stderr(0).splitlines() if line.startswith("ValueError"))
+        (line,) = (line for line in job.stderr(0).splitlines() if "SettingError: " in line)
     for word in ("RUNICORN_RANK_MODE", "'merged'", '"joined"', '"separate"'):
         assert word in line
     assert not runs_in(job.storage)

@@ -528,7 +528,7 @@ def test_what_is_no_image_is_refused(image):
 
 def test_numpy_scalars_are_refused():
     """A number that numpy calls an array of no axes is refused as such."""
-    assert "no shape ()" in refused(np.float64(0.5))
+    assert "shape () is not the shape of an image" in refused(np.float64(0.5))
 
 
 class _RaisingArray:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from runicorn.commands.options import positive_s
+from runicorn.errors import MissingPathError, WrongValueError
 from runicorn.storage import paths
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{option} of Runicorn 0.7.2 is not needed any more, and is ignored.", file=sys.stderr)
     storages = _storages(options.storage)
     if options.host not in _LOCAL and options.socket is None and not options.allow_host:
-        raise ValueError(
+        raise WrongValueError(
             f"--host {options.host} is reached from other machines: add --allow-host NAME with the name that they use. "
             "There is no encryption; --socket and ssh -L have one."
         )
@@ -143,7 +144,7 @@ def _storages(given: list[str] | None) -> list[str]:
     roots = [paths.storage_root(each) for each in given] if given else [paths.storage_root(None)]
     for root in roots:
         if not os.path.isdir(root):
-            raise LookupError(
+            raise MissingPathError(
                 f"No storage in {root}: there is no such directory. Name another with --storage DIR or RUNICORN_DIR."
             )
     return list(dict.fromkeys(roots))

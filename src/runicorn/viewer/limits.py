@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runicorn.errors import SettingError
 from runicorn.reading.curves import MOST_BUCKETS
 
 KIB = 1024
@@ -61,7 +62,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
                 except ValueError:
                     given[name] = 0.0
                 if not 0 < given[name] < 1e6:
-                    raise ValueError(f"{variable}={text!r} is no number of seconds above 0. Unset it, or write one.")
+                    raise SettingError(f"{variable}={text!r} is no number of seconds above 0. Unset it, or write one.")
         return cls(**given)
 
 

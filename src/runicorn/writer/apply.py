@@ -137,6 +137,7 @@ class Records(RunFiles):
             add_printed(tally.see_printed(record, hello), hello.rank, logs)
             return
         if isinstance(record, Text):
+            add_printed(tally.see_text(record, hello), hello.rank, logs)
             add_text(record, logs)
         elif isinstance(record, Image):
             if self._store_image(record):

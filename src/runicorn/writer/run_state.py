@@ -9,7 +9,7 @@ import msgspec
 
 from runicorn.host import identity
 from runicorn.queue.asset_records import Blob, Chore, LastLook, WatchOutputs
-from runicorn.queue.records import CONSOLE_MODES, End, Hello, Primary, Printed
+from runicorn.queue.records import CONSOLE_MODES, End, Hello, Primary, Printed, Text
 from runicorn.writer.overhead import Effort
 from runicorn.writer.pending import Room  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.terminal import Screen
@@ -95,6 +95,11 @@ class Tally(msgspec.Struct):
         except Exception:  # noqa: BLE001 - a fault of ours: as it came is better than not, and than no writer at all
             self.screens[key] = Screen(screen.mode)
             return [(printed.time, line) for line in printed.text.splitlines()]
+
+    def see_text(self, text: Text, hello: Hello) -> list[tuple[float, str]]:
+        """The lines that are final because their process logs one beside them: bars that have ended stand before it."""
+        screen = self.screens.get(f"{hello.rank or 0}/{hello.producer}")
+        return [] if screen is None else screen.settle(text.time)
 
     def trim_screens(self, *, last: bool) -> list[tuple[int, list[tuple[float, str]]]]:
         """At the end of a batch: lines that became too long to wait, by rank; at the end of the last one, all."""

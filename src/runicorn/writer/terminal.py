@@ -137,6 +137,13 @@ class Screen(msgspec.Struct):
             other.screen.settle(time_s, before, is_idle=thread == other.painter)
         return before + found
 
+    def settle(self, time_s: float) -> list[tuple[float, str]]:
+        """Make lines of the bars that have ended: above the cursor is nothing that will be painted again."""
+        found = FoundRow(self.mode)
+        for stream in (self.out, self.err):
+            stream.screen.settle(time_s, found, is_idle=True)
+        return found
+
     def flush(self) -> list[tuple[float, str]]:
         """The end: everything that is pending becomes lines."""
         found = self.trim(-1)
