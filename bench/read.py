@@ -282,7 +282,7 @@ def make_files(run_dir: str, number: int) -> None:
 def lines(first: int, count: int) -> bytes:
     """Lines of the writer's own making."""
     blob = bytearray()
-    hello = Hello("bench-1", joined=False)
+    hello = Hello("bench-1", not_owner=False)
     for number in range(first, first + count):
         value = number * 1e-6
         data = dict(zip(_METRICS, (1.0 - value, value, 3e-4, 1.0 + value), strict=True))

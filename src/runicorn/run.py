@@ -298,7 +298,7 @@ class Run(AssetVerbs, KeepingVerbs):
     # --- what can be asked ------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        state = "finished" if self.is_finished else "joined" if self._session.joined else "running"
+        state = "finished" if self.is_finished else "joined" if not self._session.is_owner else "running"
         return f"<runicorn.Run {self.id} path={self.path!r} {state}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -384,7 +384,7 @@ def rejoin(address: Address, rank: int | None, alias: str | None, workspace_root
     In the process that owns the run it is the run itself. Where the run has ended, it is a handle that refuses
     everything, as any other one of that run.
     """
-    run: Run | None = active_runs.owned(address) or active_runs.joined(address, rank)
+    run: Run | None = active_runs.find_owned(address) or active_runs.find_joined(address, rank)
     if run is None:
         from runicorn.session import joining
 

@@ -142,7 +142,7 @@ class KeepingVerbs(RunHandle):
         self._stop_recording()
         timeout_s = self._session.address.settings.finish_timeout_s
         self._await_devices(timeout_s)
-        if self._session.joined:
+        if not self._session.is_owner:
             self._tell_what_is_left(stored=self._session.flush(timeout_s))
             self._session.let_go_of_ended_run()
             return
@@ -185,7 +185,7 @@ class KeepingVerbs(RunHandle):
         """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
         self._stop_recording()
         self._await_devices(self._session.address.settings.exit_wait_s)
-        if self._session.joined:
+        if not self._session.is_owner:
             self._session.say_goodbye(end)
             return
         begun = self._ending.get("status")

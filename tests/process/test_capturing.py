@@ -240,7 +240,7 @@ def test_only_the_owner_captures(tmp_path, workspace):
     body = "returned(1)\nsys.stdin.readline()"
     first = opened_in(tmp_path, workspace, flags, body)
     first.wait_returned(1)
-    second = opened_in(tmp_path, workspace, flags, "print(run._session.joined)")
+    second = opened_in(tmp_path, workspace, flags, "print(not run._session.is_owner)")
     assert second.end()[0] == "True\n"
     first.go_on()
     first.end()

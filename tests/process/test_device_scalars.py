@@ -281,7 +281,7 @@ run.finish()
 
 def test_records_that_are_read_again_wait_once():
     """A segment that has got another name is read again: of a record that waits there is one, with its value."""
-    room, hello = {}, Hello("h-1", joined=False)
+    room, hello = {}, Hello("h-1", not_owner=False)
     for _ in range(2):
         assert not pending.enter(room, Holed(1.0, 1, {"x": None}, None, 7, ["x"], []), hello)
         assert pending.is_in_the_way(room, Metrics(2.0, 1, {"y": 1}), hello)
@@ -325,7 +325,7 @@ def test_records_that_are_held_come_out_once_and_in_order():
         draw = random.Random(f"{SEED}/{case}")
         print(f"CHAOS_SEED={SEED}, case {case}")
         room, out, on_the_way = {}, [], []
-        hello = [Hello("h-1", joined=False), Hello("h-2", joined=True)]
+        hello = [Hello("h-1", not_owner=False), Hello("h-2", not_owner=True)]
         for number in range(1, 30):
             who = hello[draw.randrange(2)]
             step = draw.randrange(1, 4)

@@ -28,7 +28,7 @@ RESUME = """
 import sys
 import runicorn as rn
 run = rn.init(path="p", run_id=sys.argv[2], storage=sys.argv[1])
-print(run.id, run._session.joined, run.global_step)
+print(run.id, not run._session.is_owner, run.global_step)
 for i in range(5): run.log({"more": i})
 run.finish()
 """

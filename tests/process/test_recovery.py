@@ -150,7 +150,7 @@ def test_a_spool_that_nobody_knew_of(tmp_path):
             host=address.host,
             opened_at=time.time(),
             settings=Settings.from_environment(),
-            ranked=True,
+            distributed=True,
         )
         lock.release()
         run.log(i=1)

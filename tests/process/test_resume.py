@@ -53,7 +53,7 @@ def content(name):
 
 print(json.dumps({{
     "pid": os.getpid(), "step": run.global_step, "status": content("status.json"), "lines": lines("events.jsonl"),
-    "joined": run._session.joined, "path": run.path, "alias": run.alias,
+    "joined": not run._session.is_owner, "path": run.path, "alias": run.alias,
 }}), flush=True)
 sys.stdin.readline()
 for i in range({RECORDS} + 1, {RECORDS + MORE} + 1):
@@ -353,7 +353,7 @@ def test_processes_that_wait_for_the_same_earlier_session(tmp_path):
     run = rn.init(run_id="phoenix")
     opened(run)
     run.log({"number": NUMBER})
-    print(run._session.joined, flush=True)
+    print(not run._session.is_owner, flush=True)
     sys.stdin.readline()
     run.finish()
     """
@@ -397,7 +397,7 @@ def test_processes_that_resume_at_once(tmp_path):
             os.read(begun, 1)
             run = rn.init(run_id=run_id)
             run.log(number=number)
-            os.write(done, json.dumps([run_id, run._session.joined]).encode() + b"\\n")
+            os.write(done, json.dumps([run_id, not run._session.is_owner]).encode() + b"\\n")
             os.read(ended, 1)  # nobody goes before all have come
             run.finish()
 

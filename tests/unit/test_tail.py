@@ -51,7 +51,9 @@ def tail(address):
 def fill(address, number: int, *payloads: bytes, producer: str = PRODUCER) -> str:
     """Make a segment of a dead process; its path."""
     path = os.path.join(address.spool, f"{producer}-{number:08d}{spool.SEGMENT_SUFFIX}")
-    segment = Segment.create(path, 4096, encode(Hello(f"host-{producer}", joined=True)), number - 1 if number else None)
+    segment = Segment.create(
+        path, 4096, encode(Hello(f"host-{producer}", not_owner=True)), number - 1 if number else None
+    )
     for payload in payloads:
         segment.write(frame(payload))
     segment.seal()
@@ -61,7 +63,7 @@ def fill(address, number: int, *payloads: bytes, producer: str = PRODUCER) -> st
 def begin(address, number: int, before: int | None = None) -> Segment:
     """Make a segment that is not sealed yet."""
     path = os.path.join(address.spool, f"{PRODUCER}-{number:08d}{spool.SEGMENT_SUFFIX}")
-    return Segment.create(path, 4096, encode(Hello("host-1", joined=True)), before)
+    return Segment.create(path, 4096, encode(Hello("host-1", not_owner=True)), before)
 
 
 def give_up(address, number: int, before: int | None, how_far: str) -> None:
@@ -165,7 +167,7 @@ def test_a_copy_of_what_is_stored_is_left_to_the_files(address, tail):
 def test_what_an_earlier_writer_had_open_is_in_doubt_without_its_plan(address, tail, is_copy):
     """It may be stored in part, also if its producer has made it again; what is pushed after that is in no doubt."""
     path = os.path.join(address.spool, f"{PRODUCER}-00000000{spool.SEGMENT_SUFFIX}")
-    segment = Segment.create(path, 4096, encode(Hello("host-1", joined=True)))
+    segment = Segment.create(path, 4096, encode(Hello("host-1", not_owner=True)))
     segment.write(frame(texts("a")[0]))
     assert read(tail) == texts("a")
     assert not tail.is_in_doubt

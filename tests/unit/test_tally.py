@@ -6,7 +6,7 @@ from runicorn.queue.records import CONSOLE_MODES, Hello, Printed
 from runicorn.writer.run_state import Tally
 from runicorn.writer.terminal import Screen
 
-HELLO = Hello("host-1", joined=False)
+HELLO = Hello("host-1", not_owner=False)
 
 
 def test_a_fault_of_the_terminal_model_costs_no_line(monkeypatch):

@@ -27,7 +27,7 @@ def marked(step, rank=None, stage=None, **values):
 
 
 @pytest.fixture
-def ranked(make_run, open_viewer):
+def distributed(make_run, open_viewer):
     """A run of three ranks, whose values are 10, 20 and 30 more than the step, in two stages."""
     lines = [marked(step, 0, "warm" if step < 5 else "hot", loss=10.0 + step, lr=step * 2.0) for step in range(1, 11)]
     run_dir = make_run(lines=lines)
@@ -37,7 +37,7 @@ def ranked(make_run, open_viewer):
     return open_viewer()
 
 
-def test_axes(ranked):
+def test_axes(distributed):
     """Steps, seconds since the run began, epoch seconds, steps since the first, and another metric of the same line."""
     for x, expected in (
         ("step", [float(step) for step in range(1, 11)]),
@@ -46,34 +46,34 @@ def test_axes(ranked):
         ("relative_step", [float(step) for step in range(10)]),
         ("metric:lr", [step * 2.0 for step in range(1, 11)]),
     ):
-        (curve,) = curves(ranked, x=x)
+        (curve,) = curves(distributed, x=x)
         assert curve["data"]["x"] == pytest.approx(expected)
         assert curve["data"]["y"] == [10.0 + step for step in range(1, 11)]
 
 
-def test_ranges_and_stages(ranked):
+def test_ranges_and_stages(distributed):
     """From and to are included; a stage has its values alone."""
-    (curve,) = curves(ranked, **{"from": 3, "to": 5})
+    (curve,) = curves(distributed, **{"from": 3, "to": 5})
     assert curve["data"]["x"] == [3.0, 4.0, 5.0]
     assert (curve["first_x"], curve["last_x"], curve["total"], curve["in_range"]) == (1.0, 10.0, 10, 3)
-    (curve,) = curves(ranked, stage="hot")
+    (curve,) = curves(distributed, stage="hot")
     assert curve["data"]["x"] == [float(step) for step in range(5, 11)]
-    head = ranked.get(f"/api/v1/runs/{KEY}").json()
+    head = distributed.get(f"/api/v1/runs/{KEY}").json()
     assert head["stages"] == [{"stage": "warm", "from": 1, "to": 4}, {"stage": "hot", "from": 5, "to": 10}]
     assert head["ranks"] == [0, 1, 2]
 
 
-def test_ranks(ranked):
+def test_ranks(distributed):
     """By default rank 0; one by number; each; all of them in one curve; and the slowest of each step."""
-    assert [curve["data"]["y"][0] for curve in curves(ranked)] == [11.0]
-    assert [curve["data"]["y"][0] for curve in curves(ranked, rank=2)] == [31.0]
-    each = curves(ranked, rank="each")
+    assert [curve["data"]["y"][0] for curve in curves(distributed)] == [11.0]
+    assert [curve["data"]["y"][0] for curve in curves(distributed, rank=2)] == [31.0]
+    each = curves(distributed, rank="each")
     assert [(curve["rank"], curve["data"]["y"][0]) for curve in each] == [(0, 11.0), (1, 21.0), (2, 31.0)]
-    (band,) = curves(ranked, rank="minmax", buckets=5, width=1)
+    (band,) = curves(distributed, rank="minmax", buckets=5, width=1)
     assert (band["data"]["min"][0], band["data"]["max"][0], band["data"]["mean"][0]) == (11.0, 31.0, 21.0)
-    (slowest,) = curves(ranked, rank="slowest")
+    (slowest,) = curves(distributed, rank="slowest")
     assert slowest["data"]["y"] == [30.0 + step for step in range(1, 11)]
-    assert curves(ranked, rank=7)[0]["total"] == 0
+    assert curves(distributed, rank=7)[0]["total"] == 0
 
 
 def test_groups(open_viewer, make_run):

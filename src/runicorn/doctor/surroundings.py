@@ -98,7 +98,12 @@ def launcher() -> Iterator[Finding]:
         yield Finding("launcher", OK, "not part of a distributed job", None, {"rank": None})
         return
     world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS")
-    details: dict[str, Any] = {"rank": place.rank, "world_size": world, "with_rank_0": place.main, "job": place.job}
+    details: dict[str, Any] = {
+        "rank": place.rank,
+        "world_size": world,
+        "with_rank_0": place.on_main_host,
+        "job": place.job,
+    }
     said = f"this process is rank {place.rank} of {world or 'several'}"
     if place.job is None:
         yield Finding(

@@ -33,14 +33,14 @@ class RankInfo(msgspec.Struct, frozen=True):
 
     Attributes:
         rank: its number, 0 to world size - 1; rank 0 owns the run.
-        main: whether it is on the host of rank 0.
+        on_main_host: whether it is on the host of rank 0.
         job: what tells this job from every other one; None where the environment does not.
         attempt: how often an elastic launcher has started the ranks anew.
         started_by: process id of rank 0, where that has started this rank by running its own script again.
     """
 
     rank: int
-    main: bool
+    on_main_host: bool
     job: str | None
     attempt: int
     started_by: int | None = None

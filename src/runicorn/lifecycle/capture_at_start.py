@@ -54,7 +54,7 @@ def hand_over_code(session: Session, workspace_root: Path, listing: Listing) -> 
     from runicorn.queue.asset_records import Code
     from runicorn.queue.records import encode
 
-    if session.joined:
+    if not session.is_owner:
         return
     try:
         blob = session.put_blob(encode(listing.files))
@@ -73,7 +73,7 @@ def hand_over_environment(session: Session, workspace_root: Path) -> None:
     from runicorn.capture import environment
     from runicorn.queue.asset_records import Environment
 
-    if session.joined:
+    if not session.is_owner:
         return
     facts = environment.here(str(workspace_root))
     session.send(Environment(time.time(), os.fsencode(workspace_root), facts), "init()")

@@ -72,7 +72,7 @@ class Job:
                 storage=self.storage,
                 path=self.path,
                 settings=self.settings,
-                main=self.place.main,
+                on_main_host=self.place.on_main_host,
                 attempt=self.place.attempt,
             )
             session = self._join(address, made, refusals, as_owner=as_owner)
@@ -166,7 +166,7 @@ class Job:
         files = RunDir(self.run_dir, sole=False)
         try:
             status = files.read_or_empty(run_files.STATUS)
-            if status.get("status") == statuses.RUNNING or not self.place.main:
+            if status.get("status") == statuses.RUNNING or not self.place.on_main_host:
                 return
             meta = files.read_or_empty(run_files.META)
             resumed = meta.get("resumed") or []

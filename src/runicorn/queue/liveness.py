@@ -13,7 +13,7 @@ def is_live(address: spool_address.Address) -> bool:
     path = os.path.join(address.spool, spool.OWNER_LOCK)
     if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
         return True
-    return address.ranked and has_living_producer(address.spool)
+    return address.distributed and has_living_producer(address.spool)
 
 
 def has_living_producer(path: str) -> bool:

@@ -60,7 +60,7 @@ class NewSegments:
         "closed",
         "control",
         "forked_here",
-        "joined",
+        "is_owner",
         "lost_records",
         "next_check_at",
         "push",
@@ -69,20 +69,22 @@ class NewSegments:
 
     push: Callable[[bytes], Any]
 
-    def __init__(self, address: spool_address.Address, control: ControlPage, *, joined: bool, rank: int | None) -> None:
+    def __init__(
+        self, address: spool_address.Address, control: ControlPage, *, is_owner: bool, rank: int | None
+    ) -> None:
         self._address = address
         self.control = control
         self.closed = control.closed
         self.checked_at = self.next_check_at = 0.0
-        self._begin(joined=joined, rank=rank)
+        self._begin(is_owner=is_owner, rank=rank)
         _queues.add(self)
         _register_fork_hook()
 
-    def _begin(self, *, joined: bool, rank: int | None) -> None:
-        self.joined = joined
+    def _begin(self, *, is_owner: bool, rank: int | None) -> None:
+        self.is_owner = is_owner
         self.rank = rank
         self.forked_here = False
-        self._hello = Hello(f"{self._address.host}-{os.getpid()}", joined, rank)
+        self._hello = Hello(f"{self._address.host}-{os.getpid()}", not is_owner, rank)
         self._producer = f"{os.getpid():x}.{os.urandom(4).hex()}"
         self._lock: Lock | None = None
         self._old_locks: list[Lock] = []
@@ -102,7 +104,7 @@ class NewSegments:
         """Become a producer of its own, in a child that ``fork()`` has just made."""
         rank = self._hello.rank
         was_open = self._open
-        self._begin(joined=True, rank=rank)
+        self._begin(is_owner=False, rank=rank)
         self.forked_here = True
         self._open = was_open
 

@@ -23,7 +23,7 @@ def last_step(address: spool_address.Address) -> int | None:
         finally:
             reader.close()
         hello = decode(payloads[0]) if payloads else None
-        if not isinstance(hello, Hello) or hello.joined:
+        if not isinstance(hello, Hello) or not hello.is_owner:
             continue
         for payload in reversed(payloads):
             record = decode(payload)

@@ -43,7 +43,7 @@ class Queue(NewSegments):
         push: copies one frame into the current segment; ``ValueError`` = call ``push_slowly``.
         closed: ``closed[0]`` is 1 once the run takes no more records. Push first, look second: a record
             pushed before the look that found 0 is stored.
-        joined: whether this process is not the run's owner.
+        is_owner: whether this process is the run's owner.
         rank: of this process in a distributed job, or None.
         forked_here: whether this process was forked from the one that opened or joined the run.
         lost_records: records refused because the spool was full, and not yet reported to the writer.

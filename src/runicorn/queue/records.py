@@ -48,12 +48,17 @@ class Landed(msgspec.Struct, array_like=True, tag="n"):
 class Hello(msgspec.Struct, array_like=True, tag="h"):
     """First record of each segment: who writes it.
 
-    ``producer`` is ``<host>-<pid>``; ``joined`` is false for the run's owner alone.
+    ``producer`` is ``<host>-<pid>``; ``not_owner`` is false for the run's owner alone.
     """
 
     producer: str
-    joined: bool
+    not_owner: bool
     rank: int | None = None
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether the run's owner writes it."""
+        return not self.not_owner
 
 
 class Text(msgspec.Struct, array_like=True, tag="t"):

@@ -15,7 +15,7 @@ _CHECKSUM_BYTES = len('{"checksum":"00000000",')
 _MOST_ADDRESS_BYTES = 1024 * 1024
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(msgspec.Struct, frozen=True, rename={"on_main_host": "main", "distributed": "ranked"}):
     """What a spool belongs to: all that a process needs to join the run, or to end it.
 
     Attributes:
@@ -32,8 +32,8 @@ class Address(msgspec.Struct, frozen=True):
         budget_bytes: of the spool.
         overflow_bytes: budget of the second place.
         floor_bytes: what the spool leaves free in shared memory for its neighbours.
-        main: whether this host's writer owns the run's common files; others write files of their own beside them.
-        ranked: whether processes come and go as ranks of a job, so that the owner need not be there yet.
+        on_main_host: whether this host's writer owns the run's common files; others write their own.
+        distributed: whether processes come and go as ranks of a job, so that the owner need not be there yet.
         attempt: which start of the job's ranks it belongs to.
         run_dir_id: device and inode of the run directory: a copy of it is not the run. Zeros if they are not known.
         storage_id: likewise of the storage root, which may be reached by several names.
@@ -54,8 +54,8 @@ class Address(msgspec.Struct, frozen=True):
     budget_bytes: int
     overflow_bytes: int
     floor_bytes: int
-    main: bool = True
-    ranked: bool = False
+    on_main_host: bool = True
+    distributed: bool = False
     attempt: int = 0
     run_dir_id: tuple[int, int] = (0, 0)
     storage_id: tuple[int, int] = (0, 0)

@@ -61,11 +61,11 @@ def naming(run_id: str) -> threading.RLock:
     return _naming.setdefault((os.getpid(), run_id), threading.RLock())
 
 
-def owned(address: Address) -> Any:
+def find_owned(address: Address) -> Any:
     """The run of a spool, if this process owns it."""
     for run in _open:
         session = run._session  # noqa: SLF001 - ours, not the public's
-        if session.address.spool == address.spool and not session.joined:
+        if session.address.spool == address.spool and session.is_owner:
             return run
     return None
 
@@ -87,7 +87,7 @@ def sent(run: Any) -> None:
     _sent.append(run)
 
 
-def joined(address: Address, rank: int | None) -> Any:
+def find_joined(address: Address, rank: int | None) -> Any:
     """The handle through which this process logs into somebody else's run already: inherited by fork, or sent.
 
     A worker that unpickles the run for each task has one, and not thousands.
@@ -98,6 +98,6 @@ def joined(address: Address, rank: int | None) -> Any:
         # On another host than the run's owner it has a spool of that host's, and no rank.
         elsewhere = ours.host != address.host and ours.run_dir == address.run_dir and not run.is_finished
         here = ours.spool == address.spool and session.queue.rank == rank
-        if session.joined and (here or elsewhere):
+        if not session.is_owner and (here or elsewhere):
             return run
     return None

@@ -43,20 +43,20 @@ class Connection:
         self.address = address
         self.refusals = refusals
         self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
-        self.queue = Queue(address, self.control, joined=owner_lock is None, rank=rank)
+        self.queue = Queue(address, self.control, is_owner=owner_lock is not None, rank=rank)
         self._is_rank = is_rank
         self._owner_locks = [] if owner_lock is None else [owner_lock]
         self._mend_at = time.monotonic() + mending.EVERY_S
         self._generation = 0
         self._has_let_go = False
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
-        watched = control is None and (owner_lock is not None or address.ranked)
+        watched = control is None and (owner_lock is not None or address.distributed)
         self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
 
     @property
-    def joined(self) -> bool:
+    def is_owner(self) -> bool:
         """Whether another process owns the run: it created or resumed it, and it alone can end it."""
-        return self.queue.joined
+        return self.queue.is_owner
 
     def start_writer(self) -> None:
         """Start the writer and do not wait for it."""
@@ -97,7 +97,7 @@ class Connection:
         self.let_go_of_ended_run()
         now, queue = time.time(), self.queue
         # The run ends, and a writer waits for what this process has logged before, if that has lost its names.
-        if self.joined and not (self.control.done or queue.checked_at <= now < queue.next_check_at):
+        if not self.is_owner and not (self.control.done or queue.checked_at <= now < queue.next_check_at):
             self.check(now)
         self.refusals.warn(
             "after the end",
@@ -115,7 +115,7 @@ class Connection:
 
     def let_go_of_ended_run(self) -> None:
         """In a process that has joined: give the descriptors back once the owner has ended the run."""
-        if self.joined and self.control.done:
+        if not self.is_owner and self.control.done:
             self.let_go()
 
     def devices(self) -> InFlight:
@@ -145,7 +145,7 @@ class Connection:
         """Before an end: what is on its way from a device is waited for, but not for ever."""
         if self.in_flight is not None:
             limit_s = self.address.settings.device_finish_wait_s
-            self.in_flight.land_all(min(limit_s, timeout_s or limit_s), last=last and not self.joined)
+            self.in_flight.land_all(min(limit_s, timeout_s or limit_s), last=last and self.is_owner)
 
     def check(self, now: float) -> None:
         """Tell the writer which values have arrived from devices, and check that it lives.

@@ -151,7 +151,7 @@ def spool_here(
     storage: str,
     path: str,
     settings: Settings,
-    main: bool,
+    on_main_host: bool,
     attempt: int,
 ) -> tuple[spool_address.Address, Lock | None]:
     """The spool that the run has on this host; made, with its writer, by whoever comes first.
@@ -166,7 +166,7 @@ def spool_here(
     """
     host = label_here(run_dir, settings)
     if host != label_of(hostname()):  # the other machine writes the common files
-        main = False
+        on_main_host = False
     pointer = os.path.join(run_dir, run_files.spool_pointer(host))
     while True:
         from runicorn.session import nameless_writers  # for ranks alone
@@ -188,8 +188,8 @@ def spool_here(
                 host=host,
                 opened_at=time.time(),
                 settings=settings,
-                main=main,
-                ranked=True,
+                on_main_host=on_main_host,
+                distributed=True,
                 attempt=attempt,
                 joined_session=str(last_session(_read_meta(run_dir)).get("session") or ""),
             )
@@ -264,7 +264,7 @@ def _join_on_this_host(address: spool_address.Address) -> Session:
             storage=address.storage,
             path=address.path,
             settings=settings,
-            main=False,
+            on_main_host=False,
             attempt=address.attempt,
         )
         try:

@@ -185,7 +185,7 @@ class Session(Connection):
 
         It made one of its own if ours had lost its name before it came up.
         """
-        if self.joined or self.control.done or os.path.lexists(self.address.spool):
+        if not self.is_owner or self.control.done or os.path.lexists(self.address.spool):
             return False
         from runicorn.session.joining import read_status
 

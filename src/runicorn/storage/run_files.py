@@ -44,15 +44,15 @@ class Names(msgspec.Struct, frozen=True):
     late: bool = False
 
     @classmethod
-    def of(cls, host: str, *, main: bool, late: bool = False) -> Names:
+    def of(cls, host: str, *, on_main_host: bool, late: bool = False) -> Names:
         """The names on a host.
 
         Args:
             host: its label.
-            main: whether they are the run's common files.
+            on_main_host: whether they are the run's common files.
             late: whether a newer session has the files of the ranks.
         """
-        if main:
+        if on_main_host:
             return cls(host, LOGS, SUMMARY, ASSETS, EVENTS, OUTPUTS_STATE)
         return cls(
             host,

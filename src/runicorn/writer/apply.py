@@ -105,7 +105,7 @@ class Records(RunFiles):
         primary = tally.primary
         if primary is not None and primary.name in record.data:
             tally.see_value(record.data[primary.name], step)
-        if not hello.joined and not hello.rank and (tally.last_step is None or step > tally.last_step):
+        if hello.is_owner and not hello.rank and (tally.last_step is None or step > tally.last_step):
             tally.last_step = step
         tally.records += 1
         tally.last_time = record.time

@@ -191,7 +191,7 @@ class Tail(Segments):
             pid = int(name.partition(".")[0], 16)
         except ValueError:
             pid = 0
-        return Hello(f"{self._address.host}-{pid}", joined=pid != self._address.owner_pid)
+        return Hello(f"{self._address.host}-{pid}", not_owner=pid != self._address.owner_pid)
 
     def _is_in_turn(self, producer: Producer, followed: Followed) -> bool:
         """Whether the segment before has been had; one that has lost its name unseen is made again by its producer."""

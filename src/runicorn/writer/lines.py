@@ -49,7 +49,7 @@ def add_metrics(record: Metrics | Holed, hello: Hello, blob: bytearray, lost: li
     if record.stage is not None:
         data["stage"] = record.stage
     start = len(blob)
-    if hello.joined or hello.rank is not None or lost:
+    if not hello.is_owner or hello.rank is not None or lost:
         _append(_marked(record, hello, data, None, lost), blob, -1)
     else:
         _append(Event(record.time, "metrics", data), blob, -1)
@@ -84,7 +84,7 @@ def add_printed(lines: list[tuple[float, str]], rank: int | None, blob: bytearra
 def add_image(record: Image, hello: Hello, blob: bytearray) -> None:
     """Append the line of one ``log_image()``."""
     data = {"key": record.key, "path": record.path, "step": record.step, "caption": record.caption}
-    producer = hello.producer if hello.joined else None
+    producer = None if hello.is_owner else hello.producer
     _append(MarkedEvent(record.time, "image", data, producer=producer, rank=hello.rank), blob, -1)
     blob += b"\n"
 
@@ -102,7 +102,7 @@ def _marked(
         data,
         nonfinite=nonfinite,
         lost=lost or None,
-        producer=hello.producer if hello.joined else None,
+        producer=None if hello.is_owner else hello.producer,
         rank=hello.rank,
     )
 

@@ -64,7 +64,9 @@ class Writer:
         self._store = Store(
             address.run_id,
             self._run_dir,
-            superseded.names(address) if self._superseded else run_files.Names.of(address.host, main=address.main),
+            superseded.names(address)
+            if self._superseded
+            else run_files.Names.of(address.host, on_main_host=address.on_main_host),
             self._plan_file,
             self._tail,
             self._control,
@@ -171,7 +173,7 @@ class Writer:
         tally = self._store.tally
         if tally.end is not None:
             return tally.end
-        if self._address.ranked and not tally.owned:
+        if self._address.distributed and not tally.owner_seen:
             return end_status.without_owner(tally, now=self._time_of_death())
         return end_status.without_goodbye(
             now=self._time_of_death(),
@@ -188,9 +190,9 @@ class Writer:
 
     def _is_owner_gone(self) -> bool:
         now = time.monotonic()
-        if self._address.ranked:  # rank 0 may come at any moment, and be killed in the next
+        if self._address.distributed:  # rank 0 may come at any moment, and be killed in the next
             self._owner_process.follow(self._owner.holder_pid())
-        if (not self._owner_gone or self._address.ranked) and now - self._owner_probed_at >= OWNER_PROBE_S:
+        if (not self._owner_gone or self._address.distributed) and now - self._owner_probed_at >= OWNER_PROBE_S:
             self._owner_probed_at = now
             self._owner_gone = not (self._owner.is_held() or self._has_owner_dropped_its_lock())
             if not self._owner_gone:
@@ -203,7 +205,7 @@ class Writer:
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
-        if self._address.ranked and self._read(run_files.META).get("pid") != self._owner_process.pid:
+        if self._address.distributed and self._read(run_files.META).get("pid") != self._owner_process.pid:
             return None
         return self._owner_process.exit_code(wait_s)
 
@@ -245,7 +247,8 @@ class Writer:
         self._store.write_summary(self._store.tally.cost())
         self._store.sync()
         crash_point("synced")
-        if (self._address.main or self._store.tally.owned) and not self._superseded:  # elsewhere the run may go on
+        # Elsewhere the run may go on.
+        if (self._address.on_main_host or self._store.tally.owner_seen) and not self._superseded:
             end = end_status.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
@@ -293,7 +296,7 @@ class Writer:
     def _final_status(self, end: End) -> dict[str, Any]:
         tally = self._store.tally
         before = self._read(run_files.STATUS)
-        if self._address.ranked and not tally.owned and before.get("status") in statuses.FINAL:
+        if self._address.distributed and not tally.owner_seen and before.get("status") in statuses.FINAL:
             # Ranks that came when rank 0 had ended the run: it has ended as rank 0 said.
             end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
         status: dict[str, Any] = {"status": end.status}
@@ -332,7 +335,7 @@ class Writer:
                 self._tell_database({"status": statuses.RUNNING})
 
     def _tell_database(self, status: dict[str, Any]) -> None:
-        if not self._address.main or self._superseded or not self._database.exists():
+        if not self._address.on_main_host or self._superseded or not self._database.exists():
             return
         meta = self._read(run_files.META)
         fields = ("path", "alias", "created_at", "pid", "python", "platform", "hostname", "workspace_root")

@@ -17,7 +17,7 @@ from runicorn.writer.terminal import Screen
 _MOST_SCREENS = 64
 
 
-class Tally(msgspec.Struct):
+class Tally(msgspec.Struct, rename={"owner_seen": "owned"}):
     """Carried from batch to batch, and in each plan as it was before the batch.
 
     Attributes:
@@ -30,7 +30,7 @@ class Tally(msgspec.Struct):
         best_value: its best value so far; None before the first finite one.
         best_step: the step of that.
         end: the owner's last record.
-        owned: whether the owner has logged anything.
+        owner_seen: whether the owner has logged anything.
         left: last records of ranks that are not the owner, by rank.
         ranks: ranks that have logged anything, each once.
         screens: what the terminals of producers show that is not a line of ``logs.txt`` yet, by rank and producer.
@@ -55,7 +55,7 @@ class Tally(msgspec.Struct):
     best_value: float | int | None = None
     best_step: int | None = None
     end: End | None = None
-    owned: bool = False
+    owner_seen: bool = False
     left: dict[int, End] = {}
     ranks: list[int] = []
     screens: dict[str, Screen] = {}
@@ -72,14 +72,14 @@ class Tally(msgspec.Struct):
 
     def see_hello(self, hello: Hello) -> None:
         """Note who takes part."""
-        if not hello.joined:
-            self.owned = True
+        if hello.is_owner:
+            self.owner_seen = True
         elif hello.rank is not None and hello.rank not in self.ranks:
             self.ranks.append(hello.rank)
 
     def see_end(self, end: End, hello: Hello) -> None:
         """Note the owner's goodbye, or that of another rank."""
-        if not hello.joined:
+        if hello.is_owner:
             self.end = end
         elif hello.rank is not None:
             self.left[hello.rank] = end

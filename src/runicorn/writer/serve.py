@@ -114,7 +114,7 @@ def _is_done(address: spool_address.Address) -> bool:
     finally:
         files.close()
     ended = status.get("status") in statuses.FINAL
-    return ended or not address.main or superseded.is_superseded(address, meta)
+    return ended or not address.on_main_host or superseded.is_superseded(address, meta)
 
 
 def take_writer_lock(spool_path: str) -> Lock | None:

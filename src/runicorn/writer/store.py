@@ -99,7 +99,7 @@ class Store(Records):
             with self._reading(name, start_bytes) as lines:
                 for step in last_lines.steps_of(lines, self._opened_at):
                     self.tally.records += sizes is None
-                    self.tally.owned = True
+                    self.tally.owner_seen = True
                     self.tally.last_step = max(step, self.tally.last_step or step)
             if self.tally.primary is not None:
                 with self._reading(name, start_bytes) as lines:

@@ -30,9 +30,9 @@ def is_superseded(address: Address, meta: dict[str, Any]) -> bool:
     if newest.get("session") is not None:
         return newest["session"] not in {address.session, address.joined_session}
     attempts = [entry["attempt"] for entry in resumed if isinstance(entry.get("attempt"), int)]
-    return address.ranked and max(attempts, default=0) > address.attempt
+    return address.distributed and max(attempts, default=0) > address.attempt
 
 
 def names(address: Address) -> run_files.Names:
     """The files that its records go into; no other writer has them."""
-    return run_files.Names.of(f"{address.host}-{address.session[:_SESSION_LETTERS]}", main=False, late=True)
+    return run_files.Names.of(f"{address.host}-{address.session[:_SESSION_LETTERS]}", on_main_host=False, late=True)
