@@ -181,7 +181,7 @@ def test_names_in_a_record_lead_nowhere_else(tmp_path, path, blob):
     (trainer.spool / GOOD).write_bytes(b"0123456789ab")
     (trainer.spool.parent / "outside").write_bytes(b"0123456789ab")
     name = blob.name.format(outside=outside)
-    blob = Blob(blob.place, name, blob.size_bytes)
+    blob = Blob(blob.tier, name, blob.size_bytes)
     image = Image(1.0, "k", path.format(outside=outside), 1, None, ".png", 90, "RGB", 2, 2, blob)
     segment = segment_of(trainer)
     used = len(segment.read_bytes().rstrip(b"\0"))

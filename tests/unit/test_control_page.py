@@ -2,7 +2,7 @@
 
 import pytest
 
-from runicorn.queue.control_page import PLACES, ControlPage
+from runicorn.queue.control_page import TIERS, ControlPage
 
 
 @pytest.mark.parametrize("filled_with", [b"\xff", b"\x7f", b"\x80", b"\x01"])
@@ -17,7 +17,7 @@ def test_the_account_of_a_damaged_page_is_mended_by_a_look(tmp_path, filled_with
     page.report(5, 7)
     page.put_message("trouble")
     assert (page.stored_records, page.last_step, page.message) == (5, 7, "trouble")
-    for place in range(PLACES):
+    for place in range(TIERS):
         page.add_made(place, 3, 4096)
         page.add_dropped(place, 4096)
         assert page.used_bytes(place) >= 0

@@ -475,6 +475,6 @@ def test_place_of_a_run_is_checked_link_by_link(tmp_path):
     (tmp_path / "real/runs/cv").mkdir(parents=True)
     (tmp_path / "linked").symlink_to(tmp_path / "real")
 
-    targets.check_place(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
+    targets.check_location(str(tmp_path / "linked"), str(tmp_path / "linked/runs/cv/new"))
     with pytest.raises(errors.RefusedChangeError, match="not below the storage"):
-        targets.check_place(str(tmp_path / "real"), str(tmp_path / "other"))
+        targets.check_location(str(tmp_path / "real"), str(tmp_path / "other"))

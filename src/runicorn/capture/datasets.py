@@ -39,7 +39,7 @@ def dataset(
     """
     call = "log_dataset()"
     _check_texts(call, name=name, context=context, description=description)
-    uri, source = _place(call, root_or_uri)
+    uri, source = _location(call, root_or_uri)
     if source and not os.path.exists(source):
         raise MissingError(
             f"{call}: {name!r}: there is no file or directory {source}. Nothing was recorded. Write a path that "
@@ -77,7 +77,7 @@ def pretrained(
     """
     call = "log_pretrained()"
     _check_texts(call, name=name, source_type=source_type, description=description)
-    given, source = (None, "") if path_or_uri is None else _place(call, path_or_uri)
+    given, source = (None, "") if path_or_uri is None else _location(call, path_or_uri)
     if save and not source:
         raise WrongValueError(
             f"{call}: save=True needs path_or_uri to be a local file or directory. Nothing was recorded."
@@ -160,7 +160,7 @@ def _check_texts(call: str, **texts: Any) -> None:
         raise WrongValueError(f"{call}: name is empty. Nothing was recorded. Write a name.")
 
 
-def _place(call: str, given: Any) -> tuple[Any, str]:
+def _location(call: str, given: Any) -> tuple[Any, str]:
     """What is recorded as its place; and where it lies on this host, or the empty string."""
     if isinstance(given, dict):
         left_out: list[str] = []

@@ -133,8 +133,8 @@ def _working_directory() -> str | None:
 
 
 def _rank() -> int | None:
-    place = ranks.place()
-    return None if place is None else place.rank
+    rank_info = ranks.rank_info()
+    return None if rank_info is None else rank_info.rank
 
 
 def _libraries() -> Iterator[tuple[str, str]]:

@@ -181,7 +181,7 @@ class CharModel:
         return hidden, _products(hidden, self.rows[self._first_output_row :])
 
     def _context_rows(self, window: bytes) -> list[int]:
-        return [place * self.symbols + symbol for place, symbol in enumerate(window[:-1])]
+        return [position * self.symbols + symbol for position, symbol in enumerate(window[:-1])]
 
 
 def norm(gradient: Gradient) -> float:

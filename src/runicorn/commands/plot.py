@@ -90,8 +90,8 @@ class Series(msgspec.Struct, frozen=True):
         """Those that can be drawn."""
         if getattr(self.y, "typecode", "") == "d" and all(map(_is_drawn, self.y)):  # most are like that
             return self.x, self.y
-        places = [place for place, value in enumerate(self.y) if _is_drawn(value)]
-        return array("d", (self.x[at] for at in places)), array("d", (float(self.y[at]) for at in places))
+        positions = [position for position, value in enumerate(self.y) if _is_drawn(value)]
+        return array("d", (self.x[at] for at in positions)), array("d", (float(self.y[at]) for at in positions))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -121,14 +121,14 @@ def runs_and_metrics(
     """
     runs: list[LoadedRun] = []
     metrics = list(named)
-    for place, word in enumerate(what):
+    for position, word in enumerate(what):
         try:
             runs.append(load(the_run(word, options)))
         except LookupError as error:
             if named or not any(word in run for run in runs):
                 among = "" if named or not runs else f" And no metric of {_names(runs)} is called {word!r}."
                 raise NotFoundError(f"{error}{among}") from None
-            metrics = what[place:]
+            metrics = what[position:]
             break
     if not metrics:
         primary = runs[0].info.best_metric_name
@@ -166,12 +166,12 @@ def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequ
     if x == STEP:
         by_step = column.by_step()
         return by_step.step, by_step.value
-    timed = [place for place, time_s in enumerate(column.time) if as_number(time_s) is not None]
+    timed = [position for position, time_s in enumerate(column.time) if as_number(time_s) is not None]
     timed.sort(key=column.time.__getitem__)
     if not timed:
         return [], []
     begin_s = run.info.started_at if run.info.started_at is not None else column.time[timed[0]]
-    return [column.time[place] - begin_s for place in timed], [column.value[place] for place in timed]
+    return [column.time[position] - begin_s for position in timed], [column.value[position] for position in timed]
 
 
 def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[DrawnCurve]:
@@ -209,10 +209,10 @@ def _tell(series: Series, left_out: int, what: str) -> None:
 def _document(series: Series, weight: float) -> dict[str, Any]:
     smooth = None
     if weight:
-        places = [place for place, value in enumerate(series.y) if as_number(value) is not None]
-        values = iter(curves.smoothed([float(series.y[place]) for place in places], weight))
-        numbers = set(places)
-        smooth = [next(values) if place in numbers else None for place in range(len(series.y))]
+        positions = [position for position, value in enumerate(series.y) if as_number(value) is not None]
+        values = iter(curves.smoothed([float(series.y[position]) for position in positions], weight))
+        numbers = set(positions)
+        smooth = [next(values) if position in numbers else None for position in range(len(series.y))]
     info = series.run.info
     return {
         "run": info.id,

@@ -151,10 +151,13 @@ def _print_styled(
     widths = [max(map(width, cells)) for cells in zip(columns, *rows, strict=True)]
     gap = len(_GAP) if sum(widths) + len(_GAP) * (len(widths) - 1) <= console.width else 1
     styled = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0))
-    for place, title in enumerate(columns):
-        is_right = place in right
+    for position, title in enumerate(columns):
+        is_right = position in right
         styled.add_column(
-            Text(title, style="bold"), justify="right" if is_right else "left", no_wrap=place in whole, overflow="fold"
+            Text(title, style="bold"),
+            justify="right" if is_right else "left",
+            no_wrap=position in whole,
+            overflow="fold",
         )
     for row in rows:
         styled.add_row(
@@ -163,7 +166,7 @@ def _print_styled(
                 for title, cell in zip(columns, row, strict=True)
             )
         )
-    least = (taken if place in whole else min(taken, _LEAST_FOLDED) for place, taken in enumerate(widths))
+    least = (taken if position in whole else min(taken, _LEAST_FOLDED) for position, taken in enumerate(widths))
     # Where even that is too wide, the terminal breaks the lines: columns of two letters cannot be read.
     console.width = max(console.width, sum(least) + gap * (len(widths) - 1))
     console.print(styled, soft_wrap=False, crop=False, overflow="ignore")
@@ -183,8 +186,8 @@ def _print_status(before: str, status: str) -> bool:
 
 def _print_aligned(columns: Sequence[str], rows: list[list[str]], right: Collection[int]) -> None:
     padded = [
-        _padded([title, *cells], to_the_right=place in right)
-        for place, (title, *cells) in enumerate(zip(columns, *rows, strict=True))
+        _padded([title, *cells], to_the_right=position in right)
+        for position, (title, *cells) in enumerate(zip(columns, *rows, strict=True))
     ]
     print("\n".join(_GAP.join(line).rstrip() for line in zip(*padded, strict=True)))
 

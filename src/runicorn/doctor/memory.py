@@ -39,11 +39,11 @@ def look(settings: Settings) -> Iterator[Finding]:
             {"directory": None},
         )
     else:
-        yield _place("shared_memory", memory, settings, in_memory=True)
-    yield _place("temp_directory", temp, settings, in_memory=False)
+        yield _check_directory("shared_memory", memory, settings, in_memory=True)
+    yield _check_directory("temp_directory", temp, settings, in_memory=False)
 
 
-def _place(name: str, directory: str, settings: Settings, *, in_memory: bool) -> Finding:
+def _check_directory(name: str, directory: str, settings: Settings, *, in_memory: bool) -> Finding:
     try:
         usage = shutil.disk_usage(directory)
         probe.write_and_rename(directory)

@@ -90,22 +90,22 @@ def tracking() -> Iterator[Finding]:
 def launcher() -> Iterator[Finding]:
     """Whether this process would be a rank of a job."""
     try:
-        place = ranks.place()
+        rank_info = ranks.rank_info()
     except ValueError as error:
         yield Finding("launcher", BROKEN, str(error), f"Set {ranks.MODE} to joined or separate, or unset it.")
         return
-    if place is None:
+    if rank_info is None:
         yield Finding("launcher", OK, "not part of a distributed job", None, {"rank": None})
         return
     world = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS")
     details: dict[str, Any] = {
-        "rank": place.rank,
+        "rank": rank_info.rank,
         "world_size": world,
-        "with_rank_0": place.on_main_host,
-        "job": place.job,
+        "with_rank_0": rank_info.on_main_host,
+        "job": rank_info.job,
     }
-    said = f"this process is rank {place.rank} of {world or 'several'}"
-    if place.job is None:
+    said = f"this process is rank {rank_info.rank} of {world or 'several'}"
+    if rank_info.job is None:
         yield Finding(
             "launcher",
             NOTE,
@@ -114,7 +114,7 @@ def launcher() -> Iterator[Finding]:
             details,
         )
     else:
-        yield Finding("launcher", OK, f"{said}; all ranks share one run, of the job {place.job}", None, details)
+        yield Finding("launcher", OK, f"{said}; all ranks share one run, of the job {rank_info.job}", None, details)
 
 
 def versions() -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from runicorn.errors import ForbiddenPathError, IsDirectoryError, MissingPathError, NoDirectoryError, PathExistsError
-from runicorn.reading.directories import place_of
+from runicorn.reading.directories import location_of
 from runicorn.storage import directory_kinds, paths, removal
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _refuse_inside_runs(target: str, storage: str) -> None:
     """Refuse what would be in a run, at any depth, or is a file or folder of the storage."""
     above = target
     while True:
-        if place_of(above, "") is not None:
+        if location_of(above, "") is not None:
             raise ForbiddenPathError(
                 f"{above} is the directory of a run. Nothing was written. Choose a path outside it."
             )

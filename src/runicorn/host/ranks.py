@@ -51,7 +51,7 @@ class RankInfo(msgspec.Struct, frozen=True):
         return self.job is not None and self.job.startswith(_LAUNCHER)
 
 
-def place() -> RankInfo | None:
+def rank_info() -> RankInfo | None:
     """The place in the job whose ranks share a run; None for a process that has runs of its own.
 
     Raises:

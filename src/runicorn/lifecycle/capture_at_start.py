@@ -32,8 +32,8 @@ def list_code(opening: Opening, *, force: bool) -> Listing | None:
         ValueError: there are too many, or too large ones, and ``force`` is false.
         FileNotFoundError: the working directory has been removed, and no workspace is given.
     """
-    place = ranks.place()
-    if place is not None and place.rank:
+    rank_info = ranks.rank_info()
+    if rank_info is not None and rank_info.rank:
         return None
     from runicorn.capture import workspace
 

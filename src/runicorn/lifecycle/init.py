@@ -115,7 +115,7 @@ def init(
     )
     if run_id is not None:
         paths.check_run_id(run_id)
-    paths.check_place(opening.storage, opening.path, run_id)
+    paths.check_location(opening.storage, opening.path, run_id)
     # Before anything is made: a workspace that is too large is an error here.
     files = capture_at_start.list_code(opening, force=force_snapshot) if snapshot_code else None
     _check_descriptors()

@@ -31,15 +31,15 @@ class Job:
     """One run of a job, seen from one of its ranks.
 
     Args:
-        place: of this process.
+        rank_info: of this process.
         run_id: of the run, as the rendezvous has it.
         path: where it is made if it is nowhere yet.
         storage: the storage root.
         settings: of this process.
     """
 
-    def __init__(self, place: RankInfo, run_id: str, *, path: str, storage: str, settings: Settings) -> None:
-        self.place = place
+    def __init__(self, rank_info: RankInfo, run_id: str, *, path: str, storage: str, settings: Settings) -> None:
+        self.rank_info = rank_info
         self.run_id = run_id
         self.path = path
         self.storage = storage
@@ -72,8 +72,8 @@ class Job:
                 storage=self.storage,
                 path=self.path,
                 settings=self.settings,
-                on_main_host=self.place.on_main_host,
-                attempt=self.place.attempt,
+                on_main_host=self.rank_info.on_main_host,
+                attempt=self.rank_info.attempt,
             )
             session = self._join(address, made, refusals, as_owner=as_owner)
             if session is not None:
@@ -90,7 +90,7 @@ class Job:
         files = RunDir(self.run_dir)
         try:
             # The host of rank 0 may not have stored its last step yet.
-            fd = files.open_for_reading(run_files.events_of_rank(self.place.rank)) if self.place.rank else None
+            fd = files.open_for_reading(run_files.events_of_rank(self.rank_info.rank)) if self.rank_info.rank else None
             if fd is not None:
                 own = last_lines.newest_step(fd)
                 os.close(fd)
@@ -108,7 +108,7 @@ class Job:
                 lock = made or self._own(address)
                 if lock is None:
                     return None
-            session = joining.appear(address, lock if as_owner else None, refusals, self.place.rank)
+            session = joining.appear(address, lock if as_owner else None, refusals, self.rank_info.rank)
         finally:
             if lock is not None and (session is None or not as_owner):
                 lock.release()
@@ -156,7 +156,7 @@ class Job:
             files.close()
 
     def _machine(self) -> str:
-        return machine(spool.usual_place(self.settings)).text()
+        return machine(spool.usual_directory(self.settings)).text()
 
     def _say_running(self, *, as_owner: bool) -> None:
         """The run goes on when its owner comes, or when its job is started anew: the status is running again.
@@ -166,12 +166,12 @@ class Job:
         files = RunDir(self.run_dir, sole=False)
         try:
             status = files.read_or_empty(run_files.STATUS)
-            if status.get("status") == statuses.RUNNING or not self.place.on_main_host:
+            if status.get("status") == statuses.RUNNING or not self.rank_info.on_main_host:
                 return
             meta = files.read_or_empty(run_files.META)
             resumed = meta.get("resumed") or []
             attempts = [entry.get("attempt", 0) for entry in resumed if isinstance(entry, dict)]
-            if not as_owner and self.place.attempt <= max(attempts, default=0):
+            if not as_owner and self.rank_info.attempt <= max(attempts, default=0):
                 return
             from runicorn.storage import resumption  # for a resume alone
 
@@ -180,7 +180,7 @@ class Job:
                 "hostname": hostname(),
                 "pid": os.getpid(),
                 "machine": self._machine(),
-                "attempt": self.place.attempt,
+                "attempt": self.rank_info.attempt,
                 **resumption.noted(files, continued=False),
             }
             files.replace(run_files.META, {**meta, "resumed": [*resumed, entry]})

@@ -44,43 +44,45 @@ class Opening:
 
     def of_this_process(self) -> Run:
         """The run that this process shares with others, by what its environment says; else a new one."""
-        place = ranks.place()
+        rank_info = ranks.rank_info()
         nth = rendezvous.count_init(self.path)
-        run = self._of_parent(place, nth)
+        run = self._of_parent(rank_info, nth)
         if run is not None:
             return run
-        if place is None:
+        if rank_info is None:
             return self.new()
-        if place.job is None:
+        if rank_info.job is None:
             run = self.new()
             run._refusals.warn(  # noqa: SLF001 - ours
                 "job",
-                f"This is rank {place.rank} of a job without an id in the environment: each "
+                f"This is rank {rank_info.rank} of a job without an id in the environment: each "
                 "rank gets a run of its own. Set RUNICORN_JOB_ID to a value that all ranks of "
                 "this job share and no other job has.",
             )
             return run
-        run_id = self._run_id_of_parent(place, nth) or rendezvous.run_id_of(self.storage, self.path, place.job, nth)
-        return self._as_rank(place, run_id)
+        run_id = self._run_id_of_parent(rank_info, nth) or rendezvous.run_id_of(
+            self.storage, self.path, rank_info.job, nth
+        )
+        return self._as_rank(rank_info, run_id)
 
-    def _run_id_of_parent(self, place: ranks.RankInfo, nth: int) -> str | None:
+    def _run_id_of_parent(self, rank_info: ranks.RankInfo, nth: int) -> str | None:
         """In a worker of a rank that imports the rank's script again: the run of the rank, by the rank's launcher."""
-        if not (place.by_launcher and joining.is_main_imported_again()):
+        if not (rank_info.by_launcher and joining.is_main_imported_again()):
             return None
         jobs = map(ranks.launched_by, ancestors())
         known = (rendezvous.known_run_id(self.storage, self.path, job, nth) for job in jobs)
         return next(filter(None, known), None)
 
-    def _of_parent(self, place: ranks.RankInfo | None, nth: int) -> Run | None:
+    def _of_parent(self, rank_info: ranks.RankInfo | None, nth: int) -> Run | None:
         """The run that this process's parent has opened by this same call, where we are running its script again.
 
         So an ``init()`` that no ``__main__`` guard protects opens one run, and not one more in each worker; and a
         rank that rank 0 has started finds the run that rank 0 had opened before it became one.
         """
-        rank = None if place is None else place.rank
-        if place is not None and place.started_by is not None:
-            parents = [place.started_by]
-        elif joining.is_main_imported_again() and place is None:
+        rank = None if rank_info is None else rank_info.rank
+        if rank_info is not None and rank_info.started_by is not None:
+            parents = [rank_info.started_by]
+        elif joining.is_main_imported_again() and rank_info is None:
             parents = ancestors()  # between us and the one who has started us there may be a fork server
         else:
             return None
@@ -114,13 +116,13 @@ class Opening:
             f"opening and ending it. Nothing was changed. Its directory is {run_dir}."
         )
 
-    def _as_rank(self, place: ranks.RankInfo, run_id: str) -> Run:
+    def _as_rank(self, rank_info: ranks.RankInfo, run_id: str) -> Run:
         from runicorn.lifecycle.join_as_rank import Job  # for ranks alone
 
-        job = Job(place, run_id, path=self.path, storage=self.storage, settings=self.settings)
+        job = Job(rank_info, run_id, path=self.path, storage=self.storage, settings=self.settings)
         job.make_run(lambda run_dir: self._write_first_files(run_dir, run_id, time.time(), sole=False))
         # A worker of rank 0 that multiprocessing has import the script again is not a second rank 0.
-        session = job.join(as_owner=place.rank == 0 and not joining.is_main_imported_again())
+        session = job.join(as_owner=rank_info.rank == 0 and not joining.is_main_imported_again())
         at_exit.watch_exit()
         run = Run(
             session,
@@ -137,7 +139,7 @@ class Opening:
         files = RunDir(run_dir, sole=sole)
         try:
             files.make_media()
-            here = {"machine": machine(spool.usual_place(self.settings)).text()} if opened_by is None else opened_by
+            here = {"machine": machine(spool.usual_directory(self.settings)).text()} if opened_by is None else opened_by
             files.replace(run_files.META, {**self._meta(run_id, now), **here}, sync=False)
             files.replace(run_files.ASSETS, run_files.EMPTY_ASSETS, sync=False)
             # Last: a run with a status is whole.
@@ -217,7 +219,7 @@ class Opening:
         last = joining.last_session(_read_meta(run_dir))
         host, pid = last.get("hostname") or last.get("host"), last.get("pid")
         word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(self.host)))
-        memory = os.path.dirname(word) if word else spool.usual_place(self.settings)
+        memory = os.path.dirname(word) if word else spool.usual_directory(self.settings)
         if host == hostname() and may_live(last.get("machine"), pid, memory):
             host = f"{host} (another machine, or a container with a /dev/shm of its own)"
         if host not in {None, hostname()}:

@@ -25,7 +25,7 @@ def of(info: RunInfo) -> dict[str, Any]:
         "deleted_at": time.time(),
         "reason": "user_deleted",
         "original_status": info.stored_status or "unknown",
-        "original_path": _place_of(info) or _ROOT,
+        "original_path": _location_of(info) or _ROOT,
     }
 
 
@@ -69,7 +69,7 @@ def path_to_restore(run_dir: str) -> str:
     return paths.DEFAULT_PATH
 
 
-def _place_of(info: RunInfo) -> str:
+def _location_of(info: RunInfo) -> str:
     """Where a run is below ``runs``; of the layout before 0.6 the path that it is shown with."""
     relative = os.path.relpath(os.path.dirname(info.run_dir), os.path.join(info.storage, paths.RUNS))
     below = "" if relative == os.curdir else relative.replace(os.sep, "/")

@@ -21,7 +21,7 @@ from runicorn.errors import PathExistsError, RefusedChangeError, RunNotFoundErro
 from runicorn.host import locks
 from runicorn.managing import deleted_marker, targets, viewer_database
 from runicorn.queue import opening_lock, spool
-from runicorn.reading.directories import place_of
+from runicorn.reading.directories import location_of
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host
 from runicorn.storage import paths, removal, statuses
@@ -98,7 +98,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
             )
         marker = deleted_marker.of(info)
         with viewer_database.changing(info.storage) as rows:
-            rows.set_place(info, target, info.path, marker)
+            rows.set_location(info, target, info.path, marker)
             deleted_marker.write(info.run_dir, marker)
             try:
                 _rename(info.run_dir, target)
@@ -123,7 +123,7 @@ def recycled(storage: str | os.PathLike[str] | None = None) -> list[RunInfo]:
     found = []
     for name in names:
         directory = os.path.join(folder, name)
-        if not os.path.islink(directory) and place_of(directory, "") is not None:
+        if not os.path.islink(directory) and location_of(directory, "") is not None:
             found.append(read_info(directory, root, deleted_marker.path_in(directory) or ""))
     return found
 
@@ -168,10 +168,10 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     path = deleted_marker.path_to_restore(info.run_dir)
     target = paths.run_directory(info.storage, path, info.id)
     parent = os.path.dirname(target)
-    targets.check_place(info.storage, target)
+    targets.check_location(info.storage, target)
     at = parent
     while at != info.storage:
-        if place_of(at, "") is not None:
+        if location_of(at, "") is not None:
             raise RefusedChangeError(
                 f"{at} is a run itself, and no run may be inside another. Nothing was moved. Move that run away first."
             )
@@ -181,7 +181,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
             raise PathExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
         os.makedirs(parent, exist_ok=True)
         with viewer_database.changing(info.storage) as rows:
-            rows.set_place(info, target, info.path, None)
+            rows.set_location(info, target, info.path, None)
             _rename_exclusively(info.run_dir, target)
         deleted_marker.remove(target)
     return Moved(target, rows.trouble)

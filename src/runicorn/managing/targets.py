@@ -9,7 +9,7 @@ from runicorn import reading
 from runicorn.errors import RefusedChangeError
 from runicorn.host import identity
 from runicorn.queue import spool, spool_address
-from runicorn.reading.directories import run_places
+from runicorn.reading.directories import run_locations
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import is_inside
@@ -38,15 +38,15 @@ def find(run: str | RunInfo, storage: str | None) -> RunInfo:
     root = paths.storage_root(storage)
     if info.storage != root and is_inside(root, info.run_dir):
         # A directory that was named: what the storage calls it, which knows the layouts of earlier versions.
-        places = {os.path.realpath(place.run_dir): place for place in run_places(root)}
-        place = places.get(os.path.realpath(info.run_dir))
-        if place is not None:
-            info = judged(read_info(place.run_dir, root, place.path))
-    check_place(info.storage, info.run_dir)
+        locations = {os.path.realpath(location.run_dir): location for location in run_locations(root)}
+        location = locations.get(os.path.realpath(info.run_dir))
+        if location is not None:
+            info = judged(read_info(location.run_dir, root, location.path))
+    check_location(info.storage, info.run_dir)
     return info
 
 
-def check_place(storage: str, directory: str) -> None:
+def check_location(storage: str, directory: str) -> None:
     """Make sure that a directory is below a storage, and that no link is on the way from there to it.
 
     Raises:

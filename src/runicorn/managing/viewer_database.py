@@ -25,7 +25,7 @@ NAME = "runicorn.db"
 _BUSY_S = 10.0
 _FIELDS = ("id", "path", "alias", "created_at", "started_at", "ended_at", "status", "exit_reason", "pid", "hostname")
 _BEST = ("best_metric_name", "best_metric_value", "best_metric_step", "best_metric_mode")
-_PLACE = """
+_LOCATION = """
 INSERT INTO experiments
     (id, path, alias, created_at, started_at, ended_at, status, exit_reason, pid, hostname, best_metric_name,
      best_metric_value, best_metric_step, best_metric_mode, run_dir, updated_at, deleted_at, delete_reason)
@@ -66,7 +66,7 @@ class DatabaseRows:
                 *(tag, time.time(), run_id),
             )
 
-    def set_place(self, info: RunInfo, run_dir: str, path: str, deleted: dict[str, Any] | None) -> None:
+    def set_location(self, info: RunInfo, run_dir: str, path: str, deleted: dict[str, Any] | None) -> None:
         """Where a run is now; a run that has no row gets one, for an open viewer knows rows alone.
 
         Args:
@@ -77,7 +77,7 @@ class DatabaseRows:
         """
         marker = deleted or {}
         self._change(
-            _PLACE,
+            _LOCATION,
             {
                 **{name: getattr(info, name) for name in (*_FIELDS, *_BEST)},
                 "status": info.stored_status if info.stored_status in _ALLOWED else statuses.FINAL[0],

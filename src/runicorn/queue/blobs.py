@@ -36,7 +36,7 @@ class Blobs:
     def __init__(self, address: spool_address.Address, control: ControlPage) -> None:
         self._address = address
         self._control = control
-        self._places = (address.spool, address.overflow)
+        self._directories = (address.spool, address.overflow)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
         """Write bytes in the first place of the spool that takes them.
@@ -49,25 +49,25 @@ class Blobs:
         random = os.urandom(8)
         name = f"{spool.BLOB_PREFIX}{random.hex()}"
         reasons = []
-        for place, directory in enumerate(self._places):
+        for tier, directory in enumerate(self._directories):
             if self._control.closed[0]:
                 raise ClosedError
             try:
-                if not spool.room_for(self._address, self._control, place, size_bytes):
+                if not spool.room_for(self._address, self._control, tier, size_bytes):
                     reasons.append(f"{directory}: the budget is used up")
                     continue
-                if place == spool.OVERFLOW:
+                if tier == spool.OVERFLOW:
                     spool.open_overflow(self._address)
-                made_bytes = _write(os.path.join(directory, name), data, self._spare(place))
+                made_bytes = _write(os.path.join(directory, name), data, self._spare(tier))
             except OSError as error:
                 reasons.append(f"{directory}: {error.strerror or error}")
                 continue
-            if place == spool.OVERFLOW and self._control.done:
+            if tier == spool.OVERFLOW and self._control.done:
                 # The run has ended meanwhile and its spool was removed: it must not come back.
                 spool.remove(self._address.overflow)
                 raise ClosedError
-            self._control.add_made(place, int.from_bytes(random[:2], "little"), made_bytes)
-            return Blob(place, name, size_bytes)
+            self._control.add_made(tier, int.from_bytes(random[:2], "little"), made_bytes)
+            return Blob(tier, name, size_bytes)
         raise SpoolFullError("; ".join(reasons))
 
     def read(self, blob: Blob) -> bytes | None:
@@ -82,7 +82,7 @@ class Blobs:
 
     def keep_or_remove(self, blob: Blob) -> None:
         """Keep it as the spare, where there is none; by the writer alone, so that there never are two."""
-        spare = self._spare(blob.place)
+        spare = self._spare(blob.tier)
         if blob.size_bytes >= LEAST_SPARE_BYTES and not os.path.exists(spare):
             try:
                 removal.rename_in_spool(self._path(blob), spare)
@@ -100,13 +100,13 @@ class Blobs:
             return
         if not removal.remove_from_spool(path):
             return
-        self._control.add_dropped(blob.place, size_bytes)
+        self._control.add_dropped(blob.tier, size_bytes)
 
-    def _spare(self, place: int) -> str:
-        return os.path.join(self._places[place], SPARE)
+    def _spare(self, tier: int) -> str:
+        return os.path.join(self._directories[tier], SPARE)
 
     def _path(self, blob: Blob) -> str:
-        return os.path.join(self._places[blob.place], os.path.basename(blob.name))
+        return os.path.join(self._directories[blob.tier], os.path.basename(blob.name))
 
 
 def _write(path: str, data: bytes | bytearray | memoryview, spare: str) -> int:

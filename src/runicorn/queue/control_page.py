@@ -45,11 +45,11 @@ MISSING = "missing: "
 """How a message begins that tells of something that will not be in the run; others tell why storing fails."""
 SLOTS = 1024
 WRITERS_SLOT = SLOTS - 1
-PLACES = 2
+TIERS = 2
 
 _SLOTS_AT = 4096
 _SLOT_BYTES = 8 * SLOTS
-SIZE_BYTES = _SLOTS_AT + PLACES * _SLOT_BYTES
+SIZE_BYTES = _SLOTS_AT + TIERS * _SLOT_BYTES
 
 _CLOSED_AT, _DONE_AT, _RENEWED_AT, _MOVED_AT, _OTHERS_AT = 8, 9, 10, 11, 12
 _HEARTBEAT_AT, _STORED_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 40, 48
@@ -257,7 +257,7 @@ class ControlPage:
     @property
     def spooled_bytes(self) -> int:
         """Bytes of segments that have not been stored and removed: an upper bound of what is left to store."""
-        return sum(self.used_bytes(place) for place in range(PLACES))
+        return sum(self.used_bytes(tier) for tier in range(TIERS))
 
     @property
     def last_step(self) -> int:
@@ -269,37 +269,37 @@ class ControlPage:
         self._put(_STORED_AT, stored_records)
         _i64.pack_into(self._view, _LAST_STEP_AT, last_step)
 
-    def add_made(self, place: int, producer_number: int, size_bytes: int) -> None:
+    def add_made(self, tier: int, producer_number: int, size_bytes: int) -> None:
         """Account for a segment that a producer, or the writer for one, has made."""
         slot = WRITERS_SLOT if producer_number == WRITERS_SLOT else producer_number % WRITERS_SLOT
-        at = _SLOTS_AT + place * _SLOT_BYTES + 8 * slot
+        at = _SLOTS_AT + tier * _SLOT_BYTES + 8 * slot
         self._put(at, self._get(at) + size_bytes)
 
-    def add_dropped(self, place: int, size_bytes: int) -> None:
+    def add_dropped(self, tier: int, size_bytes: int) -> None:
         """Account for a segment that the writer removed."""
-        at = _DROPPED_AT + 8 * place
+        at = _DROPPED_AT + 8 * tier
         self._put(at, self._get(at) + size_bytes)
 
-    def made_bytes(self, place: int) -> int:
+    def made_bytes(self, tier: int) -> int:
         """Bytes of all segments that were ever made in a place."""
-        start = _SLOTS_AT + place * _SLOT_BYTES
+        start = _SLOTS_AT + tier * _SLOT_BYTES
         return sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
 
-    def used_bytes(self, place: int) -> int:
+    def used_bytes(self, tier: int) -> int:
         """Bytes of segments that are in a place now."""
-        used = (self.made_bytes(place) - self._get(_DROPPED_AT + 8 * place)) & _HIGHEST_U64
+        used = (self.made_bytes(tier) - self._get(_DROPPED_AT + 8 * tier)) & _HIGHEST_U64
         return used if used <= _HIGHEST_I64 else 0  # below zero
 
-    def correct_used(self, place: int, made_bytes: int, used_bytes: int) -> None:
+    def correct_used(self, tier: int, made_bytes: int, used_bytes: int) -> None:
         """Make the account say what is there; by the writer.
 
         Args:
-            place: which one.
+            tier: which one.
             made_bytes: what had been made when the look began. Of a segment that is made during the look both may
                 speak: it counts twice until the next look, and never less than once.
             used_bytes: what the look has found.
         """
-        self._put(_DROPPED_AT + 8 * place, made_bytes - used_bytes)  # modulo 2**64: a damaged page can say anything
+        self._put(_DROPPED_AT + 8 * tier, made_bytes - used_bytes)  # modulo 2**64: a damaged page can say anything
 
     @property
     def generation(self) -> int:

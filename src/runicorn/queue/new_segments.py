@@ -151,10 +151,10 @@ class NewSegments:
         usual = self._address.settings.segment_bytes
         sizes = sorted({max(size_bytes, needed), max(usual, needed)}, reverse=True)
         least = max(_SMALL_SEGMENT_BYTES, needed)
-        places = (spool.PRIMARY, spool.OVERFLOW)
-        tries = [(place, size) for place in places for size in sizes if size <= max(size_bytes, needed)]
+        tiers = (spool.PRIMARY, spool.OVERFLOW)
+        tries = [(tier, size) for tier in tiers for size in sizes if size <= max(size_bytes, needed)]
         if least < tries[-1][1]:
-            tries += [(place, least) for place in places]
+            tries += [(tier, least) for tier in tiers]
         segment = self._make_first_of(tries, exempt=False)
         if segment.size_bytes < tries[0][1]:
             self._size_bytes = segment.size_bytes
@@ -169,32 +169,32 @@ class NewSegments:
     def _make_first_of(self, tries: list[tuple[int, int]], *, exempt: bool) -> Segment:
         hello = encode(self._hello)
         reasons: dict[str, None] = {}
-        for place, size_bytes in tries:
+        for tier, size_bytes in tries:
             size_bytes = max(size_bytes, HEADER_BYTES + FRAME_HEADER_BYTES + len(hello))  # noqa: PLW2901
-            directory = self._address.spool if place == spool.PRIMARY else self._address.overflow
+            directory = self._address.spool if tier == spool.PRIMARY else self._address.overflow
             try:
-                if not exempt and not spool.room_for(self._address, self.control, place, size_bytes):
+                if not exempt and not spool.room_for(self._address, self.control, tier, size_bytes):
                     reasons[f"{directory}: the budget is used up"] = None
                     continue
-                segment = self._make_in(place, directory, size_bytes, hello)
+                segment = self._make_in(tier, directory, size_bytes, hello)
             except OSError as error:
                 # ENOSPC, EFBIG, EMFILE, ENOMEM, or the spool has gone by name: the next one may do.
                 if error.errno in {errno.EMFILE, errno.ENFILE}:
                     self._kept.spare_descriptors()
                 reasons[f"{directory}: {error.strerror or error}"] = None
                 continue
-            if place == spool.OVERFLOW and self.control.done:
+            if tier == spool.OVERFLOW and self.control.done:
                 # The run has ended meanwhile and its spool was removed: it must not come back.
                 spool.remove(self._address.overflow)
                 raise ClosedError
-            self.control.add_made(place, self._number, size_bytes)
+            self.control.add_made(tier, self._number, size_bytes)
             self._note_made(segment)
             return segment
         raise SpoolFullError("; ".join(reasons))
 
-    def _make_in(self, place: int, directory: str, size_bytes: int, hello: bytes) -> Segment:
+    def _make_in(self, tier: int, directory: str, size_bytes: int, hello: bytes) -> Segment:
         number, self._next_number = self._next_number, self._next_number + 1
-        if place == spool.OVERFLOW:
+        if tier == spool.OVERFLOW:
             spool.open_overflow(self._address)
         if self._lock is None:
             # Before the first segment is there to be seen: whoever sees it can ask whether we live.

@@ -50,25 +50,25 @@ def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
             path, lock = held
             _remove(path)
             lock.release()
-            _remove_place(os.path.dirname(path))
+            _remove_directory(os.path.dirname(path))
 
 
 def sweep(settings: Settings) -> None:
     """Remove what processes that were killed in ``alone_with`` have left."""
-    for place in filter(os.path.lexists, _places(settings)):
+    for folder in filter(os.path.lexists, _directories(settings)):
         try:
-            with removal.Directory(place, directory_kinds.LOCKS) as directory:
+            with removal.Directory(folder, directory_kinds.LOCKS) as directory:
                 names = [name for name in directory.names() if directory.has_shape(name)]
         except OSError:  # there is none, or it is somebody else's
             continue
         for name in names:
-            path = os.path.join(place, name)
+            path = os.path.join(folder, name)
             with suppress(OSError):
                 lock = _take(path)
                 if lock is not None:
                     _remove(path)
                     lock.release()
-        _remove_place(place)
+        _remove_directory(folder)
 
 
 def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock] | None:
@@ -76,10 +76,10 @@ def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock
     deadline = time.monotonic() + _ALONE_WITHIN_S
     tries_left = _TRIES
     while True:
-        place = _make_place(settings)
-        if place is None:
+        folder = _make_directory(settings)
+        if folder is None:
             return None
-        path = os.path.join(place, name)
+        path = os.path.join(folder, name)
         try:
             lock = _take(path)
         except OSError:  # who has just ended has removed the place; or it cannot be written, as on a full disk
@@ -109,20 +109,20 @@ def _take(path: str) -> Lock | None:
     return lock
 
 
-def _make_place(settings: Settings) -> str | None:
+def _make_directory(settings: Settings) -> str | None:
     """The first place that is a directory of this user's alone, made if nothing is there."""
-    for place in _places(settings):
+    for folder in _directories(settings):
         try:
             with suppress(FileExistsError):
-                os.mkdir(place, 0o700)
-            removal.check(place, directory_kinds.LOCKS, os.lstat(place))
+                os.mkdir(folder, 0o700)
+            removal.check(folder, directory_kinds.LOCKS, os.lstat(folder))
         except OSError:  # it cannot be made there, or somebody else has
             continue
-        return place
+        return folder
     return None
 
 
-def _places(settings: Settings) -> list[str]:
+def _directories(settings: Settings) -> list[str]:
     """Where it may be, in the order in which every process tries."""
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     bases = [shm_dir(settings), temp_dir(), os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")]
@@ -134,7 +134,7 @@ def _remove(path: str) -> None:
         directory.remove(name)
 
 
-def _remove_place(place: str) -> None:
+def _remove_directory(folder: str) -> None:
     """Remove it if nobody else has a lock there: whoever needs it makes it again."""
-    with suppress(OSError), removal.parent_of(place, directory_kinds.SPOOLS) as (base, name):
+    with suppress(OSError), removal.parent_of(folder, directory_kinds.SPOOLS) as (base, name):
         base.remove_empty(name)

@@ -210,8 +210,8 @@ class Queue(NewSegments):
 
     def _has_named_lock(self) -> bool:
         # No generator that is left early: what a signal handler raises while one is closed gets lost.
-        for place in (self._address.spool, self._address.overflow):
-            path = os.path.join(place, self._producer + spool.LOCK_SUFFIX)
+        for directory in (self._address.spool, self._address.overflow):
+            path = os.path.join(directory, self._producer + spool.LOCK_SUFFIX)
             lock = held_here(path)
             if lock is not None and lock.renew(path):
                 return True

@@ -200,18 +200,18 @@ def open_overflow(address: Address) -> None:
         _write(os.path.join(address.overflow, ADDRESS), encode_address(address))
 
 
-def room_for(address: Address, control: ControlPage, place: int, size_bytes: int) -> bool:
+def room_for(address: Address, control: ControlPage, tier: int, size_bytes: int) -> bool:
     """Whether a place's budget has room for another segment, and its neighbours keep theirs."""
-    budget = address.budget_bytes if place == PRIMARY else address.overflow_bytes
-    directory = os.path.dirname(address.spool if place == PRIMARY else address.overflow)
-    used = control.used_bytes(place)
+    budget = address.budget_bytes if tier == PRIMARY else address.overflow_bytes
+    directory = os.path.dirname(address.spool if tier == PRIMARY else address.overflow)
+    used = control.used_bytes(tier)
     if used + size_bytes > budget:
         return False
-    given = address.settings.spool_max_bytes if place == PRIMARY else address.settings.overflow_max_bytes
+    given = address.settings.spool_max_bytes if tier == PRIMARY else address.settings.overflow_max_bytes
     share = None if given else memory_limit.share_of_left(directory, control.spooled_bytes)
     if share is not None and control.spooled_bytes + size_bytes > share:
         return False
-    return _free_bytes(directory) - size_bytes >= (address.floor_bytes if place == PRIMARY else 0)
+    return _free_bytes(directory) - size_bytes >= (address.floor_bytes if tier == PRIMARY else 0)
 
 
 def bytes_in(directory: str) -> int:
@@ -238,20 +238,20 @@ def largest_segment_bytes(address: Address) -> int:
 
 def find(settings: Settings) -> list[str]:
     """The spools of this user on this host: directories of ours of the exact name, nobody else's and no links."""
-    return [path for path, suffix in in_both_places(settings) if not suffix]
+    return [path for path, suffix in in_both_tiers(settings) if not suffix]
 
 
 def find_half_made(settings: Settings) -> list[str]:
     """Directories of this user in which spools are being made, or were when their makers died."""
-    return [path for path, suffix in in_both_places(settings) if suffix == MAKING_SUFFIX]
+    return [path for path, suffix in in_both_tiers(settings) if suffix == MAKING_SUFFIX]
 
 
 def find_overflows(settings: Settings) -> list[str]:
     """The second places of this user's spools."""
-    return [path for path, suffix in in_both_places(settings) if suffix == OVERFLOW_SUFFIX]
+    return [path for path, suffix in in_both_tiers(settings) if suffix == OVERFLOW_SUFFIX]
 
 
-def in_both_places(settings: Settings) -> list[tuple[str, str]]:
+def in_both_tiers(settings: Settings) -> list[tuple[str, str]]:
     """Directories of ours that may be of spools, and what is behind the random digits in their names."""
     found = set()
     prefix = f"runicorn-{_uid()}-"
@@ -308,11 +308,11 @@ def remove(directory: str) -> None:
     """Remove a place and what a spool has in it; what is gone already is gone, and what is not ours stays."""
     for _ in range(_REMOVE_TRIES):
         try:
-            with removal.Directory(directory, directory_kinds.SPOOL) as place:
+            with removal.Directory(directory, directory_kinds.SPOOL) as folder:
                 # The address goes late: a spool without one is a rest. The page that says that the run is done goes
                 # before it. The lock goes last, for who removes a rest holds it, and a directory that has none is
                 # nobody's spool.
-                place.remove_all(last=(CONTROL, ADDRESS, OWNER_LOCK))
+                folder.remove_all(last=(CONTROL, ADDRESS, OWNER_LOCK))
         except OSError:
             return
         # A process that has looked before the run was closed may make one more segment meanwhile.
@@ -320,7 +320,7 @@ def remove(directory: str) -> None:
             base.remove_empty(name)
 
 
-def usual_place(settings: Settings) -> str:
+def usual_directory(settings: Settings) -> str:
     """The directory that a spool opened now would be in."""
     return shm_dir(settings) or temp_dir()
 

@@ -89,13 +89,13 @@ class Column:
         # In order already: most are.
         if all(map(lt, self.step, islice(self.step, 1, None))):
             return self
-        places: Iterable[int] = range(len(self.step))
+        positions: Iterable[int] = range(len(self.step))
         steps: Iterable[int] = self.step
         if not later_wins:
-            places, steps = reversed(range(len(self.step))), reversed(self.step)
-        place_of = dict(zip(steps, places, strict=True))
-        ordered = sorted(place_of)
-        chosen = [place_of[step] for step in ordered]
+            positions, steps = reversed(range(len(self.step))), reversed(self.step)
+        position_of = dict(zip(steps, positions, strict=True))
+        ordered = sorted(position_of)
+        chosen = [position_of[step] for step in ordered]
         origins = list(chain.from_iterable(repeat(origin, count) for origin, count in self._origins))
         return Column(
             self.name,
@@ -155,7 +155,7 @@ class ColumnBuilder:
             array(FLOATS, map(times.__getitem__, order)),
             list(chosen) if kind == OTHERS else array(kind, chosen),
         )
-        self._origins += _runs(origins[origin_numbers[place]] for place in order)
+        self._origins += _runs(origins[origin_numbers[position]] for position in order)
 
     def _append(self, kind: str, steps: Any, times: Any, values: Any) -> None:
         extend(self._step, steps)

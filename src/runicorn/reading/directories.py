@@ -25,7 +25,7 @@ class RunLocation(NamedTuple):
     stamps: tuple[Stamp, Stamp, Stamp]
 
 
-def run_places(storage: str, *, recycled: bool = False) -> Iterator[RunLocation]:
+def run_locations(storage: str, *, recycled: bool = False) -> Iterator[RunLocation]:
     """Every run of a storage: those below ``runs``, and those of the layout of Runicorn before 0.6.
 
     Args:
@@ -45,12 +45,12 @@ def run_places(storage: str, *, recycled: bool = False) -> Iterator[RunLocation]
             if os.path.islink(legacy):
                 continue
             for run_id in _directories(legacy):
-                place = place_of(os.path.join(legacy, run_id), f"{project}/{name}")
-                if place is not None:
-                    yield place
+                location = location_of(os.path.join(legacy, run_id), f"{project}/{name}")
+                if location is not None:
+                    yield location
 
 
-def place_of(directory: str, path: str) -> RunLocation | None:
+def location_of(directory: str, path: str) -> RunLocation | None:
     """A directory as a run; None where it is none."""
     stamps = (
         _stamp(directory + os.sep + run_files.META),
@@ -65,9 +65,9 @@ def _below(top: str, path: str) -> Iterator[RunLocation]:
         if name == RECYCLE:
             continue
         directory = top + os.sep + name
-        place = place_of(directory, path)
-        if place is not None:
-            yield place
+        location = location_of(directory, path)
+        if location is not None:
+            yield location
         else:
             yield from _below(directory, f"{path}/{name}" if path else name)
 

@@ -80,7 +80,7 @@ class EventsFile:
         """The names of its metrics."""
         if self._names is None:
             stored = {name for header in self.headers for names, *_ in header.groups for name in names}
-            self._names = stored.union(*(part.places for part in self._in_memory.values()))
+            self._names = stored.union(*(part.columns_by_name for part in self._in_memory.values()))
         return self._names
 
     @property
@@ -272,7 +272,7 @@ class EventsFile:
             part = self._in_memory.get(header.start)
             if part is None:
                 known = self._stored.get(header.start)
-                if known is not None and known.header.end == header.end and name not in known.places:
+                if known is not None and known.header.end == header.end and name not in known.columns_by_name:
                     continue
                 try:
                     with _Mapped(self._path(header)) as content:
@@ -288,8 +288,8 @@ class EventsFile:
                 part = self._decoded_again(header)  # somebody has cleaned up the cache
                 self._in_memory[header.start] = part
                 self.headers[number] = part.header
-            if name in part.places:
-                yield part.header, part.places[name]
+            if name in part.columns_by_name:
+                yield part.header, part.columns_by_name[name]
 
     def kept(self, name: str) -> bytes | None:
         """What is kept beside the parts by that name; None if nothing is."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.reading.directories import Stamp, run_places
+from runicorn.reading.directories import Stamp, run_locations
 from runicorn.reading.info import RunInfo, newest_step, read_info
 from runicorn.storage import statuses
 
@@ -49,17 +49,17 @@ class Index:
         kept: dict[str, _Known] = {}
         changed = False
         settled_before = (time.time() - _SETTLED_S) * 1e9
-        for place in run_places(self._storage, recycled=recycled):
-            each = known.pop(place.run_dir, None)
-            if each is None or each.stamps != place.stamps:
-                each = _Known(place.stamps, read_info(place.run_dir, self._storage, place.path))
+        for location in run_locations(self._storage, recycled=recycled):
+            each = known.pop(location.run_dir, None)
+            if each is None or each.stamps != location.stamps:
+                each = _Known(location.stamps, read_info(location.run_dir, self._storage, location.path))
                 # A file may change again within the clock tick of its stamp: what is that new is read again next time.
-                fresh = max(stamp[1] for stamp in place.stamps if stamp) > settled_before
+                fresh = max(stamp[1] for stamp in location.stamps if stamp) > settled_before
                 changed = changed or not fresh
                 if not fresh:
-                    kept[place.run_dir] = each
+                    kept[location.run_dir] = each
             else:
-                kept[place.run_dir] = each
+                kept[location.run_dir] = each
             yield _with_step_so_far(each.info)
         if not recycled:  # those were not looked for
             kept.update({run_dir: each for run_dir, each in known.items() if os.path.exists(run_dir)})

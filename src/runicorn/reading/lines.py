@@ -44,24 +44,24 @@ def lines_table(file: EventsFile, names: list[str], *, all_lines: bool, supersed
         for group in part.groups.values():
             if not all_lines and wanted.isdisjoint(group.names):
                 continue
-            places = [row_of[line] for line in group.line_numbers()]
-            for place, step, time_s, origin in zip(
-                places, group.steps, group.times, group.origin_numbers(), strict=True
+            positions = [row_of[line] for line in group.line_numbers()]
+            for position, step, time_s, origin in zip(
+                positions, group.steps, group.times, group.origin_numbers(), strict=True
             ):
-                part_steps[place], part_times[place] = step, time_s
-                part_stages[place] = part.header.origins[origin][0]
+                part_steps[position], part_times[position] = step, time_s
+                part_stages[position] = part.header.origins[origin][0]
             for name, column in zip(group.names, group.columns, strict=True):
                 if name in cells:
                     limit = limits[name].get(session) if limits else None
-                    for place, step, value in zip(places, group.steps, column, strict=True):
+                    for position, step, value in zip(positions, group.steps, column, strict=True):
                         if limit is not None and step >= limit:
-                            emptied.add(place)
+                            emptied.add(position)
                             continue
-                        cells[name][place] = value
+                        cells[name][position] = value
                         if limits:
-                            filled.add(place)
+                            filled.add(position)
         gone = emptied - filled
-        kept = [place not in gone for place in range(count)]
+        kept = [position not in gone for position in range(count)]
         steps.extend(compress(part_steps, kept) if gone else part_steps)
         times.extend(compress(part_times, kept) if gone else part_times)
         stages.extend(compress(part_stages, kept) if gone else part_stages)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.errors import RunNotFoundError, WrongTypeError, WrongValueError
 from runicorn.reading.cache import Cache
-from runicorn.reading.directories import place_of, run_places
+from runicorn.reading.directories import location_of, run_locations
 from runicorn.reading.index import Index
 from runicorn.reading.info import STATUSES, RunInfo, read_info
 from runicorn.reading.liveness import judged
@@ -95,16 +95,16 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     directory = os.path.abspath(os.path.expanduser(given))
     if not isinstance(run, str) or (os.path.isabs(given) and given.strip(os.sep)):
         return _in_directory(directory)
-    if (os.sep in given or (os.altsep and os.altsep in given)) and place_of(directory, "") is not None:
+    if (os.sep in given or (os.altsep and os.altsep in given)) and location_of(directory, "") is not None:
         return _in_directory(directory)
     root = paths.storage_root(storage)
-    places = list(run_places(root))
-    by_id = [place for place in places if os.path.basename(place.run_dir) == given]
+    locations = list(run_locations(root))
+    by_id = [location for location in locations if os.path.basename(location.run_dir) == given]
     if not by_id:
         infos = runs(root)
         by_alias = [info for info in infos if info.alias == given and given]
         by_prefix = [info for info in infos if info.id.startswith(given) and given]
-        if not (by_alias or by_prefix) and place_of(directory, "") is not None:
+        if not (by_alias or by_prefix) and location_of(directory, "") is not None:
             return _in_directory(directory)
         by_path = [info for info in infos if info.path == given.strip("/") and given]
         chosen = by_alias or by_prefix or by_path
@@ -122,7 +122,7 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
             f"{_newest(infos) or 'There is no run.'}"
         )
     if len(by_id) > 1:
-        directories = ", ".join(place.run_dir for place in by_id)
+        directories = ", ".join(location.run_dir for location in by_id)
         raise RunNotFoundError(
             f"{len(by_id)} directories in {root} have the run id {given!r}: {directories}. Name one of them."
         )
@@ -141,14 +141,14 @@ def _directory_of(run: object) -> str:
 
 def _in_directory(directory: str, storage: str | None = None, path: str | None = None) -> RunInfo:
     directory = os.path.normpath(directory)
-    if place_of(directory, "") is None:
+    if location_of(directory, "") is None:
         what = "has neither meta.json nor status.json" if os.path.isdir(directory) else "is not there"
         raise RunNotFoundError(f"No run in {directory}: the directory {what}.")
-    root, path_by_place = _by_place(directory)
-    return judged(read_info(directory, storage or root, path_by_place if path is None else path))
+    root, path_by_location = _by_location(directory)
+    return judged(read_info(directory, storage or root, path_by_location if path is None else path))
 
 
-def _by_place(directory: str) -> tuple[str, str]:
+def _by_location(directory: str) -> tuple[str, str]:
     """Storage root and path of a run, by where its directory is."""
     at, segments = os.path.dirname(directory), list[str]()
     while os.path.basename(at) not in {paths.RUNS, ""}:

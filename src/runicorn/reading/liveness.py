@@ -40,7 +40,7 @@ def is_of_this_host(info: RunInfo) -> bool:
     if info.hostname != identity.hostname():
         return False
     word = _spool_word(info.run_dir)
-    memory = os.path.dirname(word) if word else spool.usual_place(Settings.from_environment())
+    memory = os.path.dirname(word) if word else spool.usual_directory(Settings.from_environment())
     try:
         machine = read_object(info.run_dir, run_files.META).get("machine")
     except (OSError, DamagedError):

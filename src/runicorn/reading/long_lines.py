@@ -95,10 +95,10 @@ def start_of_last(file: BinaryIO, size: int, last: int) -> int:
             block = file.read(at - begin)
             found = block.count(b"\n")
             if found >= wanted:
-                place = len(block)
+                position = len(block)
                 for _ in range(wanted):
-                    place = block.rindex(b"\n", 0, place)
-                return begin + place + 1
+                    position = block.rindex(b"\n", 0, position)
+                return begin + position + 1
             wanted -= found
             at = begin
     return 0

@@ -115,14 +115,14 @@ class Part:
         start: where it begins, bytes.
 
     Attributes:
-        places: of each name the groups that have it, and the number of its column there. A run may have thousands of
-            names, and as many groups.
+        columns_by_name: of each name the groups that have it, with the number of its column there. A run may have
+            thousands of names, and as many groups.
     """
 
     def __init__(self, start: int) -> None:
         self.header = Header(start, start)
         self.groups: dict[tuple[tuple[str, ...], str], Group] = {}
-        self.places: dict[str, list[tuple[Group, int]]] = {}
+        self.columns_by_name: dict[str, list[tuple[Group, int]]] = {}
         self.origin_numbers: dict[Origin, int] = {}
 
     def add(self, block: Block, size_bytes: int) -> None:
@@ -149,7 +149,7 @@ class Part:
         """Take one that has names and kinds of its own."""
         self.groups[group.names, group.kinds] = group
         for number, name in enumerate(group.names):
-            self.places.setdefault(name, []).append((group, number))
+            self.columns_by_name.setdefault(name, []).append((group, number))
 
     def _add_rows(self, rows: Rows) -> None:
         """Sort the lines into their groups: at once where all have the same, else by the types of their cells."""
@@ -231,7 +231,7 @@ def _breaks(numbers: Sequence[int]) -> list[int]:
     """Where rising numbers do not follow one another: the places of those that begin anew."""
     if numbers[-1] - numbers[0] == len(numbers) - 1:
         return []
-    return [place for place, (before, number) in enumerate(pairwise(numbers), 1) if number - before != 1]
+    return [position for position, (before, number) in enumerate(pairwise(numbers), 1) if number - before != 1]
 
 
 def extend(values: array[Any], more: array[Any] | memoryview) -> None:

@@ -92,16 +92,16 @@ class StoredPart:
         mark: tells the file from any other one.
 
     Attributes:
-        places: of each name the numbers of the groups that have it, each with the number of its column there.
+        columns_by_name: of each name the numbers of the groups that have it, each with the number of its column there.
     """
 
     def __init__(self, header: Header, mark: bytes) -> None:
         self.header = header
         self.mark = mark
-        self.places: dict[str, list[tuple[int, int]]] = {}
+        self.columns_by_name: dict[str, list[tuple[int, int]]] = {}
         for group_number, (names, *_) in enumerate(header.groups):
             for number, name in enumerate(names):
-                self.places.setdefault(name, []).append((group_number, number))
+                self.columns_by_name.setdefault(name, []).append((group_number, number))
 
     def groups_of(self, arrays: memoryview, name: str) -> list[tuple[Group, int]]:
         """Of each group that has a metric, what it has of that one alone.
@@ -109,8 +109,8 @@ class StoredPart:
         Raises:
             ValueError: its header and its arrays are not of one part.
         """
-        places = self.places.get(name, ())
-        return [(_group(self.header.groups[number], arrays, [column]), 0) for number, column in places]
+        found = self.columns_by_name.get(name, ())
+        return [(_group(self.header.groups[number], arrays, [column]), 0) for number, column in found]
 
 
 def stored_part(content: memoryview, known: StoredPart | None) -> tuple[StoredPart, memoryview]:

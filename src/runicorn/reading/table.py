@@ -122,7 +122,7 @@ def stacked(tables: list[tuple[int | None, str, Table]]) -> Table:
     names = list(dict.fromkeys(name for _, _, table in tables for name in table.columns))
     ordered = sorted(
         ((step, number, row) for number, (_, _, table) in enumerate(tables) for row, step in enumerate(table[STEP])),
-        key=lambda place: place[:2],
+        key=lambda position: position[:2],
     )
     columns: dict[str, Sequence[Any]] = {
         STEP: array(INTS, [step for step, _, _ in ordered]),

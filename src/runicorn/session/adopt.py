@@ -16,7 +16,7 @@ from runicorn.session import writer_process
 from runicorn.storage import directory_kinds, removal, run_files
 
 if TYPE_CHECKING:
-    from runicorn.session.lone_places import Staying
+    from runicorn.session.lone_overflows import Staying
     from runicorn.settings import Settings
     from runicorn.storage.run_directory import RunDir
 
@@ -111,7 +111,7 @@ def _has_nameless_writer(path: str) -> bool:
 
 def unreadable(settings: Settings) -> list[str]:
     """Spools that nobody holds and whose address is damaged or gone: whose records they hold nobody knows."""
-    from runicorn.session import lone_places  # for `recover` alone
+    from runicorn.session import lone_overflows  # for `recover` alone
 
     found = []
     for path in spool.find(settings):
@@ -121,7 +121,7 @@ def unreadable(settings: Settings) -> list[str]:
         except ValueError:
             found.append(path)
         except OSError:  # it has just gone, or is not ours, or somebody has removed its address
-            if lone_places.has_lost_address(path):
+            if lone_overflows.has_lost_address(path):
                 found.append(path)
     return found
 
@@ -144,14 +144,14 @@ def sweep(settings: Settings, patience_s: float = 0.0) -> list[Staying]:
 
 def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str, str]], list[Staying]]:
     """What is in both places, once that is brought back of which only the second place is left; and what is not."""
-    there = spool.in_both_places(settings)
+    there = spool.in_both_tiers(settings)
     overflows = [path for path, suffix in there if suffix == spool.OVERFLOW_SUFFIX]
     if not overflows:  # a temp directory may be long: it is listed once if that will do
         return there, []
-    from runicorn.session import lone_places  # for a spool that has a second place alone
+    from runicorn.session import lone_overflows  # for a spool that has a second place alone
 
-    staying = lone_places.bring_back(overflows, settings, patience_s)
-    return spool.in_both_places(settings), staying
+    staying = lone_overflows.bring_back(overflows, settings, patience_s)
+    return spool.in_both_tiers(settings), staying
 
 
 def _sweep(there: list[tuple[str, str]]) -> None:

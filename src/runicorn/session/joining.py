@@ -64,7 +64,7 @@ def label_here(run_dir: str, settings: Settings) -> str:
     run before: no file may have two writers.
     """
     plain = label_of(hostname())
-    memory = spool.usual_place(settings)
+    memory = spool.usual_directory(settings)
     here = machine(memory)
     own = f"{plain}-{zlib.crc32(f'{here.boot}/{here.memory}/{here.machine_id}'.encode()):08x}"
     for label in (plain, own):

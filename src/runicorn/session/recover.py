@@ -19,7 +19,7 @@ from runicorn.writer.serve import serve
 
 if TYPE_CHECKING:
     from runicorn.queue.spool_address import Address
-    from runicorn.session.lone_places import Staying
+    from runicorn.session.lone_overflows import Staying
     from runicorn.settings import Settings
 
 _PATIENCE_S, _STILL_S = 5.0, 3.0

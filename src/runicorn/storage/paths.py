@@ -147,7 +147,7 @@ def run_directories(top: str) -> Iterator[str]:
             yield from run_directories(path)
 
 
-def check_place(storage: str, path: str, run_id: str | None) -> None:
+def check_location(storage: str, path: str, run_id: str | None) -> None:
     """Make sure that a run at a path would not lie in another run, nor have others in its own directory.
 
     Raises:

@@ -117,7 +117,7 @@ class RunDir:
     def has(self, path: str) -> bool:
         """Whether there is a file of that relative path."""
         try:
-            with self._place_of(path) as (directory, name):
+            with self._location_of(path) as (directory, name):
                 status = directory.status(name)
         except (FileNotFoundError, NotOursError):
             return False
@@ -164,7 +164,7 @@ class RunDir:
         folder = os.path.dirname(path)
         if folder:
             self._open_folder(folder).close()
-        with self._place_of(path) as (directory, name):
+        with self._location_of(path) as (directory, name):
             temporary = self._new_name(name)
             try:
                 fd = directory.new_file(temporary)
@@ -326,7 +326,7 @@ class RunDir:
             return self._directory.child(folder, make=True)
 
     @contextmanager
-    def _place_of(self, path: str) -> Iterator[tuple[Directory, str]]:
+    def _location_of(self, path: str) -> Iterator[tuple[Directory, str]]:
         """The open directory that a file is in, and its name there."""
         folder, name = os.path.split(path)
         if not folder:

@@ -69,7 +69,7 @@ def strength(name: str) -> Strength:
     words = [word.lower() for word in _WORD.findall(name[-_LONGEST:])]
     if not words or name in {"PWD", "OLDPWD"} or words[0] in _NO or words[-1] in _TOLD_APART:
         return ""
-    if any(_is_strong(words, place) for place in range(len(words))):
+    if any(_is_strong(words, position) for position in range(len(words))):
         return "strong"
     while len(words) > 1 and (words[-1].isdigit() or words[-1] in {"value", "str", "string"}):
         words.pop()
@@ -84,15 +84,15 @@ def strength(name: str) -> Strength:
     return "weak" if last in {"cookie", "cookies"} else ""
 
 
-def _is_strong(words: list[str], place: int) -> bool:
-    word, before = words[place], words[place - 1] if place else ""
-    is_last = place == len(words) - 1
+def _is_strong(words: list[str], position: int) -> bool:
+    word, before = words[position], words[position - 1] if position else ""
+    is_last = position == len(words) - 1
     if _STRONG.search(word) and word != "secretary":
         return True
     if word in {"key", "keys"}:
         return before in _BEFORE_KEY
     if word == "pass" or word.endswith("pass"):
-        after = "" if is_last else words[place + 1]
+        after = "" if is_last else words[position + 1]
         ends = is_last or after in {"word", "wd", "phrase", "code"} or after.isdigit()
         return ends and word not in _OTHER_PASS_WORDS and before not in _OTHER_PASSES
     if word == "auth" or word.endswith("auth"):

@@ -85,7 +85,7 @@ def opener_may_live(info: RunInfo) -> bool:
     if machine is None:
         return os.path.exists(f"/proc/{info.pid}") or not os.path.isdir("/proc/self")
     words = machine.split("/")
-    here = identity.machine(spool.usual_place(Settings.from_environment())).text().split("/")
+    here = identity.machine(spool.usual_directory(Settings.from_environment())).text().split("/")
     if len(words) != len(here):
         return True
     (boot, pids, _, _, start), (boot_here, pids_here, *_) = words, here

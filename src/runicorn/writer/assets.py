@@ -75,18 +75,18 @@ class Assets:
                 return
             if entry["mode"] == "rolling":
                 entries[:] = [each for each in entries if each not in same]
-            place = f"{section}/{entry['key']}/{len(same)}"
+            key = f"{section}/{entry['key']}/{len(same)}"
         else:
             known = self._known.setdefault(section, {_identity(section, each) for each in entries})
             if (identity := _identity(section, entry)) in known:
                 return
             known.add(identity)
-            place = f"{section}/{len(entries)}"
-        entries.append(self._with_fingerprint(place, entry))
+            key = f"{section}/{len(entries)}"
+        entries.append(self._with_fingerprint(key, entry))
         self.changed = True
 
-    def _with_fingerprint(self, place: str, entry: dict[str, Any]) -> dict[str, Any]:
-        unique = f"{self._run_id}/{place}"
+    def _with_fingerprint(self, key: str, entry: dict[str, Any]) -> dict[str, Any]:
+        unique = f"{self._run_id}/{key}"
         if entry.get("sha256"):
             return {**entry, "fingerprint": f"{entry['sha256']}@{unique}"}
         if isinstance(entry.get("fingerprint"), dict):

@@ -52,7 +52,7 @@ class Tail(Segments):
             if followed is None:
                 self._check_gone(item)
                 if item.finished:
-                    self._dropped.add((item.place, item.name))
+                    self._dropped.add((item.tier, item.name))
                     producer = self._producer(item.name)
                     producer.newest_stored = max(producer.newest_stored, number_of(item.name))
                 else:  # its producer may make it again still: what the plan has read of it is not to be read then
@@ -202,7 +202,7 @@ class Tail(Segments):
             return True
         producer.look(at_once=False)
         name = producer.name_of(before)
-        if any(os.path.lexists(os.path.join(place, name)) for place in self._places):
+        if any(os.path.lexists(os.path.join(directory, name)) for directory in self._directories):
             return False  # the next look has it
         if not producer.dead and time.monotonic() - followed.seen_at < GAP_WAIT_S:
             return False

@@ -45,8 +45,8 @@ class Origin(NamedTuple):
 class Followed:
     """One segment and how far it has been read."""
 
-    def __init__(self, place: int, name: str, fd: int, generation: int) -> None:
-        self.place = place
+    def __init__(self, tier: int, name: str, fd: int, generation: int) -> None:
+        self.tier = tier
         self.name = name
         self.number = number_of(name)
         self.reader = SegmentReader(fd)
@@ -154,14 +154,14 @@ class Producer:
         missing: numbers of those that never came.
     """
 
-    def __init__(self, name: str, places: tuple[str, str]) -> None:
+    def __init__(self, name: str, directories: tuple[str, str]) -> None:
         self.name = name
         self.segments: dict[str, Followed] = {}
         self.dead = False
         self.newest_stored = -1
         self.missing: set[int] = set()
-        self._lock_paths = [os.path.join(place, name + spool.LOCK_SUFFIX) for place in places]
-        self._spool = places[0]
+        self._lock_paths = [os.path.join(directory, name + spool.LOCK_SUFFIX) for directory in directories]
+        self._spool = directories[0]
         self._probe: Probe | None = None
         self._probed_at = 0.0
 

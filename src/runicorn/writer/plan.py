@@ -34,7 +34,7 @@ class SegmentRange(msgspec.Struct, array_like=True):
     ``mark`` tells it from a file that somebody has put in its place: length and checksum of its first record.
     """
 
-    place: int
+    tier: int
     name: str
     start: int
     stop: int

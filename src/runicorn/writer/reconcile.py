@@ -96,9 +96,9 @@ def text_behind(blob: bytes | bytearray, there: list[bytes]) -> bytes:
     """
     lines = bytes(blob).split(b"\n")[:-1]
     once = _once(Counter(lines), Counter(there))
-    places = {line: number for number, line in enumerate(lines) if line in once}
-    last, place = max(((places[line], n) for n, line in enumerate(there) if line in once), default=(-1, -1))
-    return without(b"".join(line + b"\n" for line in lines[last + 1 :]), Counter(there[place + 1 :]))
+    positions = {line: number for number, line in enumerate(lines) if line in once}
+    last, position = max(((positions[line], n) for n, line in enumerate(there) if line in once), default=(-1, -1))
+    return without(b"".join(line + b"\n" for line in lines[last + 1 :]), Counter(there[position + 1 :]))
 
 
 def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Counter[bytes]) -> bytes:
@@ -115,10 +115,10 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     # it are looked for, and it is stored itself, for a part of it may be missing.
     changed: list[bytes] = []
     beyond = {
-        line: (number, place)
+        line: (number, position)
         for number, each in enumerate(segments)
         if any(map(_printed.match, each.lines))
-        for place, line in enumerate(each.lines)
+        for position, line in enumerate(each.lines)
         if line in once
     }
     awaited: dict[bytes, list[int]] = {}
@@ -136,11 +136,11 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
             found[number] += 1
             wait_for_next(number)
         elif line in beyond and beyond[line][1] > found[beyond[line][0]]:
-            number, place = beyond[line]
+            number, position = beyond[line]
             lines, first = segments[number]
             awaited[lines[found[number]]].remove(number)
-            changed += [each for each in lines[max(first, found[number]) : place] if not known[each]]
-            found[number] = place + 1
+            changed += [each for each in lines[max(first, found[number]) : position] if not known[each]]
+            found[number] = position + 1
             wait_for_next(number)
     rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
     return b"".join(line + b"\n" for lines in (changed, *rest) for line in lines)

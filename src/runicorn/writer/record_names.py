@@ -11,7 +11,7 @@ from typing import Any
 
 from runicorn.queue import spool
 from runicorn.queue.asset_records import Blob, Image
-from runicorn.queue.control_page import PLACES
+from runicorn.queue.control_page import TIERS
 from runicorn.storage import run_files
 
 _MOST_NAME_BYTES = 255
@@ -32,7 +32,7 @@ def check(record: Any) -> None:
 
 
 def _is_of_a_spool(blob: Blob) -> bool:
-    return 0 <= blob.place < PLACES and blob.size_bytes >= 0 and _blob_name.fullmatch(blob.name) is not None
+    return 0 <= blob.tier < TIERS and blob.size_bytes >= 0 and _blob_name.fullmatch(blob.name) is not None
 
 
 def _is_media(path: str) -> bool:

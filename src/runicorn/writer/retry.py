@@ -221,8 +221,8 @@ class RunFiles:
     def _report(self, error: OSError) -> None:
         # What fails in the run's directory is named relative to that; what fails in the spool, by its path.
         named = error.filename
-        place = named if isinstance(named, str) and os.path.isabs(named) else self.run_dir.path
-        text = escape(f"{error.strerror or error} ({place})")
+        path = named if isinstance(named, str) and os.path.isabs(named) else self.run_dir.path
+        text = escape(f"{error.strerror or error} ({path})")
         self._record(text)
         self._control.put_message(text)
 

@@ -24,7 +24,7 @@ class Segments:
 
     def __init__(self, address: spool_address.Address, control: ControlPage) -> None:
         self._address = address
-        self._places = (address.spool, address.overflow)
+        self._directories = (address.spool, address.overflow)
         self._control = control
         self._producers: dict[str, Producer] = {}
         self._dropped: set[tuple[int, str]] = set()
@@ -51,9 +51,9 @@ class Segments:
         while True:
             absent = []
             for item in ranges:
-                for place in (item.place, 1 - item.place):
+                for tier in (item.tier, 1 - item.tier):
                     if self._find(item) is None:
-                        self._take_up(place, item.name)
+                        self._take_up(tier, item.name)
                 if self._find(item) is None and not item.finished:
                     absent.append(self._producer(item.name))
             for producer in absent:
@@ -66,25 +66,25 @@ class Segments:
     def scan(self) -> None:
         """Take up segments that have appeared, as far as there are descriptors for them."""
         found = []
-        for place, directory in enumerate(self._places):
+        for tier, directory in enumerate(self._directories):
             try:
                 names = os.listdir(directory)
             except OSError:
                 continue
             found += [
-                (name.rpartition("-")[2], place, name)
+                (name.rpartition("-")[2], tier, name)
                 for name in names
-                if name.endswith(spool.SEGMENT_SUFFIX) and (place, name) not in self._dropped
+                if name.endswith(spool.SEGMENT_SUFFIX) and (tier, name) not in self._dropped
             ]
         self.left_out = 0
         short = set()
         # By number: a producer's later segment is never read before an earlier one.
-        for _, place, name in sorted(found):
+        for _, tier, name in sorted(found):
             producer_name = name.rpartition("-")[0]
             producer = self._producers.get(producer_name)
             if producer is not None and name not in producer.segments and self._is_double(producer, name):
                 self._dispose(name)
-            elif producer_name in short or not self._take_up(place, name):
+            elif producer_name in short or not self._take_up(tier, name):
                 short.add(producer_name)
                 self.left_out += 1
 
@@ -97,16 +97,16 @@ class Segments:
     def _producer(self, segment_name: str) -> Producer:
         name = segment_name.rpartition("-")[0]
         if name not in self._producers:
-            self._producers[name] = Producer(name, self._places)
+            self._producers[name] = Producer(name, self._directories)
         return self._producers[name]
 
-    def _take_up(self, place: int, name: str) -> bool:
+    def _take_up(self, tier: int, name: str) -> bool:
         """Follow a segment; False where there is no descriptor for it now."""
         producer = self._producers.get(name.rpartition("-")[0])
         if producer is not None and name in producer.segments:
             return True
         try:
-            fd = _open(os.path.join(self._places[place], name))
+            fd = _open(os.path.join(self._directories[tier], name))
         except FileNotFoundError:  # taken away by name since we looked
             return True
         except OSError:
@@ -117,7 +117,7 @@ class Segments:
         producer = self._producer(name)
         with suppress(OSError):
             producer.open_probe()
-        followed = Followed(place, name, fd, self._generation)
+        followed = Followed(tier, name, fd, self._generation)
         begun = self._resume.pop(name, None)
         if begun is not None:
             followed.start = followed.reader.position = begun.stop
@@ -146,12 +146,12 @@ class Segments:
         }
         return [
             *(
-                SegmentRange(each.place, each.name, each.start, each.reader.position, each.finished, each.mark)
+                SegmentRange(each.tier, each.name, each.start, each.reader.position, each.finished, each.mark)
                 for producer in self._producers.values()
                 for each in producer.segments.values()
             ),
             *(msgspec.structs.replace(at, start=at.stop) for at in self._resume.values()),
-            *(SegmentRange(place, name, 0, 0, finished=True) for place, name in sorted(dropped)),
+            *(SegmentRange(tier, name, 0, 0, finished=True) for tier, name in sorted(dropped)),
         ]
 
     def finished(self) -> list[Followed]:
@@ -175,17 +175,17 @@ class Segments:
             producer.newest_stored = max(producer.newest_stored, each.number)
             self._control.note_newest_stored(producer.number, producer.newest_stored)
             producer.missing.discard(each.number)
-            self._control.add_dropped(each.place, each.reader.file_bytes)
+            self._control.add_dropped(each.tier, each.reader.file_bytes)
             each.reader.mark(self._generation, STORED)
             each.reader.free_pages()
             each.reader.close()
             self._dispose(each.name)
-            self._dropped.add((each.place, each.name))
+            self._dropped.add((each.tier, each.name))
 
     def _dispose(self, name: str) -> None:
         """Remove a segment that is stored, and the copy that its producer may have made when its name was gone."""
-        for place in self._places:
-            path = os.path.join(place, name)
+        for directory in self._directories:
+            path = os.path.join(directory, name)
             try:
                 reader = SegmentReader(_open(path))
             except OSError:
@@ -200,16 +200,16 @@ class Segments:
         if now - self._counted_at < PROBE_INTERVAL_S:
             return
         self._counted_at = now
-        for place, directory in enumerate(self._places):
-            made_bytes = self._control.made_bytes(place)
-            self._control.correct_used(place, made_bytes, spool.bytes_in(directory) + self._nameless_bytes(place))
+        for tier, directory in enumerate(self._directories):
+            made_bytes = self._control.made_bytes(tier)
+            self._control.correct_used(tier, made_bytes, spool.bytes_in(directory) + self._nameless_bytes(tier))
 
-    def _nameless_bytes(self, place: int) -> int:
+    def _nameless_bytes(self, tier: int) -> int:
         return sum(
             each.reader.file_bytes
             for producer in self._producers.values()
             for each in producer.segments.values()
-            if each.place == place and not os.path.lexists(os.path.join(self._places[place], each.name))
+            if each.tier == tier and not os.path.lexists(os.path.join(self._directories[tier], each.name))
         )
 
     def prepare_spares(self, largest_bytes: int) -> None:
@@ -222,7 +222,7 @@ class Segments:
             newest = producer.newest
             if (
                 newest is None
-                or newest.place != spool.PRIMARY
+                or newest.tier != spool.PRIMARY
                 or newest.spare_made
                 or producer.dead
                 or not newest.ready
@@ -231,7 +231,7 @@ class Segments:
                 continue
             newest.spare_made = True
             size_bytes = min(4 * newest.reader.size_bytes, largest_bytes)
-            path = os.path.join(self._places[spool.PRIMARY], producer.name + spool.SPARE_SUFFIX)
+            path = os.path.join(self._directories[spool.PRIMARY], producer.name + spool.SPARE_SUFFIX)
             if now - newest.seen_at > FAST_FILL_S:
                 continue
             try:
@@ -259,14 +259,14 @@ class Segments:
                 self._forgotten.add(producer.number)
                 del self._producers[producer.name]
                 producer.close()
-                for at in self._places:
+                for at in self._directories:
                     for suffix in (spool.LOCK_SUFFIX, spool.SPARE_SUFFIX):
                         _unlink(os.path.join(at, producer.name + suffix))
 
     def _has_more(self, producer: Producer) -> bool:
         """Whether a dead producer has left what is not taken up yet; its last copies of what is stored go here."""
         more = False
-        for directory in self._places:
+        for directory in self._directories:
             try:
                 names = os.listdir(directory)
             except OSError:
@@ -293,7 +293,7 @@ class Segments:
         Raises:
             OSError: it is.
         """
-        path = os.path.join(self._places[item.place], item.name)
+        path = os.path.join(self._directories[item.tier], item.name)
         if os.path.lexists(path):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
 

@@ -29,12 +29,12 @@ def is_stillborn(address: spool_address.Address) -> bool:
     plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
     planned = plan_file.read() is not None
     plan_file.close()
-    return not planned and not any(_has_segments(place) for place in (address.spool, address.overflow))
+    return not planned and not any(_has_segments(directory) for directory in (address.spool, address.overflow))
 
 
-def _has_segments(place: str) -> bool:
+def _has_segments(directory: str) -> bool:
     try:
-        return any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(place))
+        return any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(directory))
     except FileNotFoundError:  # a second place is made when it is needed
         return False
 

@@ -74,11 +74,11 @@ def _without_address(overflow: str) -> Staying | None:
     return Staying(overflow, None, f"{why}. {_IF_NOT_WANTED}")
 
 
-def has_lost_address(place: str) -> bool:
+def has_lost_address(directory: str) -> bool:
     """Whether there are records in a place, and no process that lives has made its address again."""
     try:
-        names = os.listdir(place)
-        age_s = time.time() - os.stat(place, follow_symlinks=False).st_mtime
+        names = os.listdir(directory)
+        age_s = time.time() - os.stat(directory, follow_symlinks=False).st_mtime
     except OSError:
         return False
     return spool_address.ADDRESS not in names and any(map(spool.holds_records, names)) and age_s > mending.EVERY_S
