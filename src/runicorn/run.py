@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _are_known = known_names.issuperset
 _have_no_switch = SWITCHES_OF_OTHERS.isdisjoint
-_need_no_look = AS_THEY_ARE.issuperset
+_need_no_check = AS_THEY_ARE.issuperset
 _ONE_PIECE_BYTES = 5 * 1024
 
 
@@ -108,7 +108,7 @@ class Run(AssetVerbs, KeepingVerbs):
                 type(data) is dict
                 and data
                 and _are_known(data)
-                and (_need_no_look(map(type, data.values())) or are_plain(list(data.values())))
+                and (_need_no_check(map(type, data.values())) or are_plain(list(data.values())))
             ):
                 on_device: dict[str, OnDevice] = {}
                 data = clean_metrics(data, self._refusals, on_device)

@@ -228,7 +228,7 @@ class AssetVerbs(RunHandle):
             return {}
         now = time()
         seen: dict[str, Seen] = self.__dict__.setdefault("_outputs_seen", {})
-        found = outputs.look(scanning, seen, now, leave_out=self._session.address.storage)
+        found = outputs.scan(scanning, seen, now, leave_out=self._session.address.storage)
         if remark := outputs.remark(found, scanning):
             self._refusals.warn("unmatched outputs", f"scan_outputs_once(): {remark}.")
         if found.candidates:

@@ -216,10 +216,10 @@ def log_until(reached):
         run.log({{"i": 1}})
         time.sleep(0.01)
     print(bool(reached()), flush=True)
-log_until(lambda: run._session._watch.in_process)
+log_until(lambda: run._session._monitor.in_process)
 open({str(go)!r}, "w").close()
 log_until(lambda: run._session.control.heartbeat)
-log_until(lambda: not run._session._watch.in_process)
+log_until(lambda: not run._session._monitor.in_process)
 run.finish()
 """
     trainer = Trainer(tmp_path, body, RUNICORN_WRITER_RESTART_AFTER_S="0.01", RUNICORN_LOOK_INTERVAL_S="0.01")

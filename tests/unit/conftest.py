@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runicorn.session import writer_process
-from runicorn.session.writer_monitor import Watch
+from runicorn.session.writer_monitor import WriterMonitor
 
 
 @pytest.fixture(autouse=True)
@@ -16,9 +16,9 @@ def writer_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     """
     if request.node.get_closest_marker("detached_writer") is None:
         monkeypatch.setattr(writer_process, "can_launch", lambda: False)
-        monkeypatch.setattr(Watch, "start", _digest_later)
+        monkeypatch.setattr(WriterMonitor, "start", _digest_later)
 
 
-def _digest_later(monitor: Watch) -> None:
+def _digest_later(monitor: WriterMonitor) -> None:
     """Stand in for ``start()``: without the warning that a real program gets."""
     monitor.in_process = True

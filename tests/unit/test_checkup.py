@@ -120,7 +120,7 @@ def test_the_reason_for_the_storage_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def found(given=None):
-        return next(iter(storage.look(given))).details
+        return next(iter(storage.diagnose(given))).details
 
     assert found() == {"root": str(tmp_path / ".runicorn"), "source": "default"}
     configuration.write_text(json.dumps({"user_root_dir": str(tmp_path / "c")}))
@@ -130,7 +130,7 @@ def test_the_reason_for_the_storage_is_named(tmp_path, monkeypatch):
     assert found("e") == {"root": str(tmp_path / "e"), "source": "argument"}
     monkeypatch.delenv("RUNICORN_DIR")
     configuration.write_text("{")
-    assert [each.status for each in storage.look(None) if each.name == "configuration"] == ["broken"]
+    assert [each.status for each in storage.diagnose(None) if each.name == "configuration"] == ["broken"]
 
 
 def broken_storage(monkeypatch, top, kind):
@@ -157,7 +157,7 @@ def test_storage_that_cannot_be_used_is_broken(tmp_path, monkeypatch, kind):
     """No directory can be made, no run would be listed, nothing can be made durable: said, with what to do."""
     top = broken_storage(monkeypatch, tmp_path / "a" / "storage", kind)
 
-    found = {each.name: each for each in storage.look(str(top))}
+    found = {each.name: each for each in storage.diagnose(str(top))}
 
     assert found["storage_writable"].status == runicorn_doctor.BROKEN
     assert found["storage_writable"].advice
@@ -173,7 +173,7 @@ def test_lost_runs_and_a_damaged_database_are_worth_knowing(storage):
     (run_dir / "status.json").write_text(json.dumps({"status": "running"}))
     (top / "runicorn.db").write_bytes(b"garbage" * 200)
 
-    found = {each.name: each for each in runicorn_doctor.storage.look(str(top))}
+    found = {each.name: each for each in runicorn_doctor.storage.diagnose(str(top))}
 
     assert (found["runs"].status, found["runs"].details["lost"]) == ("note", 1)
     assert found["viewer_database"].status == "note"
@@ -181,7 +181,7 @@ def test_lost_runs_and_a_damaged_database_are_worth_knowing(storage):
     connection = sqlite3.connect(top / "runicorn.db")
     connection.execute("CREATE TABLE experiments (id TEXT)")
     connection.close()
-    found = {each.name: each for each in runicorn_doctor.storage.look(str(top))}
+    found = {each.name: each for each in runicorn_doctor.storage.diagnose(str(top))}
     assert (found["viewer_database"].status, found["viewer_database"].details["rows"]) == ("ok", 0)
 
 
@@ -217,8 +217,8 @@ def test_rank_of_a_job_is_recognised(monkeypatch):
 
 def test_memory_that_is_missing_or_too_small_is_told(tmp_path):
     """A directory that was named and is not there is broken, and so is a budget with which no run can work."""
-    missing = {each.name: each for each in memory.look(Settings(shm_dir=str(tmp_path / "missing")))}
-    small = {each.name: each for each in memory.look(Settings(shm_dir=str(tmp_path), spool_max_bytes=1000))}
+    missing = {each.name: each for each in memory.diagnose(Settings(shm_dir=str(tmp_path / "missing")))}
+    small = {each.name: each for each in memory.diagnose(Settings(shm_dir=str(tmp_path), spool_max_bytes=1000))}
 
     assert (missing["shared_memory"].status, missing["temp_directory"].status) == ("broken", "ok")
     assert small["shared_memory"].status == "broken"

@@ -13,7 +13,7 @@ from runicorn.queue import spool
 from runicorn.queue.control_page import ControlPage
 from runicorn.refusals import Refusals
 from runicorn.session import writer_monitor, writer_process
-from runicorn.session.writer_monitor import Watch
+from runicorn.session.writer_monitor import WriterMonitor
 from runicorn.settings import Settings
 
 RESTART_AFTER_S = 5.0
@@ -44,7 +44,7 @@ def test_a_writer_that_is_slow_to_start_is_given_twice_the_time_before(address, 
     monkeypatch.setattr(writer_monitor, "time", SimpleNamespace(monotonic=lambda: clock["now_s"]))
     monkeypatch.setattr(writer_process, "launch", lambda _spool: started_at_s.append(clock["now_s"]))
     control = ControlPage.open(f"{address.spool}/control")
-    watch = Watch(address, control, Refusals("r", strict=False), lambda: None)
+    watch = WriterMonitor(address, control, Refusals("r", strict=False), lambda: None)
     watch.start()
     for clock["now_s"] in range(1, 1300):
         watch.look()

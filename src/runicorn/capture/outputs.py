@@ -62,7 +62,7 @@ class Seen(msgspec.Struct):
         return (self.size_bytes, self.mtime) == (self.archived_size_bytes, self.archived_mtime)
 
 
-class Look(msgspec.Struct):
+class ScanResult(msgspec.Struct):
     """What one look has found.
 
     Attributes:
@@ -117,7 +117,9 @@ def check(output_dirs: Any, patterns: Any, mode: Any, workspace_root: str, **num
     )
 
 
-def look(scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: str = "", last: bool = False) -> Look:
+def scan(
+    scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: str = "", last: bool = False
+) -> ScanResult:
     """Look once; notes in ``seen`` what was found.
 
     Args:
@@ -127,7 +129,7 @@ def look(scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: st
         leave_out: a directory that is not looked into wherever it lies: the storage.
         last: the run ends: what is there is ready.
     """
-    found = Look(0, 0, [], overflowed=False, unmatched=Counter())
+    found = ScanResult(0, 0, [], overflowed=False, unmatched=Counter())
     for key, path, size_bytes, mtime, is_directory in _outputs(scanning, leave_out, found.unmatched):
         if found.scanned >= MOST_FILES:
             found.overflowed = True
@@ -146,7 +148,7 @@ def look(scanning: Scanning, seen: dict[str, Seen], now: float, *, leave_out: st
     return found
 
 
-def remark(found: Look, scanning: Scanning) -> str:
+def remark(found: ScanResult, scanning: Scanning) -> str:
     """What to tell of files that the default patterns do not name; empty if there are none, or others were given."""
     count = found.unmatched.total()
     if not count or tuple(scanning.patterns) != PATTERNS:

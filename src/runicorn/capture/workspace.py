@@ -142,7 +142,7 @@ class _Lister:
             try:
                 with os.scandir(at.path) as entries:
                     for entry in entries:
-                        found = self._look(at, entry)
+                        found = self._examine(at, entry)
                         if isinstance(found, _Directory):
                             left.append(found)
                         elif found is not None:
@@ -155,7 +155,7 @@ class _Lister:
                     ) from error
                 self.unreadable.append(at.relative)
 
-    def _look(self, at: _Directory, entry: os.DirEntry[str]) -> _Directory | tuple[str, int] | None:
+    def _examine(self, at: _Directory, entry: os.DirEntry[str]) -> _Directory | tuple[str, int] | None:
         """A directory to be entered, a file with its size, or None for what is left out."""
         name = entry.name
         try:

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print each finding as it comes; 1 where something is broken."""
     findings = []
-    for finding in doctor.look(options.storage):
+    for finding in doctor.diagnose(options.storage):
         findings.append(finding)
         if not options.json:
             mark = "BROKEN" if finding.status == doctor.BROKEN else finding.status

@@ -13,10 +13,10 @@ from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BROKEN", "NOTE", "OK", "Finding", "look"]
+__all__ = ["BROKEN", "NOTE", "OK", "Finding", "diagnose"]
 
 
-def look(given: str | None) -> Iterator[Finding]:
+def diagnose(given: str | None) -> Iterator[Finding]:
     """Everything, in the order in which a person would ask.
 
     Args:
@@ -24,9 +24,9 @@ def look(given: str | None) -> Iterator[Finding]:
     """
     settings, told = surroundings.settings()
     root = storage.root(given)
-    yield from storage.look(given)
+    yield from storage.diagnose(given)
     yield from surroundings.tracking()
-    yield from memory.look(settings)
+    yield from memory.diagnose(settings)
     yield from memory.leftovers(settings)
     yield from processes.locks_work(settings, root)
     yield from processes.writer_starts(settings, tried=all(each.status != BROKEN for each in told))

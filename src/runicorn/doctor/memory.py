@@ -26,7 +26,7 @@ _ADVICE = (
 )
 
 
-def look(settings: Settings) -> Iterator[Finding]:
+def diagnose(settings: Settings) -> Iterator[Finding]:
     """Both places, and the budgets that a run would get if it were opened now."""
     memory, temp = spool.shm_dir(settings), spool.temp_dir()
     if memory is None:

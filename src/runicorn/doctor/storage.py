@@ -30,7 +30,7 @@ def root(given: str | None) -> str:
     return paths.storage_root(given)
 
 
-def look(given: str | None) -> Iterator[Finding]:
+def diagnose(given: str | None) -> Iterator[Finding]:
     """Where it is, and how it is."""
     top = root(given)
     configured, trouble = _configured()

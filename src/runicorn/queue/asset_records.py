@@ -109,11 +109,11 @@ class WatchOutputs(msgspec.Struct, array_like=True, tag="w"):
     scanning: Scanning | None
 
 
-class LastLook(msgspec.Struct, array_like=True, tag="y"):
+class LastScan(msgspec.Struct, array_like=True, tag="y"):
     """The last look of a watch that ends; made by the writer."""
 
     scanning: Scanning
 
 
-Chore: TypeAlias = Environment | Code | Material | Outputs | LastLook
+Chore: TypeAlias = Environment | Code | Material | Outputs | LastScan
 """What takes the writer longer than a batch may: it is done beside the batches."""

@@ -34,7 +34,7 @@ class Kept:
         self._segments: list[Segment] = []
         self._newest = -1
         self._most = _most_kept()
-        self._looking = False
+        self._copying = False
 
     def add(self, segment: Segment) -> None:
         """Keep one that was sealed, until it is stored; those that are go now.
@@ -49,15 +49,15 @@ class Kept:
         """Whether a segment that is not kept yet has lost its name before the writer of a generation has opened it."""
         return segment.number > self._newest and not _is_held(segment, generation) and not os.path.lexists(segment.path)
 
-    def look(self, generation: int | None) -> None:
+    def copy_unreachable(self, generation: int | None) -> None:
         """Copy what no writer can have; no system call if the writer has opened all.
 
         Args:
             generation: of the writer that lives; None where there is none.
         """
-        if self._looking:  # a signal handler in the middle of a look
+        if self._copying:  # a signal handler in the middle of a look
             return
-        self._looking = True
+        self._copying = True
         try:
             unheld = [each for each in self._segments if not (each.stored or _is_held(each, generation))]
             if unheld:
@@ -70,7 +70,7 @@ class Kept:
             if len(self._segments) > self._most:
                 self._let_go(generation)
         finally:
-            self._looking = False
+            self._copying = False
 
     def is_safe(self, generation: int | None) -> bool:
         """Whether a writer holds each open, or has stored it."""

@@ -179,7 +179,7 @@ class Queue(NewSegments):
                 segment.seal()
                 self._kept.add(segment)
 
-    def look(self, *, alone: bool = False) -> None:
+    def copy_unreachable(self, *, alone: bool = False) -> None:
         """See to it that what was pushed can be had by a writer, also where somebody has removed its name.
 
         Args:
@@ -190,7 +190,7 @@ class Queue(NewSegments):
             segment = self._segment
             if segment is not None and self._kept.is_out_of_reach(segment, generation):
                 self.seal()
-            self._kept.look(generation)
+            self._kept.copy_unreachable(generation)
 
     def keep_named(self) -> None:
         """Follow the control page to a new file, and have a lock that the next writer finds.
@@ -268,7 +268,7 @@ class Queue(NewSegments):
             self.seal()
             crash_point("sealed")
             # Before the next one can be seen: that it is there means that the writer can have this one.
-            self._kept.look(self.control.generation)
+            self._kept.copy_unreachable(self.control.generation)
             self._grow(now)
         self._made_at = now
         try:

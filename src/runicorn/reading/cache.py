@@ -116,7 +116,7 @@ class Cache:
         self._unlooked_bytes = size
         found: list[_Found] = []
         with suppress(OSError), self._open() as top:
-            _look(top, (), found.append)
+            _collect(top, (), found.append)
         left = sum(size for _, size, _ in found) + size
         for used_at, file_bytes, names in sorted(found):
             abandoned = _TEMPORARY in names[-1] and time.time() - used_at > _ABANDONED_S
@@ -155,7 +155,7 @@ def _write(folder: Directory, name: str, pieces: Sequence[bytes | memoryview]) -
         raise
 
 
-def _look(folder: Directory, above: tuple[str, ...], found: Callable[[_Found], None]) -> None:
+def _collect(folder: Directory, above: tuple[str, ...], found: Callable[[_Found], None]) -> None:
     """Every file of the cache in a folder and below it: when it was used, its size, its name from the top."""
     for name in folder.names():
         with suppress(OSError):
@@ -167,7 +167,7 @@ def _look(folder: Directory, above: tuple[str, ...], found: Callable[[_Found], N
                 found((status.st_mtime, status.st_size, names))
             elif stat.S_ISDIR(status.st_mode) and len(above) < _DEPTH and _FOLDER.fullmatch(name):
                 with folder.child(name) as below:
-                    _look(below, names, found)
+                    _collect(below, names, found)
 
 
 def touch(path: str) -> None:

@@ -14,7 +14,7 @@ from runicorn.queue.control_page import ControlPage
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.producer import Queue
 from runicorn.queue.records import Holed, Landed
-from runicorn.session.writer_monitor import Watch
+from runicorn.session.writer_monitor import WriterMonitor
 
 if TYPE_CHECKING:
     from runicorn.devices.in_flight import InFlight
@@ -51,7 +51,7 @@ class Connection:
         self._has_let_go = False
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
         watched = control is None and (owner_lock is not None or address.distributed)
-        self._watch = Watch(address, self.control, refusals, self._offer_all) if watched else None
+        self._monitor = WriterMonitor(address, self.control, refusals, self._offer_all) if watched else None
 
     @property
     def is_owner(self) -> bool:
@@ -60,8 +60,8 @@ class Connection:
 
     def start_writer(self) -> None:
         """Start the writer and do not wait for it."""
-        if self._watch is not None:
-            self._watch.start()
+        if self._monitor is not None:
+            self._monitor.start()
 
     def send(self, record: Any, call: str) -> bool:
         """Push a record off the hot path; whether it was taken. No exception but one of the program's gets out."""
@@ -163,28 +163,28 @@ class Connection:
             queue.checked_at = now
             queue.next_check_at = now + interval_s
         try:
-            self.look()
+            self.check_writer()
         except Exception as error:  # noqa: BLE001 - the boundary: the record is pushed before or after this
             self.refusals.broken("the check of the writer", error)
 
-    def look(self) -> None:
+    def check_writer(self) -> None:
         """Check the writer's heartbeat; called by log() at most every look_interval_s."""
         self._keep_in_reach()
-        watch = self._watch
-        if watch is not None and not self.queue.forked_here:
-            watch.look()
+        monitor = self._monitor
+        if monitor is not None and not self.queue.forked_here:
+            monitor.check()
 
     def _keep_in_reach(self) -> None:
         """See to it that a writer finds what this process has pushed."""
         if time.monotonic() >= self._mend_at or self.control.moved:
             self._mend()
-        self.queue.look()
+        self.queue.copy_unreachable()
 
     def _offer_all(self) -> None:
         """Before another writer is started: what the last one alone had open has to have a name."""
         if not self.queue.forked_here:
             self._mend()
-            self.queue.look(alone=True)
+            self.queue.copy_unreachable(alone=True)
 
     def _mend(self) -> None:
         """Make again what somebody has removed of the spool by name; or follow who has."""
@@ -225,9 +225,9 @@ class Connection:
 
     def let_go(self) -> None:
         """Give back every descriptor, once the run has ended: the program may keep the handle for long."""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
         self.control = ControlPage.of_ended_run()
         self.queue.let_go(self.control)
         self._has_let_go = True

@@ -12,7 +12,7 @@ from runicorn.queue.control_page import ControlPage
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.session.connection import Connection
 from runicorn.session.finish_wait import Deadline, WaitNotice
-from runicorn.session.writer_monitor import Watch
+from runicorn.session.writer_monitor import WriterMonitor
 from runicorn.storage import statuses
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Session(Connection):
                     if deadline.left_s() <= 0:
                         self.refusals.warn("end", f"finish(): the run's end cannot be written to the spool: {error}.")
                         return False
-                    self.look()
+                    self.check_writer()
                     progress.show(f"; the run's end cannot be written to the spool: {error}")
                     time.sleep(_LONGEST_POLL_S)
                 else:
@@ -108,20 +108,20 @@ class Session(Connection):
         with suppress(ClosedError, SpoolFullError):
             self.queue.report_lost(self.refusals.take_count())
         self.queue.seal()
-        watch = self._watch or self._watch_for_now()
+        monitor = self._monitor or self._monitor_for_now()
         try:
             while not self.queue.is_stored() and not self.control.done:
                 if deadline.left_s() <= 0:
                     return False
                 self._keep_in_reach()
-                if watch is not None:
-                    watch.look()
-                    if watch.in_process:  # no writer can be started, and the owner's finish() may wait for our end
+                if monitor is not None:
+                    monitor.check()
+                    if monitor.in_process:  # no writer can be started, and the owner's finish() may wait for our end
                         return False
                 time.sleep(_LONGEST_POLL_S)
         finally:
-            if watch is not None and watch is not self._watch:
-                watch.close()
+            if monitor is not None and monitor is not self._monitor:
+                monitor.close()
         return True
 
     def discard(self) -> None:
@@ -130,10 +130,10 @@ class Session(Connection):
         self.queue.release()
         self._release_locks()
 
-    def _watch_for_now(self) -> Watch | None:
+    def _monitor_for_now(self) -> WriterMonitor | None:
         """The owner may be gone, or busy: whoever waits for a writer sees to it that there is one."""
         try:
-            return Watch(self.address, self.control, self.refusals, self._offer_all)
+            return WriterMonitor(self.address, self.control, self.refusals, self._offer_all)
         except OSError:  # the run has just ended, the spool has lost its name, or there is no descriptor left
             return None
 
@@ -156,18 +156,18 @@ class Session(Connection):
                     producing = False
                 if deadline.left_s() <= 0:
                     return False
-                watch = self._watch
-                if watch is not None and watch.in_process:
+                monitor = self._monitor
+                if monitor is not None and monitor.in_process:
                     self._offer_all()
                     self.queue.release()
                     self._digest()
                 else:
-                    self.look()
+                    self.check_writer()
                 progress.show()
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
-            if self._watch is not None:
-                self._watch.pass_on()  # its last words
+            if self._monitor is not None:
+                self._monitor.pass_on()  # its last words
         finally:
             self.queue.release()
             progress.clear()
@@ -175,8 +175,8 @@ class Session(Connection):
 
     def _is_stored(self, *, lingering: bool) -> bool:
         if self.control.done:
-            watch = self._watch  # another thread that ends the run takes it away
-            return watch is None or not watch.is_writer_alive()
+            monitor = self._monitor  # another thread that ends the run takes it away
+            return monitor is None or not monitor.is_writer_alive()
         # Where joined processes outlive the owner the run goes on without it.
         return lingering and bool(self.control.others) and self.queue.is_stored()
 
@@ -208,8 +208,8 @@ class Session(Connection):
     def _release_locks(self) -> None:
         while self._owner_locks:
             self._owner_locks.pop().release()
-        if self._watch is not None:
-            self._watch.close()
+        if self._monitor is not None:
+            self._monitor.close()
 
     def _release(self) -> None:
         self._release_locks()

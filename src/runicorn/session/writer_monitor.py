@@ -23,7 +23,7 @@ _MOST_LOG_BYTES = 300
 _LONGEST_PATIENCE_S = 300.0
 
 
-class Watch:
+class WriterMonitor:
     """Looks at the heartbeat, and probes the writer's lock only where that stands still.
 
     An old heartbeat and a held lock is a writer that is stalled or stopped: nothing is started then. No heartbeat and
@@ -67,7 +67,7 @@ class Watch:
         except OSError as error:
             self._trouble = str(error)
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Start another writer where the last one has died; pass on what it says about storing."""
         now = time.monotonic()
         beat = self._control.heartbeat

@@ -20,7 +20,7 @@ import msgspec
 
 from runicorn.capture import datasets, outputs
 from runicorn.capture.archive import Archive, SourceError
-from runicorn.queue.asset_records import Candidate, Chore, Code, Environment, LastLook, Material, Outputs, Scanning
+from runicorn.queue.asset_records import Candidate, Chore, Code, Environment, LastScan, Material, Outputs, Scanning
 from runicorn.storage import run_files
 from runicorn.storage.escaping import escape
 from runicorn.storage.wording import counted
@@ -42,7 +42,7 @@ class Outcome(msgspec.Struct):
         code: the entry of the code snapshot.
         files: JSON files of the run directory, by name.
         links: files of the run directory that are in the archive, by name.
-        looked: what a look has found, where the chore was one.
+        has_scanned: what a look has found, where the chore was one.
         archived: the outputs that are in the archive now.
         notes: what is missing, and why; for ``status.json``.
         remark: what may be missing; the same.
@@ -52,7 +52,7 @@ class Outcome(msgspec.Struct):
     code: dict[str, Any] | None = None
     files: dict[str, dict[str, Any]] = {}
     links: dict[str, str] = {}
-    looked: bool = False
+    has_scanned: bool = False
     archived: list[Candidate] = []
     notes: list[str] = []
     remark: str = ""
@@ -174,9 +174,9 @@ class Chores:
         if isinstance(chore, Material):
             return self._material(chore)
         if isinstance(chore, Scanning):
-            return self._look(chore, last=False)
-        if isinstance(chore, LastLook):
-            return self._look(chore.scanning, last=True)
+            return self._scan(chore, last=False)
+        if isinstance(chore, LastScan):
+            return self._scan(chore.scanning, last=True)
         return self._outputs(chore)
 
     def _environment(self, chore: Environment) -> Outcome:
@@ -253,12 +253,12 @@ class Chores:
             "size_bytes": stored.size_bytes,
         }
 
-    def _look(self, scanning: Scanning, *, last: bool) -> Outcome:
+    def _scan(self, scanning: Scanning, *, last: bool) -> Outcome:
         self._what = "looking for outputs"
-        found = outputs.look(scanning, self._seen, time.time(), leave_out=self._storage, last=last)
+        found = outputs.scan(scanning, self._seen, time.time(), leave_out=self._storage, last=last)
         # A watch comes by again; its last look does not.
         outcome = self._archive_outputs(scanning.mode, found.candidates, comes_again=not last)
-        outcome.looked = True
+        outcome.has_scanned = True
         if last:
             outcome.remark = outputs.remark(found, scanning)
         if found.overflowed:

@@ -35,7 +35,7 @@ class SideWork:
         self._store = store
         self._chores: Chores | None = None
         self._seen: dict[str, Seen] = {}
-        self._looked_at: dict[int, float] = {}
+        self._scanned_at: dict[int, float] = {}
         self._ending_at: float | None = None
 
     def go_on(self) -> bool:
@@ -49,7 +49,7 @@ class SideWork:
             self._take(outcomes)
         for number, chore in tally.chores.items():
             chores.begin(number, chore)
-        self._look(chores)
+        self._begin_scans(chores)
         self._control.put_task(chores.doing)
         if chores.trouble:
             self._store.note(chores.trouble)
@@ -84,12 +84,12 @@ class SideWork:
             self._is_archive_waited_for,
         )
 
-    def _look(self, chores: Chores) -> None:
+    def _begin_scans(self, chores: Chores) -> None:
         for number, watch in enumerate(self._store.tally.distinct_watches(), start=1):
             # Below zero: chores of the tally are numbered from 1 on.
-            due = time.monotonic() - self._looked_at.get(number, 0.0) >= watch.interval_s
+            due = time.monotonic() - self._scanned_at.get(number, 0.0) >= watch.interval_s
             if watch.scanning is not None and due and not chores.is_begun(-number):
-                self._looked_at[number] = time.monotonic()
+                self._scanned_at[number] = time.monotonic()
                 chores.begin(-number, watch.scanning)
 
     def _is_archive_waited_for(self) -> bool:
@@ -123,7 +123,7 @@ class SideWork:
             chore = tally.chores.pop(number, None)
             if isinstance(chore, (Code, Outputs)):
                 tally.spent.append(chore.blob)
-        if any(outcome.looked for _, outcome in outcomes):
+        if any(outcome.has_scanned for _, outcome in outcomes):
             seen = {"seen": msgspec.to_builtins(self._seen)}
             store.insist(lambda: store.run_dir.replace(store.names.outputs_state, seen))
 

@@ -32,9 +32,9 @@ def environment(facts: dict[str, Any], workspace_root: str) -> dict[str, Any]:
     """
     errors: list[str] = []
 
-    def part(name: str, look: Callable[..., Any], *arguments: Any) -> Any:
+    def part(name: str, ask: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return look(*arguments)
+            return ask(*arguments)
         except Exception as error:  # noqa: BLE001 - one part's failure is not the others'
             errors.append(f"{name}: {type(error).__name__}: {error}")
             return None

@@ -120,11 +120,11 @@ class Tail(Segments):
             if followed.ready:
                 payloads = followed.reader.read(limit_bytes - taken)
                 if not payloads and not followed.reader.sealed:
-                    producer.look(at_once=probe)
+                    producer.probe(at_once=probe)
                     if producer.dead:  # what it pushed between our read and its death
                         payloads = followed.reader.read(limit_bytes - taken)
             else:
-                producer.look(at_once=probe)
+                producer.probe(at_once=probe)
                 if producer.dead and followed.ready:
                     payloads = followed.reader.read(limit_bytes - taken)
             stuck = not payloads and not followed.reader.sealed
@@ -200,7 +200,7 @@ class Tail(Segments):
             return True
         if self._may_have_been_stored(producer, before):
             return True
-        producer.look(at_once=False)
+        producer.probe(at_once=False)
         name = producer.name_of(before)
         if any(os.path.lexists(os.path.join(directory, name)) for directory in self._directories):
             return False  # the next look has it
@@ -223,7 +223,7 @@ class Tail(Segments):
                 producer = self._producer(f"{each.pid:x}.{each.number:08x}-")
                 if each.made > producer.newest_had:
                     since = self._unseen_since.setdefault((producer.name, each.made), now)
-                    producer.look(at_once=False)
+                    producer.probe(at_once=False)
                     self.held_back += producer.dead or now - since < GAP_WAIT_S
 
     def give_up_unseen(self) -> None:
@@ -247,7 +247,7 @@ class Tail(Segments):
     def has_left(self) -> bool:
         """Whether segments are not read to their end to which nothing is added any more."""
         for producer in self._producers.values():
-            producer.look(at_once=True)
+            producer.probe(at_once=True)
             segments = list(producer.segments.values())
             if any(not each.finished for each in (segments if producer.dead else segments[:-1])):
                 return True

@@ -226,7 +226,7 @@ class Producer:
                 self._probe = Probe(overflow)
         return self._probe
 
-    def look(self, *, at_once: bool) -> None:
+    def probe(self, *, at_once: bool) -> None:
         """Find out whether it is dead; not more often than needed."""
         now = time.monotonic()
         if self.dead or (not at_once and now - self._probed_at < PROBE_INTERVAL_S):

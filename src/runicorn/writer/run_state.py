@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runicorn.host import identity
-from runicorn.queue.asset_records import Blob, Chore, LastLook, WatchOutputs
+from runicorn.queue.asset_records import Blob, Chore, LastScan, WatchOutputs
 from runicorn.queue.records import CONSOLE_MODES, End, Hello, Primary, Printed, Text
 from runicorn.writer.overhead import Effort
 from runicorn.writer.pending import Room  # noqa: TC001 - msgspec reads the annotations
@@ -123,13 +123,13 @@ class Tally(msgspec.Struct, rename={"owner_seen": "owned"}):
         if watch.scanning is not None:
             self.watches[hello.producer] = watch
         elif before is not None and before.scanning is not None:
-            self.add_chore(LastLook(before.scanning))
+            self.add_chore(LastScan(before.scanning))
 
     def end_watches(self) -> None:
         """The run ends: look once more for everything that is watched."""
         for watch in self.distinct_watches():
             if watch.scanning is not None:
-                self.add_chore(LastLook(watch.scanning))
+                self.add_chore(LastScan(watch.scanning))
         self.watches.clear()
 
     def distinct_watches(self) -> list[WatchOutputs]:

@@ -57,7 +57,7 @@ class Segments:
                 if self._find(item) is None and not item.finished:
                     absent.append(self._producer(item.name))
             for producer in absent:
-                producer.look(at_once=True)
+                producer.probe(at_once=True)
             if all(producer.dead for producer in absent) or time.monotonic() > deadline:
                 return
             self._control.beat()
@@ -252,7 +252,7 @@ class Segments:
         for producer in list(self._producers.values()):
             if producer.segments and not at_once:
                 continue
-            producer.look(at_once=at_once)
+            producer.probe(at_once=at_once)
             if producer.dead and not producer.segments and not self._has_more(producer):
                 self._tell_unseen(producer)
                 self._control.forget_producer(producer.number)
