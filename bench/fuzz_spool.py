@@ -35,7 +35,7 @@ import msgspec
 
 from runicorn.queue.asset_records import Image, Material
 from runicorn.queue.decoding import decode
-from runicorn.queue.records import Holed, Metrics, Printed, Text
+from runicorn.queue.records import Metrics, PartialMetrics, Printed, Text
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 from runicorn.writer.plan import PlanFile
 
@@ -71,7 +71,7 @@ class Copy:
         pass
 
 class Device:
-    def number_or_hole(self, value):
+    def number_or_pending(self, value):
         return devices.OnDevice(value, self)
 
     def start(self, values):
@@ -192,7 +192,7 @@ def frames_of(content: bytes) -> Iterator[tuple[int, int, bytes]]:
 def keys_of_payload(payload: bytes) -> list[Key]:
     """What a record is known by in the run's files."""
     record = decode(payload)
-    if isinstance(record, (Metrics, Holed)):
+    if isinstance(record, (Metrics, PartialMetrics)):
         return [("event", str(record.data.get("who")), str(record.data.get("i")))]
     if isinstance(record, (Text, Printed)):
         return texts_in(record.text)
@@ -217,7 +217,7 @@ def keys_in_plan(spool: str) -> tuple[int, set[Key]]:
     file.close()
     if plan is None:
         return 0, set()
-    held = [each.record.data for steps in plan.tally.held.values() for line in steps.values() for each in line]
+    held = [each.record.data for steps in plan.tally.pending.values() for line in steps.values() for each in line]
     keys: set[Key] = {("event", str(data["who"]), str(data["i"])) for data in held}
     keys.update(texts_in(msgspec.json.encode(plan.tally.screens).decode()))
     keys.update(("dataset", each.entry["name"]) for each in plan.tally.chores.values() if isinstance(each, Material))

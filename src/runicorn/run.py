@@ -6,7 +6,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn.errors import WrongTypeError, WrongValueError
-from runicorn.queue.records import Config, Holed, Metrics, Primary, Summary, Text, encode
+from runicorn.queue.records import Config, Metrics, PartialMetrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.refusals import explained, guarded
 from runicorn.run_assets import AssetVerbs
@@ -116,7 +116,7 @@ class Run(AssetVerbs, KeepingVerbs):
                     in_data = data.pop("stage")
                     stage = in_data if stage is None else stage  # type: ignore[assignment]
                 if on_device:
-                    self._log_with_holes(now, data, on_device, step, stage)
+                    self._log_partial(now, data, on_device, step, stage)
                     return
                 if not data:
                     self._log_nothing(step)
@@ -330,7 +330,7 @@ class Run(AssetVerbs, KeepingVerbs):
         in_data = cleaned.pop("stage", None)
         stage = in_data if stage is None else stage
         if on_device:
-            self._log_with_holes(when, cleaned, on_device, step, stage)
+            self._log_partial(when, cleaned, on_device, step, stage)
         elif not cleaned:
             self._log_nothing(step)
         else:
@@ -345,7 +345,7 @@ class Run(AssetVerbs, KeepingVerbs):
         else:
             self._count(step)
 
-    def _log_with_holes(
+    def _log_partial(
         self, now: float, data: dict[str, Scalar], on_device: dict[str, OnDevice], step: Any, stage: Any
     ) -> None:
         """``log()`` of values that a device has not computed yet: the record goes now, they follow."""
@@ -359,7 +359,7 @@ class Run(AssetVerbs, KeepingVerbs):
         step = self._count(step)
         if stage is not None:
             stage = clean_stage(stage, self._refusals)
-        record = Holed(now, step, escape_surrogates(data), stage and escape(stage), 0, [], [])
+        record = PartialMetrics(now, step, escape_surrogates(data), stage and escape(stage), 0, [], [])
         self._session.devices().send(record, on_device)
         self._queue.next_check_at = 0.0  # from now on every call looks whether something has arrived
 

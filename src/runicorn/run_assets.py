@@ -315,7 +315,7 @@ class AssetVerbs(RunHandle):
         except ClosedError:
             self._session.refuse_after_end(call)
         except SpoolFullError as error:
-            self._session.queue.lost_records += 1
+            self._session.queue.dropped_records += 1
             self._session.refuse_full(error)
         return None
 

@@ -111,7 +111,7 @@ def cuda(api):
 def test_value_of_each_type_is_exact(cuda, api, dtype, number):
     """A tensor of any type of numbers arrives as its own item() would be, and of the same Python type."""
     real = torch.tensor(number, dtype=getattr(torch, dtype))
-    hole = cuda.number_or_hole(Tensor(real))
+    hole = cuda.number_or_pending(Tensor(real))
     assert isinstance(hole, devices.OnDevice)
     transfer = cuda.start([hole.value])
     assert not transfer.has_arrived()
@@ -167,14 +167,14 @@ def test_capture_is_refused_before_anything_is_asked(cuda, api):
     """While a CUDA graph is captured there is no value, and item() would spoil the capture."""
     api.is_capturing = True
     with pytest.raises(TypeError, match=r"replay\(\)"):
-        cuda.number_or_hole(Tensor(torch.tensor(1.0)))
+        cuda.number_or_pending(Tensor(torch.tensor(1.0)))
 
 
 @pytest.mark.parametrize("value", [1 + 2j, [1.0, 2.0]])
 def test_what_fits_no_slot_is_asked_for_its_item(cuda, value):
     """A complex number or several elements are refused as they are on the CPU."""
     with pytest.raises(AssertionError, match=r"item\(\) was called"):
-        cuda.number_or_hole(Tensor(torch.tensor(value)))
+        cuda.number_or_pending(Tensor(torch.tensor(value)))
 
 
 def test_tensors_of_the_cpu_are_numbers_at_once(open_run):
@@ -184,7 +184,7 @@ def test_tensors_of_the_cpu_are_numbers_at_once(open_run):
     run.log({"a": torch.tensor(0.5), "b": parameter, "c": (parameter * 3).sum(), "d": torch.tensor(7)})
     run.finish()
     assert logged(run) == [{"a": 0.5, "b": 0.25, "c": 0.75, "d": 7}]
-    assert run._session.in_flight is None
+    assert run._session.pending_values is None
 
 
 # It says so itself, once: that it leaves a call of time.time() out of its graph.
@@ -218,7 +218,7 @@ def test_scalars_of_jax(open_run):
         run.log({"x": value, "half": jax.numpy.bfloat16(0.5)})
     run.finish()
     assert logged(run) == [{"x": expected, "half": 0.5}] * 10
-    assert not held or run._session.in_flight is not None
+    assert not held or run._session.pending_values is not None
 
 
 def test_jax_keeps_no_more_than_it_may(monkeypatch):

@@ -15,7 +15,7 @@ from support.slow_device import SLOTS, SlowDevice, SlowTransfer
 from support.trainers import Trainer, counted, recover, recover_killed, wait_dead, wait_stored
 
 import runicorn as rn
-from runicorn.queue.records import Hello, Holed, Landed, Metrics, encode
+from runicorn.queue.records import Hello, LateValues, Metrics, PartialMetrics, encode
 from runicorn.session.session import SpoolFullError
 from runicorn.writer import pending
 
@@ -283,9 +283,9 @@ def test_records_that_are_read_again_wait_once():
     """A segment that has got another name is read again: of a record that waits there is one, with its value."""
     room, hello = {}, Hello("h-1", not_owner=False)
     for _ in range(2):
-        assert not pending.enter(room, Holed(1.0, 1, {"x": None}, None, 7, ["x"], []), hello)
-        assert pending.is_in_the_way(room, Metrics(2.0, 1, {"y": 1}), hello)
-    out = pending.land(room, Landed(7, 1, {"x": 0.5}), hello)
+        assert not pending.add(room, PartialMetrics(1.0, 1, {"x": None}, None, 7, ["x"], []), hello)
+        assert pending.must_wait(room, Metrics(2.0, 1, {"y": 1}), hello)
+    out = pending.resolve(room, LateValues(7, 1, {"x": 0.5}), hello)
     assert [each.record.data for each in out] == [{"x": 0.5}, {"y": 1}]
     assert not room
 
@@ -310,7 +310,7 @@ sys.stdin.readline()
     wait_dead(writer.pid)
     (segment,) = trainer.spool.glob("*.seg")
     content = bytearray(segment.read_bytes())
-    content[content.index(encode(Landed(0, 1, {}))[:3]) + 5] ^= 0xFF
+    content[content.index(encode(LateValues(0, 1, {}))[:3]) + 5] ^= 0xFF
     segment.write_bytes(content)
     if plan == "gone":
         (trainer.spool / "plan").unlink()
@@ -330,13 +330,15 @@ def test_records_that_are_held_come_out_once_and_in_order():
             who = hello[draw.randrange(2)]
             step = draw.randrange(1, 4)
             if draw.random() < 0.5:
-                out += pending.enter(room, Holed(number, step, {"n": number, "x": None}, None, number, ["x"], []), who)
+                out += pending.add(
+                    room, PartialMetrics(number, step, {"n": number, "x": None}, None, number, ["x"], []), who
+                )
                 on_the_way.append((number, step, who))
-            elif not pending.is_in_the_way(room, record := Metrics(number, step, {"n": number}), who):
-                out.append(pending.Held(who, Holed(number, step, record.data, None, 0, [], [])))
+            elif not pending.must_wait(room, record := Metrics(number, step, {"n": number}), who):
+                out.append(pending.WaitingRecord(who, PartialMetrics(number, step, record.data, None, 0, [], [])))
             while on_the_way and draw.random() < 0.4:
                 number_there, step_there, whose = on_the_way.pop(draw.randrange(len(on_the_way)))
-                out += pending.land(room, Landed(number_there, step_there, {"x": -number_there}), whose)
+                out += pending.resolve(room, LateValues(number_there, step_there, {"x": -number_there}), whose)
         never = {number for number, _, _ in on_the_way}
         out += pending.give_up(room)
         assert not room
@@ -347,7 +349,7 @@ def test_records_that_are_held_come_out_once_and_in_order():
         for each in out:
             n = each.record.data["n"]
             assert each.record.data.get("x", -n) == (None if n in never else -n)
-            assert each.record.lost == (["x"] if n in never else [])
+            assert each.record.missing == (["x"] if n in never else [])
 
 
 def test_handler_that_ends_the_run_takes_what_had_arrived(device, open_run, monkeypatch):
@@ -452,9 +454,9 @@ def test_full_spool_takes_a_value_later(device, open_run, monkeypatch):
     put, refused = run._queue.put, []
 
     def full_once(record):
-        if type(record) is Landed and not refused:
+        if type(record) is LateValues and not refused:
             refused.append(record)
-            run._queue.lost_records += 1
+            run._queue.dropped_records += 1
             raise SpoolFullError
         put(record)
 

@@ -23,9 +23,9 @@ def test_budget_then_temp_directory_then_refusal(tmp_path):
         sys.stdin.readline()
         refused = 0
         for i in range(1, 60_001):
-            before = run._queue.lost_records
+            before = run._queue.dropped_records
             run.log({"i": i})
-            refused += run._queue.lost_records - before
+            refused += run._queue.dropped_records - before
         print(refused, flush=True)
         sys.stdin.readline()
         run.finish()

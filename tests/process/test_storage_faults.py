@@ -236,7 +236,7 @@ if can_mount:
             run.log({"i": i})
             run.log_text(text)
             returned(i)
-        print(run._queue.lost_records, flush=True)
+        print(run._queue.dropped_records, flush=True)
         sys.stdin.readline()
         run.finish()
         """
@@ -282,7 +282,7 @@ if can_mount:
         sys.stdin.readline()
         for i in range(101, 20_001):
             run.log({"i": i})
-        lost = run._queue.lost_records
+        lost = run._queue.dropped_records
         print(lost, flush=True)
         sys.stdin.readline()
         time.sleep(0.2)  # the queue asks again every 0.1 s
@@ -362,7 +362,7 @@ def test_out_of_descriptors(tmp_path):
     for i in range(101, 5001):
         run.log({"i": i})
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    print(run._queue.lost_records, flush=True)
+    print(run._queue.dropped_records, flush=True)
     time.sleep(0.2)  # the queue asks again every 0.1 s
     log_flat_out(run, 100, first=5001)
     run.finish()
@@ -407,7 +407,7 @@ def test_strange_directory_in_the_spools_place(tmp_path, trap):
     sys.stdin.readline()
     for i in range(1, 40_001):
         run.log({"i": i})
-    print(run._queue.lost_records, flush=True)
+    print(run._queue.dropped_records, flush=True)
     sys.stdin.readline()
     run.finish()
     """

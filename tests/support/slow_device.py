@@ -40,7 +40,7 @@ class SlowDevice:
         self.scalar = type("Scalar", (Scalar,), {})
         devices.register(self.scalar, self)
 
-    def number_or_hole(self, value: Scalar) -> Any:
+    def number_or_pending(self, value: Scalar) -> Any:
         """Never at hand; a capture cannot be asked."""
         if value.stream == "capturing":
             raise TypeError("its stream is being captured into a CUDA graph: log it after the graph's replay()")

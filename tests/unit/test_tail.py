@@ -12,7 +12,7 @@ from runicorn.queue import spool
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.decoding import decode
 from runicorn.queue.producer import Queue
-from runicorn.queue.records import Hello, Lost, Text, encode
+from runicorn.queue.records import Dropped, Hello, Text, encode
 from runicorn.queue.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.settings import Settings
 from runicorn.writer import segments
@@ -108,7 +108,7 @@ def store(tail: Tail) -> None:
 @pytest.mark.parametrize("stored", [False, True])
 def test_segments_that_begin_alike_are_not_copies(address, tail, stored):
     """A process that loses one record in each of two segments says so by the same record: both are read in full."""
-    lost = encode(Lost(1))
+    lost = encode(Dropped(1))
     fill(address, 0, lost, *texts("a"))
     if stored:
         assert read(tail) == [lost, *texts("a")]
@@ -318,7 +318,7 @@ def put(queue, word: str) -> None:
 ROTATIONS = {
     "appear": lambda queue: queue.appear(),
     "log": lambda queue: put(queue, "own"),
-    "report": lambda queue: queue.report_lost(1),
+    "report": lambda queue: queue.report_dropped(1),
 }
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     class Accelerator(Protocol):
         """What one library's device scalars are taken with."""
 
-        def number_or_hole(self, value: Any) -> Any:
+        def number_or_pending(self, value: Any) -> Any:
             """The number that a value carries, where that is at hand; else an ``OnDevice``.
 
             Raises:

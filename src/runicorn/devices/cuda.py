@@ -42,7 +42,7 @@ class Cuda:
         # deque: its append() and popleft() are atomic, and several threads may log.
         self._free = deque(range(slots))
 
-    def number_or_hole(self, value: Any) -> Any:
+    def number_or_pending(self, value: Any) -> Any:
         """The number of a tensor on another device, such as the CPU; an ``OnDevice`` for one on this.
 
         Raises:

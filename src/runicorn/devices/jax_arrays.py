@@ -20,7 +20,7 @@ class JaxArrays:
         # One token each: append() and pop() are atomic, and several threads may log.
         self._kept: deque[None] = deque()
 
-    def number_or_hole(self, value: Any) -> Any:
+    def number_or_pending(self, value: Any) -> Any:
         """The number of an array that is computed; an ``OnDevice`` for one that is not yet.
 
         Raises:

@@ -7,18 +7,30 @@ from typing import TypeAlias
 import msgspec
 
 from runicorn.queue.asset_records import Chore, Image, WatchOutputs
-from runicorn.queue.records import Config, End, Hello, Holed, Landed, Lost, Metrics, Primary, Printed, Summary, Text
+from runicorn.queue.records import (
+    Config,
+    Dropped,
+    End,
+    Hello,
+    LateValues,
+    Metrics,
+    PartialMetrics,
+    Primary,
+    Printed,
+    Summary,
+    Text,
+)
 
 Record: TypeAlias = (
     Metrics
-    | Holed
-    | Landed
+    | PartialMetrics
+    | LateValues
     | Hello
     | Text
     | Summary
     | Config
     | Primary
-    | Lost
+    | Dropped
     | End
     | Printed
     | Image

@@ -59,9 +59,9 @@ class NewSegments:
         "checked_at",
         "closed",
         "control",
+        "dropped_records",
         "forked_here",
         "is_owner",
-        "lost_records",
         "next_check_at",
         "push",
         "rank",
@@ -97,7 +97,7 @@ class NewSegments:
         self._next_number = 0
         self._retry_at = 0.0
         self._open = True
-        self.lost_records = 0
+        self.dropped_records = 0
         self.push = always_full
 
     def forked(self) -> None:

@@ -6,7 +6,7 @@ import os
 
 from runicorn.queue import spool, spool_address
 from runicorn.queue.decoding import decode
-from runicorn.queue.records import Hello, Holed, Metrics
+from runicorn.queue.records import Hello, Metrics, PartialMetrics
 from runicorn.queue.segment_reader import SegmentReader
 
 
@@ -27,7 +27,7 @@ def last_step(address: spool_address.Address) -> int | None:
             continue
         for payload in reversed(payloads):
             record = decode(payload)
-            if isinstance(record, (Metrics, Holed)):
+            if isinstance(record, (Metrics, PartialMetrics)):
                 return record.step
     return None
 

@@ -27,7 +27,7 @@ from runicorn.queue.new_segments import (
     SpoolFullError,
     always_full,
 )
-from runicorn.queue.records import Lost, encode
+from runicorn.queue.records import Dropped, encode
 from runicorn.queue.segment import Segment, frame
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Queue(NewSegments):
         is_owner: whether this process is the run's owner.
         rank: of this process in a distributed job, or None.
         forked_here: whether this process was forked from the one that opened or joined the run.
-        lost_records: records refused because the spool was full, and not yet reported to the writer.
+        dropped_records: records refused because the spool was full, and not yet reported to the writer.
         checked_at, next_check_at: outside this span of the wall clock ``log()`` has the writer checked: a clock set
             back must not end the checks. Here and not in the session, for ``log()`` has the queue at hand.
     """
@@ -126,7 +126,7 @@ class Queue(NewSegments):
 
         Args:
             record: that one.
-            refused: as for ``report_lost()``.
+            refused: as for ``report_dropped()``.
 
         Raises:
             SpoolFullError: neither place takes even that.
@@ -134,7 +134,7 @@ class Queue(NewSegments):
         with self._rotation:
             if not self._open:
                 return
-            self.report_lost(refused)
+            self.report_dropped(refused)
             with suppress(ClosedError):  # a signal handler has ended the run before us
                 self._put_exempt(record)
             self.close()
@@ -150,7 +150,7 @@ class Queue(NewSegments):
             self._put_exempt(record)
             self.close()
 
-    def report_lost(self, refused: int = 0) -> None:
+    def report_dropped(self, refused: int = 0) -> None:
         """Tell the writer how many records were not taken, where it does not know yet; no budget refuses that.
 
         Args:
@@ -160,9 +160,9 @@ class Queue(NewSegments):
             SpoolFullError: neither place takes even that.
         """
         with self._rotation:
-            if (self.lost_records or refused) and self._open:
-                self._put_exempt(Lost(self.lost_records, refused))
-                self.lost_records = 0
+            if (self.dropped_records or refused) and self._open:
+                self._put_exempt(Dropped(self.dropped_records, refused))
+                self.dropped_records = 0
 
     def close(self) -> None:
         """Take no more records from this process; the segment is sealed, so that the writer need not ask."""
@@ -262,7 +262,7 @@ class Queue(NewSegments):
     def _next_segment(self, old: Segment | None, frame_bytes: int) -> Segment:
         now = time.monotonic()
         if now < self._retry_at:
-            self.lost_records += 1
+            self.dropped_records += 1
             raise SpoolFullError("the spool was full a moment ago")
         if old is not None:
             self.seal()
@@ -275,10 +275,10 @@ class Queue(NewSegments):
             new = self._claim_spare(frame_bytes) or self._make(self._size_bytes, frame_bytes)
         except SpoolFullError:
             self._retry_at = now + RETRY_S
-            self.lost_records += 1
+            self.dropped_records += 1
             raise
         crash_point("rotated")
-        if self.lost_records:
-            lost, self.lost_records = self.lost_records, 0
-            new.write(frame(encode(Lost(lost))))
+        if self.dropped_records:
+            dropped, self.dropped_records = self.dropped_records, 0
+            new.write(frame(encode(Dropped(dropped))))
         return new

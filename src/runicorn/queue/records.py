@@ -22,10 +22,10 @@ class Metrics(msgspec.Struct, array_like=True, tag="m", gc=False):
     stage: str | None = None
 
 
-class Holed(msgspec.Struct, array_like=True, tag="g"):
+class PartialMetrics(msgspec.Struct, array_like=True, tag="g"):
     """One ``log()`` with values that a device has not computed yet.
 
-    They are None in ``data``; those named in ``holes`` follow under ``number``, those in ``lost`` never do.
+    They are None in ``data``; those named in ``pending`` follow under ``number``, those in ``missing`` never do.
     """
 
     time: float
@@ -33,11 +33,11 @@ class Holed(msgspec.Struct, array_like=True, tag="g"):
     data: dict[str, Scalar]
     stage: str | None
     number: int
-    holes: list[str]
-    lost: list[str]
+    pending: list[str]
+    missing: list[str]
 
 
-class Landed(msgspec.Struct, array_like=True, tag="n"):
+class LateValues(msgspec.Struct, array_like=True, tag="n"):
     """The values for the holes of an earlier record of this process; one that is missing could not be had."""
 
     number: int
@@ -105,7 +105,7 @@ class Printed(msgspec.Struct, array_like=True, tag="o", gc=False):
     text: str
 
 
-class Lost(msgspec.Struct, array_like=True, tag="l"):
+class Dropped(msgspec.Struct, array_like=True, tag="l"):
     """What of this process was not taken since the last such record.
 
     ``records`` for which there was no room in the spool's budgets, and what was ``refused`` for what it is.

@@ -13,11 +13,11 @@ from runicorn.queue import mending, spool, spool_address
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.producer import Queue
-from runicorn.queue.records import Holed, Landed
+from runicorn.queue.records import LateValues, PartialMetrics
 from runicorn.session.writer_monitor import WriterMonitor
 
 if TYPE_CHECKING:
-    from runicorn.devices.in_flight import InFlight
+    from runicorn.devices.pending_values import PendingValues
     from runicorn.host.locks import Lock
     from runicorn.queue.asset_records import Blob
     from runicorn.refusals import Refusals
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Connection:
     """What a record goes through; see ``Session``."""
 
-    in_flight: InFlight | None = None
+    pending_values: PendingValues | None = None
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Connection:
         control: ControlPage | None = None,
     ) -> None:
         if "torch" in sys.modules or "jax" in sys.modules:  # now, and not in the loop
-            importlib.import_module("runicorn.devices.in_flight")
+            importlib.import_module("runicorn.devices.pending_values")
         self.address = address
         self.refusals = refusals
         self.control = control or ControlPage.open(os.path.join(address.spool, spool.CONTROL))
@@ -118,34 +118,34 @@ class Connection:
         if not self.is_owner and self.control.done:
             self.let_go()
 
-    def devices(self) -> InFlight:
+    def devices(self) -> PendingValues:
         """What is on its way from a device, for this run."""
-        if self.in_flight is None:
-            from runicorn.devices.in_flight import InFlight
+        if self.pending_values is None:
+            from runicorn.devices.pending_values import PendingValues
 
-            made = InFlight(self._send_of_device, self.refusals, wait=self.address.settings.device_wait)
+            made = PendingValues(self._send_of_device, self.refusals, wait=self.address.settings.device_wait)
             # setdefault is atomic: of two threads one has made it.
-            return vars(self).setdefault("in_flight", made)  # type: ignore[no-any-return]
-        return self.in_flight
+            return vars(self).setdefault("pending_values", made)  # type: ignore[no-any-return]
+        return self.pending_values
 
-    def _send_of_device(self, record: Holed | Landed) -> bool:
+    def _send_of_device(self, record: PartialMetrics | LateValues) -> bool:
         try:
             self.queue.put(record)
         except ClosedError:
-            if type(record) is Holed:  # its values are of no use any more either, and nobody has to be told twice
+            if type(record) is PartialMetrics:  # its values are of no use either; nobody is told twice
                 self.refuse_after_end("log()")
         except SpoolFullError as error:
             self.refuse_full(error)
-            if type(record) is Landed:  # its record is in: it is offered again
-                self.queue.lost_records -= 1
+            if type(record) is LateValues:  # its record is in: it is offered again
+                self.queue.dropped_records -= 1
                 return False
         return True
 
     def await_devices(self, timeout_s: float, *, last: bool) -> None:
         """Before an end: what is on its way from a device is waited for, but not for ever."""
-        if self.in_flight is not None:
+        if self.pending_values is not None:
             limit_s = self.address.settings.device_finish_wait_s
-            self.in_flight.land_all(min(limit_s, timeout_s or limit_s), last=last and self.is_owner)
+            self.pending_values.resolve_all(min(limit_s, timeout_s or limit_s), last=last and self.is_owner)
 
     def check(self, now: float) -> None:
         """Tell the writer which values have arrived from devices, and check that it lives.
@@ -155,7 +155,7 @@ class Connection:
                 on their way.
         """
         queue, interval_s = self.queue, self.address.settings.look_interval_s
-        if self.in_flight is not None and self.in_flight.land():
+        if self.pending_values is not None and self.pending_values.resolve():
             if queue.checked_at <= now < queue.checked_at + interval_s:
                 return
             queue.checked_at = now  # and the next call comes by again

@@ -38,7 +38,7 @@ class Session(Connection):
 
     Attributes:
         refusals: as above.
-        in_flight: what is on its way from a device; None before the first such value.
+        pending_values: what is on its way from a device; None before the first such value.
     """
 
     @classmethod
@@ -92,7 +92,7 @@ class Session(Connection):
         """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
         if self._is_rank and not self.queue.forked_here:
             with suppress(ClosedError, SpoolFullError):
-                self.queue.report_lost(self.refusals.take_count())
+                self.queue.report_dropped(self.refusals.take_count())
                 self.queue.put(end)
 
     def flush(self, timeout_s: float) -> bool:
@@ -106,7 +106,7 @@ class Session(Connection):
         """
         deadline = Deadline(timeout_s)
         with suppress(ClosedError, SpoolFullError):
-            self.queue.report_lost(self.refusals.take_count())
+            self.queue.report_dropped(self.refusals.take_count())
         self.queue.seal()
         monitor = self._monitor or self._monitor_for_now()
         try:

@@ -247,7 +247,7 @@ def _find_converter(kind: type) -> Callable[[Any], Any]:
 def _converter_of(kind: type) -> Callable[[Any], Any]:
     accelerator = accelerator_of(kind)
     if accelerator is not None:
-        return accelerator.number_or_hole
+        return accelerator.number_or_pending
     for base, exact in _EXACT:
         if issubclass(kind, base):
             return exact

@@ -9,7 +9,19 @@ import msgspec
 
 from runicorn.queue.asset_records import Chore, Image, Material, WatchOutputs
 from runicorn.queue.decoding import decode
-from runicorn.queue.records import Config, End, Hello, Holed, Landed, Lost, Metrics, Primary, Printed, Summary, Text
+from runicorn.queue.records import (
+    Config,
+    Dropped,
+    End,
+    Hello,
+    LateValues,
+    Metrics,
+    PartialMetrics,
+    Primary,
+    Printed,
+    Summary,
+    Text,
+)
 from runicorn.storage import last_lines
 from runicorn.storage.wording import counted
 from runicorn.writer import pending, reconcile, record_names
@@ -39,8 +51,8 @@ class Records(RunFiles):
             blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
             build(piece, blobs, plan.sizes)
         if plan.last:
-            for each in pending.give_up(self.tally.held):
-                self._add_held([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
+            for each in pending.give_up(self.tally.pending):
+                self._add_resolved([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
         for rank, lines in self.tally.trim_screens(last=plan.last):
             add_printed(lines, rank, blobs[self.names.logs])
         return blobs
@@ -83,7 +95,7 @@ class Records(RunFiles):
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                     record.step = HIGHEST_STEP
-                if not tally.held or not pending.is_in_the_way(tally.held, record, hello):
+                if not tally.pending or not pending.must_wait(tally.pending, record, hello):
                     self._add_metrics(record, hello, events)
             else:
                 try:
@@ -98,7 +110,7 @@ class Records(RunFiles):
                     self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
 
     def _add_metrics(
-        self, record: Metrics | Holed, hello: Hello, events: bytearray, lost: list[str] | None = None
+        self, record: Metrics | PartialMetrics, hello: Hello, events: bytearray, missing: list[str] | None = None
     ) -> None:
         tally = self.tally
         step = record.step
@@ -109,13 +121,13 @@ class Records(RunFiles):
             tally.last_step = step
         tally.records += 1
         tally.last_time = record.time
-        add_metrics(record, hello, events, lost)
+        add_metrics(record, hello, events, missing)
 
-    def _add_held(self, released: list[pending.Held], events: bytearray) -> None:
+    def _add_resolved(self, resolved: list[pending.WaitingRecord], events: bytearray) -> None:
         """Lines of records that have waited for values from a device."""
-        for each in released:
-            self.tally.lost_values += len(each.record.lost)
-            self._add_metrics(each.record, each.hello, events, each.record.lost)
+        for each in resolved:
+            self.tally.missing_values += len(each.record.missing)
+            self._add_metrics(each.record, each.hello, events, each.record.missing)
 
     def _apply(
         self,
@@ -127,11 +139,11 @@ class Records(RunFiles):
         tally = self.tally
         events, logs = blobs
         record_names.check(record)
-        if isinstance(record, Holed):
-            self._add_held(pending.enter(tally.held, record, hello), events)
+        if isinstance(record, PartialMetrics):
+            self._add_resolved(pending.add(tally.pending, record, hello), events)
             return
-        if isinstance(record, Landed):
-            self._add_held(pending.land(tally.held, record, hello), events)
+        if isinstance(record, LateValues):
+            self._add_resolved(pending.resolve(tally.pending, record, hello), events)
             return
         if isinstance(record, Printed):
             add_printed(tally.see_printed(record, hello), hello.rank, logs)
@@ -158,8 +170,8 @@ class Records(RunFiles):
             if self._newer("", {"primary": record}, record.time, hello):
                 set_primary(record)
             return
-        elif isinstance(record, Lost):
-            tally.lost_records += record.records
+        elif isinstance(record, Dropped):
+            tally.dropped_records += record.records
             tally.refused_values += record.refused
             return
         elif isinstance(record, End):

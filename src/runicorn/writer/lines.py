@@ -10,7 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from runicorn.queue.asset_records import Image
-    from runicorn.queue.records import Hello, Holed, Metrics, Text
+    from runicorn.queue.records import Hello, Metrics, PartialMetrics, Text
 
 
 class Event(msgspec.Struct):
@@ -37,11 +37,13 @@ _encoder = msgspec.json.Encoder()
 _append = _encoder.encode_into
 
 
-def add_metrics(record: Metrics | Holed, hello: Hello, blob: bytearray, lost: list[str] | None = None) -> None:
+def add_metrics(
+    record: Metrics | PartialMetrics, hello: Hello, blob: bytearray, missing: list[str] | None = None
+) -> None:
     """Append the line of one ``log()``.
 
     JSON has no NaN: the encoder writes ``null`` for it and for the infinities, and which one it was stands
-    under ``nonfinite``. A line without ``null`` has none. ``lost`` names values that never came from their device.
+    under ``nonfinite``. A line without ``null`` has none. ``missing`` names values that never came from their device.
     """
     data: dict[str, Any] = record.data
     data["global_step"] = record.step
@@ -49,13 +51,13 @@ def add_metrics(record: Metrics | Holed, hello: Hello, blob: bytearray, lost: li
     if record.stage is not None:
         data["stage"] = record.stage
     start = len(blob)
-    if not hello.is_owner or hello.rank is not None or lost:
-        _append(_marked(record, hello, data, None, lost), blob, -1)
+    if not hello.is_owner or hello.rank is not None or missing:
+        _append(_marked(record, hello, data, None, missing), blob, -1)
     else:
         _append(Event(record.time, "metrics", data), blob, -1)
     if blob.find(b"null", start) >= 0 and (nonfinite := _nonfinite(data)):
         del blob[start:]
-        _append(_marked(record, hello, data, nonfinite, lost), blob, -1)
+        _append(_marked(record, hello, data, nonfinite, missing), blob, -1)
     blob += b"\n"
 
 
@@ -90,18 +92,18 @@ def add_image(record: Image, hello: Hello, blob: bytearray) -> None:
 
 
 def _marked(
-    record: Metrics | Holed,
+    record: Metrics | PartialMetrics,
     hello: Hello,
     data: dict[str, Any],
     nonfinite: dict[str, str] | None,
-    lost: list[str] | None,
+    missing: list[str] | None,
 ) -> MarkedEvent:
     return MarkedEvent(
         record.time,
         "metrics",
         data,
         nonfinite=nonfinite,
-        lost=lost or None,
+        lost=missing or None,
         producer=None if hello.is_owner else hello.producer,
         rank=hello.rank,
     )

@@ -309,10 +309,10 @@ class Writer:
         )
         if last_step is not None:
             status["last_step"] = last_step
-        if tally.lost_records:
-            status["lost_records"] = tally.lost_records
-        if tally.lost_values:
-            status["lost_values"] = tally.lost_values
+        if tally.dropped_records:
+            status["lost_records"] = tally.dropped_records
+        if tally.missing_values:
+            status["lost_values"] = tally.missing_values
         if tally.damaged_bytes:
             status["damaged_bytes"] = tally.damaged_bytes
         if tally.troubles:

@@ -11,18 +11,26 @@ from runicorn.host import identity
 from runicorn.queue.asset_records import Blob, Chore, LastScan, WatchOutputs
 from runicorn.queue.records import CONSOLE_MODES, End, Hello, Primary, Printed, Text
 from runicorn.writer.overhead import Effort
-from runicorn.writer.pending import Room  # noqa: TC001 - msgspec reads the annotations
+from runicorn.writer.pending import Pending  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.terminal import Screen
 
 _MOST_SCREENS = 64
 
 
-class Tally(msgspec.Struct, rename={"owner_seen": "owned"}):
+class Tally(
+    msgspec.Struct,
+    rename={
+        "owner_seen": "owned",
+        "pending": "held",
+        "dropped_records": "lost_records",
+        "missing_values": "lost_values",
+    },
+):
     """Carried from batch to batch, and in each plan as it was before the batch.
 
     Attributes:
         records: records stored in this session of the run.
-        lost_records: records that were refused because the spool was full.
+        dropped_records: records that were refused because the spool was full.
         damaged_bytes: bytes of segments in which no frame could be read, though one was begun.
         last_time: wall clock of the newest record, epoch seconds.
         last_step: highest step stored by the owner; None before the first.
@@ -40,14 +48,14 @@ class Tally(msgspec.Struct, rename={"owner_seen": "owned"}):
         spent: blobs of batches that are stored: they go as soon as the next plan is in place.
         refused_values: values and calls that were refused for what they are.
         effort: what it has cost.
-        held: records with holes whose values are still on a device.
-        lost_values: values of device scalars that were never stored.
+        pending: records with holes whose values are still on a device.
+        missing_values: values of device scalars that were never stored.
         troubles: what is missing in the run's files, or came late, and why.
         remarks: what the user may have expected to be there, and was not asked for.
     """
 
     records: int = 0
-    lost_records: int = 0
+    dropped_records: int = 0
     damaged_bytes: int = 0
     last_time: float = 0.0
     last_step: int | None = None
@@ -65,8 +73,8 @@ class Tally(msgspec.Struct, rename={"owner_seen": "owned"}):
     spent: list[Blob] = []
     refused_values: int = 0
     effort: Effort = msgspec.field(default_factory=Effort)
-    held: Room = {}
-    lost_values: int = 0
+    pending: Pending = {}
+    missing_values: int = 0
     troubles: list[dict[str, Any]] = []
     remarks: list[str] = []
 
@@ -163,8 +171,8 @@ class Tally(msgspec.Struct, rename={"owner_seen": "owned"}):
         return {
             "records_stored": self.records,
             "values_refused": self.refused_values,
-            "records_dropped": self.lost_records,
-            "device_values_lost": self.lost_values,
+            "records_dropped": self.dropped_records,
+            "device_values_lost": self.missing_values,
             "largest_backlog_bytes": self.effort.largest_backlog_bytes,
             "writer_cpu_s": round(self.effort.cpu_s, 3),
             "writer_peak_rss_bytes": identity.peak_rss_bytes(),

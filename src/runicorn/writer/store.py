@@ -130,7 +130,7 @@ class Store(Records):
             last: nothing follows.
         """
         # A record still waits for its values if they were damaged after it was stored with them.
-        waits = last and self._goes_on and bool(self.tally.held)
+        waits = last and self._goes_on and bool(self.tally.pending)
         plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt or waits)
         if plan.in_doubt:
             self._write_in_doubt(plan, pieces)
@@ -140,7 +140,7 @@ class Store(Records):
     def _put_plan(self, pieces: list[SegmentChunk], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
         if last:
-            names |= {self.names.events_of(rank) for rank in pending.ranks(self.tally.held)}
+            names |= {self.names.events_of(rank) for rank in pending.ranks(self.tally.pending)}
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1

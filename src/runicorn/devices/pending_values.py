@@ -12,13 +12,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.devices import MOST_ON_THE_WAY
-from runicorn.queue.records import Landed
+from runicorn.queue.records import LateValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from runicorn.devices import Accelerator, OnDevice, Transfer
-    from runicorn.queue.records import Holed, Scalar
+    from runicorn.queue.records import PartialMetrics, Scalar
     from runicorn.refusals import Refusals
 
 _FIRST_POLL_S = 0.0005
@@ -26,7 +26,7 @@ _LONGEST_POLL_S = 0.01
 _MOST_TRIES = 100
 
 
-class Flight(NamedTuple):
+class PendingCall(NamedTuple):
     """One call's values: its number, its step, and by library the names and their transfer."""
 
     number: int
@@ -64,7 +64,7 @@ _ON_ITS_WAY, _THERE, _FAILED = False, True, None
 _left_behind: deque[Transfer] = deque()
 """Transfers that nobody waits for any more: what they hold is free when they have arrived, and not before."""
 
-_of_all_runs: weakref.WeakSet[InFlight] = weakref.WeakSet()
+_of_all_runs: weakref.WeakSet[PendingValues] = weakref.WeakSet()
 
 
 def _state(transfer: Transfer) -> bool | None:
@@ -88,10 +88,10 @@ def _sweep() -> None:
             _left_behind.append(transfer)
 
 
-class InFlight:
+class PendingValues:
     """What is on its way in this process, for one run. What is pushed tells its own refusals.
 
-    Locks: ``_landing`` is only ever tried, never waited for: who finds it taken by another thread leaves the work to
+    Locks: ``_resolving`` is only ever tried, never waited for: who finds it taken by another thread leaves the work to
     that one. It is re-entrant: a signal handler that ends the run takes what the code that it has interrupted was about
     to take. Then a value may be told twice, which the writer knows by its number.
 
@@ -102,7 +102,7 @@ class InFlight:
         wait: whether a call waits where too many values are on their way; else it goes without them.
     """
 
-    def __init__(self, push: Callable[[Holed | Landed], bool], refusals: Refusals, *, wait: bool) -> None:
+    def __init__(self, push: Callable[[PartialMetrics | LateValues], bool], refusals: Refusals, *, wait: bool) -> None:
         self._push = push
         self._refusals = refusals
         self._wait = wait
@@ -113,69 +113,69 @@ class InFlight:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._landing = threading.RLock()
-        self._streams: dict[Hashable, deque[Flight]] = {}
+        self._resolving = threading.RLock()
+        self._streams: dict[Hashable, deque[PendingCall]] = {}
 
-    def send(self, record: Holed, on_device: dict[str, OnDevice]) -> None:
+    def send(self, record: PartialMetrics, on_device: dict[str, OnDevice]) -> None:
         """Queue the copies of a call's values, push its record, and follow them.
 
         Args:
             record: without its number, holes and losses.
             on_device: the values by name.
         """
-        self.land()
-        flight, record.lost = self._depart(on_device, record.step)
-        record.number, record.holes = flight.number, flight.names
-        if record.lost:
+        self.resolve()
+        pending, record.missing = self._start_copies(on_device, record.step)
+        record.number, record.pending = pending.number, pending.names
+        if record.missing:
             self._refusals.warn(
                 "device",
-                f"log(): {record.lost[0]!r} was not taken from its device: {MOST_ON_THE_WAY:,} values are being "
+                f"log(): {record.missing[0]!r} was not taken from its device: {MOST_ON_THE_WAY:,} values are being "
                 "copied already, or the device failed. Null was stored; status.json counts such values. Log less "
                 "often, or set RUNICORN_DEVICE_WAIT=1 to have log() wait.",
             )
         self._push(record)
         # Not before the writer can know of the holes: another thread may look for what has arrived at any moment.
-        if flight.parts:
+        if pending.parts:
             # One queue for each stream: one that stands still must not hold up the others. No queue is ever removed,
             # so that no thread appends to one that another has just thrown away; there are as many as streams.
-            self._streams.setdefault(tuple(each.stream for _, each in flight.parts), deque()).append(flight)
+            self._streams.setdefault(tuple(each.stream for _, each in pending.parts), deque()).append(pending)
 
-    def _depart(self, on_device: dict[str, OnDevice], step: int) -> tuple[Flight, list[str]]:
+    def _start_copies(self, on_device: dict[str, OnDevice], step: int) -> tuple[PendingCall, list[str]]:
         """What will arrive, and the names of the values that will not, because too many are on their way."""
         by_library: dict[Accelerator, list[str]] = {}
         for name, each in on_device.items():
             by_library.setdefault(each.accelerator, []).append(name)
-        lost: list[str] = []
+        missing: list[str] = []
         parts = []
         for accelerator, names in by_library.items():
             transfer = self._start(accelerator, [on_device[name].value for name in names])
             if transfer is None:
-                lost += names
+                missing += names
             else:
                 parts.append((names, transfer))
-        return Flight(next(self._numbers), step, parts, []), lost
+        return PendingCall(next(self._numbers), step, parts, []), missing
 
-    def land(self) -> bool:
+    def resolve(self) -> bool:
         """Tell the writer of all that has arrived; whether something is still on its way."""
         if os.getpid() != self._pid:  # forked: what the parent waits for is the parent's
             self._begin()
             _left_behind.clear()
-        landing = self._landing
-        if landing.acquire(blocking=False):
+        resolving = self._resolving
+        if resolving.acquire(blocking=False):
             try:
                 for queue in list(self._streams.values()):
-                    while (flight := _first(queue)) is not None and flight.has_arrived():
+                    while (pending := _first(queue)) is not None and pending.has_arrived():
                         # It leaves the queue when it is told: an exception out of a signal handler loses nothing, and
                         # who ends the run meanwhile waits for it.
-                        if not self._push(Landed(flight.number, flight.step, flight.values())):
+                        if not self._push(LateValues(pending.number, pending.step, pending.values())):
                             return True
-                        if _first(queue) is flight:
+                        if _first(queue) is pending:
                             queue.popleft()
             finally:
-                landing.release()
+                resolving.release()
         return any(self._streams.values())
 
-    def land_all(self, timeout_s: float, *, last: bool) -> None:
+    def resolve_all(self, timeout_s: float, *, last: bool) -> None:
         """Wait for all that is on its way; Ctrl-C stops the waiting. What has not come then is given up.
 
         Args:
@@ -185,13 +185,15 @@ class InFlight:
         give_up_s = time.monotonic() + timeout_s
         poll_s = _FIRST_POLL_S
         with suppress(KeyboardInterrupt):
-            while self.land() and time.monotonic() < give_up_s:
+            while self.resolve() and time.monotonic() < give_up_s:
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
         if any(self._streams.values()):
             if last:
                 streams, self._streams = self._streams, {}
-                _left_behind.extend(each for queue in streams.values() for flight in queue for _, each in flight.parts)
+                _left_behind.extend(
+                    each for queue in streams.values() for pending in queue for _, each in pending.parts
+                )
             self._refusals.warn(
                 "device at the end",
                 f"finish(): values on a device were not computed after {timeout_s:g} s; null is stored for them. "
@@ -208,28 +210,28 @@ class InFlight:
             if transfer is not None or not tries:
                 return transfer
             # The room is the process's: what others have in it may have arrived long ago.
-            waiting = _in_flight()
+            waiting = _all_pending()
             if self._wait and waiting:
                 for _, each in min(waiting).parts:
                     with suppress(Exception):  # as above
                         each.wait()
             _sweep()
             for run in list(_of_all_runs):
-                run.land()
-            if self._wait and len(_in_flight()) < len(waiting):
+                run.resolve()
+            if self._wait and len(_all_pending()) < len(waiting):
                 continue
             tries -= 1
             if tries:
                 time.sleep(_FIRST_POLL_S)
 
 
-def _first(queue: deque[Flight]) -> Flight | None:
+def _first(queue: deque[PendingCall]) -> PendingCall | None:
     try:
         return queue[0]
     except IndexError:
         return None
 
 
-def _in_flight() -> list[Flight]:
+def _all_pending() -> list[PendingCall]:
     """What all runs of this process wait for."""
-    return [flight for run in list(_of_all_runs) for queue in list(run._streams.values()) for flight in list(queue)]  # noqa: SLF001 - our own class
+    return [pending for run in list(_of_all_runs) for queue in list(run._streams.values()) for pending in list(queue)]  # noqa: SLF001 - our own class
