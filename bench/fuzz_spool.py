@@ -217,10 +217,10 @@ def keys_in_plan(spool: str) -> tuple[int, set[Key]]:
     file.close()
     if plan is None:
         return 0, set()
-    held = [each.record.data for steps in plan.tally.pending.values() for line in steps.values() for each in line]
+    held = [each.record.data for steps in plan.state.pending.values() for line in steps.values() for each in line]
     keys: set[Key] = {("event", str(data["who"]), str(data["i"])) for data in held}
-    keys.update(texts_in(msgspec.json.encode(plan.tally.screens).decode()))
-    keys.update(("dataset", each.entry["name"]) for each in plan.tally.chores.values() if isinstance(each, Material))
+    keys.update(texts_in(msgspec.json.encode(plan.state.screens).decode()))
+    keys.update(("dataset", each.entry["name"]) for each in plan.state.chores.values() if isinstance(each, Material))
     return plan.sequence, keys
 
 

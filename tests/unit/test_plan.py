@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runicorn.queue.records import End, Primary
 from runicorn.writer.plan import Plan, PlanFile, SegmentRange
-from runicorn.writer.run_state import Tally
+from runicorn.writer.run_state import RunState
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 SLOT_BYTES = 2048
@@ -32,7 +32,9 @@ def plan(sequence: int, segments: int = 3) -> Plan:
         sequence,
         [SegmentRange(n % 2, f"1f.{n:08x}-{sequence:08d}.seg", n, n + sequence, n % 3 == 0) for n in range(segments)],
         {"events.jsonl": 100 * sequence, "logs.txt": sequence},
-        Tally(sequence, 0, 0, sequence + 0.5, sequence, Primary("acc", "max"), 0.5, sequence, End(1.5, "failed", "x")),
+        RunState(
+            sequence, 0, 0, sequence + 0.5, sequence, Primary("acc", "max"), 0.5, sequence, End(1.5, "failed", "x")
+        ),
     )
 
 

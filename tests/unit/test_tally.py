@@ -3,7 +3,7 @@
 import msgspec
 
 from runicorn.queue.records import CONSOLE_MODES, Hello, Printed
-from runicorn.writer.run_state import Tally
+from runicorn.writer.run_state import RunState
 from runicorn.writer.terminal import Screen
 
 HELLO = Hello("host-1", not_owner=False)
@@ -11,26 +11,26 @@ HELLO = Hello("host-1", not_owner=False)
 
 def test_a_fault_of_the_terminal_model_costs_no_line(monkeypatch):
     """Where the model fails over a chunk its text is stored as it came, and the next chunk finds a new screen."""
-    tally = Tally()
+    state = RunState()
 
     def fail(*_):
         raise IndexError
 
     with monkeypatch.context() as patched:
         patched.setattr(Screen, "feed", fail)
-        assert tally.see_printed(Printed(5.0, 1, 0, 7, "a\nb"), HELLO) == [(5.0, "a"), (5.0, "b")]
-    assert tally.see_printed(Printed(6.0, 1, 0, 7, "c\n"), HELLO) == [(6.0, "c")]
+        assert state.see_printed(Printed(5.0, 1, 0, 7, "a\nb"), HELLO) == [(5.0, "a"), (5.0, "b")]
+    assert state.see_printed(Printed(6.0, 1, 0, 7, "c\n"), HELLO) == [(6.0, "c")]
 
 
 def test_screens_of_many_producers_are_bounded():
     """Of a thousand processes that end in half a line the oldest become lines, and the plan stays small."""
-    tally = Tally()
+    state = RunState()
     lines = []
     for n in range(1000):
-        tally.see_printed(Printed(float(n), 1, CONSOLE_MODES.index("smart"), 7, f"half {n}"), Hello(f"host-{n}", True))
-        lines += [line for _, found in tally.trim_screens(last=False) for _, line in found]
-    assert len(tally.screens) <= 64
-    assert len(msgspec.msgpack.encode(tally)) < 20_000
-    lines += [line for _, found in tally.trim_screens(last=True) for _, line in found]
+        state.see_printed(Printed(float(n), 1, CONSOLE_MODES.index("smart"), 7, f"half {n}"), Hello(f"host-{n}", True))
+        lines += [line for _, found in state.trim_screens(last=False) for _, line in found]
+    assert len(state.screens) <= 64
+    assert len(msgspec.msgpack.encode(state)) < 20_000
+    lines += [line for _, found in state.trim_screens(last=True) for _, line in found]
     assert lines == [f"half {n}" for n in range(1000)]
-    assert tally.screens == {}
+    assert state.screens == {}

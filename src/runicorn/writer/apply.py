@@ -51,9 +51,9 @@ class Records(RunFiles):
             blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
             build(piece, blobs, plan.sizes)
         if plan.last:
-            for each in pending.give_up(self.tally.pending):
+            for each in pending.give_up(self.state.pending):
                 self._add_resolved([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
-        for rank, lines in self.tally.trim_screens(last=plan.last):
+        for rank, lines in self.state.trim_screens(last=plan.last):
             add_printed(lines, rank, blobs[self.names.logs])
         return blobs
 
@@ -75,11 +75,11 @@ class Records(RunFiles):
             of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
     def _build(self, piece: SegmentChunk, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
-        hello, tally = piece.hello, self.tally
+        hello, state = piece.hello, self.state
         events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
-        tally.see_hello(hello)
+        state.see_hello(hello)
         for damage in piece.damages:
-            tally.damaged_bytes += damage.size_bytes
+            state.damaged_bytes += damage.size_bytes
             self.note(
                 f"segment {piece.segment} was damaged in {counted(damage.size_bytes, 'byte')} at {damage.start}: "
                 "what was logged there was dropped; the rest is stored"
@@ -88,14 +88,14 @@ class Records(RunFiles):
             try:
                 record = decode(payload)
             except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
-                tally.damaged_bytes += len(payload)
+                state.damaged_bytes += len(payload)
                 size = counted(len(payload), "byte")
                 self.note(f"a record of {size} in segment {piece.segment} cannot be decoded and was dropped")
                 continue
             if type(record) is Metrics:
                 if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
                     record.step = HIGHEST_STEP
-                if not tally.pending or not pending.must_wait(tally.pending, record, hello):
+                if not state.pending or not pending.must_wait(state.pending, record, hello):
                     self._add_metrics(record, hello, events)
             else:
                 try:
@@ -104,7 +104,7 @@ class Records(RunFiles):
                     raise
                 except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
                     if isinstance(record, End):  # without it the run would be waited for for ever
-                        tally.see_end(record, hello)
+                        state.see_end(record, hello)
                         continue
                     kind = type(record).__name__
                     self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
@@ -112,21 +112,21 @@ class Records(RunFiles):
     def _add_metrics(
         self, record: Metrics | PartialMetrics, hello: Hello, events: bytearray, missing: list[str] | None = None
     ) -> None:
-        tally = self.tally
+        state = self.state
         step = record.step
-        primary = tally.primary
+        primary = state.primary
         if primary is not None and primary.name in record.data:
-            tally.see_value(record.data[primary.name], step)
-        if hello.is_owner and not hello.rank and (tally.last_step is None or step > tally.last_step):
-            tally.last_step = step
-        tally.records += 1
-        tally.last_time = record.time
+            state.see_value(record.data[primary.name], step)
+        if hello.is_owner and not hello.rank and (state.last_step is None or step > state.last_step):
+            state.last_step = step
+        state.records += 1
+        state.last_time = record.time
         add_metrics(record, hello, events, missing)
 
     def _add_resolved(self, resolved: list[pending.WaitingRecord], events: bytearray) -> None:
         """Lines of records that have waited for values from a device."""
         for each in resolved:
-            self.tally.missing_values += len(each.record.missing)
+            self.state.missing_values += len(each.record.missing)
             self._add_metrics(each.record, each.hello, events, each.record.missing)
 
     def _apply(
@@ -136,20 +136,20 @@ class Records(RunFiles):
         blobs: tuple[bytearray, bytearray],
         set_primary: Callable[[Primary], None],
     ) -> None:
-        tally = self.tally
+        state = self.state
         events, logs = blobs
         record_names.check(record)
         if isinstance(record, PartialMetrics):
-            self._add_resolved(pending.add(tally.pending, record, hello), events)
+            self._add_resolved(pending.add(state.pending, record, hello), events)
             return
         if isinstance(record, LateValues):
-            self._add_resolved(pending.resolve(tally.pending, record, hello), events)
+            self._add_resolved(pending.resolve(state.pending, record, hello), events)
             return
         if isinstance(record, Printed):
-            add_printed(tally.see_printed(record, hello), hello.rank, logs)
+            add_printed(state.see_printed(record, hello), hello.rank, logs)
             return
         if isinstance(record, Text):
-            add_printed(tally.see_text(record, hello), hello.rank, logs)
+            add_printed(state.see_text(record, hello), hello.rank, logs)
             add_text(record, logs)
         elif isinstance(record, Image):
             if self._store_image(record):
@@ -160,35 +160,35 @@ class Records(RunFiles):
         elif isinstance(record, Config):
             self.assets.update_config(record, hello.producer)
         elif isinstance(record, WatchOutputs):
-            tally.set_watch(record, hello)
+            state.set_watch(record, hello)
             return
         elif isinstance(record, Material) and not record.source:
             self.assets.add(record.section, {**record.entry, "saved": False})
         elif isinstance(record, Chore):
-            tally.add_chore(record)
+            state.add_chore(record)
         elif isinstance(record, Primary):
             if self._newer("", {"primary": record}, record.time, hello):
                 set_primary(record)
             return
         elif isinstance(record, Dropped):
-            tally.dropped_records += record.records
-            tally.refused_values += record.refused
+            state.dropped_records += record.records
+            state.refused_values += record.refused
             return
         elif isinstance(record, End):
-            tally.see_end(record, hello)
+            state.see_end(record, hello)
             return
         else:
             return
-        tally.records += 1
+        state.records += 1
 
     def _store_image(self, record: Image) -> bool:
         """Write an image's file; False where there is none to write."""
-        self.tally.spent.append(record.blob)
+        self.state.consumed.append(record.blob)
         if self.insist(lambda: self.run_dir.has(record.path)):  # by the writer before us
             return True
         data = self.insist(lambda: self._blobs.read(record.blob))
         if data is None:
-            self.tally.damaged_bytes += record.blob.size_bytes
+            self.state.damaged_bytes += record.blob.size_bytes
             self.note(f"the image {record.path} was not stored: another program has removed its pixels from the spool")
             return False
         from runicorn.writer import imaging
@@ -218,10 +218,10 @@ class Records(RunFiles):
         return newer
 
     def _set_primary(self, primary: Primary, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
-        tally = self.tally
-        if tally.primary is not None and (tally.primary.name, tally.primary.mode) == (primary.name, primary.mode):
+        state = self.state
+        if state.primary is not None and (state.primary.name, state.primary.mode) == (primary.name, primary.mode):
             return
-        tally.set_primary(primary)
+        state.set_primary(primary)
         self._summary_changed = True
         # Values logged before count too: those on disk before this batch, then those of the batch so far.
         for name in self._own_events():
@@ -231,28 +231,28 @@ class Records(RunFiles):
             try:
                 stop = sizes.get(name, os.fstat(fd).st_size)
                 for value, step in last_lines.values_of(last_lines.lines_of(fd, stop), primary.name):
-                    tally.see_value(value, step)
+                    state.see_value(value, step)
             finally:
                 os.close(fd)
         for name, blob in blobs.items():
             if name != self.names.logs:
                 for value, step in last_lines.values_of(bytes(blob).split(b"\n"), primary.name):
-                    tally.see_value(value, step)
+                    state.see_value(value, step)
 
     def refresh_best(self) -> None:
         """Write the best metric into ``summary.json`` where it has changed since the last time."""
-        if self.tally.best() != self._written_best:
+        if self.state.best() != self._written_best:
             self.write_summary()
 
-    def write_summary(self, effort: dict[str, Any] | None = None) -> None:
+    def write_summary(self, overhead: dict[str, Any] | None = None) -> None:
         """Write ``summary.json``: what the user gave, the best metric, and at the end what it has cost."""
-        best = self.tally.best()
-        if best or self.tally.primary is not None:
+        best = self.state.best()
+        if best or self.state.primary is not None:
             for name in ("best_metric_value", "best_metric_name", "best_metric_step", "best_metric_mode"):
                 self._summary.pop(name, None)
         self._summary.update(best)
-        if effort is not None:
-            self._summary[KEY] = effort
+        if overhead is not None:
+            self._summary[KEY] = overhead
         if self._summary:
             self.insist(lambda: self.run_dir.replace(self.names.summary, self._summary))
         self._summary_changed = False
@@ -262,10 +262,10 @@ class Records(RunFiles):
         name, mode = self._summary.get("best_metric_name"), self._summary.get("best_metric_mode")
         value, step = self._summary.get("best_metric_value"), self._summary.get("best_metric_step")
         if isinstance(name, str) and mode in {"max", "min"}:
-            self.tally.set_primary(Primary(name, mode))
+            self.state.set_primary(Primary(name, mode))
             if isinstance(value, (int, float)) and isinstance(step, int):
-                self.tally.see_value(value, step)
-        self._written_best = self.tally.best()
+                self.state.see_value(value, step)
+        self._written_best = self.state.best()
 
 
 HIGHEST_STEP = 2**63 - 1

@@ -40,14 +40,14 @@ class SideWork:
 
     def go_on(self) -> bool:
         """Take what was done, and begin what is to be done; whether the run's files have changed by that."""
-        tally = self._store.tally
-        if self._chores is None and not tally.chores and not tally.watches:
+        state = self._store.state
+        if self._chores is None and not state.chores and not state.watches:
             return False
         chores = self._chores = self._chores or self._begin()
         outcomes = chores.outcomes()
         if outcomes:
             self._take(outcomes)
-        for number, chore in tally.chores.items():
+        for number, chore in state.chores.items():
             chores.begin(number, chore)
         self._begin_scans(chores)
         self._control.put_task(chores.doing)
@@ -58,10 +58,10 @@ class SideWork:
     def finish(self) -> None:
         """Look for outputs once more, and wait until all is done; not for what has come to a stand for ever."""
         self._ending_at = time.monotonic()
-        self._store.tally.end_watches()
+        self._store.state.end_watches()
         done_bytes, since = 0, time.monotonic()
         self.go_on()
-        while self._chores is not None and not (self._chores.idle and not self._store.tally.chores):
+        while self._chores is not None and not (self._chores.idle and not self._store.state.chores):
             self._control.beat()
             time.sleep(self._settings.tick_s)
             self.go_on()
@@ -85,7 +85,7 @@ class SideWork:
         )
 
     def _begin_scans(self, chores: Chores) -> None:
-        for number, watch in enumerate(self._store.tally.distinct_watches(), start=1):
+        for number, watch in enumerate(self._store.state.distinct_watches(), start=1):
             # Below zero: chores of the tally are numbered from 1 on.
             due = time.monotonic() - self._scanned_at.get(number, 0.0) >= watch.interval_s
             if watch.scanning is not None and due and not chores.is_begun(-number):
@@ -101,7 +101,7 @@ class SideWork:
 
         What was seen of outputs comes last: after a crash before that they are archived again, and not forgotten.
         """
-        store, tally = self._store, self._store.tally
+        store, state = self._store, self._store.state
         for _, outcome in outcomes:
             for section, entry in outcome.entries:
                 store.assets.add(section, entry)
@@ -113,16 +113,16 @@ class SideWork:
                 store.insist(lambda name=name, source=source: store.run_dir.link(name, source))  # type: ignore[misc]
             for note in outcome.notes:
                 store.note(note)
-            if outcome.remark and outcome.remark not in tally.remarks:
-                tally.remarks.append(outcome.remark)
+            if outcome.remark and outcome.remark not in state.remarks:
+                state.remarks.append(outcome.remark)
         crash_point("outcome")
         store.write_assets()
         crash_point("assets")
         for number, outcome in outcomes:
             self._mark_archived(outcome)
-            chore = tally.chores.pop(number, None)
+            chore = state.chores.pop(number, None)
             if isinstance(chore, (Code, Outputs)):
-                tally.spent.append(chore.blob)
+                state.consumed.append(chore.blob)
         if any(outcome.has_scanned for _, outcome in outcomes):
             seen = {"seen": msgspec.to_builtins(self._seen)}
             store.insist(lambda: store.run_dir.replace(store.names.outputs_state, seen))

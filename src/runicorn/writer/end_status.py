@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runicorn.queue.records import End
 
 if TYPE_CHECKING:
-    from runicorn.writer.run_state import Tally
+    from runicorn.writer.run_state import RunState
 
 PROCESS_GONE = "process gone"
 _MARK = b"(most recent call first)"
@@ -55,12 +55,12 @@ def _by(exit_code: int) -> tuple[str, str | None]:
 _INTERRUPTIONS: dict[int, str] = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
 
 
-def without_owner(tally: Tally, *, now: float) -> End:
+def without_owner(state: RunState, *, now: float) -> End:
     """The end of a job whose rank 0 never called ``init()``: as its ranks ended, the worst of them."""
-    missing = [rank for rank in tally.ranks if rank not in tally.left]
+    missing = [rank for rank in state.ranks if rank not in state.left]
     if missing:
         return End(now, "failed", f"{PROCESS_GONE} (rank {missing[0]})")
-    worst = max(tally.left.values(), key=lambda end: _SEVERITY.index(end.status), default=None)
+    worst = max(state.left.values(), key=lambda end: _SEVERITY.index(end.status), default=None)
     if worst is None or worst.status == "finished":
         return End(now, "finished", "rank 0 never called init()")
     return End(now, worst.status, worst.reason)

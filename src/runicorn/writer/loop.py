@@ -20,7 +20,7 @@ from runicorn.writer import end_status, status_correction, superseded
 from runicorn.writer.background_thread import SideWork
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.follow import Tail
-from runicorn.writer.overhead import Meter
+from runicorn.writer.overhead import OverheadMeter
 from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.retry import GaveUpError
@@ -90,12 +90,12 @@ class Writer:
             GaveUpError: storage has failed for too long with nobody left to wait; the spool stays.
         """
         self._store.recover()
-        meter = Meter(self._store.tally.effort, own_process=self._own_process)
+        meter = OverheadMeter(self._store.state.overhead, own_process=self._own_process)
         self._tell_database({"status": statuses.RUNNING})
         pause_s = self._settings.tick_s
         while True:
             self._control.beat()
-            meter.read(self._store.tally.effort, self._control.spooled_bytes)
+            meter.read(self._store.state.overhead, self._control.spooled_bytes)
             busy = self._store_what_is_there() >= max(1, self._settings.batch_bytes // 2)
             end = self._end()
             if end is not None:
@@ -121,7 +121,7 @@ class Writer:
         """Store one batch; how many bytes it was. A full one leaves some, and so may one in which shares were full."""
         pieces = self._tail.collect(self._settings.batch_bytes, probe=probe)
         self._note_lacks()
-        if pieces or self._tail.finished() or self._store.owes_a_plan:
+        if pieces or self._tail.finished() or self._store.needs_plan:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
         return sum(sum(map(len, piece.payloads)) for piece in pieces)
@@ -155,7 +155,7 @@ class Writer:
         """How the run has ended; None while it goes on."""
         if self._tail.left_out or self._tail.held_back:  # what is not read yet may be anybody's, also after an end
             return None
-        end = self._store.tally.end
+        end = self._store.state.end
         if end is not None and not end.lingering:
             return end
         if end is None and not self._is_owner_gone():
@@ -170,11 +170,11 @@ class Writer:
         # there is nothing more.
         if self._store_what_is_there(probe=True) or (self._tail.living() and not resumed):
             return None
-        tally = self._store.tally
-        if tally.end is not None:
-            return tally.end
-        if self._address.distributed and not tally.owner_seen:
-            return end_status.without_owner(tally, now=self._time_of_death())
+        state = self._store.state
+        if state.end is not None:
+            return state.end
+        if self._address.distributed and not state.owner_seen:
+            return end_status.without_owner(state, now=self._time_of_death())
         return end_status.without_goodbye(
             now=self._time_of_death(),
             sigterm_mark=self._sigterm_mark,
@@ -185,7 +185,7 @@ class Writer:
     def _time_of_death(self) -> float:
         # Found dead: the last sign of life says more than the time of the finding.
         if self._found_owner_gone:
-            return max(self._store.tally.last_time, self._address.opened_at)
+            return max(self._store.state.last_time, self._address.opened_at)
         return time.time()
 
     def _is_owner_gone(self) -> bool:
@@ -214,7 +214,7 @@ class Writer:
         limit_s = self._settings.finish_timeout_s
         return not self._is_owner_gone() or limit_s == 0 or failing_s < limit_s
 
-    def _close(self, end: End, meter: Meter) -> None:
+    def _close(self, end: End, meter: OverheadMeter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
         with suppress(OSError):
             self._control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
@@ -243,12 +243,12 @@ class Writer:
         self._note_lacks()
         self._side_work.finish()
         self._store.store([], last=True)
-        meter.read(self._store.tally.effort, 0)
-        self._store.write_summary(self._store.tally.cost())
+        meter.read(self._store.state.overhead, 0)
+        self._store.write_summary(self._store.state.overhead_fields())
         self._store.sync()
         crash_point("synced")
         # Elsewhere the run may go on.
-        if (self._address.on_main_host or self._store.tally.owner_seen) and not self._superseded:
+        if (self._address.on_main_host or self._store.state.owner_seen) and not self._superseded:
             end = end_status.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
@@ -294,9 +294,9 @@ class Writer:
         self._database.settle(self._settings.database_wait_s)
 
     def _final_status(self, end: End) -> dict[str, Any]:
-        tally = self._store.tally
+        state = self._store.state
         before = self._read(run_files.STATUS)
-        if self._address.distributed and not tally.owner_seen and before.get("status") in statuses.FINAL:
+        if self._address.distributed and not state.owner_seen and before.get("status") in statuses.FINAL:
             # Ranks that came when rank 0 had ended the run: it has ended as rank 0 said.
             end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
         status: dict[str, Any] = {"status": end.status}
@@ -305,20 +305,20 @@ class Writer:
         if end.reason:
             status["exit_reason"] = end.reason
         last_step = max(
-            (step for step in (before.get("last_step"), tally.last_step) if isinstance(step, int)), default=None
+            (step for step in (before.get("last_step"), state.last_step) if isinstance(step, int)), default=None
         )
         if last_step is not None:
             status["last_step"] = last_step
-        if tally.dropped_records:
-            status["lost_records"] = tally.dropped_records
-        if tally.missing_values:
-            status["lost_values"] = tally.missing_values
-        if tally.damaged_bytes:
-            status["damaged_bytes"] = tally.damaged_bytes
-        if tally.troubles:
-            status["storage_errors"] = tally.troubles
-        if tally.remarks:
-            status["remarks"] = tally.remarks
+        if state.dropped_records:
+            status["lost_records"] = state.dropped_records
+        if state.missing_values:
+            status["lost_values"] = state.missing_values
+        if state.damaged_bytes:
+            status["damaged_bytes"] = state.damaged_bytes
+        if state.troubles:
+            status["storage_errors"] = state.troubles
+        if state.remarks:
+            status["remarks"] = state.remarks
         statuses.add_earlier_sessions(status, before)
         return status
 
@@ -328,7 +328,7 @@ class Writer:
             self._store.sync()
             self._synced_at = now
         if now - self._summarised_at >= self._settings.summary_interval_s:
-            best = self._store.tally.best()
+            best = self._store.state.best()
             self._store.refresh_best()
             self._summarised_at = now
             if best:
@@ -343,7 +343,7 @@ class Writer:
             {
                 **{name: meta.get(name) for name in fields},
                 **{name: status.get(name) for name in ("status", "ended_at", "exit_reason")},
-                **self._store.tally.best(),
+                **self._store.state.best(),
                 "id": self._address.run_id,
                 "run_dir": self._address.run_dir,
                 "started_at": status.get("started_at", self._address.opened_at),

@@ -13,7 +13,7 @@ _MOST_BYTES = 1 << 48
 """No spool has as much: beyond, the control page is damaged."""
 
 
-class Effort(msgspec.Struct):
+class Overhead(msgspec.Struct):
     """Carried with the tally, so that a writer that follows another one counts on.
 
     Attributes:
@@ -25,19 +25,19 @@ class Effort(msgspec.Struct):
     largest_backlog_bytes: int = 0
 
 
-class Meter:
-    """Measures this process for an ``Effort``; in a training process that stores by itself all of its threads count.
+class OverheadMeter:
+    """Measures this process for an ``Overhead``; in a training process that stores by itself all of its threads count.
 
     Args:
-        effort: as the writer before has left it.
+        overhead: as the writer before has left it.
         own_process: this process does nothing else, so its start counts too.
     """
 
-    def __init__(self, effort: Effort, *, own_process: bool) -> None:
-        self._before_s = effort.cpu_s - (0.0 if own_process else time.process_time())
+    def __init__(self, overhead: Overhead, *, own_process: bool) -> None:
+        self._before_s = overhead.cpu_s - (0.0 if own_process else time.process_time())
 
-    def read(self, effort: Effort, spooled_bytes: int) -> None:
+    def read(self, overhead: Overhead, spooled_bytes: int) -> None:
         """Bring it up to date."""
-        effort.cpu_s = self._before_s + time.process_time()
+        overhead.cpu_s = self._before_s + time.process_time()
         if spooled_bytes < _MOST_BYTES:
-            effort.largest_backlog_bytes = max(effort.largest_backlog_bytes, spooled_bytes)
+            overhead.largest_backlog_bytes = max(overhead.largest_backlog_bytes, spooled_bytes)

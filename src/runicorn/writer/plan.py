@@ -23,7 +23,7 @@ import msgspec
 
 from runicorn.queue.segment import adler32
 from runicorn.storage import removal
-from runicorn.writer.run_state import Tally  # noqa: TC001 - msgspec reads the annotations
+from runicorn.writer.run_state import RunState  # noqa: TC001 - msgspec reads the annotations
 
 _slot_header = struct.Struct("<II")
 
@@ -43,7 +43,7 @@ class SegmentRange(msgspec.Struct, array_like=True):
 
 
 class Plan(msgspec.Struct, array_like=True):
-    """One batch; ``sizes`` are the lengths of the files and ``tally`` the tally, both before it.
+    """One batch; ``sizes`` are the lengths of the files and ``state`` the tally, both before it.
 
     ``last``: nothing follows, so what waits for more (a line without its end on a terminal) is stored as it is.
     ``in_doubt``: a part of the batch was stored before the plan, which one the files say.
@@ -53,7 +53,7 @@ class Plan(msgspec.Struct, array_like=True):
     sequence: int
     segments: list[SegmentRange]
     sizes: dict[str, int]
-    tally: Tally
+    state: RunState
     last: bool = False
     in_doubt: bool = False
     follows_lost: bool = False

@@ -14,7 +14,7 @@ from runicorn.storage import last_lines, run_files
 from runicorn.storage.escaping import escape
 from runicorn.writer import reconcile
 from runicorn.writer.assets import Assets
-from runicorn.writer.run_state import Tally
+from runicorn.writer.run_state import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ class RunFiles:
         self._blobs = blobs
         self._opened_at = opened_at
         self._written_best: dict[str, Any] = {}
-        self.tally = Tally()
+        self.state = RunState()
         self.assets = Assets(run_id, lambda: self.read_or_set_aside(names.assets))
 
     def _own_size_bytes(self, name: str) -> int:
@@ -153,7 +153,7 @@ class RunFiles:
             self._control.put_message(MISSING + text)
 
     def _record(self, text: str) -> bool:
-        troubles = self.tally.troubles
+        troubles = self.state.troubles
         if len(troubles) >= _MOST_TROUBLES or any(each["error"] == text and "until" not in each for each in troubles):
             return False
         troubles.append({"time": time.time(), "error": text})
@@ -206,8 +206,8 @@ class RunFiles:
                 time.sleep(pause_s)
                 pause_s = min(2 * pause_s, self._retry_max_s)
             else:
-                if since is not None and self.tally.troubles:
-                    self.tally.troubles[-1]["until"] = time.time()
+                if since is not None and self.state.troubles:
+                    self.state.troubles[-1]["until"] = time.time()
                 while self.run_dir.kept_aside:
                     self.note(self.run_dir.kept_aside.pop())
                 return result

@@ -10,17 +10,19 @@ import msgspec
 from runicorn.host import identity
 from runicorn.queue.asset_records import Blob, Chore, LastScan, WatchOutputs
 from runicorn.queue.records import CONSOLE_MODES, End, Hello, Primary, Printed, Text
-from runicorn.writer.overhead import Effort
+from runicorn.writer.overhead import Overhead
 from runicorn.writer.pending import Pending  # noqa: TC001 - msgspec reads the annotations
 from runicorn.writer.terminal import Screen
 
 _MOST_SCREENS = 64
 
 
-class Tally(
+class RunState(
     msgspec.Struct,
     rename={
         "owner_seen": "owned",
+        "overhead": "effort",
+        "consumed": "spent",
         "pending": "held",
         "dropped_records": "lost_records",
         "missing_values": "lost_values",
@@ -45,9 +47,9 @@ class Tally(
         chores: what is to be done beside the batches, and is not yet in the run's files, by number.
         chores_so_far: how many there have been.
         watches: the outputs that are watched, by who has asked for it.
-        spent: blobs of batches that are stored: they go as soon as the next plan is in place.
+        consumed: blobs of batches that are stored: they go as soon as the next plan is in place.
         refused_values: values and calls that were refused for what they are.
-        effort: what it has cost.
+        overhead: what it has cost.
         pending: records with holes whose values are still on a device.
         missing_values: values of device scalars that were never stored.
         troubles: what is missing in the run's files, or came late, and why.
@@ -70,9 +72,9 @@ class Tally(
     chores: dict[int, Chore] = {}
     chores_so_far: int = 0
     watches: dict[str, WatchOutputs] = {}
-    spent: list[Blob] = []
+    consumed: list[Blob] = []
     refused_values: int = 0
-    effort: Effort = msgspec.field(default_factory=Effort)
+    overhead: Overhead = msgspec.field(default_factory=Overhead)
     pending: Pending = {}
     missing_values: int = 0
     troubles: list[dict[str, Any]] = []
@@ -166,15 +168,15 @@ class Tally(
         """Begin anew with another metric, or with the same one and another mode."""
         self.primary, self.best_value, self.best_step = primary, None, None
 
-    def cost(self) -> dict[str, Any]:
+    def overhead_fields(self) -> dict[str, Any]:
         """What tracking has cost, for ``summary.json``."""
         return {
             "records_stored": self.records,
             "values_refused": self.refused_values,
             "records_dropped": self.dropped_records,
             "device_values_lost": self.missing_values,
-            "largest_backlog_bytes": self.effort.largest_backlog_bytes,
-            "writer_cpu_s": round(self.effort.cpu_s, 3),
+            "largest_backlog_bytes": self.overhead.largest_backlog_bytes,
+            "writer_cpu_s": round(self.overhead.cpu_s, 3),
             "writer_peak_rss_bytes": identity.peak_rss_bytes(),
         }
 

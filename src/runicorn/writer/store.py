@@ -35,7 +35,7 @@ class Store(Records):
         opened_at: when this session of the run began, epoch seconds.
 
     Attributes:
-        tally: what is known of the run beside its files.
+        state: what is known of the run beside its files.
         assets: ``assets.json``.
     """
 
@@ -55,15 +55,15 @@ class Store(Records):
                     self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
                 return
             self._goes_on = self._tail.has_lost_plan = True
-            self._tally_from_files()
+            self._state_from_files()
             self.insist(self._plan_file.clear)
             if not sound:
                 self.note("the plan in the spool cannot be read: only the run's files show what was stored")
             self._settle_doubt()
             return
-        self.tally, self._goes_on = plan.tally, True
+        self.state, self._goes_on = plan.state, True
         self._tail.has_lost_plan = plan.follows_lost
-        self._remove_spent_blobs()
+        self._remove_consumed_blobs()
         self._sequence = plan.sequence
         if self._take_up(plan) or not sound:
             self._settle_doubt()
@@ -71,7 +71,7 @@ class Store(Records):
     def _take_up(self, plan: Plan) -> bool:
         """Store what is missing of the batch of a plan; whether what follows it may be stored as well."""
         pieces, gone_bytes = self.insist(lambda: self._tail.restore(plan.segments))
-        self.tally.damaged_bytes += gone_bytes
+        self.state.damaged_bytes += gone_bytes
         if self.names.late:
             self._write(plan, pieces, lambda name, blob, _: self._rest_beside_earlier(name, blob, plan.sizes))
             return False
@@ -80,7 +80,7 @@ class Store(Records):
             self.note(f"{name} is shorter than before: another program removed lines, and they are not stored again")
         whole = not gone_bytes and not any(piece.damages for piece in pieces)
         if not whole:
-            self._tally_from_files(plan.sizes)
+            self._state_from_files(plan.sizes)
         if plan.in_doubt or shorter or self._tail.is_in_doubt:
             self._write_in_doubt(plan, pieces)
             return True
@@ -88,7 +88,7 @@ class Store(Records):
         self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
         return bool(surplus)
 
-    def _tally_from_files(self, sizes: dict[str, int] | None = None) -> None:
+    def _state_from_files(self, sizes: dict[str, int] | None = None) -> None:
         """What the plan would have said of the records that are stored.
 
         Args:
@@ -98,13 +98,13 @@ class Store(Records):
             start_bytes = 0 if sizes is None else sizes[name]
             with self._reading(name, start_bytes) as lines:
                 for step in last_lines.steps_of(lines, self._opened_at):
-                    self.tally.records += sizes is None
-                    self.tally.owner_seen = True
-                    self.tally.last_step = max(step, self.tally.last_step or step)
-            if self.tally.primary is not None:
+                    self.state.records += sizes is None
+                    self.state.owner_seen = True
+                    self.state.last_step = max(step, self.state.last_step or step)
+            if self.state.primary is not None:
                 with self._reading(name, start_bytes) as lines:
-                    for value, step in last_lines.values_of(lines, self.tally.primary.name):
-                        self.tally.see_value(value, step)
+                    for value, step in last_lines.values_of(lines, self.state.primary.name):
+                        self.state.see_value(value, step)
 
     def _settle_doubt(self) -> None:
         """Of what the segments hold, store what the files do not have: until nothing is there already."""
@@ -118,9 +118,9 @@ class Store(Records):
         return self._write_in_doubt(self._put_plan(pieces, last=False, in_doubt=True), pieces)
 
     @property
-    def owes_a_plan(self) -> bool:
+    def needs_plan(self) -> bool:
         """Whether something is stored that waits for the next plan to give its room back."""
-        return bool(self.tally.spent)
+        return bool(self.state.consumed)
 
     def store(self, pieces: list[SegmentChunk], *, last: bool = False) -> None:
         """Store a batch; when this returns, a crash neither loses nor doubles any of it.
@@ -130,7 +130,7 @@ class Store(Records):
             last: nothing follows.
         """
         # A record still waits for its values if they were damaged after it was stored with them.
-        waits = last and self._goes_on and bool(self.tally.pending)
+        waits = last and self._goes_on and bool(self.state.pending)
         plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt or waits)
         if plan.in_doubt:
             self._write_in_doubt(plan, pieces)
@@ -140,7 +140,7 @@ class Store(Records):
     def _put_plan(self, pieces: list[SegmentChunk], *, last: bool, in_doubt: bool = False) -> Plan:
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
         if last:
-            names |= {self.names.events_of(rank) for rank in pending.ranks(self.tally.pending)}
+            names |= {self.names.events_of(rank) for rank in pending.ranks(self.state.pending)}
         sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
@@ -148,7 +148,7 @@ class Store(Records):
             self._sequence,
             self._tail.ranges(),
             sizes,
-            self.tally,
+            self.state,
             last=last,
             in_doubt=in_doubt,
             follows_lost=self._tail.has_lost_plan,
@@ -157,7 +157,7 @@ class Store(Records):
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
         self._tail.drop(finished)
-        self._remove_spent_blobs()
+        self._remove_consumed_blobs()
         return plan
 
     def _write(
@@ -185,7 +185,7 @@ class Store(Records):
             self.write_summary()
         self.write_assets()
         self._tail.advance()
-        self._control.report(self.tally.records, self.tally.last_step or 0)
+        self._control.report(self.state.records, self.state.last_step or 0)
         crash_point("stored")
 
     def _write_in_doubt(self, plan: Plan, pieces: list[SegmentChunk]) -> bool:
@@ -204,13 +204,13 @@ class Store(Records):
             logs = reconcile.missing_text(texts, lines, text_there)
         found = sum(known.total() for known in there.values())
         if plan.in_doubt:
-            self.tally.records -= min(found, self.tally.records)  # they were counted when the files were scanned
+            self.state.records -= min(found, self.state.records)  # they were counted when the files were scanned
         for name, missing in {self.names.logs: logs, **rest}.items():
             self._append(name, memoryview(reconcile.rest_of_torn(self._torn_end(name), missing)))
         self._conclude()
         return bool(found) or len(logs) < len(blobs[self.names.logs])
 
-    def _remove_spent_blobs(self) -> None:
+    def _remove_consumed_blobs(self) -> None:
         """Those of batches before the plan that is in place."""
-        while self.tally.spent:
-            self._blobs.keep_or_remove(self.tally.spent.pop())
+        while self.state.consumed:
+            self._blobs.keep_or_remove(self.state.consumed.pop())
