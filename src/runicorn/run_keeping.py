@@ -154,7 +154,7 @@ class KeepingVerbs(RunHandle):
                 f'finish("{status}") was called after finish("{first[0]}"): the first status stays.',
             )
             return
-        self._tell_what_is_left(stored=self._end(End(time(), status, reason), timeout_s))
+        self._tell_what_is_left(stored=self._end_run(End(time(), status, reason), timeout_s))
 
     def _tell_what_is_left(self, *, stored: bool) -> None:
         if stored:
@@ -166,13 +166,13 @@ class KeepingVerbs(RunHandle):
             "itself. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
         )
 
-    def _end(self, end: End, timeout_s: float) -> bool:
+    def _end_run(self, end: End, timeout_s: float) -> bool:
         try:
             try:
-                stored = self._session.end(end, timeout_s)
+                stored = self._session.end_run(end, timeout_s)
             except Exception as error:  # noqa: BLE001 - the boundary; what has been done is not done again
                 self._refusals.broken("finish()", error)
-                stored = self._session.end(end, timeout_s)
+                stored = self._session.end_run(end, timeout_s)
         except KeyboardInterrupt:  # stops the waiting, not the writer
             stored = False
         if stored:
@@ -186,10 +186,10 @@ class KeepingVerbs(RunHandle):
         self._stop_recording()
         self._await_devices(self._session.address.settings.exit_wait_s)
         if not self._session.is_owner:
-            self._session.say_goodbye(end)
+            self._session.push_rank_end(end)
             return
         begun = self._ending.get("status")
         if begun is not None:
             end = End(end.time, *begun)
         self._ending["status"] = (end.status, end.reason)
-        self._end(end, self._session.address.settings.exit_wait_s)
+        self._end_run(end, self._session.address.settings.exit_wait_s)

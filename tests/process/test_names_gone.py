@@ -302,7 +302,7 @@ def test_a_spool_that_is_removed_while_its_owner_mends_it_stays_removed(open_run
 
     def removed_meanwhile(address, name):
         run._session.control.set_done()
-        spool.dissolve(address)
+        spool.remove_spool(address)
         return keep_lock(address, name)
 
     monkeypatch.setattr(mending, "keep_lock", removed_meanwhile)
@@ -319,10 +319,10 @@ def test_a_writer_that_dies_with_the_end_alone_in_its_plan(tmp_path):
     for i in range(1000):
         run.log({"i": i})
     session = run._session
-    put_end = session.queue.put_end
+    push_end = session.queue.push_end
 
     def put_and_kill(*arguments):
-        put_end(*arguments)
+        push_end(*arguments)
         deadline = time.monotonic() + 60
         while session.control.spooled_bytes and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -335,8 +335,8 @@ def test_a_writer_that_dies_with_the_end_alone_in_its_plan(tmp_path):
 import signal, time
 
 class Said:
-    def __init__(self, queue, put_end):
-        self.__dict__.update(queue=queue, put_end=put_end)
+    def __init__(self, queue, push_end):
+        self.__dict__.update(queue=queue, push_end=push_end)
 
     def __getattr__(self, name):
         return getattr(self.queue, name)

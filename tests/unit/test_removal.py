@@ -231,7 +231,7 @@ def test_a_place_for_locks_that_is_taken_is_passed_over(plant, settings, tmp_pat
     at = tmp_path / "shm" / f"runicorn-{os.geteuid()}-locks"
     plant(at, tmp_path / "elsewhere")
     before = everything(tmp_path)
-    with opening_lock.alone_with(str(tmp_path / "run"), settings):
+    with opening_lock.hold(str(tmp_path / "run"), settings):
         during = [each for each in everything(tmp_path) if each not in before]
         assert next(name for name, _ in during) == f"tmp/runicorn-{os.geteuid()}-locks"
     opening_lock.sweep(settings)
@@ -243,7 +243,7 @@ def test_without_any_place_for_locks_it_goes_on(settings, tmp_path):
     for place in ("shm", "tmp", "home"):
         (tmp_path / place / f"runicorn-{os.geteuid()}-locks").write_text("precious")
     before = everything(tmp_path)
-    with opening_lock.alone_with(str(tmp_path / "run"), settings):
+    with opening_lock.hold(str(tmp_path / "run"), settings):
         assert everything(tmp_path) == before
 
 

@@ -108,7 +108,7 @@ class Job:
                 lock = made or self._own(address)
                 if lock is None:
                     return None
-            session = joining.appear(address, lock if as_owner else None, refusals, self.rank_info.rank)
+            session = joining.register(address, lock if as_owner else None, refusals, self.rank_info.rank)
         finally:
             if lock is not None and (session is None or not as_owner):
                 lock.release()
@@ -119,7 +119,7 @@ class Job:
                 at_exit.mark_sigterm(address.spool)
             if as_owner or made is not None:
                 # Rank 0 and the maker of the spool may be two: what one has written the other must have read.
-                with opening_lock.alone_with(self.run_dir, self.settings):
+                with opening_lock.hold(self.run_dir, self.settings):
                     if as_owner:
                         self._own_meta()
                     self._say_running(as_owner=as_owner)

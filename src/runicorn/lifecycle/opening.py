@@ -207,7 +207,7 @@ class Opening:
             if liveness.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self.settings, self.storage)
-        with opening_lock.alone_with(run_dir, self.settings):
+        with opening_lock.hold(run_dir, self.settings):
             if adopt.find_spool(run_dir, self.host) is not None:
                 return None
             return self._go_on(run_id, run_dir)

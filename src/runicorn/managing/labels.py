@@ -158,7 +158,7 @@ def merge(run_dir: str, storage: str, settings: Settings, labels: dict[str, Any]
             rows.set_tags(os.path.basename(run_dir), meta["tags"])
 
     if labels:
-        with opening_lock.alone_with(run_dir, settings):
+        with opening_lock.hold(run_dir, settings):
             _change_meta(run_dir, storage, change)
 
 
@@ -174,7 +174,7 @@ def _relabel(
     *,
     force: bool,
 ) -> Labels:
-    with opening_lock.alone_with(info.run_dir, settings):
+    with opening_lock.hold(info.run_dir, settings):
         targets.check_not_elsewhere(reading.find(info), force=force)
         trouble = _change_meta(info.run_dir, info.storage, change)
     now = reading.find(info)

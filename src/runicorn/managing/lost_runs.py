@@ -60,7 +60,7 @@ def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
         OSError: its status cannot be written.
     """
     # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
-    with suppress(LookupError, ValueError), opening_lock.alone_with(info.run_dir, settings):
+    with suppress(LookupError, ValueError), opening_lock.hold(info.run_dir, settings):
         # First: a writer that ends while we look has written how the run has ended.
         has_records = _is_being_stored(info) or targets.spools_of(info, settings)
         info = targets.find(info.run_dir, info.storage)

@@ -87,7 +87,7 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
     """
     check_removable(info, settings, force=force)
     target = os.path.join(_recycle_folder(info.storage, make=True), info.id)
-    with opening_lock.alone_with(info.run_dir, settings):
+    with opening_lock.hold(info.run_dir, settings):
         # Read again: somebody may have resumed it. Its path is as it was found: of old layouts the place alone has it.
         info = msgspec.structs.replace(reading.find(info), path=info.path)
         check_removable(info, settings, force=force)
@@ -176,7 +176,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
                 f"{at} is a run itself, and no run may be inside another. Nothing was moved. Move that run away first."
             )
         at = os.path.dirname(at)
-    with opening_lock.alone_with(target, settings):
+    with opening_lock.hold(target, settings):
         if os.path.lexists(target):
             raise PathExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
         os.makedirs(parent, exist_ok=True)

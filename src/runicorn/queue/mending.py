@@ -47,7 +47,7 @@ def mend(address: spool_address.Address, control: ControlPage | None) -> None:
     if spool_address.ADDRESS not in names:
         _make(address, spool_address.ADDRESS, spool_address.encode_address(address))
     if control is not None and control.done:  # the writer has removed it meanwhile: it must not come back
-        spool.dissolve(address)
+        spool.remove_spool(address)
 
 
 def keep_lock(address: spool_address.Address, name: str) -> locks.Lock | None:

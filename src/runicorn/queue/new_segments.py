@@ -155,25 +155,25 @@ class NewSegments:
         tries = [(tier, size) for tier in tiers for size in sizes if size <= max(size_bytes, needed)]
         if least < tries[-1][1]:
             tries += [(tier, least) for tier in tiers]
-        segment = self._make_first_of(tries, exempt=False)
+        segment = self._make_first_of(tries, ignore_budget=False)
         if segment.size_bytes < tries[0][1]:
             self._size_bytes = segment.size_bytes
             self._grow_at = time.monotonic() + FAST_FILL_S
         return segment
 
-    def _make_exempt(self, frame_bytes: int) -> Segment:
+    def _make_ignoring_budget(self, frame_bytes: int) -> Segment:
         """Open a small one that no budget refuses."""
         size_bytes = _SMALL_SEGMENT_BYTES + frame_bytes
-        return self._make_first_of([(spool.PRIMARY, size_bytes), (spool.OVERFLOW, size_bytes)], exempt=True)
+        return self._make_first_of([(spool.PRIMARY, size_bytes), (spool.OVERFLOW, size_bytes)], ignore_budget=True)
 
-    def _make_first_of(self, tries: list[tuple[int, int]], *, exempt: bool) -> Segment:
+    def _make_first_of(self, tries: list[tuple[int, int]], *, ignore_budget: bool) -> Segment:
         hello = encode(self._hello)
         reasons: dict[str, None] = {}
         for tier, size_bytes in tries:
             size_bytes = max(size_bytes, HEADER_BYTES + FRAME_HEADER_BYTES + len(hello))  # noqa: PLW2901
             directory = self._address.spool if tier == spool.PRIMARY else self._address.overflow
             try:
-                if not exempt and not spool.room_for(self._address, self.control, tier, size_bytes):
+                if not ignore_budget and not spool.room_for(self._address, self.control, tier, size_bytes):
                     reasons[f"{directory}: the budget is used up"] = None
                     continue
                 segment = self._make_in(tier, directory, size_bytes, hello)

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from runicorn.settings import Settings
 
 _SUFFIX = ".opening"
-_ALONE_WITHIN_S, _POLL_S = 30.0, 0.002
+_WITHIN_S, _POLL_S = 30.0, 0.002
 _TRIES = 100
 
 
 @contextmanager
-def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
+def hold(run_dir: str, settings: Settings) -> Iterator[None]:
     """Only one process, and one thread, of this host at a time makes the spool of a run, or replaces it by another.
 
     Raises:
@@ -54,7 +54,7 @@ def alone_with(run_dir: str, settings: Settings) -> Iterator[None]:
 
 
 def sweep(settings: Settings) -> None:
-    """Remove what processes that were killed in ``alone_with`` have left."""
+    """Remove what processes that were killed in ``hold`` have left."""
     for folder in filter(os.path.lexists, _directories(settings)):
         try:
             with removal.Directory(folder, directory_kinds.LOCKS) as directory:
@@ -73,7 +73,7 @@ def sweep(settings: Settings) -> None:
 
 def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock] | None:
     """The lock and its path, waited for; None if no place for it can be had."""
-    deadline = time.monotonic() + _ALONE_WITHIN_S
+    deadline = time.monotonic() + _WITHIN_S
     tries_left = _TRIES
     while True:
         folder = _make_directory(settings)
@@ -92,7 +92,7 @@ def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock
         if time.monotonic() > deadline:
             raise StillBusyError(
                 f"Another process of this user has been opening, or changing, the run in {run_dir} for "
-                f"{_ALONE_WITHIN_S:.0f} s. Nothing was changed. Find the process that holds {path}, and try again."
+                f"{_WITHIN_S:.0f} s. Nothing was changed. Find the process that holds {path}, and try again."
             )
         time.sleep(_POLL_S)
 

@@ -53,7 +53,7 @@ class Queue(NewSegments):
 
     __slots__ = ()
 
-    def appear(self) -> None:
+    def register(self) -> None:
         """Open a first segment now, so that the writer knows of this process before it logs.
 
         A small one that no budget refuses, where there is no room for the usual one.
@@ -71,7 +71,7 @@ class Queue(NewSegments):
                 try:
                     new = self._make(self._size_bytes)
                 except SpoolFullError:
-                    new = self._make_exempt(0)
+                    new = self._make_ignoring_budget(0)
                 self._use(new, None)
 
     def put(self, record: Any) -> None:
@@ -121,7 +121,7 @@ class Queue(NewSegments):
         else:
             new.seal()
 
-    def put_end(self, record: Any, refused: int = 0) -> None:
+    def push_end(self, record: Any, refused: int = 0) -> None:
         """Push the owner's last record, into a small segment of its own that no budget refuses, and close.
 
         Args:
@@ -136,10 +136,10 @@ class Queue(NewSegments):
                 return
             self.report_dropped(refused)
             with suppress(ClosedError):  # a signal handler has ended the run before us
-                self._put_exempt(record)
+                self._put_ignoring_budget(record)
             self.close()
 
-    def put_end_again(self, record: Any) -> None:
+    def push_end_again(self, record: Any) -> None:
         """Push the owner's last record once more, for a writer that may not have it: a second one changes nothing.
 
         Raises:
@@ -147,7 +147,7 @@ class Queue(NewSegments):
             SpoolFullError: neither place takes it.
         """
         with self._rotation:
-            self._put_exempt(record)
+            self._put_ignoring_budget(record)
             self.close()
 
     def report_dropped(self, refused: int = 0) -> None:
@@ -161,7 +161,7 @@ class Queue(NewSegments):
         """
         with self._rotation:
             if (self.dropped_records or refused) and self._open:
-                self._put_exempt(Dropped(self.dropped_records, refused))
+                self._put_ignoring_budget(Dropped(self.dropped_records, refused))
                 self.dropped_records = 0
 
     def close(self) -> None:
@@ -247,7 +247,7 @@ class Queue(NewSegments):
         self._kept = Kept(self._address, control)
         self.control, self.closed = control, control.closed
 
-    def _put_exempt(self, record: Any) -> None:
+    def _put_ignoring_budget(self, record: Any) -> None:
         framed = frame(encode(record))
         while True:
             try:
@@ -255,7 +255,7 @@ class Queue(NewSegments):
             except ValueError:
                 old = self._segment
                 self.seal()
-                self._use(self._make_exempt(len(framed)), old, closed=True)
+                self._use(self._make_ignoring_budget(len(framed)), old, closed=True)
             else:
                 return
 

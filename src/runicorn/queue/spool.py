@@ -283,7 +283,7 @@ def _is_ours(path: str, device: int) -> bool:
     return status.st_dev == device or sys.platform == "win32"
 
 
-def dissolve(address: Address) -> None:
+def remove_spool(address: Address) -> None:
     """Remove all that a spool consists of, the word in the run directory first; its run has ended."""
     pointer = run_files.spool_pointer(address.host)
     try:

@@ -201,7 +201,7 @@ class Connection:
                     at_exit.keep_mark_named(self.address.spool)
                 finally:
                     if self.control.done:  # the writer has removed the spool meanwhile: it must not come back
-                        spool.dissolve(self.address)
+                        spool.remove_spool(self.address)
             self.queue.keep_named()
 
     def put_blob(self, data: bytes | bytearray | memoryview) -> Blob:

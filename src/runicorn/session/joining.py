@@ -119,7 +119,7 @@ def is_main_imported_again() -> bool:
     return process is not None and bool(getattr(process.current_process(), "_inheriting", False))
 
 
-def appear(
+def register(
     address: spool_address.Address,
     owner_lock: Lock | None,
     refusals: Refusals,
@@ -131,9 +131,9 @@ def appear(
     except FileNotFoundError:
         return None
     try:
-        session.queue.appear()
+        session.queue.register()
     except SpoolFullError as error:
-        refusals.warn("appear", f"init(): the spool has no room ({error}): records are refused until there is some.")
+        refusals.warn("register", f"init(): the spool has no room ({error}): records are refused until there is some.")
     except ClosedError:
         session.discard()
         return None
@@ -177,7 +177,7 @@ def spool_here(
             if address.attempt >= attempt and not is_closed(address):
                 return address, None
             adopt.finish_earlier_session(address, settings, storage)
-        with opening_lock.alone_with(run_dir, settings):
+        with opening_lock.hold(run_dir, settings):
             if adopt.find_spool(run_dir, host) is not None:
                 continue  # another process was faster
             fresh, lock = spool.create(
@@ -268,7 +268,7 @@ def _join_on_this_host(address: spool_address.Address) -> Session:
             attempt=address.attempt,
         )
         try:
-            session = appear(here, None, refusals)
+            session = register(here, None, refusals)
         finally:
             if lock is not None:
                 lock.release()

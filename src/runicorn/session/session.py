@@ -46,7 +46,7 @@ class Session(Connection):
         """A connection to a run that has ended: it refuses everything."""
         return cls(address, None, refusals, control=ControlPage.of_ended_run())
 
-    def end(self, end: End, timeout_s: float) -> bool:
+    def end_run(self, end: End, timeout_s: float) -> bool:
         """Say how the run ended, refuse what starts from now on, and wait until everything is stored.
 
         Args:
@@ -60,7 +60,7 @@ class Session(Connection):
             return True
         deadline = Deadline(timeout_s)
         self._generation = self.control.generation
-        if not self._put_end(end, deadline):
+        if not self._push_end(end, deadline):
             return False
         if not end.lingering:
             self.control.close_run()
@@ -69,13 +69,13 @@ class Session(Connection):
             self._release()
         return stored
 
-    def _put_end(self, end: End, deadline: Deadline) -> bool:
+    def _push_end(self, end: End, deadline: Deadline) -> bool:
         """Push the run's end; wait while the spool does not take it, and say so."""
         progress = WaitNotice(self.control, deadline)
         try:
             while True:
                 try:
-                    self.queue.put_end(end, self.refusals.take_count())
+                    self.queue.push_end(end, self.refusals.take_count())
                 except SpoolFullError as error:
                     if deadline.left_s() <= 0:
                         self.refusals.warn("end", f"finish(): the run's end cannot be written to the spool: {error}.")
@@ -88,7 +88,7 @@ class Session(Connection):
         finally:
             progress.clear()
 
-    def say_goodbye(self, end: End) -> None:
+    def push_rank_end(self, end: End) -> None:
         """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
         if self._is_rank and not self.queue.forked_here:
             with suppress(ClosedError, SpoolFullError):
@@ -142,7 +142,7 @@ class Session(Connection):
         before, self._generation = self._generation, self.control.generation
         if 0 < before != self._generation and not self.control.done:
             with suppress(ClosedError, SpoolFullError, OSError):
-                self.queue.put_end_again(end)
+                self.queue.push_end_again(end)
 
     def _wait(self, deadline: Deadline, end: End) -> bool:
         poll_s = _FIRST_POLL_S
@@ -214,5 +214,5 @@ class Session(Connection):
     def _release(self) -> None:
         self._release_locks()
         if self.control.done:  # a writer killed between its last word and the removal leaves the removal to us
-            spool.dissolve(self.address)
+            spool.remove_spool(self.address)
         self.let_go()

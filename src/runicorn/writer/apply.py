@@ -184,9 +184,9 @@ class Records(RunFiles):
     def _store_image(self, record: Image) -> bool:
         """Write an image's file; False where there is none to write."""
         self.state.consumed.append(record.blob)
-        if self.insist(lambda: self.run_dir.has(record.path)):  # by the writer before us
+        if self.retry(lambda: self.run_dir.has(record.path)):  # by the writer before us
             return True
-        data = self.insist(lambda: self._blobs.read(record.blob))
+        data = self.retry(lambda: self._blobs.read(record.blob))
         if data is None:
             self.state.damaged_bytes += record.blob.size_bytes
             self.note(f"the image {record.path} was not stored: another program has removed its pixels from the spool")
@@ -200,7 +200,7 @@ class Records(RunFiles):
         except Exception as error:  # noqa: BLE001 - whatever a codec raises: the other records must be stored
             self.note(f"the image {record.path} was not stored: {type(error).__name__}: {error}")
             return False
-        self.insist(lambda: self.run_dir.write_media(record.path, content))
+        self.retry(lambda: self.run_dir.write_media(record.path, content))
         return True
 
     def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
@@ -225,7 +225,7 @@ class Records(RunFiles):
         self._summary_changed = True
         # Values logged before count too: those on disk before this batch, then those of the batch so far.
         for name in self._own_events():
-            fd = self.insist(lambda name=name: self.run_dir.open_for_reading(name))  # type: ignore[misc]
+            fd = self.retry(lambda name=name: self.run_dir.open_for_reading(name))  # type: ignore[misc]
             if fd is None:
                 continue
             try:
@@ -254,7 +254,7 @@ class Records(RunFiles):
         if overhead is not None:
             self._summary[KEY] = overhead
         if self._summary:
-            self.insist(lambda: self.run_dir.replace(self.names.summary, self._summary))
+            self.retry(lambda: self.run_dir.replace(self.names.summary, self._summary))
         self._summary_changed = False
         self._written_best = best
 

@@ -149,7 +149,7 @@ class Chores:
             self._what = self.trouble = ""
             self._done.append((number, outcome))
 
-    def _insist(self, action: Callable[[], _Result]) -> _Result:
+    def _retry(self, action: Callable[[], _Result]) -> _Result:
         """Write to the archive, again and again while that fails: for a full disk is made room."""
         while True:
             try:
@@ -200,8 +200,8 @@ class Chores:
         def make(out: Any) -> None:
             missing[:] = code_snapshot.write_zip(root, files, out, progress=self._tell).missing
 
-        stored = self._insist(lambda: self._archive.store_made(make))
-        own = self._insist(lambda: self._archive.own_file(self._run_id, "code", run_files.CODE, stored))
+        stored = self._retry(lambda: self._archive.store_made(make))
+        own = self._retry(lambda: self._archive.own_file(self._run_id, "code", run_files.CODE, stored))
         entry = {
             "saved": True,
             "workspace_root": escape(root),
@@ -234,22 +234,22 @@ class Chores:
     def _saved(self, section: str, name: str, source: str, files: list[str]) -> dict[str, Any]:
         archive, key, leaf = self._archive, f"{section}/{name}", os.path.basename(source)
         if os.path.isdir(source):
-            tree = self._insist(lambda: archive.store_tree(section, source, files))
+            tree = self._retry(lambda: archive.store_tree(section, source, files))
             return {
                 "saved": True,
                 "sha256": tree.fingerprint,
                 "fingerprint_kind": "sha256_manifest",
-                "archive_path": self._insist(lambda: archive.own_tree(self._run_id, key, leaf, tree)),
+                "archive_path": self._retry(lambda: archive.own_tree(self._run_id, key, leaf, tree)),
                 "manifest_path": tree.path,
                 "file_count": tree.files,
                 "total_size_bytes": tree.size_bytes,
             }
-        stored = self._insist(lambda: archive.store_file(source))
+        stored = self._retry(lambda: archive.store_file(source))
         return {
             "saved": True,
             "sha256": stored.sha256,
             "fingerprint_kind": "sha256",
-            "archive_path": self._insist(lambda: archive.own_file(self._run_id, key, leaf, stored)),
+            "archive_path": self._retry(lambda: archive.own_file(self._run_id, key, leaf, stored)),
             "size_bytes": stored.size_bytes,
         }
 
@@ -289,7 +289,7 @@ class Chores:
     def _hold_still(self, mode: str, candidate: Candidate, *, tries: int) -> dict[str, Any]:
         while True:
             try:
-                return self._insist(lambda: self._archive_output(mode, candidate))
+                return self._retry(lambda: self._archive_output(mode, candidate))
             except SourceError:
                 tries -= 1
                 if not tries:

@@ -108,9 +108,9 @@ class SideWork:
             if outcome.code is not None:
                 store.assets.set_code(outcome.code)
             for name, content in outcome.files.items():
-                store.insist(lambda name=name, content=content: store.run_dir.replace(name, content))  # type: ignore[misc]
+                store.retry(lambda name=name, content=content: store.run_dir.replace(name, content))  # type: ignore[misc]
             for name, source in outcome.links.items():
-                store.insist(lambda name=name, source=source: store.run_dir.link(name, source))  # type: ignore[misc]
+                store.retry(lambda name=name, source=source: store.run_dir.link(name, source))  # type: ignore[misc]
             for note in outcome.notes:
                 store.note(note)
             if outcome.remark and outcome.remark not in state.remarks:
@@ -125,7 +125,7 @@ class SideWork:
                 state.consumed.append(chore.blob)
         if any(outcome.has_scanned for _, outcome in outcomes):
             seen = {"seen": msgspec.to_builtins(self._seen)}
-            store.insist(lambda: store.run_dir.replace(store.names.outputs_state, seen))
+            store.retry(lambda: store.run_dir.replace(store.names.outputs_state, seen))
 
     def _mark_archived(self, outcome: Outcome) -> None:
         from runicorn.capture.outputs import archived

@@ -83,7 +83,7 @@ class DatabaseRow:
             self._thread = threading.Thread(target=self._keep, name="runicorn-database", daemon=True)
             self._thread.start()
 
-    def settle(self, wait_s: float) -> None:
+    def write_row_late(self, wait_s: float) -> None:
         """Give the thread time to write what it was last told, before the process ends; nobody waits for that."""
         deadline = time.monotonic() + wait_s
         with self._changed:

@@ -97,9 +97,9 @@ class Writer:
             self._control.beat()
             meter.read(self._store.state.overhead, self._control.spooled_bytes)
             busy = self._store_what_is_there() >= max(1, self._settings.batch_bytes // 2)
-            end = self._end()
+            end = self._detect_end()
             if end is not None:
-                self._close(end, meter)
+                self._finalize(end, meter)
                 return
             self._keep_durable()
             self._tail.account()
@@ -151,7 +151,7 @@ class Writer:
         for text in self._tail.take_lacks():
             self._store.note(text)
 
-    def _end(self) -> End | None:
+    def _detect_end(self) -> End | None:
         """How the run has ended; None while it goes on."""
         if self._tail.left_out or self._tail.held_back:  # what is not read yet may be anybody's, also after an end
             return None
@@ -214,7 +214,7 @@ class Writer:
         limit_s = self._settings.finish_timeout_s
         return not self._is_owner_gone() or limit_s == 0 or failing_s < limit_s
 
-    def _close(self, end: End, meter: OverheadMeter) -> None:
+    def _finalize(self, end: End, meter: OverheadMeter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
         with suppress(OSError):
             self._control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
@@ -252,7 +252,7 @@ class Writer:
             end = end_status.corrected(end, self._exit_code(0))
             final = self._final_status(end)
             self._told = end, final
-            self._store.insist(lambda: self._run_dir.replace(run_files.STATUS, final))
+            self._store.retry(lambda: self._run_dir.replace(run_files.STATUS, final))
             self._tell_database(final)
         crash_point("status")
         # Before anything goes: a writer that finds this only removes the rest, and touches a run no more that may have
@@ -260,7 +260,7 @@ class Writer:
         self._control.set_done()
         crash_point("done")
         self._remove_pointer()
-        spool.dissolve(self._address)
+        spool.remove_spool(self._address)
 
     def _remove_pointer(self) -> None:
         """Through the descriptor of the run directory, which may have been moved."""
@@ -289,9 +289,9 @@ class Writer:
         if final is not None:
             self._tell_database(final)
 
-    def settle(self) -> None:
+    def write_row_late(self) -> None:
         """Retry the runicorn.db row for database_wait_s, after the writer lock is released."""
-        self._database.settle(self._settings.database_wait_s)
+        self._database.write_row_late(self._settings.database_wait_s)
 
     def _final_status(self, end: End) -> dict[str, Any]:
         state = self._store.state
@@ -360,7 +360,7 @@ class Writer:
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
-            return self._store.insist(lambda: self._run_dir.read(name))
+            return self._store.retry(lambda: self._run_dir.read(name))
         except ValueError:
             return {}
 

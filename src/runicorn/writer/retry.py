@@ -64,15 +64,15 @@ class RunFiles:
     def _own_size_bytes(self, name: str) -> int:
         if name not in {self.names.logs, self.names.events} and not run_files.is_events_of_rank(name):
             return 0  # a name that no writer has put there
-        return self.insist(lambda: self.run_dir.size_bytes(name))
+        return self.retry(lambda: self.run_dir.size_bytes(name))
 
     def _is_anything_stored_since(self, time_s: float) -> bool:
         names = (*self._own_events(), self.names.logs)
-        return any(self.insist(lambda name=name: self.run_dir.changed_at(name)) > time_s for name in names)  # type: ignore[misc]
+        return any(self.retry(lambda name=name: self.run_dir.changed_at(name)) > time_s for name in names)  # type: ignore[misc]
 
     def _rest(self, name: str, blob: bytearray, size_before: int, surplus: list[str], *, whole: bool) -> memoryview:
         """What a file has not got of a batch; ``surplus`` takes its name if it has more than that."""
-        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        fd = self.retry(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return memoryview(blob)
         try:
@@ -98,14 +98,14 @@ class RunFiles:
         names = [name]
         if self.names.late and name != self.names.logs:
             # An earlier writer may have written into the files that a newer session has now.
-            names += [each for each in self.insist(self.run_dir.names) if each.startswith("events.") and each != name]
+            names += [each for each in self.retry(self.run_dir.names) if each.startswith("events.") and each != name]
         for each in names:
             with self._reading(each) as lines:
                 found.update(wanted.count_in(lines))
         return found
 
     def _torn_end(self, name: str) -> bytes:
-        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        fd = self.retry(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return b""
         try:
@@ -116,7 +116,7 @@ class RunFiles:
     @contextmanager
     def _reading(self, name: str, start_bytes: int = 0) -> Iterator[Iterator[bytes]]:
         """The whole lines of a file, from ``start_bytes`` on; none if it is not there, or not so long."""
-        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        fd = self.retry(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             yield iter(())
             return
@@ -134,11 +134,11 @@ class RunFiles:
         there = Counter[bytes]()
         for each in {name, *(planned for planned in sizes if planned.endswith(kind))}:
             there += self._lines_of(each, sizes.get(each, 0))
-        self.insist(lambda: self.run_dir.end_torn_line(name))
+        self.retry(lambda: self.run_dir.end_torn_line(name))
         return memoryview(reconcile.without(blob, there))
 
     def _lines_of(self, name: str, start_bytes: int) -> Counter[bytes]:
-        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        fd = self.retry(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return Counter()
         try:
@@ -162,18 +162,18 @@ class RunFiles:
     def write_assets(self) -> None:
         """Write ``assets.json`` where it has changed."""
         if self.assets.changed:
-            self.insist(lambda: self.run_dir.replace(self.names.assets, self.assets.content))
+            self.retry(lambda: self.run_dir.replace(self.names.assets, self.assets.content))
             self.assets.changed = False
 
     def _own_events(self) -> list[str]:
         """The events files that this host's processes have written, those of earlier sessions included."""
-        found = self.insist(self.run_dir.names)
+        found = self.retry(self.run_dir.names)
         return [self.names.events, *(name for name in sorted(found) if self._is_of_our_rank(name))]
 
     def _is_of_our_rank(self, name: str) -> bool:
         if not run_files.is_events_of_rank(name):
             return False
-        fd = self.insist(lambda: self.run_dir.open_for_reading(name))
+        fd = self.retry(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
             return False
         try:
@@ -183,9 +183,9 @@ class RunFiles:
 
     def sync(self) -> None:
         """Make everything that was appended durable."""
-        self.insist(self.run_dir.sync)
+        self.retry(self.run_dir.sync)
 
-    def insist(self, action: Callable[[], _Result]) -> _Result:
+    def retry(self, action: Callable[[], _Result]) -> _Result:
         """Do something to storage until it succeeds; trouble is reported once, and recorded.
 
         Raises:
@@ -214,7 +214,7 @@ class RunFiles:
 
     def _append(self, name: str, left: memoryview) -> None:
         while left:
-            taken = self.insist(lambda left=left: self.run_dir.append(name, left))  # type: ignore[misc]
+            taken = self.retry(lambda left=left: self.run_dir.append(name, left))  # type: ignore[misc]
             crash_point("appending")
             left = left[taken:]
 
@@ -228,7 +228,7 @@ class RunFiles:
 
     def read_or_set_aside(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; one that cannot be read gets another name, and stays."""
-        return self.insist(lambda: self.run_dir.read_or_keep_aside(name))
+        return self.retry(lambda: self.run_dir.read_or_keep_aside(name))
 
 
 _Result = TypeVar("_Result")

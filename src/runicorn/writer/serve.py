@@ -17,7 +17,7 @@ from runicorn.writer.loop import Writer
 from runicorn.writer.retry import GaveUpError
 
 
-def is_stillborn(address: spool_address.Address) -> bool:
+def is_unused(address: spool_address.Address) -> bool:
     """Whether a spool was made for a run that then used another one: nobody has ever known of it, or written to it."""
     if not os.path.exists(os.path.join(address.run_dir, run_files.STATUS)):
         return False  # its run was being made as well
@@ -62,8 +62,9 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     try:
         address = _follow(spool_address.read_address(spool_path))
         ControlPage.restore_magic(os.path.join(spool_path, spool.CONTROL))
-        if _is_done(address) or is_stillborn(address):
-            spool.dissolve(address)  # the one before us was killed while it removed it, or its maker while it made it
+        if _is_done(address) or is_unused(address):
+            # The writer before us was killed while it removed it, or its maker while it made it.
+            spool.remove_spool(address)
             return True
         writer = Writer(address, own_process=handle_signals)
         if handle_signals:
@@ -85,7 +86,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
                 writer.correct_status()
             writer.close()
     if writer is not None and handle_signals:  # a training process has better things to do
-        writer.settle()
+        writer.write_row_late()
     return True
 
 

@@ -34,7 +34,7 @@ def correct(
     if truth.reason:
         final["exit_reason"] = truth.reason
     try:
-        with opening_lock.alone_with(address.run_dir, address.settings):
+        with opening_lock.hold(address.run_dir, address.settings):
             resumed = files.has(run_files.spool_pointer(address.host))
             if resumed or files.read(run_files.STATUS) != before:
                 return None

@@ -41,22 +41,22 @@ class Store(Records):
 
     def recover(self) -> None:
         """Take up where the previous writer of this spool stopped; at a fresh spool, where the run stands."""
-        self.insist(self.run_dir.sweep)
+        self.retry(self.run_dir.sweep)
         self._summary = self.read_or_set_aside(self.names.summary)
         for name in (run_files.META, run_files.STATUS, self.names.assets):
             self.run_dir.keep(name, self.read_or_set_aside(name))
-        if self.names.assets == run_files.ASSETS and not self.insist(lambda: self.run_dir.has(run_files.ASSETS)):
-            self.insist(lambda: self.run_dir.replace(run_files.ASSETS, run_files.EMPTY_ASSETS))  # every run has one
+        if self.names.assets == run_files.ASSETS and not self.retry(lambda: self.run_dir.has(run_files.ASSETS)):
+            self.retry(lambda: self.run_dir.replace(run_files.ASSETS, run_files.EMPTY_ASSETS))  # every run has one
         plan, sound = self._plan_file.read(), self._plan_file.is_sound()
         if plan is None:
             self._resume_best()
             if sound and not self._is_anything_stored_since(self._opened_at):
                 for name in (*self._own_events(), self.names.logs):
-                    self.insist(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
+                    self.retry(lambda name=name: self.run_dir.end_torn_line(name))  # type: ignore[misc]
                 return
             self._goes_on = self._tail.has_lost_plan = True
             self._state_from_files()
-            self.insist(self._plan_file.clear)
+            self.retry(self._plan_file.clear)
             if not sound:
                 self.note("the plan in the spool cannot be read: only the run's files show what was stored")
             self._settle_doubt()
@@ -70,7 +70,7 @@ class Store(Records):
 
     def _take_up(self, plan: Plan) -> bool:
         """Store what is missing of the batch of a plan; whether what follows it may be stored as well."""
-        pieces, gone_bytes = self.insist(lambda: self._tail.restore(plan.segments))
+        pieces, gone_bytes = self.retry(lambda: self._tail.restore(plan.segments))
         self.state.damaged_bytes += gone_bytes
         if self.names.late:
             self._write(plan, pieces, lambda name, blob, _: self._rest_beside_earlier(name, blob, plan.sizes))
@@ -141,7 +141,7 @@ class Store(Records):
         names = {self.names.logs} | {self.names.events_of(piece.hello.rank) for piece in pieces}
         if last:
             names |= {self.names.events_of(rank) for rank in pending.ranks(self.state.pending)}
-        sizes = {name: self.insist(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
+        sizes = {name: self.retry(lambda name=name: self.run_dir.size_bytes(name)) for name in names}  # type: ignore[misc]
         finished = [each for each in self._tail.finished() if each.start == each.reader.position]
         self._sequence += 1
         plan = Plan(
@@ -153,7 +153,7 @@ class Store(Records):
             in_doubt=in_doubt,
             follows_lost=self._tail.has_lost_plan,
         )
-        self.insist(lambda: self._plan_file.write(plan))
+        self.retry(lambda: self._plan_file.write(plan))
         crash_point("planned")
         # The plan in place says that these are finished, so their going cannot be misread.
         self._tail.drop(finished)
