@@ -280,7 +280,7 @@ class Stage:
     def newest_writer(self, control: ControlPage) -> int:
         """Its process id, also where the page was removed by name and made again."""
         with contextlib.suppress(OSError):
-            control.keep_named(str(self.trainer.spool / "control"), make=False)
+            control.follow_name(str(self.trainer.spool / "control"), make=False)
         return control.writer_pid
 
     def stop(self) -> None:

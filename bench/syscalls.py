@@ -57,7 +57,7 @@ def until_rotation():
 
 with rn.init(storage=sys.argv[1]) as run:
     # Every five seconds a call sees to the spool's names. A tracer makes this program slow enough for that to happen.
-    run._session._mend_at = float("inf")
+    run._session._repair_at = float("inf")
     run.log(DATA)
     until_rotation()
     mark("within-begin")

@@ -237,13 +237,13 @@ def test_a_page_that_has_moved_is_followed_at_the_next_look(tmp_path):
     child.note_newest_stored(7, 1)
     path.unlink()
     assert not child.moved
-    owner.keep_named(str(path), make=True)
+    owner.follow_name(str(path), make=True)
     assert child.moved
-    child.keep_named(str(path), make=False)
+    child.follow_name(str(path), make=False)
     assert not child.moved
     assert list(child.producers()) == [(7, 1234, 3, 1)]
     path.unlink()
-    child.keep_named(str(path), make=True)
+    child.follow_name(str(path), make=True)
     assert owner.moved
     child.forget_producer(7)
     assert list(child.producers()) == []

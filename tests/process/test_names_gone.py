@@ -26,7 +26,7 @@ from support.two_parts import (
     wipe_and_go_on,
 )
 
-from runicorn.queue import mending, spool
+from runicorn.queue import spool, spool_repair
 from runicorn.queue.control_page import ControlPage
 
 
@@ -298,15 +298,15 @@ def test_a_spool_that_is_removed_while_its_owner_mends_it_stays_removed(open_run
     """The owner makes nothing again of a spool that the writer removes at that moment, for its run has ended."""
     monkeypatch.setattr(sys, "frozen", True, raising=False)  # no writer process: the test is the writer
     run = open_run()
-    address, keep_lock = run._session.address, mending.keep_lock
+    address, renew_lock = run._session.address, spool_repair.renew_lock
 
     def removed_meanwhile(address, name):
         run._session.control.set_done()
         spool.remove_spool(address)
-        return keep_lock(address, name)
+        return renew_lock(address, name)
 
-    monkeypatch.setattr(mending, "keep_lock", removed_meanwhile)
-    run._session._mend()
+    monkeypatch.setattr(spool_repair, "renew_lock", removed_meanwhile)
+    run._session._repair_spool()
     assert not os.path.lexists(address.spool)
 
 

@@ -105,7 +105,7 @@ def work(moment):
         run.log({"before": moment})
         run._queue.seal()
     if PREPARE == "look":
-        run._look_at = run._session._mend_at = 0.0
+        run._look_at = run._session._repair_at = 0.0
     if HANDLER == "log":
         signal.signal(signal.SIGINT, lambda *_: run.log({"handler": moment}))
     facts = guarded(moment, lambda: run.log({"i": moment}))

@@ -218,8 +218,8 @@ class Opening:
             return
         last = joining.last_session(_read_meta(run_dir))
         host, pid = last.get("hostname") or last.get("host"), last.get("pid")
-        word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(self.host)))
-        memory = os.path.dirname(word) if word else spool.usual_directory(self.settings)
+        spool_path = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(self.host)))
+        memory = os.path.dirname(spool_path) if spool_path else spool.usual_directory(self.settings)
         if host == hostname() and may_live(last.get("machine"), pid, memory):
             host = f"{host} (another machine, or a container with a /dev/shm of its own)"
         if host not in {None, hostname()}:

@@ -158,7 +158,7 @@ class ControlPage:
         finally:
             os.close(fd)
 
-    def keep_named(self, path: str, *, make: bool) -> None:
+    def follow_name(self, path: str, *, make: bool) -> None:
         """Be the page that has the spool's name for it, which cleaners may have taken from ours.
 
         Args:

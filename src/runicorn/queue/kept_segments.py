@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MOST, _MOST_WITHOUT_DESCRIPTORS, _LIMIT_SHARE = 512, 4096, 8
 
 
-class Kept:
+class KeptSegments:
     """Those of one producer, oldest first; under the lock of its queue.
 
     Args:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from runicorn.host import locks
-from runicorn.queue import mending, spool, spool_address
+from runicorn.queue import spool, spool_address, spool_repair
 
 
 def is_live(address: spool_address.Address) -> bool:
     """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
     path = os.path.join(address.spool, spool.OWNER_LOCK)
-    if locks.is_held(path) or (not os.path.lexists(path) and mending.lives(address)):
+    if locks.is_held(path) or (not os.path.lexists(path) and spool_repair.lives(address)):
         return True
     return address.distributed and has_living_producer(address.spool)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.host.locks import Lock
 from runicorn.queue import spool, spool_address
-from runicorn.queue.kept_segments import Kept
+from runicorn.queue.kept_segments import KeptSegments
 from runicorn.queue.records import Hello, encode
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, Segment
 
@@ -90,7 +90,7 @@ class NewSegments:
         self._old_locks: list[Lock] = []
         self._rotation = threading.RLock()
         self._segment: Segment | None = None
-        self._kept = Kept(self._address, self.control)
+        self._kept = KeptSegments(self._address, self.control)
         self._grow_at = 0.0
         self._size_bytes = self._address.settings.segment_bytes
         self._made_at = 0.0

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.host.locks import Lock, held_here
 from runicorn.queue import spool
 from runicorn.queue.crash_points import crash_point
-from runicorn.queue.kept_segments import Kept
+from runicorn.queue.kept_segments import KeptSegments
 from runicorn.queue.new_segments import (
     ClosedError,
     NewSegments,
@@ -192,14 +192,14 @@ class Queue(NewSegments):
                 self.seal()
             self._kept.copy_unreachable(generation)
 
-    def keep_named(self) -> None:
+    def follow_name(self) -> None:
         """Follow the control page to a new file, and have a lock that the next writer finds.
 
         Raises:
             OSError: that cannot be had now.
         """
         with self._rotation:
-            self.control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
+            self.control.follow_name(os.path.join(self._address.spool, spool.CONTROL), make=False)
             self.closed = self.control.closed
             if self._segment is not None and not (self._segment.stored or self.control.done):
                 self._note_made(self._segment)
@@ -244,7 +244,7 @@ class Queue(NewSegments):
         self.close()
         self.release()
         self._segment = None
-        self._kept = Kept(self._address, control)
+        self._kept = KeptSegments(self._address, control)
         self.control, self.closed = control, control.closed
 
     def _put_ignoring_budget(self, record: Any) -> None:

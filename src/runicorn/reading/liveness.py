@@ -15,7 +15,7 @@ from runicorn.reading.plain_files import DamagedError, open_inside, read_object
 from runicorn.settings import Settings
 from runicorn.storage import run_files, statuses
 
-_LONGEST_WORD = 4096
+_LONGEST_POINTER = 4096
 _SPOOL_NAME = re.compile(r"runicorn-\d+-[0-9a-f]{16}")
 
 
@@ -39,8 +39,8 @@ def is_of_this_host(info: RunInfo) -> bool:
     """Whether this host can know if a process has the run open: not if another one of its name may have."""
     if info.hostname != identity.hostname():
         return False
-    word = _spool_word(info.run_dir)
-    memory = os.path.dirname(word) if word else spool.usual_directory(Settings.from_environment())
+    spool_path = _pointed_spool(info.run_dir)
+    memory = os.path.dirname(spool_path) if spool_path else spool.usual_directory(Settings.from_environment())
     try:
         machine = read_object(info.run_dir, run_files.META).get("machine")
     except (OSError, DamagedError):
@@ -50,26 +50,26 @@ def is_of_this_host(info: RunInfo) -> bool:
 
 def has_somebody(info: RunInfo) -> bool:
     """Whether a process of this host has the run open, or is about to store what is left of it."""
-    word = _spool_word(info.run_dir)
-    if word is None:  # one of 0.7.2, which has no spool; or one whose first rank has not come to make it
+    spool_path = _pointed_spool(info.run_dir)
+    if spool_path is None:  # one of 0.7.2, which has no spool; or one whose first rank has not come to make it
         return info.pid is None or _exists(info.pid)
-    if not _SPOOL_NAME.fullmatch(os.path.basename(word)):
+    if not _SPOOL_NAME.fullmatch(os.path.basename(spool_path)):
         return False
     try:
-        if spool_address.read_address(word).run_id != info.id:
+        if spool_address.read_address(spool_path).run_id != info.id:
             return False
-        names = [name for name in os.listdir(word) if name.endswith(spool.LOCK_SUFFIX)]
-        return any(locks.is_held(os.path.join(word, name)) for name in names)
+        names = [name for name in os.listdir(spool_path) if name.endswith(spool.LOCK_SUFFIX)]
+        return any(locks.is_held(os.path.join(spool_path, name)) for name in names)
     except PermissionError:  # another user's: its locks cannot be asked
         return info.pid is None or _exists(info.pid)
     except (OSError, ValueError):
         return False
 
 
-def _spool_word(run_dir: str) -> str | None:
+def _pointed_spool(run_dir: str) -> str | None:
     try:
         with open_inside(run_dir, run_files.spool_pointer(identity.label_of(identity.hostname()))) as file:
-            return os.fsdecode(file.read(_LONGEST_WORD))
+            return os.fsdecode(file.read(_LONGEST_POINTER))
     except FileNotFoundError:
         return None
     except (OSError, DamagedError):

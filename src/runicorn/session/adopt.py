@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.errors import StillBusyError
 from runicorn.host import locks
-from runicorn.queue import mending, opening_lock, rendezvous, spool, spool_address
+from runicorn.queue import opening_lock, rendezvous, spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.liveness import has_living_producer, is_live
 from runicorn.session import writer_process
@@ -116,7 +116,7 @@ def unreadable(settings: Settings) -> list[str]:
     found = []
     for path in spool.find(settings):
         try:
-            if not mending.is_held(path):
+            if not spool_repair.is_held(path):
                 spool_address.read_address(path)
         except ValueError:
             found.append(path)

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.queue import mending, spool, spool_address
+from runicorn.queue import spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
 from runicorn.queue.producer import Queue
@@ -46,7 +46,7 @@ class Connection:
         self.queue = Queue(address, self.control, is_owner=owner_lock is not None, rank=rank)
         self._is_rank = is_rank
         self._owner_locks = [] if owner_lock is None else [owner_lock]
-        self._mend_at = time.monotonic() + mending.EVERY_S
+        self._repair_at = time.monotonic() + spool_repair.EVERY_S
         self._generation = 0
         self._has_let_go = False
         # Where the owner need not be on this host, or not be there yet, everybody has an eye on the writer.
@@ -176,33 +176,33 @@ class Connection:
 
     def _keep_in_reach(self) -> None:
         """See to it that a writer finds what this process has pushed."""
-        if time.monotonic() >= self._mend_at or self.control.moved:
-            self._mend()
+        if time.monotonic() >= self._repair_at or self.control.moved:
+            self._repair_spool()
         self.queue.copy_unreachable()
 
     def _offer_all(self) -> None:
         """Before another writer is started: what the last one alone had open has to have a name."""
         if not self.queue.forked_here:
-            self._mend()
+            self._repair_spool()
             self.queue.copy_unreachable(alone=True)
 
-    def _mend(self) -> None:
+    def _repair_spool(self) -> None:
         """Make again what somebody has removed of the spool by name; or follow who has."""
-        self._mend_at = time.monotonic() + mending.EVERY_S
+        self._repair_at = time.monotonic() + spool_repair.EVERY_S
         from runicorn.session import at_exit  # it knows the runs that are open, and those know us
 
         with suppress(OSError, RuntimeError):
             if self._owner_locks and not self.queue.forked_here and not self.control.done:
                 try:
-                    again = mending.keep_lock(self.address, spool.OWNER_LOCK)
+                    again = spool_repair.renew_lock(self.address, spool.OWNER_LOCK)
                     if again is not None:
                         self._owner_locks.append(again)
-                    mending.mend(self.address, self.control)
+                    spool_repair.repair(self.address, self.control)
                     at_exit.keep_mark_named(self.address.spool)
                 finally:
                     if self.control.done:  # the writer has removed the spool meanwhile: it must not come back
                         spool.remove_spool(self.address)
-            self.queue.keep_named()
+            self.queue.follow_name()
 
     def put_blob(self, data: bytes | bytearray | memoryview) -> Blob:
         """Leave bytes that are too many for the queue beside it, for a record to tell of.

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from runicorn.queue import mending, spool, spool_address
+from runicorn.queue import spool, spool_address, spool_repair
 
 if TYPE_CHECKING:
     from runicorn.queue.spool_address import Address
@@ -52,12 +52,12 @@ def _bring_back(overflow: str, settings: Settings, deadline: float) -> Staying |
         return None
     address = None
     try:
-        if mending.is_held(overflow):
+        if spool_repair.is_held(overflow):
             return None
         address = spool_address.read_address(overflow)
         why = _why_not(address, overflow, settings, deadline)
         if why is None and _is_lone(overflow, settings):
-            mending.mend(address, None)
+            spool_repair.repair(address, None)
     except ValueError:
         why = f"its {spool_address.ADDRESS} is damaged, so nobody knows which run they belong to. {_IF_NOT_WANTED}"
     except OSError as error:
@@ -81,7 +81,7 @@ def has_lost_address(directory: str) -> bool:
         age_s = time.time() - os.stat(directory, follow_symlinks=False).st_mtime
     except OSError:
         return False
-    return spool_address.ADDRESS not in names and any(map(spool.holds_records, names)) and age_s > mending.EVERY_S
+    return spool_address.ADDRESS not in names and any(map(spool.holds_records, names)) and age_s > spool_repair.EVERY_S
 
 
 def _is_lone(overflow: str, settings: Settings) -> bool:
@@ -102,7 +102,7 @@ def _why_not(address: Address, overflow: str, settings: Settings, deadline: floa
         return ""
     if base not in _bases(settings):
         return f"its spool was in {base}, which is not where spools are now. Set RUNICORN_SHM_DIR={base}. {_AGAIN}"
-    if mending.is_held(address.spool) or mending.lives(address):
+    if spool_repair.is_held(address.spool) or spool_repair.lives(address):
         return ""
     pid = _writer_after(address, deadline)
     if pid is None:

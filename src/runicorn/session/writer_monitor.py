@@ -80,7 +80,7 @@ class WriterMonitor:
             if not self.is_writer_alive() and not self._control.done:
                 self._failed_starts += 1
                 if self._failed_starts > _MOST_FAILED_STARTS:
-                    self._go_in_process(self._trouble or f"every one that was started has ended{self._last_words()}")
+                    self._go_in_process(self._trouble or f"every one that was started has ended{self._writer_output()}")
                 self._prepare()
                 self.start()
         self.pass_on()
@@ -118,7 +118,7 @@ class WriterMonitor:
     def _has_ended_at_once(self) -> bool:
         return self._started is not None and not self.in_process and identity.has_ended(self._started)
 
-    def _last_words(self) -> str:
+    def _writer_output(self) -> str:
         try:
             with open(os.path.join(self._address.spool, spool.WRITER_LOG), "rb") as file:
                 words = file.read()[-_MOST_LOG_BYTES:].decode("utf-8", "replace").split()

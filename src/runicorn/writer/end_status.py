@@ -18,7 +18,7 @@ _MARK = b"(most recent call first)"
 _MARK_WITHIN_BYTES = 4096
 
 
-def without_goodbye(*, now: float, sigterm_mark: Mark, writer_got_sigterm: bool, exit_code: int | None) -> End:
+def without_end(*, now: float, sigterm_mark: Mark, writer_got_sigterm: bool, exit_code: int | None) -> End:
     """The end of a run whose owner is gone and has not said why.
 
     Args:

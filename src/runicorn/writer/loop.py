@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from runicorn.host.locks import Lock, Probe
-from runicorn.queue import mending, spool, spool_address
+from runicorn.queue import spool, spool_address, spool_repair
 from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
@@ -28,7 +28,7 @@ from runicorn.writer.store import Store
 
 OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
-MEND_EVERY_S = 1.0
+REPAIR_EVERY_S = 1.0
 _LOCK_TO_END_S = 2.0
 """How long a process that ends may take from giving up its locks to its end; one that has become another program never
 ends."""
@@ -50,7 +50,7 @@ class Writer:
         self._control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
         self._control.set_writer_pid(os.getpid())
         self._control.begin_generation()
-        self._owner = mending.probe_owner(address)
+        self._owner = spool_repair.probe_owner(address)
         self._owner_process = OwnerProcess(address.owner_pid)
         self._sigterm_mark = end_status.Mark(os.path.join(address.spool, spool.SIGTERM_MARK))
         self._owner_probed_at = 0.0
@@ -80,7 +80,7 @@ class Writer:
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
         self._locks: list[Lock] = []
-        self._mended_at = self._freshened_at = time.monotonic()
+        self._repaired_at = self._freshened_at = time.monotonic()
         self.terminated = False
 
     def run(self) -> None:
@@ -103,7 +103,7 @@ class Writer:
                 return
             self._keep_durable()
             self._tail.account()
-            self._mend()
+            self._repair_spool()
             if self._side_work.go_on():
                 self._tell_database({"status": statuses.RUNNING})
             if busy:
@@ -126,22 +126,22 @@ class Writer:
             self._store.store(pieces)
         return sum(sum(map(len, piece.payloads)) for piece in pieces)
 
-    def _mend(self) -> None:
+    def _repair_spool(self) -> None:
         """Make again what somebody has removed of the spool by name, so that the next writer finds it."""
         now = time.monotonic()
-        if now - self._mended_at < MEND_EVERY_S:
+        if now - self._repaired_at < REPAIR_EVERY_S:
             return
-        self._mended_at = now
+        self._repaired_at = now
         try:
-            again = mending.keep_lock(self._address, spool.WRITER_LOCK)
+            again = spool_repair.renew_lock(self._address, spool.WRITER_LOCK)
             if again is not None:
                 self._locks.append(again)
             with suppress(FileNotFoundError):
-                self._plan_file.keep_named()
-            mending.mend(self._address, self._control)
-            if now - self._freshened_at >= mending.FRESH_FOR_S:
+                self._plan_file.follow_name()
+            spool_repair.repair(self._address, self._control)
+            if now - self._freshened_at >= spool_repair.FRESH_FOR_S:
                 self._freshened_at = now
-                mending.freshen(self._address)
+                spool_repair.freshen(self._address)
         except BlockingIOError as error:
             raise GaveUpError(f"another writer has begun: {error}") from error
         except OSError as error:  # no room, or no shared memory: we go on by what we have open
@@ -175,7 +175,7 @@ class Writer:
             return state.end
         if self._address.distributed and not state.owner_seen:
             return end_status.without_owner(state, now=self._time_of_death())
-        return end_status.without_goodbye(
+        return end_status.without_end(
             now=self._time_of_death(),
             sigterm_mark=self._sigterm_mark,
             writer_got_sigterm=self.terminated,
@@ -201,7 +201,7 @@ class Writer:
 
     def _has_owner_dropped_its_lock(self) -> bool:
         pid = self._owner_process.pid or self._address.owner_pid
-        return isinstance(self._owner, Probe) and mending.has_dropped_lock(self._owner, pid, self._address.spool)
+        return isinstance(self._owner, Probe) and spool_repair.has_dropped_lock(self._owner, pid, self._address.spool)
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
@@ -217,7 +217,7 @@ class Writer:
     def _finalize(self, end: End, meter: OverheadMeter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
         with suppress(OSError):
-            self._control.keep_named(os.path.join(self._address.spool, spool.CONTROL), make=False)
+            self._control.follow_name(os.path.join(self._address.spool, spool.CONTROL), make=False)
         self._control.close_run()
         # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
         time.sleep(CLOSING_PAUSE_S)

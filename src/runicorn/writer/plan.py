@@ -101,7 +101,7 @@ class PlanFile:
         for index in (0, 1):
             os.pwrite(self._fd, bytes(_slot_header.size), index * self._slot_bytes)
 
-    def keep_named(self) -> None:
+    def follow_name(self) -> None:
         """Give the content its name again, where somebody has removed that.
 
         Raises:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from runicorn.host.locks import Lock
-from runicorn.queue import crash_points, liveness, mending, moved_runs, rendezvous, spool, spool_address
+from runicorn.queue import crash_points, liveness, moved_runs, rendezvous, spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_directory import RunDir
@@ -54,7 +54,7 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
         False where another process is this spool's writer already.
     """
     with suppress(OSError, ValueError):
-        mending.mend_before_serving(spool_path)
+        spool_repair.repair_before_serving(spool_path)
     lock = take_writer_lock(spool_path)
     if lock is None:
         return False

@@ -21,7 +21,7 @@ FRESH_FOR_S = 3600.0
 _BEING_REMOVED_S = 0.1
 
 
-def mend(address: spool_address.Address, control: ControlPage | None) -> None:
+def repair(address: spool_address.Address, control: ControlPage | None) -> None:
     """Make again what a spool lacks.
 
     Args:
@@ -39,7 +39,7 @@ def mend(address: spool_address.Address, control: ControlPage | None) -> None:
             _make(address, name, b"")
     path = os.path.join(address.spool, spool.CONTROL)
     if control is not None:
-        control.keep_named(path, make=True)
+        control.follow_name(path, make=True)
     elif spool.CONTROL not in names:
         _make_control(path)
     if spool.PLAN not in names:
@@ -50,7 +50,7 @@ def mend(address: spool_address.Address, control: ControlPage | None) -> None:
         spool.remove_spool(address)
 
 
-def keep_lock(address: spool_address.Address, name: str) -> locks.Lock | None:
+def renew_lock(address: spool_address.Address, name: str) -> locks.Lock | None:
     """Take the lock of a name that this process had before its file was removed; None where it has it still.
 
     Raises:
@@ -70,7 +70,7 @@ def keep_lock(address: spool_address.Address, name: str) -> locks.Lock | None:
     return lock
 
 
-def mend_before_serving(path: str) -> None:
+def repair_before_serving(path: str) -> None:
     """Make again what a writer needs, in a spool that has an address.
 
     Raises:
@@ -84,7 +84,7 @@ def mend_before_serving(path: str) -> None:
     address = spool_address.read_address(path)
     if os.path.lexists(os.path.join(path, spool.CONTROL)) and ControlPage.open(os.path.join(path, spool.CONTROL)).done:
         return
-    mend(address, None)
+    repair(address, None)
 
 
 def freshen(address: spool_address.Address) -> None:
