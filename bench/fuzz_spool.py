@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.queue.asset_records import Image, Material
+from runicorn.queue.asset_records import Image, InputAsset
 from runicorn.queue.decoding import decode
 from runicorn.queue.records import Metrics, PartialMetrics, Printed, Text
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
@@ -196,7 +196,7 @@ def keys_of_payload(payload: bytes) -> list[Key]:
         return [("event", str(record.data.get("who")), str(record.data.get("i")))]
     if isinstance(record, (Text, Printed)):
         return texts_in(record.text)
-    if isinstance(record, Material):
+    if isinstance(record, InputAsset):
         return [("dataset", record.entry["name"])]
     if isinstance(record, Image):
         return [("image", record.key)]
@@ -220,7 +220,7 @@ def keys_in_plan(spool: str) -> tuple[int, set[Key]]:
     held = [each.record.data for steps in plan.state.pending.values() for line in steps.values() for each in line]
     keys: set[Key] = {("event", str(data["who"]), str(data["i"])) for data in held}
     keys.update(texts_in(msgspec.json.encode(plan.state.screens).decode()))
-    keys.update(("dataset", each.entry["name"]) for each in plan.state.chores.values() if isinstance(each, Material))
+    keys.update(("dataset", each.entry["name"]) for each in plan.state.chores.values() if isinstance(each, InputAsset))
     return plan.sequence, keys
 
 

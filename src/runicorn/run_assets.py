@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runicorn.capture.outputs import Seen
-    from runicorn.queue.asset_records import Blob, Material
+    from runicorn.queue.asset_records import Blob, InputAsset
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
@@ -298,7 +298,7 @@ class AssetVerbs(RunHandle):
 
         self._session.send(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
 
-    def _record(self, call: str, make: Callable[[], Material]) -> None:
+    def _record(self, call: str, make: Callable[[], InputAsset]) -> None:
         """Push what is made of a call's arguments; what it names and is not there is refused."""
         from runicorn.capture.datasets import MissingError
 

@@ -175,18 +175,18 @@ class Archive:
         """Give stored content a second name; where there are no links, a copy."""
         if is_file(directory, name):
             return
-        with self._files.open("blobs", sha256[:2]) as blobs:
+        with self._files.open("blobs", sha256[:2]) as contents:
             try:
-                directory.link(sha256, name, at=blobs)
+                directory.link(sha256, name, at=contents)
             except OSError as error:
                 if error.errno in {errno.ENOENT, errno.ENOSPC, errno.EDQUOT}:
                     raise
-                self._copy_content(blobs, sha256, directory, name)
+                self._copy_content(contents, sha256, directory, name)
 
-    def _copy_content(self, blobs: Directory, sha256: str, directory: Directory, name: str) -> None:
+    def _copy_content(self, contents: Directory, sha256: str, directory: Directory, name: str) -> None:
         temporary = self._files.temporary()
         try:
-            given = open_regular(blobs.name(sha256), dir_fd=blobs.fd)
+            given = open_regular(contents.name(sha256), dir_fd=contents.fd)
             with os.fdopen(given, "rb") as file, os.fdopen(directory.new_file(temporary), "w+b") as out:
                 shutil.copyfileobj(file, out, BLOCK_BYTES)
                 _make_durable(out)

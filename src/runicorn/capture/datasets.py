@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from runicorn.errors import MissingPathError, WrongTypeError, WrongValueError
-from runicorn.queue.asset_records import Material
+from runicorn.queue.asset_records import InputAsset
 from runicorn.storage.escaping import escape
 from runicorn.validation.json_values import LEFT_OUT, jsonable
 from runicorn.validation.metrics import shown
@@ -30,7 +30,7 @@ def dataset(
     description: str | None,
     limits: Limits | None,
     time_s: float,
-) -> Material:
+) -> InputAsset:
     """The record of one ``log_dataset()``.
 
     Raises:
@@ -56,7 +56,7 @@ def dataset(
     if isinstance(uri, dict):  # the viewer of 0.7.2 chokes on an object in that place
         entry |= {"uri": msgspec.json.encode(uri).decode(), "described": uri}
     entry["description"] = description and escape(description)
-    return Material(time_s, "datasets", entry, os.fsencode(source), save)
+    return InputAsset(time_s, "datasets", entry, os.fsencode(source), save)
 
 
 def pretrained(
@@ -68,7 +68,7 @@ def pretrained(
     description: str | None,
     limits: Limits | None,
     time_s: float,
-) -> Material:
+) -> InputAsset:
     """The record of one ``log_pretrained()``; a text that is no path here is kept as it is (``"org/model"``).
 
     Raises:
@@ -95,7 +95,7 @@ def pretrained(
     if isinstance(given, dict):
         entry |= {"path_or_uri": msgspec.json.encode(given).decode(), "described": given}
     entry["description"] = description and escape(description)
-    return Material(time_s, "pretrained", entry, os.fsencode(source), save)
+    return InputAsset(time_s, "pretrained", entry, os.fsencode(source), save)
 
 
 class Limits:

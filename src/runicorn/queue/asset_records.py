@@ -55,7 +55,7 @@ class Code(msgspec.Struct, array_like=True, tag="k"):
     left_out_count: int
 
 
-class Material(msgspec.Struct, array_like=True, tag="d"):
+class InputAsset(msgspec.Struct, array_like=True, tag="d"):
     """One ``log_dataset()`` or ``log_pretrained()``.
 
     ``section`` is that of ``assets.json``, ``entry`` what is known already; ``source`` the local file or directory
@@ -115,5 +115,5 @@ class LastScan(msgspec.Struct, array_like=True, tag="y"):
     scanning: Scanning
 
 
-Chore: TypeAlias = Environment | Code | Material | Outputs | LastScan
+Chore: TypeAlias = Environment | Code | InputAsset | Outputs | LastScan
 """What takes the writer longer than a batch may: it is done beside the batches."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.queue.asset_records import Chore, Image, Material, WatchOutputs
+from runicorn.queue.asset_records import Chore, Image, InputAsset, WatchOutputs
 from runicorn.queue.decoding import decode
 from runicorn.queue.records import (
     Config,
@@ -46,37 +46,37 @@ class Records(RunFiles):
         build: Callable[[SegmentChunk, dict[str, bytearray], dict[str, int]], None],
     ) -> dict[str, bytearray]:
         """The lines of a batch, by the name of their file."""
-        blobs: dict[str, bytearray] = {self.names.logs: bytearray()}
+        buffers: dict[str, bytearray] = {self.names.logs: bytearray()}
         for piece in pieces:
-            blobs.setdefault(self.names.events_of(piece.hello.rank), bytearray())
-            build(piece, blobs, plan.sizes)
+            buffers.setdefault(self.names.events_of(piece.hello.rank), bytearray())
+            build(piece, buffers, plan.sizes)
         if plan.last:
             for each in pending.give_up(self.state.pending):
-                self._add_resolved([each], blobs.setdefault(self.names.events_of(each.hello.rank), bytearray()))
+                self._add_resolved([each], buffers.setdefault(self.names.events_of(each.hello.rank), bytearray()))
         for rank, lines in self.state.trim_screens(last=plan.last):
-            add_printed(lines, rank, blobs[self.names.logs])
-        return blobs
+            add_printed(lines, rank, buffers[self.names.logs])
+        return buffers
 
     def _build_in_steps(
         self,
         piece: SegmentChunk,
-        blobs: dict[str, bytearray],
+        buffers: dict[str, bytearray],
         sizes: dict[str, int],
         steps: dict[str, list[reconcile.Step]],
     ) -> None:
         """Build record by record, and note what each has become."""
-        self._build(piece._replace(payloads=[]), blobs, sizes)
+        self._build(piece._replace(payloads=[]), buffers, sizes)
         name = self.names.events_of(piece.hello.rank)
-        events, logs = blobs[name], blobs[self.names.logs]
+        events, logs = buffers[name], buffers[self.names.logs]
         of_segment = steps.setdefault(piece.segment, [])
         for payload in piece.payloads:
             before = len(events), len(logs)
-            self._build(piece._replace(payloads=[payload], damages=()), blobs, sizes)
+            self._build(piece._replace(payloads=[payload], damages=()), buffers, sizes)
             of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
-    def _build(self, piece: SegmentChunk, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
+    def _build(self, piece: SegmentChunk, buffers: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, state = piece.hello, self.state
-        events, logs = blobs[self.names.events_of(hello.rank)], blobs[self.names.logs]
+        events, logs = buffers[self.names.events_of(hello.rank)], buffers[self.names.logs]
         state.see_hello(hello)
         for damage in piece.damages:
             state.damaged_bytes += damage.size_bytes
@@ -99,7 +99,7 @@ class Records(RunFiles):
                     self._add_metrics(record, hello, events)
             else:
                 try:
-                    self._apply(record, hello, (events, logs), lambda each: self._set_primary(each, blobs, sizes))
+                    self._apply(record, hello, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
                 except GaveUpError:
                     raise
                 except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
@@ -133,11 +133,11 @@ class Records(RunFiles):
         self,
         record: Any,
         hello: Hello,
-        blobs: tuple[bytearray, bytearray],
+        buffers: tuple[bytearray, bytearray],
         set_primary: Callable[[Primary], None],
     ) -> None:
         state = self.state
-        events, logs = blobs
+        events, logs = buffers
         record_names.check(record)
         if isinstance(record, PartialMetrics):
             self._add_resolved(pending.add(state.pending, record, hello), events)
@@ -162,7 +162,7 @@ class Records(RunFiles):
         elif isinstance(record, WatchOutputs):
             state.set_watch(record, hello)
             return
-        elif isinstance(record, Material) and not record.source:
+        elif isinstance(record, InputAsset) and not record.source:
             self.assets.add(record.section, {**record.entry, "saved": False})
         elif isinstance(record, Chore):
             state.add_chore(record)
@@ -217,7 +217,7 @@ class Records(RunFiles):
                 self._set_by[kind, name] = (time_s, hello.producer)
         return newer
 
-    def _set_primary(self, primary: Primary, blobs: dict[str, bytearray], sizes: dict[str, int]) -> None:
+    def _set_primary(self, primary: Primary, buffers: dict[str, bytearray], sizes: dict[str, int]) -> None:
         state = self.state
         if state.primary is not None and (state.primary.name, state.primary.mode) == (primary.name, primary.mode):
             return
@@ -234,9 +234,9 @@ class Records(RunFiles):
                     state.see_value(value, step)
             finally:
                 os.close(fd)
-        for name, blob in blobs.items():
+        for name, buffer in buffers.items():
             if name != self.names.logs:
-                for value, step in last_lines.values_of(bytes(blob).split(b"\n"), primary.name):
+                for value, step in last_lines.values_of(bytes(buffer).split(b"\n"), primary.name):
                     state.see_value(value, step)
 
     def refresh_best(self) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from runicorn.capture import datasets, outputs
 from runicorn.capture.archive import Archive, SourceError
-from runicorn.queue.asset_records import Candidate, Chore, Code, Environment, LastScan, Material, Outputs, Scanning
+from runicorn.queue.asset_records import Candidate, Chore, Code, Environment, InputAsset, LastScan, Outputs, Scanning
 from runicorn.storage import run_files
 from runicorn.storage.escaping import escape
 from runicorn.storage.wording import counted
@@ -171,8 +171,8 @@ class Chores:
             return self._environment(chore)
         if isinstance(chore, Code):
             return self._code(chore)
-        if isinstance(chore, Material):
-            return self._material(chore)
+        if isinstance(chore, InputAsset):
+            return self._input_asset(chore)
         if isinstance(chore, Scanning):
             return self._scan(chore, last=False)
         if isinstance(chore, LastScan):
@@ -219,7 +219,7 @@ class Chores:
         notes = [f"{gone} of the code disappeared before the archive was made: {', '.join(missing[:5])}"]
         return Outcome(code=entry, links={run_files.CODE: stored.path}, notes=notes if missing else [])
 
-    def _material(self, chore: Material) -> Outcome:
+    def _input_asset(self, chore: InputAsset) -> Outcome:
         entry, source = chore.entry, os.fsdecode(chore.source)
         self._what = f"{'archiving' if chore.save else 'looking at'} {entry['name']}"
         try:

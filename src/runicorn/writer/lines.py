@@ -38,7 +38,7 @@ _append = _encoder.encode_into
 
 
 def add_metrics(
-    record: Metrics | PartialMetrics, hello: Hello, blob: bytearray, missing: list[str] | None = None
+    record: Metrics | PartialMetrics, hello: Hello, out: bytearray, missing: list[str] | None = None
 ) -> None:
     """Append the line of one ``log()``.
 
@@ -50,45 +50,45 @@ def add_metrics(
     data["time"] = record.time
     if record.stage is not None:
         data["stage"] = record.stage
-    start = len(blob)
+    start = len(out)
     if not hello.is_owner or hello.rank is not None or missing:
-        _append(_marked(record, hello, data, None, missing), blob, -1)
+        _append(_marked(record, hello, data, None, missing), out, -1)
     else:
-        _append(Event(record.time, "metrics", data), blob, -1)
-    if blob.find(b"null", start) >= 0 and (nonfinite := _nonfinite(data)):
-        del blob[start:]
-        _append(_marked(record, hello, data, nonfinite, missing), blob, -1)
-    blob += b"\n"
+        _append(Event(record.time, "metrics", data), out, -1)
+    if out.find(b"null", start) >= 0 and (nonfinite := _nonfinite(data)):
+        del out[start:]
+        _append(_marked(record, hello, data, nonfinite, missing), out, -1)
+    out += b"\n"
 
 
-def add_text(record: Text, blob: bytearray) -> None:
+def add_text(record: Text, out: bytearray) -> None:
     """Append the lines of one ``log_text()``: ``HH:MM:SS | text`` for each that is not blank."""
     if record.raw:
-        blob += record.text.encode("utf-8") + b"\n"
+        out += record.text.encode("utf-8") + b"\n"
         return
     clock = time.strftime("%H:%M:%S", time.localtime(record.time))
     for line in record.text.split("\n"):
         if line.strip():
-            blob += f"{clock} | {line}".encode()
-        blob += b"\n"
+            out += f"{clock} | {line}".encode()
+        out += b"\n"
 
 
-def add_printed(lines: list[tuple[float, str]], rank: int | None, blob: bytearray) -> None:
+def add_printed(lines: list[tuple[float, str]], rank: int | None, out: bytearray) -> None:
     """Append lines of a console: ``[YYYY-MM-DD HH:MM:SS] text``, and the rank behind that where there is one."""
     mark = f"[rank {rank}] " if rank else ""
     for time_s, text in lines:
         if text:
             clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
-            blob += f"[{clock}] {mark}{text}".encode("utf-8", "backslashreplace")
-        blob += b"\n"
+            out += f"[{clock}] {mark}{text}".encode("utf-8", "backslashreplace")
+        out += b"\n"
 
 
-def add_image(record: Image, hello: Hello, blob: bytearray) -> None:
+def add_image(record: Image, hello: Hello, out: bytearray) -> None:
     """Append the line of one ``log_image()``."""
     data = {"key": record.key, "path": record.path, "step": record.step, "caption": record.caption}
     producer = None if hello.is_owner else hello.producer
-    _append(MarkedEvent(record.time, "image", data, producer=producer, rank=hello.rank), blob, -1)
-    blob += b"\n"
+    _append(MarkedEvent(record.time, "image", data, producer=producer, rank=hello.rank), out, -1)
+    out += b"\n"
 
 
 def _marked(

@@ -44,8 +44,8 @@ class Wanted:
     Such a value may have been stored before the record was damaged that had brought it from its device.
     """
 
-    def __init__(self, blob: bytes | bytearray) -> None:
-        self._lines = set(bytes(blob).split(b"\n")[:-1])
+    def __init__(self, content: bytes | bytearray) -> None:
+        self._lines = set(bytes(content).split(b"\n")[:-1])
         self._incomplete = {_call_of(line): line for line in self._lines if _LOST in line}
 
     def count_in(self, lines: Iterable[bytes]) -> Counter[bytes]:
@@ -64,10 +64,10 @@ def _call_of(line: bytes) -> bytes | tuple[bytes, ...]:
     return match.groups() if match is not None else line
 
 
-def without(blob: bytes | bytearray, there: Counter[bytes]) -> bytes:
+def without(content: bytes | bytearray, there: Counter[bytes]) -> bytes:
     """The lines of a blob that are not there already, in their order."""
     left = []
-    for line in bytes(blob).split(b"\n")[:-1]:
+    for line in bytes(content).split(b"\n")[:-1]:
         if there[line]:
             there[line] -= 1
         else:
@@ -89,12 +89,12 @@ def text_of(steps: list[Step], there: dict[str, Counter[bytes]]) -> SegmentText:
     return SegmentText(lines, stored)
 
 
-def text_behind(blob: bytes | bytearray, there: list[bytes]) -> bytes:
+def text_behind(content: bytes | bytearray, there: list[bytes]) -> bytes:
     """The text of a batch that is not in a file, ``there`` being all that was written since the batch began.
 
     Text is written in order, so what is before a line that is there is there too, whatever it is by damage now.
     """
-    lines = bytes(blob).split(b"\n")[:-1]
+    lines = bytes(content).split(b"\n")[:-1]
     once = _once(Counter(lines), Counter(there))
     positions = {line: number for number, line in enumerate(lines) if line in once}
     last, position = max(((positions[line], n) for n, line in enumerate(there) if line in once), default=(-1, -1))

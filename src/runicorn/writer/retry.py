@@ -70,30 +70,30 @@ class RunFiles:
         names = (*self._own_events(), self.names.logs)
         return any(self.retry(lambda name=name: self.run_dir.changed_at(name)) > time_s for name in names)  # type: ignore[misc]
 
-    def _rest(self, name: str, blob: bytearray, size_before: int, surplus: list[str], *, whole: bool) -> memoryview:
+    def _rest(self, name: str, content: bytearray, size_before: int, surplus: list[str], *, whole: bool) -> memoryview:
         """What a file has not got of a batch; ``surplus`` takes its name if it has more than that."""
         fd = self.retry(lambda: self.run_dir.open_for_reading(name))
         if fd is None:
-            return memoryview(blob)
+            return memoryview(content)
         try:
-            there = _read_from(fd, size_before, len(blob) + 1)
-            if there.startswith(blob) and len(there) > len(blob):
+            there = _read_from(fd, size_before, len(content) + 1)
+            if there.startswith(content) and len(there) > len(content):
                 surplus.append(name)
-            if blob.startswith(there) or there.startswith(blob):
-                return memoryview(blob)[len(there) :]
+            if content.startswith(there) or there.startswith(content):
+                return memoryview(content)[len(there) :]
             if whole and name == self.names.logs:  # in another time zone, or language, text has other lines
-                return memoryview(blob)[len(there) :]
+                return memoryview(content)[len(there) :]
             lines = last_lines.lines_of(fd, os.fstat(fd).st_size, size_before)
             if name == self.names.logs:
-                missing = reconcile.text_behind(blob, list(lines))
+                missing = reconcile.text_behind(content, list(lines))
             else:
-                missing = reconcile.without(blob, reconcile.Wanted(blob).count_in(lines))
+                missing = reconcile.without(content, reconcile.Wanted(content).count_in(lines))
             return memoryview(reconcile.rest_of_torn(reconcile.torn_end(fd), missing))
         finally:
             os.close(fd)
 
-    def _lines_there(self, name: str, blob: bytearray) -> Counter[bytes]:
-        wanted = reconcile.Wanted(blob)
+    def _lines_there(self, name: str, content: bytearray) -> Counter[bytes]:
+        wanted = reconcile.Wanted(content)
         found = Counter[bytes]()
         names = [name]
         if self.names.late and name != self.names.logs:
@@ -125,7 +125,7 @@ class RunFiles:
         finally:
             os.close(fd)
 
-    def _rest_beside_earlier(self, name: str, blob: bytearray, sizes: dict[str, int]) -> memoryview:
+    def _rest_beside_earlier(self, name: str, content: bytearray, sizes: dict[str, int]) -> memoryview:
         """The lines of a late batch that neither our own file has, nor one that an earlier writer has written into.
 
         Those have gone on by a newer session's lines, so that their lengths say nothing.
@@ -135,7 +135,7 @@ class RunFiles:
         for each in {name, *(planned for planned in sizes if planned.endswith(kind))}:
             there += self._lines_of(each, sizes.get(each, 0))
         self.retry(lambda: self.run_dir.end_torn_line(name))
-        return memoryview(reconcile.without(blob, there))
+        return memoryview(reconcile.without(content, there))
 
     def _lines_of(self, name: str, start_bytes: int) -> Counter[bytes]:
         fd = self.retry(lambda: self.run_dir.open_for_reading(name))

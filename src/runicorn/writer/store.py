@@ -73,7 +73,7 @@ class Store(Records):
         pieces, gone_bytes = self.retry(lambda: self._tail.restore(plan.segments))
         self.state.damaged_bytes += gone_bytes
         if self.names.late:
-            self._write(plan, pieces, lambda name, blob, _: self._rest_beside_earlier(name, blob, plan.sizes))
+            self._write(plan, pieces, lambda name, buffer, _: self._rest_beside_earlier(name, buffer, plan.sizes))
             return False
         shorter = [name for name, size in plan.sizes.items() if self._own_size_bytes(name) < size]
         for name in shorter:
@@ -85,7 +85,7 @@ class Store(Records):
             self._write_in_doubt(plan, pieces)
             return True
         surplus: list[str] = []
-        self._write(plan, pieces, lambda name, blob, size: self._rest(name, blob, size, surplus, whole=whole))
+        self._write(plan, pieces, lambda name, buffer, size: self._rest(name, buffer, size, surplus, whole=whole))
         return bool(surplus)
 
     def _state_from_files(self, sizes: dict[str, int] | None = None) -> None:
@@ -173,9 +173,9 @@ class Store(Records):
             pieces: the batch.
             rest_of: from a file's name, its lines and its length before the batch to what is not in it yet.
         """
-        blobs = self._built(plan, pieces, self._build)
-        for name, blob in blobs.items():
-            left = memoryview(blob) if rest_of is None else rest_of(name, blob, plan.sizes.get(name, 0))
+        buffers = self._built(plan, pieces, self._build)
+        for name, buffer in buffers.items():
+            left = memoryview(buffer) if rest_of is None else rest_of(name, buffer, plan.sizes.get(name, 0))
             self._append(name, left)
         self._conclude()
 
@@ -193,13 +193,15 @@ class Store(Records):
         # A segment may have another one's name, and text is known by the order in which it was logged.
         pieces = sorted(pieces, key=lambda piece: piece.turn)
         steps: dict[str, list[reconcile.Step]] = {}
-        blobs = self._built(plan, pieces, lambda piece, blobs, sizes: self._build_in_steps(piece, blobs, sizes, steps))
-        there = {name: self._lines_there(name, blob) for name, blob in blobs.items()}
+        buffers = self._built(
+            plan, pieces, lambda piece, buffers, sizes: self._build_in_steps(piece, buffers, sizes, steps)
+        )
+        there = {name: self._lines_there(name, buffer) for name, buffer in buffers.items()}
         text_there = there.pop(self.names.logs)
-        rest = {name: reconcile.without(blobs[name], known.copy()) for name, known in there.items()}
+        rest = {name: reconcile.without(buffers[name], known.copy()) for name, known in there.items()}
         texts = [reconcile.text_of(each, there) for each in steps.values()]
         by_records = sum(len(step.text) for each in steps.values() for step in each)
-        texts.append(reconcile.SegmentText(bytes(blobs[self.names.logs][by_records:]).split(b"\n")[:-1]))
+        texts.append(reconcile.SegmentText(bytes(buffers[self.names.logs][by_records:]).split(b"\n")[:-1]))
         with self._reading(self.names.logs) as lines:
             logs = reconcile.missing_text(texts, lines, text_there)
         found = sum(known.total() for known in there.values())
@@ -208,7 +210,7 @@ class Store(Records):
         for name, missing in {self.names.logs: logs, **rest}.items():
             self._append(name, memoryview(reconcile.rest_of_torn(self._torn_end(name), missing)))
         self._conclude()
-        return bool(found) or len(logs) < len(blobs[self.names.logs])
+        return bool(found) or len(logs) < len(buffers[self.names.logs])
 
     def _remove_consumed_blobs(self) -> None:
         """Those of batches before the plan that is in place."""
