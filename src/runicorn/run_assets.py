@@ -196,14 +196,14 @@ class AssetVerbs(RunHandle):
             patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
                 None = what models, arrays, tables, logs, configurations and pictures are commonly called; what they do
                 not name is told once.
-            stable_required: in how many looks a file must have been the same, this one included.
+            stable_required: in how many scans a file must have been the same, this one included.
             min_age_sec: how long ago it was changed at least, in seconds.
             mode: ``"rolling"``: the newest of each file is kept; ``"overwrite_versions"``: every version.
             log_snapshot_interval_sec: how often a log that grows is copied.
             state_gc_after_sec: after which time a file that has gone is forgotten.
 
         Returns:
-            ``run_id``; how many were ``scanned``, ``changed`` since the last look and ``archived`` (handed over);
+            ``run_id``; how many were ``scanned``, ``changed`` since the last scan and ``archived`` (handed over);
             and ``archived_entries``, each with ``key``, ``name``, ``kind``, ``path``, ``mode``. ``{}`` after the end.
 
         Raises:

@@ -23,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         tick_s: how often the writer looks for records while there are some.
-        idle_tick_s: longest pause between two looks if no records come.
+        idle_tick_s: longest pause between two scans if no records come.
         segment_bytes: size of a process's first segment, and of each one after a segment that took over a second
             to fill.
         segment_max_bytes: largest segment; segments grow fourfold while each is full within a second.

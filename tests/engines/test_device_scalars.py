@@ -111,9 +111,9 @@ def cuda(api):
 def test_value_of_each_type_is_exact(cuda, api, dtype, number):
     """A tensor of any type of numbers arrives as its own item() would be, and of the same Python type."""
     real = torch.tensor(number, dtype=getattr(torch, dtype))
-    hole = cuda.number_or_pending(Tensor(real))
-    assert isinstance(hole, devices.OnDevice)
-    transfer = cuda.start([hole.value])
+    pending = cuda.number_or_pending(Tensor(real))
+    assert isinstance(pending, devices.OnDevice)
+    transfer = cuda.start([pending.value])
     assert not transfer.has_arrived()
     api.stream.has_passed = True
     assert transfer.has_arrived()
@@ -178,7 +178,7 @@ def test_what_fits_no_slot_is_asked_for_its_item(cuda, value):
 
 
 def test_tensors_of_the_cpu_are_numbers_at_once(open_run):
-    """Tensors, parameters and scalars that need a gradient are stored as they are, without a hole."""
+    """Tensors, parameters and scalars that need a gradient are stored as they are, at once."""
     run = open_run()
     parameter = torch.nn.Parameter(torch.tensor([0.25]))
     run.log({"a": torch.tensor(0.5), "b": parameter, "c": (parameter * 3).sum(), "d": torch.tensor(7)})
@@ -206,7 +206,7 @@ def test_log_within_a_compiled_function(open_run, caplog):
 
 
 def test_scalars_of_jax(open_run):
-    """An array that JAX has not computed yet is a hole at first, and its exact value in the end."""
+    """An array that JAX has not computed yet is pending at first, and its exact value in the end."""
     slow = jax.jit(lambda x: jax.lax.fori_loop(0, 50, lambda _, y: (y @ y) / 512, x).sum())
     ones = jax.numpy.ones((512, 512))
     expected = float(slow(ones))

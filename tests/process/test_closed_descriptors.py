@@ -59,7 +59,7 @@ def test_the_run_goes_on(tmp_path):
 
 
 def test_its_locks_are_taken_again(tmp_path):
-    """At the next time that names are mended the owner locks its file, and its producer's, again."""
+    """At the next time that names are repaired the owner locks its file, and its producer's, again."""
     trainer = closed(
         tmp_path, "run._session._repair_at = run._queue.next_check_at = 0\nrun._queue.checked_at = 0\n" + GOES_ON
     )

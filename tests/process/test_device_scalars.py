@@ -353,7 +353,7 @@ def test_records_that_are_held_come_out_once_and_in_order():
 
 
 def test_handler_that_ends_the_run_takes_what_had_arrived(device, open_run, monkeypatch):
-    """finish() in a signal handler that has interrupted log() while it lands values loses none, and waits for none."""
+    """finish() in a signal handler that has interrupted log() while it sends values loses none, and waits for none."""
     run = open_run()
     for n in range(3):
         run.log({"x": device.scalar(float(n))})
@@ -376,7 +376,7 @@ def test_handler_that_ends_the_run_takes_what_had_arrived(device, open_run, monk
 
 
 def test_exception_out_of_a_handler_loses_no_value(device, open_run, monkeypatch):
-    """Ctrl-C between two values that land leaves the second to be told by finish()."""
+    """Ctrl-C between two values that arrive leaves the second to be told by finish()."""
     run = open_run()
     for n in range(3):
         run.log({"x": device.scalar(float(n))})

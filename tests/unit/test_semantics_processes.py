@@ -58,7 +58,7 @@ print(pid)
 
 
 def test_a_forked_child_uses_the_run_that_it_inherited(run_program, storage):
-    """Records of both are stored, though the child ends by ``os._exit`` and says no goodbye."""
+    """Records of both are stored, though the child ends by ``os._exit`` and pushes no end."""
     run_program(FORKED)
     run = the_run(storage)
     assert [data["owner"] for data in logged(run) if "owner" in data] == [1, 2, 3]

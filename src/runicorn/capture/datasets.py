@@ -161,7 +161,7 @@ def _check_texts(call: str, **texts: Any) -> None:
 
 
 def _location(call: str, given: Any) -> tuple[Any, str]:
-    """What is recorded as its place; and where it lies on this host, or the empty string."""
+    """What is recorded as its location; and where it lies on this host, or the empty string."""
     if isinstance(given, dict):
         left_out: list[str] = []
         cleaned = jsonable(given, lambda path, _: left_out.append(path))

@@ -1,8 +1,8 @@
 """Looking for a program's outputs: which files there are, and which of them are ready to be archived.
 
-A file is ready when its size and time of modification were the same in several looks, the last change is a while
+A file is ready when its size and time of modification were the same in several scans, the last change is a while
 ago, and it is not what was archived before. Logs grow for ever, so they need not be stable: they are copied at an
-interval. The rules and their defaults are those of Runicorn 0.7.2; the last look, when the run ends, takes what is
+interval. The rules and their defaults are those of Runicorn 0.7.2; the last scan, when the run ends, takes what is
 there.
 """
 
@@ -31,19 +31,19 @@ PATTERNS = (
 )
 MODES = ("rolling", "overwrite_versions")
 MOST_FILES = 100_000
-"""More than these in one look are left alone: somebody is watching a dataset, or the root directory."""
+"""More than these in one scan are left alone: somebody is watching a dataset, or the root directory."""
 
 _MOST_ENDINGS = 5
 _LOG_SUFFIXES = (".log", ".txt", ".jsonl", ".csv")
 
 
 class Seen(msgspec.Struct):
-    """What the looks so far have found of one output.
+    """What the scans so far have found of one output.
 
     Attributes:
-        size_bytes, mtime: at the last look.
-        looks: how many looks in a row have found it so.
-        seen_at: when the last look was, epoch seconds.
+        size_bytes, mtime: at the last scan.
+        looks: how many scans in a row have found it so; the name in the state file.
+        seen_at: when the last scan was, epoch seconds.
         archived_size_bytes, archived_mtime: as it was archived; None before.
         archived_at: when, epoch seconds.
     """
@@ -58,18 +58,18 @@ class Seen(msgspec.Struct):
 
     @property
     def is_archived(self) -> bool:
-        """Whether it was archived as it was at the last look."""
+        """Whether it was archived as it was at the last scan."""
         return (self.size_bytes, self.mtime) == (self.archived_size_bytes, self.archived_mtime)
 
 
 class ScanResult(msgspec.Struct):
-    """What one look has found.
+    """What one scan has found.
 
     Attributes:
         scanned: outputs that there are.
-        changed: of these, other ones than at the last look.
+        changed: of these, other ones than at the last scan.
         candidates: of these, what is ready to be archived.
-        overflowed: whether there were more files than are looked at.
+        overflowed: whether there were more files than are scanned.
         unmatched: files that no pattern names, by the ending of their name; without hidden ones.
     """
 

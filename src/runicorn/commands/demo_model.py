@@ -1,11 +1,11 @@
 """A small character-level language model in plain Python, and the text it learns from.
 
 The text is the source of the Python standard library: it is on every machine that runs Python, so
-the demo has real input without a download. The model has one hidden layer. Each place of the
+the demo has real input without a download. The model has one hidden layer. Each position of the
 context has a row of weights per symbol; the rows of the symbols that stand there are summed and
 squashed, and a linear layer scores the next symbol:
 
-    hidden = tanh(sum of rows[place, symbol at that place])     (one-hot inputs: no multiplication)
+    hidden = tanh(sum of rows[position, symbol at that position])     (one-hot inputs: no multiplication)
     scores = output rows . (hidden, 1)                          (the 1 carries the bias)
 
 A step touches the rows of the symbols it saw and the output rows, nothing else; so a gradient is a

@@ -2,7 +2,7 @@
 
 Asking a tensor for its value makes the program wait until the device has done all that was queued before. So
 ``log()`` only queues a copy into the host's memory, behind the work that makes the value, and pushes its record with
-a hole; when the copy has been made, which later calls notice, the value follows as a record of its own.
+a pending value; when the copy has been made, which later calls notice, the value follows as a record of its own.
 
 No library is imported here that the program has not loaded itself.
 """

@@ -96,9 +96,9 @@ class PendingValues:
     to take. Then a value may be told twice, which the writer knows by its number.
 
     Args:
-        push: takes records with holes, and those of values that have arrived; raises nothing, and says whether it has
+        push: takes partial metrics, and values that have arrived late; raises nothing, and says whether it has
             taken them: values are offered again.
-        refusals: where it is told that values are lost.
+        refusals: where it is told that values are missing.
         wait: whether a call waits where too many values are on their way; else it goes without them.
     """
 
@@ -120,7 +120,7 @@ class PendingValues:
         """Queue the copies of a call's values, push its record, and follow them.
 
         Args:
-            record: without its number, holes and losses.
+            record: without its number, pending and missing names.
             on_device: the values by name.
         """
         self.resolve()
@@ -134,7 +134,7 @@ class PendingValues:
                 "often, or set RUNICORN_DEVICE_WAIT=1 to have log() wait.",
             )
         self._push(record)
-        # Not before the writer can know of the holes: another thread may look for what has arrived at any moment.
+        # Not before the writer can know of them: another thread may look for what has arrived at any moment.
         if pending.parts:
             # One queue for each stream: one that stands still must not hold up the others. No queue is ever removed,
             # so that no thread appends to one that another has just thrown away; there are as many as streams.

@@ -1,6 +1,6 @@
-"""What ``runicorn doctor`` looks at: where things are, whether they work, and what to do where one does not.
+"""What ``runicorn doctor`` checks: where things are, whether they work, and what to do where one does not.
 
-Each module has functions that return findings. They write probes of a few bytes where they look, and remove them.
+Each module has functions that return findings. They write probes of a few bytes where they check, and remove them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""One thing that was checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OK, NOTE, BROKEN = "ok", "note", "broken"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes:
         name: of the thing, as scripts know it.

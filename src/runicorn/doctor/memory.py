@@ -27,7 +27,7 @@ _ADVICE = (
 
 
 def diagnose(settings: Settings) -> Iterator[Finding]:
-    """Both places, and the budgets that a run would get if it were opened now."""
+    """Both tiers of a spool, and the budgets that a run would get if it were opened now."""
     memory, temp = spool.shm_dir(settings), spool.temp_dir()
     if memory is None:
         named = settings.shm_dir
@@ -111,7 +111,7 @@ def leftovers(settings: Settings) -> Iterator[Finding]:
 
 
 def _without_spool(settings: Settings) -> Iterator[Finding]:
-    """Second places whose spool has gone."""
+    """Overflow directories whose spool has gone."""
     spools = {os.path.basename(path) for path in spool.find(settings)}
     for path in spool.find_overflows(settings):
         if os.path.basename(path).removesuffix(_OVERFLOW) not in spools and not _held(path):

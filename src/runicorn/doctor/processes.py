@@ -58,7 +58,7 @@ _STORAGE_LOCKS = "The database of a 0.7.2 viewer may be damaged there. Runs are 
 
 
 def locks_work(settings: Settings, root: str) -> Iterator[Finding]:
-    """A lock of this process is looked at by a child, in shared memory and in the storage."""
+    """A lock of this process is checked by a child, in shared memory and in the storage."""
     memory = spool.shm_dir(settings) or spool.temp_dir()
     yield _locks("locks", memory, _SPOOL_LOCKS, BROKEN)
     if os.path.isdir(root):

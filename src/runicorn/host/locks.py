@@ -13,7 +13,7 @@ Three traps of POSIX locks shape this module:
 * a holder that probes its own lock finds it free, and by closing the probe's descriptor it would drop it.
   So every process keeps a registry of the locks that it holds and asks that first. A lock is in it before the
   kernel has it, and between the question and the probe no other thread takes one: ``_alone()`` is held for both,
-  by nobody who waits for longer than another process's look.
+  by nobody who waits for longer than another process's probe.
 
 On Windows the same is had from ``msvcrt.locking``; that half has not been run.
 """
@@ -167,7 +167,7 @@ class Lock:
 
 
 class Probe:
-    """A look at somebody's lock file by a descriptor that stays open, whatever happens to the name."""
+    """Probes somebody's lock file by a descriptor that stays open, whatever happens to the name."""
 
     def __init__(self, path: str) -> None:
         """Open the lock file.

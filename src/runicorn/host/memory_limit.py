@@ -92,7 +92,7 @@ class MemoryLimit:
         return found
 
     def _directories(self, mount: _Mount, path: str) -> list[str]:
-        """From a cgroup's directory up to the mount point; in a container the path may be of a place out of sight."""
+        """From a cgroup's directory up to the mount point; in a container the path may be out of sight."""
         inside = os.path.relpath(path, mount.root) if path.startswith(mount.root) else "."
         parts = [] if inside == "." or inside.startswith("..") else inside.split("/")
         top = os.path.join(self._root, mount.point.lstrip("/"))

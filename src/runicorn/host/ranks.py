@@ -29,7 +29,7 @@ _LOOPBACK = ("localhost", "127.", "::1")
 
 
 class RankInfo(msgspec.Struct, frozen=True):
-    """This process's place in a distributed job.
+    """What this process is in a distributed job.
 
     Attributes:
         rank: its number, 0 to world size - 1; rank 0 owns the run.
@@ -52,7 +52,7 @@ class RankInfo(msgspec.Struct, frozen=True):
 
 
 def rank_info() -> RankInfo | None:
-    """The place in the job whose ranks share a run; None for a process that has runs of its own.
+    """This process as a rank of the job whose ranks share a run; None for a process that has runs of its own.
 
     Raises:
         ValueError: ``RUNICORN_RANK_MODE`` is none of its values.

@@ -278,7 +278,7 @@ class Opening:
         )
 
     def _point_to(self, address: spool_address.Address) -> None:
-        """Leave word in the run directory where the spool is, for other processes of this host."""
+        """Write the pointer to the spool into the run directory, for other processes of this host."""
         pointer = os.path.join(address.run_dir, run_files.spool_pointer(self.host))
         rendezvous.write_first(pointer, address.spool, directory_kinds.RUN)
 

@@ -110,5 +110,5 @@ def spools_of(info: RunInfo, settings: Settings) -> list[str]:
 
 
 def _is_beside_spool(path: str, address: spool_address.Address) -> bool:
-    """Whether it is the second place of a spool that is there."""
+    """Whether it is the overflow directory of a spool that is there."""
     return path != address.spool and os.path.lexists(os.path.join(address.spool, spool_address.ADDRESS))

@@ -1,1 +1,1 @@
-"""The queue between the processes that log and the writer: its formats and its places."""
+"""The queue between the processes that log and the writer: its formats and its directories."""

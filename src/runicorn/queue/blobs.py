@@ -39,11 +39,11 @@ class Blobs:
         self._directories = (address.spool, address.overflow)
 
     def put(self, data: bytes | bytearray | memoryview) -> Blob:
-        """Write bytes in the first place of the spool that takes them.
+        """Write bytes in the first tier of the spool that takes them.
 
         Raises:
             ClosedError: the run has ended.
-            SpoolFullError: neither place takes them; says why.
+            SpoolFullError: neither tier takes them; says why.
         """
         size_bytes = memoryview(data).nbytes
         random = os.urandom(8)

@@ -11,7 +11,7 @@
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
     40    8  i64 last step: the highest step stored
-    48   16  i64 x 2 dropped: bytes of segments that the writer has removed from each place, or found gone
+    48   16  i64 x 2 dropped: bytes of segments that the writer has removed from each tier, or found gone
     64    8  u64 trouble: how many messages have been put below
     72    4  u32 length of the message
     76  436  UTF-8 text of the newest message: why storing fails
@@ -20,7 +20,7 @@
     520 256  UTF-8 text of the task: what the writer does beside storing records
     776   8  u64 generation: how many writers have begun; what a writer has marked bears its number
     1024  3072  producers, each u32 number, u32 process id, u32 x 2 one more than its newest segment made, and stored
-    4096  8192 x 2  u64 slots for each place: bytes of segments made there, by producer
+    4096  8192 x 2  u64 slots for each tier: bytes of segments made there, by producer
 
 Who writes what: the writer all of it, except ``closed`` (the owner too), ``moved``, the slots, and what a producer
 has made. A producer adds to the slot that its number falls on. Two producers may share a slot, and an addition may then
@@ -218,7 +218,7 @@ class ControlPage:
         return any(view[_DONE_AT] for view in (self._view, *self._older))
 
     def set_done(self) -> None:
-        """Say so; the writer's last word."""
+        """Say that the run is stored; the last thing that a writer does."""
         for view in (self._view, *self._older):
             view[_DONE_AT] = 1
 
@@ -281,12 +281,12 @@ class ControlPage:
         self._put(at, self._get(at) + size_bytes)
 
     def made_bytes(self, tier: int) -> int:
-        """Bytes of all segments that were ever made in a place."""
+        """Bytes of all segments that were ever made in a tier."""
         start = _SLOTS_AT + tier * _SLOT_BYTES
         return sum(self._view[start : start + _SLOT_BYTES].cast("Q"))
 
     def used_bytes(self, tier: int) -> int:
-        """Bytes of segments that are in a place now."""
+        """Bytes of segments that are in a tier now."""
         used = (self.made_bytes(tier) - self._get(_DROPPED_AT + 8 * tier)) & _HIGHEST_U64
         return used if used <= _HIGHEST_I64 else 0  # below zero
 
@@ -295,9 +295,9 @@ class ControlPage:
 
         Args:
             tier: which one.
-            made_bytes: what had been made when the look began. Of a segment that is made during the look both may
-                speak: it counts twice until the next look, and never less than once.
-            used_bytes: what the look has found.
+            made_bytes: what had been made when the scan began. Of a segment that is made during the scan both may
+                speak: it counts twice until the next scan, and never less than once.
+            used_bytes: what the scan has found.
         """
         self._put(_DROPPED_AT + 8 * tier, made_bytes - used_bytes)  # modulo 2**64: a damaged page can say anything
 
@@ -316,7 +316,7 @@ class ControlPage:
         self._view[_RENEWED_AT] = 1
 
     def note_made(self, number: int, pid: int, segment_number: int) -> None:
-        """Leave word of a segment that a producer has made: its file may go by name before a writer sees it."""
+        """Note a segment that a producer has made: its file may go by name before a writer sees it."""
         at = self._producer_at(number)
         if at is not None:
             _u32.pack_into(self._view, at + _PID_AT, pid)
@@ -368,7 +368,7 @@ class ControlPage:
         return self._text(_MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)
 
     def put_message(self, text: str) -> None:
-        """Tell the owner why storing fails, or what is missing; it warns at its next look."""
+        """Tell the owner why storing fails, or what is missing; it warns at its next check."""
         troubles = self.troubles + 1
         for view in (self._view, *self._older):  # the owner may not have followed to the new page yet
             _put_text(view, text, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES)

@@ -2,7 +2,7 @@
 
 Names in shared memory can go at any time (systemd's RemoveIPC, a cluster's cleaner). What the writer has opened it
 reads by descriptor; what it has not opened, only its producer has. The producer sees the writer's mark in the mapping
-of each, and where a segment without a mark has lost its name, it makes the same again in the second place.
+of each, and where a segment without a mark has lost its name, it makes the same again in the overflow directory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class KeptSegments:
     def add(self, segment: Segment) -> None:
         """Keep one that was sealed, until it is stored; those that are go now.
 
-        Not at each look, for that costs two system calls, which log() has between two segments else not.
+        Not at each check: that costs two system calls, and log() makes none between two segments.
         """
         if segment.number > self._newest:
             self._newest = segment.number
@@ -55,7 +55,7 @@ class KeptSegments:
         Args:
             generation: of the writer that lives; None where there is none.
         """
-        if self._copying:  # a signal handler in the middle of a look
+        if self._copying:  # a signal handler in the middle of a copy
             return
         self._copying = True
         try:
@@ -88,7 +88,7 @@ class KeptSegments:
         try:
             spool.open_overflow(self._address)
             copy = segment.copy_to(os.path.join(self._address.overflow, segment.name))
-        except OSError:  # no room there either: it stays ours, and the next look tries again
+        except OSError:  # no room there either: it stays ours, and the next check tries again
             return
         self._control.add_made(spool.OVERFLOW, 0, copy.size_bytes)
         self._segments = [copy if each is segment else each for each in self._segments]

@@ -22,7 +22,7 @@ _UNKNOWN = (0, 0)
 
 
 def follow(address: Address, storage: str | None = None) -> Address:
-    """The address with the place where its run is now.
+    """The address with the location of its run now.
 
     A run directory that is gone from a storage which is there stays as it is: it is made again.
 

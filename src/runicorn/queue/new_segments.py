@@ -1,4 +1,4 @@
-"""How a process opens its segments: of what size, in which place, under which lock."""
+"""How a process opens its segments: of what size, in which tier, under which lock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ClosedError(Exception):
 
 
 class SpoolFullError(Exception):
-    """Both places of the spool are used up: the record was not stored; says why."""
+    """Both tiers of the spool are used up: the record was not stored; says why."""
 
 
 def always_full(_frame: bytes) -> Any:
@@ -146,7 +146,7 @@ class NewSegments:
         return None if self._segment is None else self._segment.number
 
     def _make(self, size_bytes: int, frame_bytes: int = 0) -> Segment:
-        """Open this process's next segment in the first place that takes it, a smaller one if none takes that."""
+        """Open this process's next segment in the first tier that takes it, a smaller one if none takes that."""
         needed = frame_bytes + 1024
         usual = self._address.settings.segment_bytes
         sizes = sorted({max(size_bytes, needed), max(usual, needed)}, reverse=True)

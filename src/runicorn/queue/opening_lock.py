@@ -5,7 +5,7 @@
     <shm>, <temp> or <user's cache>/runicorn-<uid>-locks/    0700; there only while a lock is
         <16 hex>.opening                                     locked while a process is at the run of that name
 
-Nobody else can hold such a lock, for nobody else can enter the directory. A place that somebody else has taken is
+Nobody else can hold such a lock, for nobody else can enter the directory. A name that somebody else has taken is
 passed over, by all processes of the user alike; if none can be had it goes without a lock, for the word that names a
 run's spool is published exclusively.
 """
@@ -72,7 +72,7 @@ def sweep(settings: Settings) -> None:
 
 
 def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock] | None:
-    """The lock and its path, waited for; None if no place for it can be had."""
+    """The lock and its path, waited for; None if no directory for it can be had."""
     deadline = time.monotonic() + _WITHIN_S
     tries_left = _TRIES
     while True:
@@ -82,7 +82,7 @@ def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock
         path = os.path.join(folder, name)
         try:
             lock = _take(path)
-        except OSError:  # who has just ended has removed the place; or it cannot be written, as on a full disk
+        except OSError:  # who has just ended has removed the directory; or it cannot be written, as on a full disk
             tries_left -= 1
             if not tries_left:
                 return None
@@ -110,7 +110,7 @@ def _take(path: str) -> Lock | None:
 
 
 def _make_directory(settings: Settings) -> str | None:
-    """The first place that is a directory of this user's alone, made if nothing is there."""
+    """The first directory that is this user's alone, made if nothing is there."""
     for folder in _directories(settings):
         try:
             with suppress(FileExistsError):

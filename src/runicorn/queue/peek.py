@@ -1,4 +1,4 @@
-"""A look into a live spool by somebody who is not its writer."""
+"""The newest step in a live spool, read by a process that is not its writer."""
 
 from __future__ import annotations
 

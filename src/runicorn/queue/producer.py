@@ -41,8 +41,8 @@ class Queue(NewSegments):
 
     Attributes:
         push: copies one frame into the current segment; ``ValueError`` = call ``push_slowly``.
-        closed: ``closed[0]`` is 1 once the run takes no more records. Push first, look second: a record
-            pushed before the look that found 0 is stored.
+        closed: ``closed[0]`` is 1 once the run takes no more records. Push first, check second: a record
+            pushed before the check that found 0 is stored.
         is_owner: whether this process is the run's owner.
         rank: of this process in a distributed job, or None.
         forked_here: whether this process was forked from the one that opened or joined the run.
@@ -60,7 +60,7 @@ class Queue(NewSegments):
 
         Raises:
             ClosedError: the run has ended.
-            SpoolFullError: neither place takes even that.
+            SpoolFullError: neither tier takes even that.
         """
         with self._rotation:
             while True:
@@ -129,7 +129,7 @@ class Queue(NewSegments):
             refused: as for ``report_dropped()``.
 
         Raises:
-            SpoolFullError: neither place takes even that.
+            SpoolFullError: neither tier takes even that.
         """
         with self._rotation:
             if not self._open:
@@ -144,7 +144,7 @@ class Queue(NewSegments):
 
         Raises:
             ClosedError: the run has ended.
-            SpoolFullError: neither place takes it.
+            SpoolFullError: neither tier takes it.
         """
         with self._rotation:
             self._put_ignoring_budget(record)
@@ -157,7 +157,7 @@ class Queue(NewSegments):
             refused: how many values or calls of this process were refused for what they are.
 
         Raises:
-            SpoolFullError: neither place takes even that.
+            SpoolFullError: neither tier takes even that.
         """
         with self._rotation:
             if (self.dropped_records or refused) and self._open:
@@ -239,7 +239,7 @@ class Queue(NewSegments):
         They go when the last thread that is in the middle of a push has gone on.
 
         Args:
-            control: the page to look at from now on: that of an ended run.
+            control: the page to check from now on: that of an ended run.
         """
         self.close()
         self.release()

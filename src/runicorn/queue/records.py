@@ -38,7 +38,7 @@ class PartialMetrics(msgspec.Struct, array_like=True, tag="g"):
 
 
 class LateValues(msgspec.Struct, array_like=True, tag="n"):
-    """The values for the holes of an earlier record of this process; one that is missing could not be had."""
+    """The pending values of an earlier record of this process; one that is not there could not be had."""
 
     number: int
     step: int

@@ -24,7 +24,7 @@ _start_of_record = re.compile(rb"[\x91-\x9f]\xa1[a-z]")
 
 
 def next_frame(fd: int, start_bytes: int, stop_bytes: int) -> int | None:
-    """The place of the first whole frame behind ``start_bytes`` that ends before ``stop_bytes``; None if none does."""
+    """The offset of the first whole frame behind ``start_bytes`` that ends before ``stop_bytes``; None if none does."""
     left_to_sum = _MOST_SUMMED_BYTES
     base = start_bytes + 1
     while base < stop_bytes:

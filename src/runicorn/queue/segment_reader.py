@@ -67,7 +67,7 @@ class SegmentReader:
 
     @property
     def valid(self) -> bool:
-        """Whether the header is there; asked again at each look until it is."""
+        """Whether the header is there; asked again at each scan until it is."""
         if self.size_bytes:
             return True
         head = os.pread(self._fd, HEADER_BYTES, 0)

@@ -63,10 +63,10 @@ _LEAST_BUDGET_BYTES = MIB
 
 
 def budget_bytes(base: str, settings: Settings, *, in_memory: bool) -> int:
-    """What a run would get of a place if it were opened now: of shared memory, or of the temp directory.
+    """What a run would get of a tier if it were opened now: of shared memory, or of the temp directory.
 
     Raises:
-        OSError: the place is not there.
+        OSError: the directory is not there.
     """
     given = settings.spool_max_bytes if in_memory else settings.overflow_max_bytes
     return given or _default_budget_bytes(base, in_memory=in_memory)
@@ -80,7 +80,7 @@ def _default_budget_bytes(base: str, *, in_memory: bool) -> int:
 
 
 def _overflow_bytes(temp: str, settings: Settings) -> int:
-    """Budget of the second place; none if it cannot be had, which is no reason to refuse a run."""
+    """Budget of the overflow directory; none if it cannot be had, which is no reason to refuse a run."""
     try:
         return budget_bytes(temp, settings, in_memory=False)
     except OSError:
@@ -186,7 +186,7 @@ def _make_in(base: removal.Directory, name: str, address: Address) -> Lock:
 
 
 def open_overflow(address: Address) -> None:
-    """Make the second place, or find it made by another process of the run.
+    """Make the overflow directory, or find it made by another process of the run.
 
     Raises:
         OSError: it cannot be made, or is not ours.
@@ -201,7 +201,7 @@ def open_overflow(address: Address) -> None:
 
 
 def room_for(address: Address, control: ControlPage, tier: int, size_bytes: int) -> bool:
-    """Whether a place's budget has room for another segment, and its neighbours keep theirs."""
+    """Whether a tier's budget has room for another segment, and its neighbours keep theirs."""
     budget = address.budget_bytes if tier == PRIMARY else address.overflow_bytes
     directory = os.path.dirname(address.spool if tier == PRIMARY else address.overflow)
     used = control.used_bytes(tier)
@@ -215,7 +215,7 @@ def room_for(address: Address, control: ControlPage, tier: int, size_bytes: int)
 
 
 def bytes_in(directory: str) -> int:
-    """What counts in a place's budget: segments, spares, blobs."""
+    """What counts in a tier's budget: segments, spares, blobs."""
     total = 0
     with suppress(OSError), os.scandir(directory) as entries:
         for entry in entries:
@@ -247,7 +247,7 @@ def find_half_made(settings: Settings) -> list[str]:
 
 
 def find_overflows(settings: Settings) -> list[str]:
-    """The second places of this user's spools."""
+    """The overflow directories of this user's spools."""
     return [path for path, suffix in in_both_tiers(settings) if suffix == OVERFLOW_SUFFIX]
 
 
@@ -284,7 +284,7 @@ def _is_ours(path: str, device: int) -> bool:
 
 
 def remove_spool(address: Address) -> None:
-    """Remove all that a spool consists of, the word in the run directory first; its run has ended."""
+    """Remove all that a spool consists of, its pointer in the run directory first; its run has ended."""
     pointer = run_files.spool_pointer(address.host)
     try:
         with removal.Directory(address.run_dir, directory_kinds.RUN) as directory:
@@ -305,7 +305,7 @@ def remove_spool(address: Address) -> None:
 
 
 def remove(directory: str) -> None:
-    """Remove a place and what a spool has in it; what is gone already is gone, and what is not ours stays."""
+    """Remove a directory and what a spool has in it; what is gone already is gone, and what is not ours stays."""
     for _ in range(_REMOVE_TRIES):
         try:
             with removal.Directory(directory, directory_kinds.SPOOL) as folder:

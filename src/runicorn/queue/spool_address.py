@@ -27,10 +27,10 @@ class Address(msgspec.Struct, frozen=True, rename={"on_main_host": "main", "dist
         owner_pid: process id of the owner; for people.
         opened_at: when this session of the run began, epoch seconds.
         spool: path of the spool.
-        overflow: path of its second place; made when needed.
+        overflow: path of its overflow directory; made when needed.
         settings: the owner's settings.
         budget_bytes: of the spool.
-        overflow_bytes: budget of the second place.
+        overflow_bytes: budget of the overflow directory.
         floor_bytes: what the spool leaves free in shared memory for its neighbours.
         on_main_host: whether this host's writer owns the run's common files; others write their own.
         distributed: whether processes come and go as ranks of a job, so that the owner need not be there yet.

@@ -74,7 +74,7 @@ def repair_before_serving(path: str) -> None:
     """Make again what a writer needs, in a spool that has an address.
 
     Raises:
-        OSError: the spool is gone, or cannot be mended.
+        OSError: the spool is gone, or cannot be repaired.
     """
     needed = (spool.WRITER_LOCK, spool.CONTROL, spool.PLAN)
     if all(os.path.lexists(os.path.join(path, name)) for name in needed):
@@ -98,7 +98,7 @@ def freshen(address: spool_address.Address) -> None:
 
 
 def is_held(directory: str) -> bool:
-    """Whether a process holds one of the locks in a place of a spool."""
+    """Whether a process holds one of the locks in a directory of a spool."""
     try:
         names = [name for name in os.listdir(directory) if name.endswith(spool.LOCK_SUFFIX)]
     except FileNotFoundError:
@@ -140,7 +140,7 @@ def lives(address: spool_address.Address) -> bool:
 
 
 class ProcessProbe:
-    """A look at the owner where its lock file was gone before we came.
+    """A probe of the owner whose lock file was gone before we came.
 
     Args:
         address: of the spool.
@@ -162,7 +162,7 @@ class ProcessProbe:
 
 
 def probe_owner(address: spool_address.Address) -> locks.Probe | ProcessProbe:
-    """A look at the owner: by its lock, or by its process where that has gone by name.
+    """A probe of the owner: by its lock, or by its process if that has lost its name.
 
     Raises:
         OSError: the lock is there, and cannot be opened.

@@ -18,7 +18,7 @@ Stamp = tuple[int, int] | None
 
 
 class RunLocation(NamedTuple):
-    """A run directory, with the path that its place gives the run, and the stamps of meta, status and summary."""
+    """A run directory, with the path that its location gives the run, and the stamps of meta, status and summary."""
 
     run_dir: str
     path: str

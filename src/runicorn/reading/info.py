@@ -86,7 +86,7 @@ def read_info(run_dir: str, storage: str, folder_path: str) -> RunInfo:
     Args:
         run_dir: absolute path of the run's directory.
         storage: the storage root.
-        folder_path: the run's path by its place in the storage, for a ``meta.json`` that says none.
+        folder_path: the run's path by its location in the storage, for a ``meta.json`` that says none.
     """
     damaged: list[str] = []
     meta, status, summary = (

@@ -228,7 +228,7 @@ def _chosen(rows: Rows, lines: list[int]) -> Rows:
 
 
 def _breaks(numbers: Sequence[int]) -> list[int]:
-    """Where rising numbers do not follow one another: the places of those that begin anew."""
+    """Where rising numbers do not follow one another: the positions of those that begin anew."""
     if numbers[-1] - numbers[0] == len(numbers) - 1:
         return []
     return [position for position, (before, number) in enumerate(pairwise(numbers), 1) if number - before != 1]

@@ -143,12 +143,12 @@ def sweep(settings: Settings, patience_s: float = 0.0) -> list[Staying]:
 
 
 def _there(settings: Settings, patience_s: float = 0.0) -> tuple[list[tuple[str, str]], list[Staying]]:
-    """What is in both places, once that is brought back of which only the second place is left; and what is not."""
+    """What is in both tiers, after spools of which only the overflow is left are brought back; and what stays."""
     there = spool.in_both_tiers(settings)
     overflows = [path for path, suffix in there if suffix == spool.OVERFLOW_SUFFIX]
     if not overflows:  # a temp directory may be long: it is listed once if that will do
         return there, []
-    from runicorn.session import lone_overflows  # for a spool that has a second place alone
+    from runicorn.session import lone_overflows  # for a spool that has an overflow directory alone
 
     staying = lone_overflows.bring_back(overflows, settings, patience_s)
     return spool.in_both_tiers(settings), staying

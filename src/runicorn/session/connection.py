@@ -148,7 +148,7 @@ class Connection:
             self.pending_values.resolve_all(min(limit_s, timeout_s or limit_s), last=last and self.is_owner)
 
     def check(self, now: float) -> None:
-        """Tell the writer which values have arrived from devices, and check that it lives.
+        """Send the values that have arrived from devices, and check that the writer lives.
 
         Args:
             now: the wall clock; the next check is ``look_interval_s`` later, or at the next call while values are

@@ -201,7 +201,7 @@ def spool_here(
 
 
 def point_to(pointer: str, address: spool_address.Address, lock: Lock) -> None:
-    """Leave word in the run directory where its spool is on this host, in place of one that is gone.
+    """Write the pointer to this host's spool into the run directory, instead of one to a spool that is gone.
 
     By one process at a time (``opening_lock``).
 

@@ -1,4 +1,4 @@
-"""Second places of spools whose first place has gone: the spool is made again, or it is said why not."""
+"""Overflow directories of spools whose own directory has gone: the spool is made again, or it is said why not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AGAIN = "Then run `runicorn recover` again"
 
 
 class Staying(NamedTuple):
-    """A second place of which nobody makes a spool again, and why.
+    """An overflow directory of which nobody makes a spool again, and why.
 
     Attributes:
         path: of it.
@@ -32,15 +32,15 @@ class Staying(NamedTuple):
 
 
 def bring_back(overflows: list[str], settings: Settings, patience_s: float = 0.0) -> list[Staying]:
-    """Make the spool, or its address, again by that of its second place, if no process of its run is left.
+    """Make the spool, or its address, again by that of its overflow directory, if no process of its run is left.
 
     Args:
-        overflows: the second places.
+        overflows: the overflow directories.
         settings: where spools may be.
         patience_s: how long to wait, all in all, for writers that end, or make their spools again themselves.
 
     Returns:
-        The places that stay as they are though no run lives by them.
+        The directories that stay as they are though no run lives by them.
     """
     deadline = time.monotonic() + patience_s
     staying = (_bring_back(each, settings, deadline) for each in overflows)
@@ -75,7 +75,7 @@ def _without_address(overflow: str) -> Staying | None:
 
 
 def has_lost_address(directory: str) -> bool:
-    """Whether there are records in a place, and no process that lives has made its address again."""
+    """Whether there are records in a directory, and no process that lives has made its address again."""
     try:
         names = os.listdir(directory)
         age_s = time.time() - os.stat(directory, follow_symlinks=False).st_mtime

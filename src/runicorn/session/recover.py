@@ -63,7 +63,7 @@ def _concerns(staying: Staying, storage: str | None) -> bool:
 
 
 def _lone(staying: Staying) -> Recovered:
-    """The second place of a spool that is gone."""
+    """The overflow directory of a spool that is gone."""
     address, path = staying.address, staying.path
     run_id, run_dir = (address.run_id, address.run_dir) if address else (os.path.basename(path), "")
     why = f"only the second place of its spool is left, and {staying.why}"

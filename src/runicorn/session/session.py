@@ -167,7 +167,7 @@ class Session(Connection):
                 time.sleep(poll_s)
                 poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
             if self._monitor is not None:
-                self._monitor.pass_on()  # its last words
+                self._monitor.pass_on()  # what it said at its end
         finally:
             self.queue.release()
             progress.clear()

@@ -108,7 +108,7 @@ class WriterMonitor:
         try:
             # The file that had the name may have been removed, and another one made.
             return self._writer.is_held() or locks.is_held(os.path.join(self._address.spool, spool.WRITER_LOCK))
-        except OSError:  # no descriptor is left: the next look will say
+        except OSError:  # no descriptor is left: the next check will say
             return True
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ class Kind(msgspec.Struct, frozen=True):
         shape: pattern of the names that may be removed from it, or renamed in it.
         private: it is this user's, and nobody else may enter it.
         own: it is this user's, and nobody else may write to it.
-        by_link: the user chooses the place, and may do so by a link.
+        by_link: the user chooses the directory, and may do so by a link.
     """
 
     shape: str
@@ -32,7 +32,7 @@ SPOOL = Kind(
     rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
     private=True,
 )
-"""A spool and its second place; a name that is not here keeps the directory that it is in."""
+"""A spool and its overflow directory; a name that is not here keeps the directory that it is in."""
 NAMED_IN_SPOOL = msgspec.structs.replace(SPOOL, shape=rf"{SPOOL.shape}|[0-9a-z.-]+\.(?:seg|spare|new)")
 """For one file that its maker names; by the narrower shape above files go that are found by listing a directory."""
 SPOOLS = Kind(r"runicorn-[0-9]+-[0-9a-f]{16}(?:\.making|-overflow)?|runicorn-[0-9]+-locks", by_link=True)

@@ -58,7 +58,7 @@ class Directory:
 
     def __init__(self, path: str, kind: Kind, at: Directory | None = None) -> None:
         self.kind = kind
-        self._made: set[str] = set()  # names that this object has made: ours, without a look at their shape
+        self._made: set[str] = set()  # names that this object has made: ours, whatever their shape
         self.path: str = path if at is None else os.path.join(at.path, _plain(path))
         self.fd: int | None = None
         parent = None if at is None else at.fd

@@ -272,7 +272,7 @@ class RunDir:
         return self._directory.names()
 
     def remove(self, name: str) -> None:
-        """Remove a file that may be gone already: the word where the spool is, or the marker of a deleted run."""
+        """Remove a file that may be gone already: the pointer to the spool, or the marker of a deleted run."""
         self._directory.remove(name)
 
     def sweep(self) -> None:

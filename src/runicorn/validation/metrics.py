@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOWEST_INT, HIGHEST_INT = -(2**63), 2**63 - 1
 
 AS_THEY_ARE = frozenset({float, bool, str, type(None)})
-"""Types of values that need no look at all; ``int`` has a range."""
+"""Types of values that need no check at all; ``int`` has a range."""
 
 _RESERVED = frozenset({"time", "step", "global_step"})
 """What a record has of its own under these names; a metric of that name gets a ``_`` behind it."""

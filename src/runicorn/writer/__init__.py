@@ -14,9 +14,9 @@
         ^                                  Plan     which bytes come next, put in place first
         |  each forked, spawned or           |
         |  joined process has a              v
-        |  Queue and segments of its own   Store    lines, tally -> RunDir: append, replace, fsync
+        |  Queue and segments of its own   Store    lines, state -> RunDir: append, replace, fsync
         |                                    |
-      Watch   <---  control page  <----------+      heartbeat, closed, done, progress, trouble
+      Monitor <---  control page  <----------+      heartbeat, closed, done, progress, trouble
       (heartbeat stands still, lock free: start another writer)
 
 The story of one record: ``log()`` encodes it and ``mmap.write`` copies it into the process's segment; from then on

@@ -1,6 +1,6 @@
 """What takes longer than a batch may, done by a thread of the writer beside the batches.
 
-A chore comes out of the queue as a record, and is carried in the tally until its outcome is in the run's files: so a
+A chore comes out of the queue as a record, and is carried in the state until its outcome is in the run's files: so a
 writer that takes over does it again. Doing one twice gives the same files.
 
 The thread touches the archive and what it reads, and nothing else; the run's own files are the loop's.
@@ -42,7 +42,7 @@ class Outcome(msgspec.Struct):
         code: the entry of the code snapshot.
         files: JSON files of the run directory, by name.
         links: files of the run directory that are in the archive, by name.
-        has_scanned: what a look has found, where the chore was one.
+        has_scanned: whether the chore was a scan for outputs.
         archived: the outputs that are in the archive now.
         notes: what is missing, and why; for ``status.json``.
         remark: what may be missing; the same.
@@ -69,8 +69,8 @@ class Chores:
         run_id: the run's id.
         storage: the storage root.
         read_blob: gives the bytes of a blob, or None where they are gone.
-        seen: what was seen of the outputs that are watched. A look changes it, by itself in the thread; what was
-            archived is noted by the loop, when ``assets.json`` says so, and no look is under way then.
+        seen: what was seen of the outputs that are watched. A scan changes it, by itself in the thread; what was
+            archived is noted by the loop, when ``assets.json`` says so, and no scan is under way then.
         patience: asked at each failed try to write the archive; False = give up.
 
     Attributes:
@@ -256,7 +256,7 @@ class Chores:
     def _scan(self, scanning: Scanning, *, last: bool) -> Outcome:
         self._what = "looking for outputs"
         found = outputs.scan(scanning, self._seen, time.time(), leave_out=self._storage, last=last)
-        # A watch comes by again; its last look does not.
+        # A watch scans again; its last scan is the last.
         outcome = self._archive_outputs(scanning.mode, found.candidates, comes_again=not last)
         outcome.has_scanned = True
         if last:

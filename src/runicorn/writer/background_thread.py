@@ -25,7 +25,7 @@ class SideWork:
     Args:
         address: of the spool.
         control: where who waits for the end reads what is being done.
-        store: owns the run's files, and the tally that carries what is to do.
+        store: owns the run's files, and the state that carries what is to do.
     """
 
     def __init__(self, address: spool_address.Address, control: ControlPage, store: Store) -> None:
@@ -86,7 +86,7 @@ class SideWork:
 
     def _begin_scans(self, chores: Chores) -> None:
         for number, watch in enumerate(self._store.state.distinct_watches(), start=1):
-            # Below zero: chores of the tally are numbered from 1 on.
+            # Below zero: chores of the state are numbered from 1 on.
             due = time.monotonic() - self._scanned_at.get(number, 0.0) >= watch.interval_s
             if watch.scanning is not None and due and not chores.is_begun(-number):
                 self._scanned_at[number] = time.monotonic()

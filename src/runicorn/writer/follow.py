@@ -1,4 +1,4 @@
-"""The reading end of the queue: follows every segment of every producer in both places of the spool."""
+"""The reading end of the queue: follows every segment of every producer in both tiers of the spool."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tail(Segments):
     """All segments of a spool.
 
     Attributes:
-        left_out: how many segments are there that could not be opened at the last look, for want of descriptors.
+        left_out: how many segments are there that could not be opened at the last scan, for want of descriptors.
         held_back: how many segments are waited for that have lost their names, and may come back.
         torn_bytes: how many torn frames have been found.
         is_in_doubt: whether the files have to say what is stored of what was read: a segment was not the one that its
@@ -203,7 +203,7 @@ class Tail(Segments):
         producer.probe(at_once=False)
         name = producer.name_of(before)
         if any(os.path.lexists(os.path.join(directory, name)) for directory in self._directories):
-            return False  # the next look has it
+            return False  # the next scan has it
         if not producer.dead and time.monotonic() - followed.seen_at < GAP_WAIT_S:
             return False
         producer.missing.add(before)

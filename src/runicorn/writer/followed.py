@@ -237,13 +237,13 @@ class Producer:
             self.dead = not probe.is_held() and not spool_repair.has_dropped_lock(probe, self.pid, self._spool)
         except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
             self.dead = not self._has_process()
-        except OSError:  # out of descriptors: the next look will say
+        except OSError:  # out of descriptors: the next probe will say
             return
 
     def _has_process(self) -> bool:
         try:
             import psutil
-        except (ImportError, OSError):  # out of descriptors: the next look will say
+        except (ImportError, OSError):  # out of descriptors: the next probe will say
             return True
         return psutil.pid_exists(self.pid) and not identity.has_ended(self.pid)
 

@@ -1,4 +1,4 @@
-"""The writer's loop: look, read, store, until the run has ended."""
+"""The writer's loop: scan, read, store, until the run has ended."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Writer:
         except BlockingIOError as error:
             raise GaveUpError(f"another writer has begun: {error}") from error
         except OSError as error:  # no room, or no shared memory: we go on by what we have open
-            print(f"the spool cannot be mended: {error}", flush=True)  # noqa: T201 - to writer.log
+            print(f"the spool cannot be repaired: {error}", flush=True)  # noqa: T201 - to writer.log
 
     def _note_lacks(self) -> None:
         for text in self._tail.take_lacks():
@@ -219,7 +219,7 @@ class Writer:
         with suppress(OSError):
             self._control.follow_name(os.path.join(self._address.spool, spool.CONTROL), make=False)
         self._control.close_run()
-        # Whoever looked before we set the flag has pushed before that look: after this pause it can be seen.
+        # Whoever read the flag before we set it has pushed before that: after this pause the record can be seen.
         time.sleep(CLOSING_PAUSE_S)
         crash_point("closing")
         short_since: float | None = None

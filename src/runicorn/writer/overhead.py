@@ -14,7 +14,7 @@ _MOST_BYTES = 1 << 48
 
 
 class Overhead(msgspec.Struct):
-    """Carried with the tally, so that a writer that follows another one counts on.
+    """Part of the ``RunState``, so that a writer that follows another one counts on.
 
     Attributes:
         cpu_s: CPU seconds of the writers of this session, threads included.

@@ -1,6 +1,6 @@
-"""Records with holes, until their values have come from the device: kept in the tally, so that a crash keeps them too.
+"""Partial metrics, until their values have come from the device: part of the run's state, so that a crash keeps them.
 
-A record that is held holds up nobody, but those of the same step and process behind it: of two values of one metric at
+A record that waits holds up no others but those of the same step and process behind it: of two values of one metric at
 one step the later call's must be the later line, because readers take that.
 """
 
@@ -14,13 +14,13 @@ _HIGHEST_STEP = 2**63 - 1
 
 
 class WaitingRecord(msgspec.Struct, array_like=True):
-    """One record that waits: for its values, or, where it has no hole, for those before it."""
+    """One record that waits: for its values, or, if none of it is pending, for those before it."""
 
     hello: Hello
     record: PartialMetrics
 
     def fill(self, values: dict[str, float | int | bool | str | None]) -> None:
-        """Put the values into their holes; what did not come is lost."""
+        """Put the late values in; what did not come is missing."""
         record = self.record
         record.missing += [name for name in record.pending if name not in values]
         record.data.update({name: values[name] for name in record.pending if name in values})
@@ -28,7 +28,7 @@ class WaitingRecord(msgspec.Struct, array_like=True):
 
 
 Pending = dict[str, dict[int, list[WaitingRecord]]]
-"""What is held: by producer, by step, in the order of the calls."""
+"""What waits: by producer, by step, in the order of the calls."""
 
 
 def add(pending: Pending, record: PartialMetrics, hello: Hello) -> list[WaitingRecord]:
@@ -42,12 +42,12 @@ def add(pending: Pending, record: PartialMetrics, hello: Hello) -> list[WaitingR
 
 
 def _is_same(waiting: PartialMetrics, record: PartialMetrics) -> bool:
-    """Whether two records of one process and step are one: by their number, which those without holes have not."""
+    """Whether two records of one process and step are one: by their number, which complete ones have not."""
     return waiting.number == record.number and waiting.time == record.time and (waiting.number > 0 or waiting == record)
 
 
 def must_wait(pending: Pending, record: Metrics, hello: Hello) -> bool:
-    """Whether a record without holes has to wait for one of its step; it is held then."""
+    """Whether a complete record has to wait for one of its step; it is added then."""
     if record.step not in pending.get(hello.producer, ()):
         return False
     add(pending, PartialMetrics(record.time, record.step, record.data, record.stage, 0, [], []), hello)
@@ -55,7 +55,7 @@ def must_wait(pending: Pending, record: Metrics, hello: Hello) -> bool:
 
 
 def resolve(pending: Pending, late: LateValues, hello: Hello) -> list[WaitingRecord]:
-    """Fill the holes of a record; those that can be stored now are returned."""
+    """Put late values into their record; those that can be stored now are returned."""
     step = min(late.step, _HIGHEST_STEP)
     for each in pending.get(hello.producer, {}).get(step, ()):
         if each.record.pending and each.record.number == late.number:
@@ -64,12 +64,12 @@ def resolve(pending: Pending, late: LateValues, hello: Hello) -> list[WaitingRec
 
 
 def ranks(pending: Pending) -> set[int | None]:
-    """Of whom something is held."""
+    """Of whom something waits."""
     return {each.hello.rank for steps in pending.values() for line in steps.values() for each in line}
 
 
 def give_up(pending: Pending) -> list[WaitingRecord]:
-    """The run ends: all that is held, in the order of the calls of each producer; what has not come is lost."""
+    """The run ends: all that waits, in the order of the calls of each producer; what has not come is missing."""
     lines = [line for steps in pending.values() for line in steps.values()]
     # A line is in the order of the calls, whatever the clock did between them.
     lines.sort(key=lambda line: (line[0].hello.producer, line[0].record.time))

@@ -1,7 +1,7 @@
 """The write-ahead plan: what makes every record stored exactly once.
 
 Before a batch is written, its plan is put in place: which bytes of which segments, in which order, how long
-each file was, and the tally before it. The lines of a batch are a pure function of that. So after a crash the
+each file was, and the run's state before it. The lines of a batch are a pure function of that. So after a crash the
 next writer builds the same lines again, sees by the length of each file how many of their bytes are there, and
 appends the rest. Nothing is ever truncated: readers follow these files.
 
@@ -43,7 +43,7 @@ class SegmentRange(msgspec.Struct, array_like=True):
 
 
 class Plan(msgspec.Struct, array_like=True):
-    """One batch; ``sizes`` are the lengths of the files and ``state`` the tally, both before it.
+    """One batch; ``sizes`` are the lengths of the files and ``state`` the run's state, both before it.
 
     ``last``: nothing follows, so what waits for more (a line without its end on a terminal) is stored as it is.
     ``in_doubt``: a part of the batch was stored before the plan, which one the files say.

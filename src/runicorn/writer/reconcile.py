@@ -39,7 +39,7 @@ class SegmentText(NamedTuple):
 
 
 class Wanted:
-    """Lines that are looked for in a file: by all that is in them; if values are lost, by time and step of the call.
+    """Lines that are looked for in a file: by all that is in them; if values are missing, by time and step of the call.
 
     Such a value may have been stored before the record was damaged that had brought it from its device.
     """

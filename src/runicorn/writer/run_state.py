@@ -50,7 +50,7 @@ class RunState(
         consumed: blobs of batches that are stored: they go as soon as the next plan is in place.
         refused_values: values and calls that were refused for what they are.
         overhead: what it has cost.
-        pending: records with holes whose values are still on a device.
+        pending: partial metrics whose values are still on a device.
         missing_values: values of device scalars that were never stored.
         troubles: what is missing in the run's files, or came late, and why.
         remarks: what the user may have expected to be there, and was not asked for.
@@ -88,7 +88,7 @@ class RunState(
             self.ranks.append(hello.rank)
 
     def see_end(self, end: End, hello: Hello) -> None:
-        """Note the owner's goodbye, or that of another rank."""
+        """Note how the owner ended, or another rank."""
         if hello.is_owner:
             self.end = end
         elif hello.rank is not None:
@@ -128,7 +128,7 @@ class RunState(
         self.chores[self.chores_so_far] = chore
 
     def set_watch(self, watch: WatchOutputs, hello: Hello) -> None:
-        """Watch what a producer asks for, in the place of what it had asked for before; or look once more, and stop."""
+        """Watch what a producer asks for, instead of what it had asked for before; or scan once more, and stop."""
         before = self.watches.pop(hello.producer, None)
         if watch.scanning is not None:
             self.watches[hello.producer] = watch
@@ -136,7 +136,7 @@ class RunState(
             self.add_chore(LastScan(before.scanning))
 
     def end_watches(self) -> None:
-        """The run ends: look once more for everything that is watched."""
+        """The run ends: scan once more for everything that is watched."""
         for watch in self.distinct_watches():
             if watch.scanning is not None:
                 self.add_chore(LastScan(watch.scanning))

@@ -35,7 +35,7 @@ def is_unused(address: spool_address.Address) -> bool:
 def _has_segments(directory: str) -> bool:
     try:
         return any(name.endswith(spool.SEGMENT_SUFFIX) for name in os.listdir(directory))
-    except FileNotFoundError:  # a second place is made when it is needed
+    except FileNotFoundError:  # an overflow directory is made when it is needed
         return False
 
 
