@@ -1,4 +1,4 @@
-"""Only the second place of a spool is left: what is in it is stored, or `recover` says in one line why it is not."""
+"""Only a spool's overflow directory is left: what is in it is stored, or `recover` says in one line why it is not."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ A_WRITER = f"{WAITING}  # from runicorn.writer.main import main"
 
 @pytest.fixture
 def lone(tmp_path, monkeypatch):
-    """A run of which nothing but a second place with all records is left."""
+    """A run of which nothing but an overflow directory with all records is left."""
     monkeypatch.setattr(recovering, "_PATIENCE_S", 0.1)
     trainer = Trainer(tmp_path, LOG, RUNICORN_WRITER_RESTART_AFTER_S="1000")
     writer = trainer.writer_pid()
@@ -145,7 +145,7 @@ def test_the_processes_cannot_be_listed(tmp_path, lone, monkeypatch, capsys):
 
 
 def test_its_address_is_damaged(tmp_path, lone, capsys):
-    """A second place whose address is damaged is told of."""
+    """An overflow directory whose address is damaged is told of."""
     path = lone.second / "address.json"
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
@@ -156,7 +156,7 @@ def test_its_address_is_damaged(tmp_path, lone, capsys):
 
 
 def test_its_address_is_gone(tmp_path, lone, capsys):
-    """A second place whose address somebody has removed is told of, once no process can be about to write it."""
+    """An overflow directory whose address somebody has removed is told of, once no process can be about to write it."""
     path = lone.second / "address.json"
     whole = path.read_bytes()
     path.unlink()
@@ -168,7 +168,7 @@ def test_its_address_is_gone(tmp_path, lone, capsys):
 
 
 def test_it_was_moved(tmp_path, lone, capsys):
-    """A second place under another one's name is told of, with the name that it had."""
+    """An overflow directory under another one's name is told of, with the name that it had."""
     was, name = lone.second, lone.second.name
     lone.second = was.rename(was.with_name(name.replace(name[-25:-9], "0123456789abcdef")))
     assert_told(lone, tmp_path, capsys, str(was), "Move it back")
@@ -201,7 +201,7 @@ def test_brought_back_by_another_storage(tmp_path, lone, by):
 
 
 def test_its_run_lives(tmp_path):
-    """The second place of a run whose owner lives is left to it, and nothing is said."""
+    """The overflow directory of a run whose owner lives is left to it, and nothing is said."""
     trainer = Trainer(tmp_path, LOG + "run.finish()\n")
     trainer.writer_pid()
     address = spool_address.read_address(str(trainer.spool))

@@ -272,7 +272,7 @@ if can_mount:
         assert errors.count("The spool is full") == 1
 
     def test_temp_directory_full_too(tmp_path, small_tmpfs):
-        """With both places full records are refused, counted, told once; with room again the run goes on."""
+        """With both tiers full records are refused, counted, told once; with room again the run goes on."""
         memory, temp = small_tmpfs("shm", "8m"), small_tmpfs("temp", "1m")
         body = """
         import time
@@ -399,7 +399,7 @@ def test_file_size_limit(tmp_path):
 
 @pytest.mark.parametrize("trap", ["open to all", "a link"])
 def test_strange_directory_in_the_spools_place(tmp_path, trap):
-    """A directory that others can enter, or a link, where the second place should be is not used."""
+    """A directory that others can enter, or a link, where the overflow directory should be is not used."""
     temp = made(tmp_path / "temp")
     body = """
     run = rn.init()

@@ -17,11 +17,11 @@ def test_the_account_of_a_damaged_page_is_mended_by_a_look(tmp_path, filled_with
     page.report(5, 7)
     page.put_message("trouble")
     assert (page.stored_records, page.last_step, page.message) == (5, 7, "trouble")
-    for place in range(TIERS):
-        page.add_made(place, 3, 4096)
-        page.add_dropped(place, 4096)
-        assert page.used_bytes(place) >= 0
-        page.correct_used(place, page.made_bytes(place), 8192)
-        page.add_made(place, 3, 4096)
-        assert page.used_bytes(place) == 8192 + 4096
+    for tier in range(TIERS):
+        page.add_made(tier, 3, 4096)
+        page.add_dropped(tier, 4096)
+        assert page.used_bytes(tier) >= 0
+        page.correct_used(tier, page.made_bytes(tier), 8192)
+        page.add_made(tier, 3, 4096)
+        assert page.used_bytes(tier) == 8192 + 4096
     page.close()

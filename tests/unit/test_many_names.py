@@ -94,13 +94,15 @@ def test_a_metric_is_looked_up_and_not_searched_for() -> None:
             [[1.5], [2.5]],
         )
         part._add_rows(rows)
-    assert {name: len(places) for name, places in part.columns_by_name.items()} == {
+    assert {name: len(columns) for name, columns in part.columns_by_name.items()} == {
         "n0": 1,
         "n1": 1,
         "n2": 1,
         "shared": 3,
     }
-    assert all(group.names[number] == name for name, places in part.columns_by_name.items() for group, number in places)
+    assert all(
+        group.names[number] == name for name, columns in part.columns_by_name.items() for group, number in columns
+    )
 
 
 def test_many_names_of_a_part_in_the_cache_are_read_as_they_are(

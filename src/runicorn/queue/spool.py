@@ -291,10 +291,10 @@ def remove_spool(address: Address) -> None:
             # open() may be gone at an interpreter's end.
             fd = open_regular(directory.name(pointer), dir_fd=directory.fd)
             try:
-                word = os.read(fd, 4096)
+                pointed = os.read(fd, 4096)
             finally:
                 os.close(fd)
-            if word == os.fsencode(address.spool):  # a session that has resumed the run leaves word of its own
+            if pointed == os.fsencode(address.spool):  # a session that has resumed the run has written its own
                 directory.remove(pointer)
     except (OSError, ValueError):  # gone, or the run directory was moved
         pass

@@ -14,8 +14,11 @@ ADDRESS = "address.json"
 _CHECKSUM_BYTES = len('{"checksum":"00000000",')
 _MOST_ADDRESS_BYTES = 1024 * 1024
 
+_STORED_AS = {"on_main_host": "main", "distributed": "ranked"}
+"""Names in the files of live spools."""
 
-class Address(msgspec.Struct, frozen=True, rename={"on_main_host": "main", "distributed": "ranked"}):
+
+class Address(msgspec.Struct, frozen=True, rename=_STORED_AS):
     """What a spool belongs to: all that a process needs to join the run, or to end it.
 
     Attributes:

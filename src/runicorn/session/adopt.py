@@ -134,7 +134,7 @@ def sweep(settings: Settings, patience_s: float = 0.0) -> list[Staying]:
         patience_s: as for ``lone.bring_back()``.
 
     Returns:
-        The second places of which nobody makes a spool again.
+        The overflow directories of which nobody makes a spool again.
     """
     opening_lock.sweep(settings)
     there, staying = _there(settings, patience_s)

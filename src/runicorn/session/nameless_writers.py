@@ -22,8 +22,8 @@ def writer_of(run_dir: str, host: str) -> int | None:
         run_dir: the run directory, whose pointer file names the spool still.
         host: the host's label in file names.
     """
-    word = _named_without_address(run_dir, host)
-    return process_of(word) if word else None
+    spool_path = _named_without_address(run_dir, host)
+    return process_of(spool_path) if spool_path else None
 
 
 def any_writer_of(run_dir: str, host: str) -> int | None:
@@ -33,13 +33,13 @@ def any_writer_of(run_dir: str, host: str) -> int | None:
         run_dir: as for ``writer_of()``.
         host: as for ``writer_of()``.
     """
-    word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
+    spool_path = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
     with suppress(OSError, ValueError):
-        if word and not spool_address.read_address(word).is_of(
+        if spool_path and not spool_address.read_address(spool_path).is_of(
             run_dir
         ):  # the pointer file was copied with its directory
             return None
-    return process_of(word) if word else None
+    return process_of(spool_path) if spool_path else None
 
 
 def process_of(spool_path: str) -> int | None:
@@ -87,7 +87,7 @@ def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
 
 
 def _named_without_address(run_dir: str, host: str) -> str | None:
-    word = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
-    if not word or os.path.lexists(os.path.join(word, spool_address.ADDRESS)):
+    spool_path = rendezvous.read(os.path.join(run_dir, run_files.spool_pointer(host)))
+    if not spool_path or os.path.lexists(os.path.join(spool_path, spool_address.ADDRESS)):
         return None
-    return word
+    return spool_path

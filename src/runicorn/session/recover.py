@@ -66,7 +66,7 @@ def _lone(staying: Staying) -> Recovered:
     """The overflow directory of a spool that is gone."""
     address, path = staying.address, staying.path
     run_id, run_dir = (address.run_id, address.run_dir) if address else (os.path.basename(path), "")
-    why = f"only the second place of its spool is left, and {staying.why}"
+    why = f"only the overflow directory of its spool is left, and {staying.why}"
     return Recovered(run_id, run_dir, path, stored=False, events=0, status=why)
 
 

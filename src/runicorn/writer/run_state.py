@@ -19,7 +19,7 @@ _MOST_SCREENS = 64
 
 class RunState(
     msgspec.Struct,
-    rename={
+    rename={  # the names in the plans of live spools
         "owner_seen": "owned",
         "overhead": "effort",
         "consumed": "spent",
