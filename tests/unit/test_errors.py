@@ -44,6 +44,7 @@ LISTED = {
     "devices/cuda.py": _CAUGHT,
     "storage/removal.py": _CAUGHT,
     "storage/run_directory.py": _WRITER,
+    "reading/curves.py": "what cannot happen",
     "viewer/address.py": "the operating system's own error, with its number; the command prints it",
     "writer": _WRITER,
 }

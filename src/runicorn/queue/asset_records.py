@@ -8,9 +8,9 @@ import msgspec
 
 
 class Blob(msgspec.Struct, array_like=True):
-    """Bytes too many for a segment, in a file of their own beside it: its place in the spool, name and length."""
+    """Bytes too many for a segment, in a file of their own beside it: its tier of the spool, name and length."""
 
-    place: int
+    tier: int
     name: str
     size_bytes: int
 
@@ -110,7 +110,7 @@ class WatchOutputs(msgspec.Struct, array_like=True, tag="w"):
 
 
 class LastScan(msgspec.Struct, array_like=True, tag="y"):
-    """The last look of a watch that ends; made by the writer."""
+    """The last scan of a watch that ends; made by the writer."""
 
     scanning: Scanning
 

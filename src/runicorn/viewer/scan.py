@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from runicorn.reading.cache import Cache
-from runicorn.reading.directories import place_of
+from runicorn.reading.directories import location_of
 from runicorn.reading.index import Index
 from runicorn.reading.info import RECYCLE, RunInfo, read_info
 from runicorn.storage import paths, statuses
@@ -68,7 +68,7 @@ class Scan:
 
     def _look_into(self, folder: str) -> None:
         """Find the runs in a folder, and in those below it that were not looked into."""
-        run_dir = place_of(folder, "")
+        run_dir = location_of(folder, "")
         top = os.path.join(self._storage, paths.RUNS)
         if run_dir is not None and folder != top:  # it was being made
             self._read(folder)
@@ -97,8 +97,8 @@ class Scan:
 
     def _read(self, run_dir: str) -> None:
         self._times[run_dir] = _time_of(run_dir, time.time_ns())
-        place = place_of(run_dir, "")
-        if place is None:
+        location = location_of(run_dir, "")
+        if location is None:
             self._forget(run_dir)
             return
         known = self._infos.get(run_dir)
