@@ -28,7 +28,7 @@ LISTED = {
     "lifecycle/opening.py:_create": "``init()`` makes a sentence of it",
     "host/locks.py": _CAUGHT,
     "queue/control_page.py": _CAUGHT,
-    "queue/mending.py": _CAUGHT,
+    "queue/spool_repair.py": _CAUGHT,
     "queue/new_segments.py": _CAUGHT,
     "queue/spool.py:_make_in": _CAUGHT,
     "queue/spool.py:create": _CAUGHT,

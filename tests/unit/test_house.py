@@ -1,6 +1,8 @@
 """Where things live: a folder imports only from folders below it, modules are short, and a class name exists once."""
 
 import ast
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -34,6 +36,7 @@ DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in
 MODULES = sorted(HOUSE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 LONGEST_LINES = 400
+MOST_LOADED = 63
 LONGER: set[str] = set()
 
 
@@ -82,3 +85,18 @@ def test_a_class_name_exists_once():
     nodes = (node for tree in TREES.values() for node in ast.walk(tree))
     names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert not [name for name, times in names.items() if times > 1]
+
+
+def test_a_first_run_loads_no_more_modules_than_it_needs(tmp_path):
+    """Each costs every script some tenths of a millisecond: what is added here has to be worth that."""
+    program = """
+import sys
+import runicorn as rn
+
+with rn.init(storage=sys.argv[1]):
+    print(sum(name.partition(".")[0] == "runicorn" for name in sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert int(done.stdout) <= MOST_LOADED

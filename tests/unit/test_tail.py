@@ -304,7 +304,7 @@ def test_a_segment_of_the_plan_that_was_given_up_has_no_copy(address, tail, how_
 def queue(address):
     """Of this process, which has no writer."""
     control = ControlPage.open(os.path.join(address.spool, spool.CONTROL))
-    made = Queue(address, control, joined=True, rank=None)
+    made = Queue(address, control, is_owner=False, rank=None)
     yield made
     made.let_go(ControlPage.of_ended_run())
     control.close()
@@ -316,7 +316,7 @@ def put(queue, word: str) -> None:
 
 
 ROTATIONS = {
-    "appear": lambda queue: queue.appear(),
+    "appear": lambda queue: queue.register(),
     "log": lambda queue: put(queue, "own"),
     "report": lambda queue: queue.report_dropped(1),
 }

@@ -47,7 +47,7 @@ def test_a_writer_that_is_slow_to_start_is_given_twice_the_time_before(address, 
     watch = WriterMonitor(address, control, Refusals("r", strict=False), lambda: None)
     watch.start()
     for clock["now_s"] in range(1, 1300):
-        watch.look()
+        watch.check()
     watch.close()
     control.close()
     waited_s = [after - before for before, after in pairwise(started_at_s)]

@@ -43,7 +43,7 @@ class KeptSegments:
         """
         if segment.number > self._newest:
             self._newest = segment.number
-            self._segments = [*(each for each in self._segments if not each.stored), segment]
+            self._keep_only([*(each for each in self._segments if not each.stored), segment])
 
     def is_out_of_reach(self, segment: Segment, generation: int | None) -> bool:
         """Whether a segment that is not kept yet has lost its name before the writer of a generation has opened it."""
@@ -66,7 +66,7 @@ class KeptSegments:
                     if each.name not in names:
                         self._copy(each)
             if len(self._segments) > self._most:
-                self._segments = [each for each in self._segments if not each.stored]
+                self._keep_only([each for each in self._segments if not each.stored])
             if len(self._segments) > self._most:
                 self._let_go(generation)
         finally:
@@ -82,7 +82,18 @@ class KeptSegments:
 
     def spare_descriptors(self) -> None:
         """Keep the newest only: the program has no descriptor left."""
-        self._segments = self._segments[-1:]
+        self._keep_only(self._segments[-1:])
+
+    def clear(self) -> None:
+        """Keep none: the run has ended."""
+        self._keep_only([])
+
+    def _keep_only(self, segments: list[Segment]) -> None:
+        kept = set(map(id, segments))
+        gone = [each for each in self._segments if id(each) not in kept]
+        self._segments = segments
+        for each in gone:
+            each.let_go()
 
     def _copy(self, segment: Segment) -> None:
         try:
@@ -91,7 +102,7 @@ class KeptSegments:
         except OSError:  # no room there either: it stays ours, and the next check tries again
             return
         self._control.add_made(spool.OVERFLOW, 0, copy.size_bytes)
-        self._segments = [copy if each is segment else each for each in self._segments]
+        self._keep_only([copy if each is segment else each for each in self._segments])
 
     def _let_go(self, generation: int | None) -> None:
         # Each mapping costs a descriptor. What the writer holds open goes first, then what has its name.
@@ -102,7 +113,7 @@ class KeptSegments:
             if each.name not in names:  # the writer that holds it may die: then nobody has it
                 self._copy(each)
         gone = {each.number for each in older[self._most - 1 :]}
-        self._segments = [each for each in self._segments if each.number not in gone or each is newest]
+        self._keep_only([each for each in self._segments if each.number not in gone or each is newest])
 
 
 def _is_held(segment: Segment, generation: int | None) -> bool:

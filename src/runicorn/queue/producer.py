@@ -243,7 +243,10 @@ class Queue(NewSegments):
         """
         self.close()
         self.release()
+        if self._segment is not None:
+            self._segment.let_go()
         self._segment = None
+        self._kept.clear()
         self._kept = KeptSegments(self._address, control)
         self.control, self.closed = control, control.closed
 

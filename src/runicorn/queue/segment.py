@@ -34,7 +34,6 @@ import os
 import struct
 import sys
 import zlib
-from contextlib import suppress
 
 from runicorn.queue import mappings
 from runicorn.storage import removal
@@ -98,9 +97,12 @@ class Segment:
         self._map = mapped
         self.write = mapped.write
 
-    def __del__(self) -> None:
-        with suppress(Exception):  # an interpreter that ends may have taken anything away
-            mappings.keep_if_not_ours(self._map, self.size_bytes)
+    def let_go(self) -> None:
+        """Before the last use of it ends: see that this closes no file of the program's.
+
+        Not in a finaliser: what a signal handler raises in there, such as KeyboardInterrupt, is heard by nobody.
+        """
+        mappings.keep_if_not_ours(self._map, self.size_bytes)
 
     @classmethod
     def claim(cls, spare: str, path: str, hello: bytes, before: int | None = None) -> Segment | None:

@@ -43,13 +43,7 @@ class TerminalLine(msgspec.Struct, omit_defaults=True):
 
 
 class Stream(msgspec.Struct, omit_defaults=True):
-    """One stream of one process.
-
-    Attributes:
-        lines: the lines that threads have begun, by thread.
-        screen: what was painted.
-        painter: the thread that has moved the cursor last: what it prints comes to the cursor.
-    """
+    """One stream of one process: lines that threads have begun, the screen, and who has moved its cursor last."""
 
     lines: dict[int, TerminalLine] = {}
     screen: ScreenRows = msgspec.field(default_factory=ScreenRows)
