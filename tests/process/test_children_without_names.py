@@ -77,7 +77,8 @@ class Family:
         (self._directory / f"go-on-{self._first}").write_text("\n")
         wait_until((self._directory / f"logged-{self._first}").exists)
         self._first += 100
-        self.child = next(each.pid for each in psutil.Process(self.trainer.process.pid).children())
+        if not self.child:  # after its last record it may have ended
+            self.child = next(each.pid for each in psutil.Process(self.trainer.process.pid).children())
 
     def wait_stored(self, records: int) -> None:
         """Wait until the run has so many lines."""
