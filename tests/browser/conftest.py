@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from zoo import STARTED
+from support.trainers import STARTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
