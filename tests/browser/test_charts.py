@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 from reading import card, figures, foot, peak, wait_for_count
 from storages import RECORDS, SPIKE, SPIKE_AT, million_records, write_run
-from zoo import Trainer
+from support.trainers import Trainer
 
 RED_PIXELS = """(figure) => {
   const canvas = figure.querySelector('canvas');

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from prefix_proxy import prefix_proxy
 from reading import card, figures, wait_for_count
 from storages import write_run
-from zoo import Trainer
+from support.trainers import Trainer
 
 pytestmark = pytest.mark.usefixtures("trainers_end")
 
