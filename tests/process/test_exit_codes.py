@@ -51,6 +51,7 @@ def thread():
         run.log(a=2)
     threading.Thread(target=work).start()
     multiprocessing.util.Finalize(None, begin.set, exitpriority=0)
+    threading._register_atexit(begin.set)  # some versions wait for threads before that
 def threads():
     run = opened("threads")
     ThreadPoolExecutor(2).submit(run.log, a=2)
