@@ -2,15 +2,14 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from support import status
-from support.trainers import Trainer, assert_exactly_once, recover, wait_dead, wait_stored
+from support import status, trainers
+from support.trainers import Trainer, assert_exactly_once, recover, wait_stored
 
 import runicorn as rn
 from runicorn.cli import main
@@ -34,15 +33,7 @@ A_WRITER = f"{WAITING}  # from runicorn.writer.main import main"
 def lone(tmp_path, monkeypatch):
     """A run of which nothing but an overflow directory with all records is left."""
     monkeypatch.setattr(recovering, "_PATIENCE_S", 0.1)
-    trainer = Trainer(tmp_path, LOG, RUNICORN_WRITER_RESTART_AFTER_S="1000")
-    writer = trainer.writer_pid()
-    os.kill(writer, signal.SIGSTOP)
-    trainer.go_on()
-    assert trainer.read_line() == "logged"
-    trainer.kill()
-    os.kill(writer, signal.SIGKILL)
-    trainer.end()
-    wait_dead(writer)
+    trainer = trainers.orphan(Trainer(tmp_path, LOG, RUNICORN_WRITER_RESTART_AFTER_S="1000"))
     trainer.second = Path(os.environ["TMPDIR"]) / f"{trainer.spool.name}-overflow"
     trainer.second.mkdir(mode=0o700)
     for path in (*trainer.spool.glob("*.seg"), trainer.spool / "address.json"):

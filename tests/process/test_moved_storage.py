@@ -1,13 +1,11 @@
 """A storage or a run directory that was renamed after both processes had crashed: the records go where it is now."""
 
-import os
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
-from support import events, status
-from support.trainers import Trainer, assert_exactly_once, assert_valid, wait_dead, wait_stored
+from support import events, status, trainers
+from support.trainers import Trainer, assert_exactly_once, assert_valid, wait_stored
 
 import runicorn as rn
 from runicorn.cli import main
@@ -26,16 +24,7 @@ sys.stdin.readline()
 def orphan(tmp_path):
     """A run whose trainer and writer were killed when all was logged and nothing stored."""
     (tmp_path / "work").mkdir()
-    trainer = Trainer(tmp_path / "work", LOG)
-    writer = trainer.writer_pid()
-    os.kill(writer, signal.SIGSTOP)
-    trainer.go_on()
-    assert trainer.read_line() == "logged"
-    trainer.kill()
-    os.kill(writer, signal.SIGKILL)
-    trainer.end()
-    wait_dead(writer)
-    return trainer
+    return trainers.orphan(Trainer(tmp_path / "work", LOG))
 
 
 def moved(trainer: Trainer, source: Path, target: Path) -> None:

@@ -10,8 +10,8 @@ import time
 
 import psutil
 import pytest
-from support import status, wait_until
-from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover, wait_dead, wait_stored
+from support import status, trainers, wait_until
+from support.trainers import Trainer, assert_exactly_once, assert_valid, counted, recover, wait_stored
 
 import runicorn as rn
 from runicorn.queue import spool
@@ -30,16 +30,7 @@ sys.stdin.readline()
 @pytest.fixture
 def orphan(tmp_path):
     """A run whose trainer and writer were killed when all was logged and nothing stored."""
-    trainer = Trainer(tmp_path, LOG_AND_WAIT)
-    writer = trainer.writer_pid()
-    os.kill(writer, signal.SIGSTOP)
-    trainer.go_on()
-    assert trainer.read_line() == "logged"
-    trainer.kill()
-    os.kill(writer, signal.SIGKILL)
-    trainer.end()
-    wait_dead(writer)
-    return trainer
+    return trainers.orphan(Trainer(tmp_path, LOG_AND_WAIT))
 
 
 def assert_recovered(trainer):

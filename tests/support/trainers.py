@@ -169,6 +169,19 @@ def wait_dead(pid: int) -> None:
     wait_until(is_dead, 60, f"process {pid} lives on")
 
 
+def orphan(trainer: Trainer) -> Trainer:
+    """Have a script log what it waits to log, and kill it and its writer before anything of that is stored."""
+    writer = trainer.writer_pid()
+    os.kill(writer, signal.SIGSTOP)
+    trainer.go_on()
+    assert trainer.read_line() == "logged"
+    trainer.kill()
+    os.kill(writer, signal.SIGKILL)
+    trainer.end()
+    wait_dead(writer)
+    return trainer
+
+
 def wait_stored(trainer: Trainer, timeout_s: float = 60) -> None:
     """Wait until the run's writer has ended the run and removed the spool."""
     wait_until(lambda: not trainer.spool.exists(), timeout_s, f"spool {trainer.spool} is still there")
