@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.queue.accelerator import push_metrics
-from runicorn.queue.records import Config, Metrics, PartialMetrics, Primary, Summary, Text, encode
+from runicorn.queue.records import Metrics, PartialMetrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.refusals import explained, guarded
 from runicorn.run_assets import AssetVerbs
@@ -237,58 +237,6 @@ class Run(AssetVerbs, KeepingVerbs):
         if mode not in {"max", "min"}:
             raise WrongValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
         self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
-
-    @explained
-    def log_config(
-        self,
-        given: Mapping[str, Any] | None = None,
-        /,
-        *,
-        args: Any = None,
-        extra: Any = None,
-        config_files: Any = None,
-        merge: bool = False,
-    ) -> None:
-        """Record the run's configuration in ``assets.json``.
-
-        Args:
-            given: taken as ``extra``; write ``extra=``.
-            args: a mapping, or an object with fields: ``argparse.Namespace``, a dataclass, pydantic, attrs, omegaconf,
-                ml_collections, absl flags, a module or class of settings.
-            extra: as ``args``, a second place.
-            config_files: a path or a list of paths of configuration files; their content is not stored.
-            merge: False = each argument replaces what was logged as that before. True = it is added field by field,
-                nested mappings too, and files are added to the files; over all processes and sessions of the run.
-
-        What JSON cannot hold becomes text: arrays by their shape, functions by their names. Values of more than
-        20,000 characters or elements are cut, and say so. Secrets are masked.
-
-        Raises:
-            TypeError: an argument is none of these; never for what is in a configuration.
-        """
-        from runicorn.validation import configs
-
-        if given is not None:
-            if extra is not None:
-                raise WrongTypeError(
-                    "log_config(): extra was given twice, by position and as extra=. Nothing was stored. Write "
-                    "extra= only."
-                )
-            extra = given
-            self._refusals.warn(
-                "log_config positional",
-                "log_config(): the configuration was stored as extra. Write log_config(extra=...), or args=... for "
-                "command-line arguments.",
-            )
-        update: dict[str, Any] = {}
-        if args is not None:
-            update["args"] = configs.config_dict("args", args)
-        if extra is not None:
-            update["extra"] = configs.config_dict("extra", extra)
-        if config_files is not None:
-            update["config_files"] = configs.config_files(config_files)
-        if update:
-            self._session.send(Config(time(), update, bool(merge)), "log_config()")
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
         """A ``logging.Handler`` that writes into ``logs.txt``.

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 def push_metrics(
     time: float,
@@ -11,4 +11,4 @@ def push_metrics(
     checked_at: float,
     next_check_at: float,
     /,
-) -> Literal[True, False] | None: ...
+) -> bool | None: ...

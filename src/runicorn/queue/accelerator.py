@@ -10,11 +10,15 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runicorn.queue import _accelerator
+    from collections.abc import Callable
 
-push_metrics = None
-if os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() not in {"0", "false", "off", "no"}:
+push_metrics: Callable[..., bool | None] | None = None
+"""See ``_accelerator.pyi``; None = there is none."""
+
+if os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() not in {"0", "false", "no", "n", "off"}:
     try:
-        from runicorn.queue._accelerator import push_metrics
+        from runicorn.queue import _accelerator
     except ImportError:  # no compiler was there, or it was built for another machine
-        push_metrics = None
+        pass
+    else:
+        push_metrics = _accelerator.push_metrics
