@@ -124,7 +124,7 @@ def _writers_of(places: tuple[Path, ...]) -> list[psutil.Process]:
 def settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No setting of the user, of a launcher or of an earlier test reaches a test."""
     for name in list(os.environ):
-        if (name.startswith("RUNICORN_") and name != "RUNICORN_SHM_DIR") or name in LAUNCHERS:
+        if (name.startswith("RUNICORN_") and name not in {"RUNICORN_SHM_DIR", "RUNICORN_ACCELERATOR"}) or name in LAUNCHERS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-configuration"))
     monkeypatch.setenv("RUNICORN_CACHE_DIR", str(tmp_path / "cache"))
