@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -18,9 +19,11 @@ def main(spool_path: str, handed: str) -> None:
         handed: ``owner.HANDED`` if there is a pidfd of the owner at ``owner.HANDED_FD``.
     """
     _let_go(owner.HANDED_FD + (handed == owner.HANDED))
+    gc.disable()  # what is imported stays: looking for garbage among it is a twentieth of the start
     _import_msgspec()
     from runicorn.writer.serve import serve
 
+    gc.enable()
     serve(spool_path, handle_signals=True)
     # Nothing is left to be done: not for the interpreter either, whose end would take longer than the run's.
     sys.stdout.flush()
