@@ -257,6 +257,7 @@ class Directory:
             dst_dir_fd=self.fd,
             **({"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}),
         )
+        self._made.add(name)
 
     def close(self) -> None:
         """Give the descriptor back."""
