@@ -119,7 +119,7 @@ def _is_owner(spool_path: str) -> bool:
     if held_here(os.path.join(spool_path, spool.OWNER_LOCK)) is None:
         return False
     # In a job any rank may hold that lock for a moment.
-    return not spool_address.read_address(spool_path).distributed
+    return not spool_address.is_distributed(spool_path)
 
 
 def _launch_on_windows(spool_path: str, directories: tuple[str, ...]) -> int:
