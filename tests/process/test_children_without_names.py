@@ -11,7 +11,7 @@ import pytest
 from support import events, status, wait_until
 from support.trainers import Trainer, assert_valid, recover, wait_dead
 
-from runicorn.queue.control_page import ControlPage
+from runicorn.queue.control_page import ControlPage, Noted
 
 QUICK = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.3", "RUNICORN_LOOK_INTERVAL_S": "0.02", "PYTHONWARNINGS": "ignore"}
 BODY = """
@@ -243,7 +243,7 @@ def test_a_page_that_has_moved_is_followed_at_the_next_look(tmp_path):
     assert child.moved
     child.follow_name(str(path), make=False)
     assert not child.moved
-    assert list(child.producers()) == [(7, 1234, 3, 1)]
+    assert list(child.producers()) == [Noted(7, 1234, 3, 1)]
     path.unlink()
     child.follow_name(str(path), make=True)
     assert owner.moved

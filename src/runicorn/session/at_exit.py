@@ -21,7 +21,7 @@ from runicorn.queue import spool
 from runicorn.queue.records import End
 from runicorn.session import exit_status
 from runicorn.session.active_runs import open_runs
-from runicorn.storage import removal, statuses
+from runicorn.storage import directory_kinds, removal, statuses
 
 _registered_pid: int | None = None
 _exception_before: Any = None
@@ -196,11 +196,15 @@ def _is_mark_open() -> bool:
 
 
 def _link(source: str, path: str) -> bool:
-    temporary = f"{path}.link"
     try:
-        removal.remove_from_spool(temporary)
-        os.link(source, temporary)
-        removal.rename_in_spool(temporary, path)
+        with removal.parent_of(path, directory_kinds.SPOOL) as (directory, name):
+            temporary = f"{name}.link"
+            try:
+                directory.link(source, temporary)
+            except FileExistsError:  # of one who was killed here
+                directory.remove(temporary)
+                directory.link(source, temporary)
+            directory.replace(temporary, name)
     except OSError:  # its spool has gone, or lies on another file system
         return False
     return True

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "default"
 RUNS = "runs"
 _LONGEST_PATH = 200
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
-_SEGMENT = re.compile(r"[A-Za-z0-9_\-=+,@](?:[A-Za-z0-9_\-.=+,@ ]*[A-Za-z0-9_\-=+,@])?")
-_RUN_ID = re.compile(r"[A-Za-z0-9_\-=][A-Za-z0-9_.\-=]{0,127}")
+# Compiled if they are needed: most runs have no path and no id of their own.
+_URI = r"[A-Za-z][A-Za-z0-9+.\-]+://"
+_SEGMENT = r"[A-Za-z0-9_\-=+,@](?:[A-Za-z0-9_\-.=+,@ ]*[A-Za-z0-9_\-=+,@])?"
+_RUN_ID = r"[A-Za-z0-9_\-=][A-Za-z0-9_.\-=]{0,127}"
 
 
 def normalise_path(path: str | None) -> str:
@@ -42,7 +43,7 @@ def normalise_path(path: str | None) -> str:
     if slashed in {"", "/"}:
         return ""
     normal = re.sub("/+", "/", slashed).strip("/")
-    if not all(map(_SEGMENT.fullmatch, normal.split("/"))):
+    if not all(re.fullmatch(_SEGMENT, part) for part in normal.split("/")):
         raise WrongValueError(
             f"init(): path={path!r} is not a run path. Between '/' it may hold ASCII letters, digits, '_-.=+,@' and "
             "blanks; no part begins with a dot or a blank, or ends with one. Nothing was made. Write for example "
@@ -74,7 +75,7 @@ def check_run_id(run_id: str) -> str:
     if not isinstance(run_id, str):
         kind = type(run_id).__name__
         raise WrongTypeError(f"init(): run_id={run_id!r} is of type {kind}. Write a string, or None for a new id.")
-    if not _RUN_ID.fullmatch(run_id):
+    if not re.fullmatch(_RUN_ID, run_id):
         raise WrongValueError(
             f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-', '=' and '.', and "
             "does not start with a dot. Leave it out to get a new one."
@@ -104,7 +105,7 @@ def storage_root(storage: Any) -> str:
     if isinstance(given, bytes):
         given = os.fsdecode(given)
     chosen = given or os.environ.get("RUNICORN_DIR") or _configured_root() or ".runicorn"
-    if "\0" in chosen or _URI.match(chosen):
+    if "\0" in chosen or ("://" in chosen and re.match(_URI, chosen)):
         raise WrongValueError(
             f"The storage {chosen!r} is not a directory's path. Nothing was made. Write a local directory, for example "
             'init(storage="~/runicorn") or RUNICORN_DIR=~/runicorn, and copy the runs from there.'

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
 import time
@@ -138,7 +137,7 @@ class Directory:
 
     def has_shape(self, name: str) -> bool:
         """Whether a name is one that we make in this kind of directory."""
-        return re.fullmatch(self.kind.shape, name) is not None
+        return self.kind.allows(name)
 
     def remove(self, name: str) -> bool:
         """Remove a file; False if it was gone already.
@@ -257,6 +256,7 @@ class Directory:
             dst_dir_fd=self.fd,
             **({"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}),
         )
+        self._made.add(name)
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -342,7 +342,7 @@ def _remove_by_path(path: str) -> bool:
     directory, name = os.path.split(path)
     try:
         check(directory, SPOOL, os.lstat(directory))
-        if re.fullmatch(NAMED_IN_SPOOL.shape, name) is None:
+        if not NAMED_IN_SPOOL.allows(name):
             return False
         os.unlink(path)
     except OSError:

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from runicorn.queue.asset_records import Chore, Image, InputAsset, WatchOutputs
 from runicorn.queue.decoding import decode
@@ -65,13 +66,13 @@ class Records(RunFiles):
         steps: dict[str, list[reconcile.Step]],
     ) -> None:
         """Build record by record, and note what each has become."""
-        self._build(piece._replace(payloads=[]), buffers, sizes)
+        self._build(replace(piece, payloads=[]), buffers, sizes)
         name = self.names.events_of(piece.hello.rank)
         events, logs = buffers[name], buffers[self.names.logs]
         of_segment = steps.setdefault(piece.segment, [])
         for payload in piece.payloads:
             before = len(events), len(logs)
-            self._build(piece._replace(payloads=[payload], damages=()), buffers, sizes)
+            self._build(replace(piece, payloads=[payload], damages=()), buffers, sizes)
             of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
 
     def _build(self, piece: SegmentChunk, buffers: dict[str, bytearray], sizes: dict[str, int]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +18,7 @@ from runicorn.queue.segment_reader import Damage, SegmentReader
 PROBE_INTERVAL_S = 0.5
 
 
-class SegmentChunk(NamedTuple):
+class SegmentChunk(msgspec.Struct, frozen=True):
     """Whole frames of one segment, in order; none where its producer has come and not said anything yet."""
 
     hello: Hello
@@ -29,7 +28,7 @@ class SegmentChunk(NamedTuple):
     turn: int = 0  # among its producer's: by the header where that is sound, for a file may have another one's name
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True):
     """Where a segment comes from, by what stands in it; None if that is damaged."""
 
     name: str

@@ -60,7 +60,6 @@ class Plan(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Plan).decode
 
 
 def _file_id(fd: int) -> tuple[int, int]:
@@ -164,7 +163,8 @@ class PlanFile:
         if not length or len(payload) < length or adler32(payload) != expected:
             return None
         try:
-            return _decode(payload)
+            # No decoder is kept: a writer that begins a run makes none, and another one reads plans once.
+            return msgspec.msgpack.decode(payload, type=Plan)
         except msgspec.DecodeError:
             return None
 

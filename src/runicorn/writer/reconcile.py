@@ -12,18 +12,21 @@ import bisect
 import os
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 _LOST = b'"lost":['
-_call = re.compile(rb'\{"ts":([^,]+),.*"global_step":(-?\d+),"time":')
-_printed = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ")
+# Compiled if they are needed: by a writer that goes on after a crash, or after trouble.
+_CALL = rb'\{"ts":([^,]+),.*"global_step":(-?\d+),"time":'
+_PRINTED = rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] "
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """What one record has become: lines in an events file, and lines of text; with their line ends."""
 
     name: str
@@ -31,7 +34,7 @@ class Step(NamedTuple):
     text: bytes
 
 
-class SegmentText(NamedTuple):
+class SegmentText(msgspec.Struct, frozen=True):
     """The lines of text of one segment; the first ``stored`` of them are in the file for certain."""
 
     lines: list[bytes]
@@ -60,7 +63,7 @@ class Wanted:
 
 
 def _call_of(line: bytes) -> bytes | tuple[bytes, ...]:
-    match = _call.match(line)
+    match = re.match(_CALL, line)
     return match.groups() if match is not None else line
 
 
@@ -117,7 +120,7 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     beyond = {
         line: (number, position)
         for number, each in enumerate(segments)
-        if any(map(_printed.match, each.lines))
+        if any(re.match(_PRINTED, line) for line in each.lines)
         for position, line in enumerate(each.lines)
         if line in once
     }
@@ -137,9 +140,9 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
             wait_for_next(number)
         elif line in beyond and beyond[line][1] > found[beyond[line][0]]:
             number, position = beyond[line]
-            lines, first = segments[number]
-            awaited[lines[found[number]]].remove(number)
-            changed += [each for each in lines[max(first, found[number]) : position] if not known[each]]
+            text = segments[number]
+            awaited[text.lines[found[number]]].remove(number)
+            changed += [each for each in text.lines[max(text.stored, found[number]) : position] if not known[each]]
             found[number] = position + 1
             wait_for_next(number)
     rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
