@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 
+import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,17 @@ def test_an_event_whose_value_is_lost_by_damage_is_the_one_that_was_stored_with_
     later = b'{"ts":2.5,"type":"metrics","data":{"x":null,"global_step":8,"time":2.5},"lost":["x"]}'
     wanted = again + b"\n" + later + b"\n"
     assert reconcile.without(wanted, reconcile.Wanted(wanted).count_in([stored])) == later + b"\n"
+
+
+@pytest.mark.parametrize("written", [b"", b',"producer":"h-7"', b',"producer":"h \\"7\\"","rank":2'])
+def test_an_event_of_unknown_origin_is_found_whoever_was_said_to_have_logged_it(written):
+    """What is left of a line without its producer and rank is compared; a line of another call is another one."""
+    wanted = b'{"ts":1.5,"type":"metrics","data":{"a":1,"time":1.5},"producer":"h-9"}'
+    stored = b'{"ts":1.5,"type":"metrics","data":{"a":1,"time":1.5}' + written + b"}"
+    others = [stored.replace(b'"a":1', b'"a":2'), stored[:-1]]
+    of_unknown = reconcile.Wanted(wanted + b"\n", wanted + b"\n")
+    assert of_unknown.count_in([stored, *others]) == {wanted: 1}
+    assert not reconcile.Wanted(wanted + b"\n").count_in([stored, *others])
 
 
 @examples()

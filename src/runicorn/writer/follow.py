@@ -65,7 +65,8 @@ class Tail(Segments):
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
                 followed.pass_over_damage(self._stand_in(followed), ended=True, filled=True)
             if item.mark not in {0, followed.reader.frame_header(followed.first)}:
-                self._has_strange = True  # another file has its name: it is read from its beginning
+                # Another file has its name: it is read from its beginning.
+                self._has_strange = followed.is_out_of_turn = True
                 followed.start = followed.reader.position = followed.first
                 continue
             payloads = followed.reader.read_range(item.start, item.stop) if followed.ready else []
@@ -174,7 +175,8 @@ class Tail(Segments):
         twin = self._twin_of(copy)
         if twin is None:
             return payloads
-        self._has_strange = True  # what only the copy has may have been stored before its twin was damaged
+        # What only the copy has may have been stored before its twin was damaged.
+        self._has_strange = copy.is_out_of_turn = True
         followed = next((each.segments[twin] for each in self._producers.values() if twin in each.segments), None)
         if followed is None:  # it is stored: the files have what it had
             return payloads

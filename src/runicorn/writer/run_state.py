@@ -15,6 +15,7 @@ from runicorn.writer.pending import Pending  # noqa: TC001 - msgspec reads the a
 from runicorn.writer.terminal import Screen
 
 _MOST_SCREENS = 64
+_BESIDE = " beside "
 
 
 class RunState(
@@ -94,9 +95,15 @@ class RunState(
         elif hello.rank is not None:
             self.left[hello.rank] = end
 
-    def see_printed(self, printed: Printed, hello: Hello) -> list[tuple[float, str]]:
-        """The lines that are final by what a producer has printed, each with its time."""
-        key = f"{hello.rank or 0}/{hello.producer}"
+    def see_printed(self, printed: Printed, hello: Hello, beside: str = "") -> list[tuple[float, str]]:
+        """The lines that are final by what a producer has printed, each with its time.
+
+        Args:
+            printed: that.
+            hello: of the producer.
+            beside: of a segment that is read out of its turn its name: it has a screen of its own.
+        """
+        key = f"{hello.rank or 0}/{hello.producer}" + (_BESIDE + beside if beside else "")
         screen = self.screens.get(key)
         if screen is None:
             screen = self.screens[key] = Screen(CONSOLE_MODES[printed.mode])
@@ -110,6 +117,11 @@ class RunState(
         """The lines that are final because their process logs one beside them: bars that have ended stand before it."""
         screen = self.screens.get(f"{hello.rank or 0}/{hello.producer}")
         return [] if screen is None else screen.settle(text.time)
+
+    @property
+    def has_read_out_of_turn(self) -> bool:
+        """Whether a line's end is waited for that a segment out of its turn has begun."""
+        return any(_BESIDE in key for key in self.screens)
 
     def trim_screens(self, *, last: bool) -> list[tuple[int, list[tuple[float, str]]]]:
         """At the end of a batch: lines that became too long to wait, by rank; at the end of the last one, all."""
