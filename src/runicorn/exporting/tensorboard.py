@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runicorn.errors import MissingPackageError
 from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
-from runicorn.storage import run_files
+from runicorn.storage import modes, run_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,7 +128,7 @@ class _EventFile:
     """The event file of one events file of the run."""
 
     def __init__(self, directory: str, source: str) -> None:
-        os.mkdir(os.path.join(directory, _run_name(source)))
+        modes.make_directory(os.path.join(directory, _run_name(source)))
         self._writer = import_module(_WRITER).EventsWriter(os.path.join(directory, _run_name(source), "events"))
         self._events: dict[str, tuple[Any, Any]] = {}
 

@@ -32,7 +32,7 @@ from runicorn.host.locks import Lock
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.spool_address import ADDRESS, Address, check_private, directory_id, encode_address
 from runicorn.settings import GIB, KIB, MIB, Settings
-from runicorn.storage import directory_kinds, removal, run_files
+from runicorn.storage import directory_kinds, modes, removal, run_files
 from runicorn.storage.plain_json import open_regular
 
 CONTROL = "control"
@@ -192,7 +192,7 @@ def open_overflow(address: Address) -> None:
         OSError: it cannot be made, or is not ours.
     """
     try:
-        os.mkdir(address.overflow, 0o700)
+        modes.make_directory(address.overflow, 0o700)
     except FileExistsError:
         check_private(address.overflow)
         return
@@ -361,7 +361,7 @@ def _uid() -> int:
 
 
 def _write(path: str, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    fd = modes.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         written = 0
         while written < len(content):

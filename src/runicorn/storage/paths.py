@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import WrongTypeError, WrongValueError
-from runicorn.storage import directory_kinds, removal
+from runicorn.storage import directory_kinds, modes, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,12 +192,12 @@ def make_directories(run_dir: str) -> list[str]:
     try:
         for directory in reversed(missing):
             try:
-                os.mkdir(directory)
+                modes.make_directory(directory)
                 made.append(directory)
             except FileExistsError:  # another process was faster; or a file is in the way, and the next mkdir says so
                 continue
         try:
-            os.mkdir(run_dir)
+            modes.make_directory(run_dir)
         except FileExistsError:
             if os.path.isdir(run_dir):
                 return []
