@@ -172,6 +172,27 @@ def check_location(storage: str, path: str, run_id: str | None) -> None:
         )
 
 
+def run_around(directory: str) -> str | None:
+    """The directory of the run that a directory is, or lies in; None if there is none: ``meta.json`` tells."""
+    from runicorn.storage import plain_json
+
+    at = os.path.realpath(directory)
+    while at != os.path.dirname(at):
+        with suppress(OSError, ValueError):  # nothing of that name, or a file of the user's
+            if plain_json.read_object(os.path.join(at, "meta.json")).get("id") == os.path.basename(at):
+                return at
+        at = os.path.dirname(at)
+    return None
+
+
+def storage_of_run(run_dir: str) -> str:
+    """The storage that a run directory lies in, by where it is: above ``runs``; else what it lies in."""
+    at = os.path.dirname(run_dir)
+    while os.path.basename(at) not in {RUNS, ""}:
+        at = os.path.dirname(at)
+    return os.path.dirname(at if os.path.basename(at) else run_dir)
+
+
 def is_run_directory(directory: str) -> bool:
     """Whether a directory is that of a run: it holds ``meta.json`` or ``status.json``."""
     return any(os.path.exists(os.path.join(directory, file)) for file in ("meta.json", "status.json"))
