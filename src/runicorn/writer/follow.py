@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.queue.records import Hello
 from runicorn.queue.segment import HEADER_BYTES, number_of
+from runicorn.writer import unlinked
 from runicorn.writer.followed import Followed, Origin, Producer, SegmentChunk
 from runicorn.writer.segments import Segments
 
@@ -208,12 +209,28 @@ class Tail(Segments):
             return False  # the next scan has it
         if not producer.dead and time.monotonic() - followed.seen_at < GAP_WAIT_S:
             return False
+        if self._bring_back(producer, before):
+            return False
         producer.missing.add(before)
         self._lacks.append(
             f"segment {before} of process {producer.pid} is missing: another program has removed it from the spool, "
-            "and its records are not stored"
+            f"and its records are not stored{self._why_not(producer)}"
         )
         return True
+
+    def _bring_back(self, producer: Producer, number: int) -> bool:
+        """Take up what only a living process has any more; whether there was anything. Asked once a number."""
+        if producer.dead or (producer.name, number) in self._asked:
+            return False
+        self._asked.add((producer.name, number))
+        before = len(producer.segments)
+        for tier, directory in enumerate(self._directories):
+            for name, fd in unlinked.open_mapped(producer.pid, directory, producer.name):
+                if producer.has_had(number_of(name)):
+                    os.close(fd)
+                else:
+                    producer.take_in(Followed(tier, name, fd, self._generation))
+        return len(producer.segments) > before
 
     def _look_for_unseen(self, noted: list[Noted]) -> None:
         """Know of producers whose segments have lost their names unseen; while they live, they make them again."""
@@ -226,7 +243,8 @@ class Tail(Segments):
                 if each.made > producer.newest_had:
                     since = self._unseen_since.setdefault((producer.name, each.made), now)
                     producer.probe(at_once=False)
-                    self.held_back += producer.dead or now - since < GAP_WAIT_S
+                    waits = producer.dead or now - since < GAP_WAIT_S
+                    self.held_back += waits or self._bring_back(producer, each.made)
 
     def give_up_unseen(self) -> None:
         """The run ends: what has not been seen is told."""
