@@ -128,8 +128,12 @@ class RunState(
         found = []
         # Of very many producers the oldest, which may have gone, are not waited for.
         surplus = len(self.screens) - _MOST_SCREENS
+        waited: dict[str, set[tuple[float, str]]] = {}  # by the producer's own screen, which comes first
         for number, (key, screen) in enumerate(list(self.screens.items())):
-            found.append((int(key.partition("/")[0]), screen.flush() if last or number < surplus else screen.trim()))
+            lines = screen.flush() if last or number < surplus else screen.trim()
+            there = waited.setdefault(key.partition(_BESIDE)[0], set())
+            found.append((int(key.partition("/")[0]), [line for line in lines if line not in there]))
+            there.update(lines)
             if screen == Screen(screen.mode):
                 del self.screens[key]
         return found
