@@ -148,3 +148,13 @@ def test_a_line_that_was_stored_half_becomes_whole(lines, cut):
     after = torn + reconcile.rest_of_torn(torn, missing)
     assert Counter(after.split(b"\n")[:-1]) == Counter(lines)
     assert reconcile.rest_of_torn(b"\xff\xff", b"x\n") == b"\nx\n"
+
+
+def test_a_line_whose_end_is_stored_before_its_beginning_is_read_is_not_missing():
+    """What a segment out of its turn ends in may be the beginning of a line that the file has; an equal line is not."""
+    there = [b"[t] begun, and ended", b"[t] whole"]
+    assert reconcile.not_begun([b"[t] begun,", b"[t] whole", b"[t] other", b""], there) == [
+        b"[t] whole",
+        b"[t] other",
+        b"",
+    ]
