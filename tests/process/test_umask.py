@@ -82,3 +82,38 @@ def test_what_a_killed_run_leaves_under_a_umask_is_recovered(tmp_path, umask):
         os.umask(before)
     wait_stored(trainer)
     assert counted(trainer.run_dir) == list(range(1, 401))
+
+
+COMMANDS = """
+import json, subprocess
+run = rn.init(snapshot_code=True, workspace_root=os.path.dirname(sys.argv[0]))
+opened(run)
+log_flat_out(run, 5)
+run.finish()
+rn.set_enabled(False)
+(rn.init().run_dir / "mine").touch()
+
+
+def command(*words):
+    done = subprocess.run([sys.executable, "-m", "runicorn", *words], capture_output=True, text=True)
+    assert not done.returncode, done.stdout + done.stderr
+
+
+command("doctor")
+storage = run.storage_root
+for kind in ("csv", "jsonl", "parquet", "tensorboard"):
+    command("export", run.id, "--format", kind, "-o", f"{storage}/exported-{kind}")
+command("rm", run.id, "--yes")
+print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("umask", [0o177, 0o777])
+def test_commands_work_under_any_umask(tmp_path, umask):
+    """What ``doctor``, ``export`` and ``rm`` make, and a run that is none, can be used under such a umask."""
+    trainer = under(tmp_path, umask, WITHOUT_PRIVILEGES, COMMANDS)
+    _, errors = trainer.end()
+    assert trainer.process.returncode == 0, errors
+    made = [path for path in (tmp_path / "not").rglob("*") if "exported" in str(path)]
+    assert len(made) == 6
+    assert all(path.stat().st_mode & stat.S_IRUSR for path in made), made

@@ -55,6 +55,7 @@ def write_and_rename(directory: str) -> float:
                 begun = time.perf_counter()
                 os.fsync(file.fileno())
                 took_s = time.perf_counter() - begun
+            modes.make_usable(fresh)
             step = "renamed"
             with removal.Directory(folder, directory_kinds.PROBE) as probed:
                 probed.replace("fresh", "final")

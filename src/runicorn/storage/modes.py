@@ -30,11 +30,12 @@ def make_directory(path: str, mode: int = 0o777, *, at: int | None = None) -> No
 
 
 def make_usable(path: str, *, at: int | None = None) -> None:
-    """Give a directory that we have just made what its owner needs; see ``make_directory``."""
+    """Give a directory or file that we have just made, and no link, what its owner needs."""
     if sys.platform != "win32":
         made = os.stat(path, dir_fd=at, follow_symlinks=False)
-        if _lacks(made, _DIRECTORY) and stat.S_ISDIR(made.st_mode) and made.st_uid == os.geteuid():
-            os.chmod(path, stat.S_IMODE(made.st_mode) | _DIRECTORY, dir_fd=at)
+        bits = _DIRECTORY if stat.S_ISDIR(made.st_mode) else _FILE
+        if _lacks(made, bits) and not stat.S_ISLNK(made.st_mode) and made.st_uid == os.geteuid():
+            os.chmod(path, stat.S_IMODE(made.st_mode) | bits, dir_fd=at)
 
 
 def make_directories(path: str, mode: int = 0o777) -> None:
