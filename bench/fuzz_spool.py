@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 MUTANTS_PER_SPOOL = 12
 MOST_CHANGED_LINES = 2
-"""So many lines of a damaged segment may be stored again without a part that was damaged."""
+"""So many printed lines may be stored again without a part, which was damaged or is in a segment of another name: by a
+part it cannot be known for certain that the rest is stored, and twice is better than not at all."""
 TIME_LIMIT_S = 60
 MOMENTS = ("planned", "appending", "appended", "stored", "")
 
@@ -498,8 +499,7 @@ def judge(
     doubled = [key for key, count in stored.items() if count > max(1, stored_before[key])]
     # Several prints make one line: with one of them damaged, or its beginning lost with the plan, it is another line.
     printed = [key for key in doubled if key[1].startswith("print ")]
-    whole = all(each.startswith(("swap", "double")) for each in outcome.mutations)
-    if not whole and len(printed) <= MOST_CHANGED_LINES:
+    if outcome.mutations and len(printed) <= MOST_CHANGED_LINES:
         doubled = [key for key in doubled if key not in printed]
     invented = [key for key in stored if key not in must and key not in may]
     for what, keys in (("lost", lost), ("doubled", doubled), ("invented", invented)):
