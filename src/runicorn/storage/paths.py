@@ -178,9 +178,11 @@ def run_around(directory: str) -> str | None:
 
     at = os.path.realpath(directory)
     while at != os.path.dirname(at):
-        with suppress(OSError, ValueError):  # nothing of that name, or a file of the user's
-            if plain_json.read_object(os.path.join(at, "meta.json")).get("id") == os.path.basename(at):
-                return at
+        meta = os.path.join(at, "meta.json")
+        if os.path.exists(meta):
+            with suppress(OSError, ValueError):  # a file of the user's
+                if plain_json.read_object(meta).get("id") == os.path.basename(at):
+                    return at
         at = os.path.dirname(at)
     return None
 
