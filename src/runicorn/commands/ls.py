@@ -12,7 +12,7 @@ from runicorn.commands import described, render
 from runicorn.commands.options import add_json, add_storage, age_s, count, positive_s, storage_of
 from runicorn.reading import plain_text
 from runicorn.reading.info import LOST, STATUSES, RunInfo
-from runicorn.reading.listing import runs
+from runicorn.reading.listing import inside_a_run, runs
 from runicorn.storage import statuses
 from runicorn.storage.wording import counted
 
@@ -123,7 +123,8 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
     if not found:
         asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
-        described.say(f"No runs in {plain_text.plain(root)}{' that match' if asked else ''}.")
+        where = f"{root}{' that match' if asked else ''}.{inside_a_run(root)}"
+        described.say(f"No runs in {plain_text.plain(where)}")
     elif len(shown) < len(found):
         described.say(f"{len(shown):,} of {counted(len(found), 'run')}.")
     lost = sum(info.status == LOST for info in found)

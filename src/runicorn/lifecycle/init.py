@@ -114,6 +114,11 @@ def init(
     )
     if run_id is not None:
         paths.check_run_id(run_id)
+    around = paths.run_around(opening.storage)
+    if around is not None:
+        from runicorn.lifecycle import unusable_storage
+
+        raise unusable_storage.inside_a_run(opening.storage, around)
     paths.check_location(opening.storage, opening.path, run_id)
     if snapshot_code or capture_env:
         from runicorn.lifecycle import capture_at_start

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runicorn.queue import mappings
+from runicorn.storage import modes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,12 +130,11 @@ class ControlPage:
             OSError: there is no space.
             FileExistsError: there is one.
         """
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        fd = modes.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
             if os.write(fd, bytes(8) + content[8:]) != SIZE_BYTES:
                 raise OSError(28, "No space left on device", path)
-            os.lseek(fd, 0, os.SEEK_SET)
-            os.write(fd, MAGIC)
+            os.pwrite(fd, MAGIC, 0)
         finally:
             os.close(fd)
 

@@ -119,7 +119,7 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
             raise error
         raise RunNotFoundError(
             f"No run matches {given!r} in {root} (tried id, id prefix, alias, path, directory). "
-            f"{_newest(infos) or 'There is no run.'}"
+            f"{_newest(infos) or 'There is no run.' + inside_a_run(root)}"
         )
     if len(by_id) > 1:
         directories = ", ".join(location.run_dir for location in by_id)
@@ -127,6 +127,15 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
             f"{len(by_id)} directories in {root} have the run id {given!r}: {directories}. Name one of them."
         )
     return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
+
+
+def inside_a_run(root: str) -> str:
+    """What to say of a storage that is the directory of a run, or lies in it; else nothing."""
+    run_dir = paths.run_around(root)
+    if run_dir is None:
+        return ""
+    name, above = os.path.basename(run_dir), paths.storage_of_run(run_dir)
+    return f" This directory belongs to run {name}, which is in the storage {above}: name that storage."
 
 
 def _directory_of(run: object) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import WrongTypeError, WrongValueError
-from runicorn.storage import directory_kinds, removal
+from runicorn.storage import directory_kinds, modes, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,6 +173,29 @@ def check_location(storage: str, path: str, run_id: str | None) -> None:
         )
 
 
+def run_around(directory: str) -> str | None:
+    """The directory of the run that a directory is, or lies in; None if there is none: ``meta.json`` tells."""
+    from runicorn.storage import plain_json
+
+    at = os.path.realpath(directory)
+    while at != os.path.dirname(at):
+        meta = os.path.join(at, "meta.json")
+        if os.path.exists(meta):
+            with suppress(OSError, ValueError):  # a file of the user's
+                if plain_json.read_object(meta).get("id") == os.path.basename(at):
+                    return at
+        at = os.path.dirname(at)
+    return None
+
+
+def storage_of_run(run_dir: str) -> str:
+    """The storage that a run directory lies in, by where it is: above ``runs``; else what it lies in."""
+    at = os.path.dirname(run_dir)
+    while os.path.basename(at) not in {RUNS, ""}:
+        at = os.path.dirname(at)
+    return os.path.dirname(at if os.path.basename(at) else run_dir)
+
+
 def is_run_directory(directory: str) -> bool:
     """Whether a directory is that of a run: it holds ``meta.json`` or ``status.json``."""
     return any(os.path.exists(os.path.join(directory, file)) for file in ("meta.json", "status.json"))
@@ -193,12 +216,12 @@ def make_directories(run_dir: str) -> list[str]:
     try:
         for directory in reversed(missing):
             try:
-                os.mkdir(directory)
+                modes.make_directory(directory)
                 made.append(directory)
             except FileExistsError:  # another process was faster; or a file is in the way, and the next mkdir says so
                 continue
         try:
-            os.mkdir(run_dir)
+            modes.make_directory(run_dir)
         except FileExistsError:
             if os.path.isdir(run_dir):
                 return []

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.storage import modes
 from runicorn.storage.directory_kinds import NAMED_IN_SPOOL, SPOOL, STORAGE, Kind
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Directory:
         """
         if make:
             with suppress(FileExistsError):
-                os.mkdir(self.name(name), dir_fd=self.fd)
+                modes.make_directory(self.name(name), at=self.fd)
         return Directory(name, kind or self.kind, self)
 
     def make_child(self, name: str) -> Directory:
@@ -97,7 +98,7 @@ class Directory:
         Raises:
             OSError: it cannot be; it is there already.
         """
-        os.mkdir(self.name(name), dir_fd=self.fd)
+        modes.make_directory(self.name(name), at=self.fd)
         return Directory(name, self.kind, self)
 
     def make_private(self, name: str) -> None:
@@ -106,7 +107,7 @@ class Directory:
         Raises:
             OSError: it cannot be; it is there already.
         """
-        os.mkdir(self.name(name), 0o700, dir_fd=self.fd)
+        modes.make_directory(self.name(name), 0o700, at=self.fd)
         self._made.add(name)
 
     def new_file(self, name: str, mode: int = 0o666) -> int:
@@ -116,7 +117,7 @@ class Directory:
             OSError: it cannot be made; it is there already, or a link is in its place.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW | getattr(os, "O_BINARY", 0)
-        fd = os.open(self.name(name), flags, mode, dir_fd=self.fd)
+        fd = modes.open_file(self.name(name), flags, mode, at=self.fd)
         self._made.add(name)
         return fd
 

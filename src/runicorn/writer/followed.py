@@ -26,6 +26,8 @@ class SegmentChunk(msgspec.Struct, frozen=True):
     segment: str = ""
     damages: tuple[Damage, ...] = ()
     turn: int = 0  # among its producer's: by the header where that is sound, for a file may have another one's name
+    has_stand_in: bool = False  # the hello was damaged: who wrote it is a guess
+    is_out_of_turn: bool = False  # its producer's later records may have been read before
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -54,6 +56,7 @@ class Followed:
         self._marked = self.reader.mark(generation, FOLLOWED)
         self.hello: Hello | None = None
         self.has_stand_in = False  # its own hello is damaged
+        self.is_out_of_turn = False  # it has the name of another one, or another one is its copy
         self.start = HEADER_BYTES  # of the current batch
         self.first = HEADER_BYTES  # behind the hello
         self.finished = False
@@ -118,7 +121,7 @@ class Followed:
             return None
         self.reader.damages.clear()
         self.announced = True
-        return SegmentChunk(self.hello, payloads, self.name, damages, self.turn)
+        return SegmentChunk(self.hello, payloads, self.name, damages, self.turn, self.has_stand_in, self.is_out_of_turn)
 
     @property
     def turn(self) -> int:

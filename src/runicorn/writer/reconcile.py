@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _LOST = b'"lost":['
 # Compiled if they are needed: by a writer that goes on after a crash, or after trouble.
 _CALL = rb'\{"ts":([^,]+),.*"global_step":(-?\d+),"time":'
+_WRITTEN_BY = rb'(,"producer":"(?:[^"\\]|\\.)*")?(,"rank":-?\d+)?\}$'
 _PRINTED = rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] "
 
 
@@ -32,6 +33,7 @@ class Step(msgspec.Struct, frozen=True):
     name: str
     events: bytes
     text: bytes
+    is_of_unknown: bool = False
 
 
 class SegmentText(msgspec.Struct, frozen=True):
@@ -44,21 +46,32 @@ class SegmentText(msgspec.Struct, frozen=True):
 class Wanted:
     """Lines that are looked for in a file: by all that is in them; if values are missing, by time and step of the call.
 
-    Such a value may have been stored before the record was damaged that had brought it from its device.
+    Such a value may have been stored before the record was damaged that had brought it from its device. And lines of
+    which is not known who logged them are looked for by the rest of them.
+
+    Args:
+        content: the lines, with their ends.
+        of_unknown: those of them whose segments do not say any more who has written them.
     """
 
-    def __init__(self, content: bytes | bytearray) -> None:
+    def __init__(self, content: bytes | bytearray, of_unknown: bytes = b"") -> None:
         self._lines = set(bytes(content).split(b"\n")[:-1])
         self._incomplete = {_call_of(line): line for line in self._lines if _LOST in line}
+        self._of_unknown = {re.sub(_WRITTEN_BY, b"}", line): line for line in of_unknown.split(b"\n")[:-1]}
 
     def count_in(self, lines: Iterable[bytes]) -> Counter[bytes]:
         """How often each is there; of other lines nothing is kept."""
         found = Counter[bytes]()
         for line in lines:
-            if line in self._lines:
-                found[line] += 1
-            elif self._incomplete and (wanted := self._incomplete.get(_call_of(line))) is not None:
+            wanted = line if line in self._lines else self._alike(line)
+            if wanted is not None:
                 found[wanted] += 1
+        return found
+
+    def _alike(self, line: bytes) -> bytes | None:
+        found = self._incomplete.get(_call_of(line)) if self._incomplete else None
+        if found is None and self._of_unknown:
+            found = self._of_unknown.get(re.sub(_WRITTEN_BY, b"}", line))
         return found
 
 
@@ -76,6 +89,14 @@ def without(content: bytes | bytearray, there: Counter[bytes]) -> bytes:
         else:
             left.append(line + b"\n")
     return b"".join(left)
+
+
+def events_of_unknown(segments: Iterable[list[Step]]) -> dict[str, bytes]:
+    """The lines of events by segments that do not say any more who has written them, by the name of their file."""
+    found: dict[str, bytes] = {}
+    for step in (step for steps in segments for step in steps if step.is_of_unknown):
+        found[step.name] = found.get(step.name, b"") + step.events
+    return found
 
 
 def text_of(steps: list[Step], there: dict[str, Counter[bytes]]) -> SegmentText:
@@ -147,6 +168,14 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
             wait_for_next(number)
     rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
     return b"".join(line + b"\n" for lines in (changed, *rest) for line in lines)
+
+
+def not_begun(lines: list[bytes], there: Iterable[bytes]) -> list[bytes]:
+    """The lines with which no line of a file begins, that goes on behind them."""
+    begun: set[bytes] = set()
+    for stored in there:
+        begun.update(line for line in lines if line and stored.startswith(line) and len(stored) > len(line))
+    return [line for line in lines if line not in begun]
 
 
 def _once(lines: Counter[bytes], there: Counter[bytes]) -> set[bytes]:
