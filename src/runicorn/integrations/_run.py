@@ -173,7 +173,7 @@ class RunHolder:
         if not self._all_ranks and (_rank_of_environment() if rank is None else rank) > 0:
             return NoOpRun()
         if self._given is not None and not self._given.is_finished:
-            return self._given  # type: ignore[no-any-return]
+            return self._given
         running = None if self._given is not None or "run_id" in self._arguments else _opened_by_program()
         if running is not None:
             self._tell_unused(running)

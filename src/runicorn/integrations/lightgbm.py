@@ -1,4 +1,4 @@
-"""LightGBM: ``lgb.train(callbacks=[log_to_runicorn()])``, also ``lgb.cv`` and ``fit(callbacks=...)`` of its estimators."""
+"""LightGBM: ``lgb.train(callbacks=[log_to_runicorn()])``, also ``lgb.cv``, and ``fit(callbacks=...)`` of estimators."""
 
 from __future__ import annotations
 
