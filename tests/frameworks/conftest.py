@@ -1,19 +1,22 @@
-"""The frameworks that the tests need, from the dependency group ``frameworks``; all on the CPU, and without a network."""
+"""The frameworks of the dependency group ``frameworks``, on the CPU, and without a network."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import runicorn
 
 os.environ.update(
     {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
 )
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
+SOURCES, TESTS = Path(runicorn.__file__).parents[1], Path(__file__).parents[1]
 LIMIT_S = 200
 """Importing torch takes seconds, and each rank does it."""
 
@@ -23,14 +26,6 @@ def storage_of_own(monkeypatch, storage, tmp_path):
     """Adapters open their runs here, and frameworks write their files beside it."""
     monkeypatch.setenv("RUNICORN_DIR", str(storage))
     monkeypatch.chdir(tmp_path)
-
-
-def needed(name):
-    """The framework; where it is missing, fail and say what to install."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        pytest.fail(f"{error}. Install it with: pip install -e '.[cli,export]' --group frameworks", pytrace=False)
 
 
 @pytest.fixture
@@ -43,6 +38,7 @@ def torchrun(tmp_path, storage):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(program)]
         process = subprocess.Popen(
             [*command, str(storage)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (SOURCES, TESTS)))},
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

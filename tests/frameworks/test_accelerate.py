@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import needed
 from support import content, events, logged, status, text_of
+from support.installed import needed
 
 import runicorn as rn
 
@@ -69,7 +69,7 @@ def test_an_end_in_finally_says_what_has_ended_the_training(accelerator, storage
     def train():
         accelerator.init_trackers("x")
         try:
-            raise error  # noqa: TRY301 - as a step does
+            raise error
         finally:
             accelerator.end_training()
 

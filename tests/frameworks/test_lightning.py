@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import needed
 from support import content, events, status, steps, summary
+from support.installed import needed
 
 import runicorn as rn
 

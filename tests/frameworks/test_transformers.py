@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
-import torch
-from conftest import needed
 from support import content, events, status, summary
+from support.installed import needed
 
 import runicorn as rn
 
 needed("transformers")
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments  # noqa: E402 - as above
+from support.tiny_gpt import data, model  # noqa: E402 - after the check
+from transformers import Trainer, TrainerCallback, TrainingArguments  # noqa: E402 - as above
 
 from runicorn.integrations import transformers as ours  # noqa: E402 - as above
 from runicorn.integrations.transformers import RunicornCallback  # noqa: E402 - as above
@@ -21,27 +20,14 @@ from runicorn.integrations.transformers import RunicornCallback  # noqa: E402 - 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.filterwarnings("default")]
 STEPS = 6
 
-MODEL = """
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
-
-
-def model():
-    return GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=16, vocab_size=32, n_positions=8,
-                                      bos_token_id=0, eos_token_id=0))
-
-
-def data():
-    items = torch.randint(0, 32, (12, 8), generator=torch.Generator().manual_seed(1))
-    return [{"input_ids": item, "labels": item} for item in items]
-"""
-exec(MODEL)  # noqa: S102 - the same for this process and for the ranks
-
 
 class Failing(TrainerCallback):
+    """Raises in the third step."""
+
     def __init__(self, error):
         self.error = error
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, _args, state, _control, **_):
         if state.global_step == 3:
             raise self.error
 
@@ -60,10 +46,10 @@ def trainer_of(*callbacks, out="out", **arguments):
         **arguments,
     }
     return Trainer(
-        model=model(),  # noqa: F821 - executed above
+        model=model(),
         args=TrainingArguments(**settings),
-        train_dataset=data(),  # noqa: F821 - as above
-        eval_dataset=data(),  # noqa: F821 - as above
+        train_dataset=data(),
+        eval_dataset=data(),
         callbacks=list(callbacks),
     )
 
@@ -79,9 +65,11 @@ def the_run(storage):
 
 def test_train_evaluate_and_predict_are_one_run(storage):
     """Finished after each; names and steps are the trainer's."""
-    trainer = trainer_of(RunicornCallback(), out="out/my model", metric_for_best_model="loss", load_best_model_at_end=True)
+    trainer = trainer_of(
+        RunicornCallback(), out="out/my model", metric_for_best_model="loss", load_best_model_at_end=True
+    )
     statuses = []
-    for phase in (trainer.train, trainer.evaluate, lambda: trainer.predict(data()), trainer.train):  # noqa: F821
+    for phase in (trainer.train, trainer.evaluate, lambda: trainer.predict(data()), trainer.train):
         phase()
         statuses.append(the_run(storage).status)
     assert statuses == ["finished"] * 4
@@ -152,13 +140,19 @@ def test_each_trial_of_a_search_has_a_run(storage):
     needed("optuna")
     ours.register()
     trainer = Trainer(
-        model_init=lambda: model(),  # noqa: F821, PLW0108 - the trainer counts its parameters
+        model_init=lambda: model(),  # noqa: PLW0108 - the trainer counts its parameters
         args=TrainingArguments(
-            output_dir="search", max_steps=2, logging_steps=1, eval_strategy="steps", eval_steps=2, disable_tqdm=True,
-            use_cpu=True, save_strategy="no",
+            output_dir="search",
+            max_steps=2,
+            logging_steps=1,
+            eval_strategy="steps",
+            eval_steps=2,
+            disable_tqdm=True,
+            use_cpu=True,
+            save_strategy="no",
         ),
-        train_dataset=data(),  # noqa: F821
-        eval_dataset=data(),  # noqa: F821
+        train_dataset=data(),
+        eval_dataset=data(),
         callbacks=[RunicornCallback()],
     )
     trainer.hyperparameter_search(
@@ -176,18 +170,25 @@ def test_the_trainers_of_trl_take_the_callback(storage):
     datasets = needed("datasets")
     items = datasets.Dataset.from_list([{"input_ids": [1, 2, 3, 4]}] * 4)
     args = trl.SFTConfig(
-        output_dir="sft", max_steps=2, logging_steps=1, disable_tqdm=True, use_cpu=True, bf16=False, report_to="none",
-        save_strategy="no", dataset_kwargs={"skip_prepare_dataset": True},
+        output_dir="sft",
+        max_steps=2,
+        logging_steps=1,
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        save_strategy="no",
+        dataset_kwargs={"skip_prepare_dataset": True},
     )
-
-    class Tokens:
-        pad_token_id = eos_token_id = 0
-
     import transformers
 
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=_words(), pad_token="0", eos_token="0")
     trl.SFTTrainer(
-        model=model(), args=args, train_dataset=items, processing_class=tokenizer, callbacks=[RunicornCallback()]  # noqa: F821
+        model=model(),
+        args=args,
+        train_dataset=items,
+        processing_class=tokenizer,
+        callbacks=[RunicornCallback()],
     ).train()
     assert [step for step, _ in values(the_run(storage).run_dir, "loss")] == [1, 2]
 
@@ -198,10 +199,10 @@ def _words():
     return Tokenizer(models.WordLevel({str(number): number for number in range(32)}, unk_token="0"))
 
 
-RANKS = (
-    "import sys, torch"
-    + MODEL
-    + """
+RANKS = """
+import sys
+from support.tiny_gpt import data, model
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from runicorn.integrations.transformers import RunicornCallback
 
 trainer = Trainer(
@@ -217,7 +218,6 @@ trainer.train()
 trainer.evaluate()
 print("ended well")
 """
-)
 
 
 def test_two_ranks_of_torchrun_are_one_run(torchrun, storage):

@@ -1,0 +1,13 @@
+"""Frameworks that a test needs."""
+
+import importlib
+
+import pytest
+
+
+def needed(name, group="frameworks"):
+    """The framework; where it is missing, fail and say what to install."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        pytest.fail(f"{error}. Install it with: pip install -e '.[cli,export]' --group {group}", pytrace=False)
