@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from support import content, events, status, summary
@@ -227,7 +228,7 @@ def test_two_ranks_of_torchrun_are_one_run(torchrun, storage):
     run = the_run(storage)
     assert run.status == "finished"
     assert [step for step, _ in values(run.run_dir, "loss")] == [1, 2, 3]
-    assert not list(run.run_dir.glob("events.rank*"))
+    assert not list(Path(run.run_dir).glob("events.rank*"))
 
 
 INTERRUPT = """
