@@ -405,3 +405,21 @@ def test_the_end_of_the_interpreter_is_the_end_of_a_training(start_program, rest
     assert program.returncode == code, err
     stored = status(out.strip())
     assert (stored["status"], stored.get("exit_reason")) == expected
+
+
+HELD = """
+import sys
+from runicorn.integrations._run import RunHolder
+
+holder = RunHolder("Adapter", storage=sys.argv[1])
+sys.held = [holder]  # until modules are gone
+sys.held.append(sys.held)
+holder.begin()
+holder.end()
+"""
+
+
+@pytest.mark.detached_writer
+def test_an_adapter_that_outlives_the_modules_says_nothing(run_program):
+    """One in a cycle, which Python frees when it has emptied the modules."""
+    assert run_program(HELD).stderr == ""

@@ -157,8 +157,10 @@ class RunHolder:
         self._finish(*exit_status.of_exception(error))
 
     def __del__(self) -> None:
-        with suppress(Exception):  # the interpreter may be gone by half
+        try:
             self.let_go()
+        except Exception:  # noqa: BLE001, S110 - the interpreter is gone by half, and has ended the run before
+            pass
 
     def __copy__(self) -> RunHolder:
         return self
