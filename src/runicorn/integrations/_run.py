@@ -157,9 +157,10 @@ class RunHolder:
         self._finish(*exit_status.of_exception(error))
 
     def __del__(self) -> None:
-        try:
+        # Not by suppress(): at the end of the interpreter, which has ended the run before, this module may be empty.
+        try:  # noqa: SIM105
             self.let_go()
-        except Exception:  # noqa: BLE001, S110 - the interpreter is gone by half, and has ended the run before
+        except Exception:  # noqa: BLE001, S110
             pass
 
     def __copy__(self) -> RunHolder:
