@@ -11,6 +11,8 @@ Keras 3            ``model.fit(callbacks=[RunicornCallback()])``         ``runic
 XGBoost            ``xgb.train(callbacks=[RunicornCallback()])``         ``runicorn.integrations.xgboost``
 LightGBM           ``lgb.train(callbacks=[log_to_runicorn()])``          ``runicorn.integrations.lightgbm``
 Optuna             ``study.optimize(callbacks=[RunicornCallback()])``    ``runicorn.integrations.optuna``
+Ray Tune           ``RunConfig(callbacks=[RunicornLoggerCallback()])``   ``runicorn.integrations.ray``
+Hydra              ``hydra.callbacks.runicorn._target_: ...``            ``runicorn.integrations.hydra``
 TensorBoard        ``SummaryWriter("runs/one")``                         ``runicorn.integrations.tensorboard``
 ================== ===================================================== =======================================
 
