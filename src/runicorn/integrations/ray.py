@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import runicorn
@@ -61,6 +62,9 @@ class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
 
 
 def _reason(trial: Any) -> str:
-    """The last line of what the trial has raised; the rest of it is a traceback."""
-    lines = str(trial.get_error() or "").strip().splitlines()
+    """The last line of what the trial has raised, without the traceback; Ray has it in a file by now, not in memory."""
+    lines: list[str] = []
+    if trial.error_file:
+        with suppress(OSError), open(trial.error_file, encoding="utf-8", errors="replace") as file:
+            lines = file.read().strip().splitlines()
     return lines[-1] if lines else "the trial has failed"
