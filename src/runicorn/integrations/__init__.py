@@ -13,7 +13,9 @@ LightGBM           ``lgb.train(callbacks=[log_to_runicorn()])``          ``runic
 Optuna             ``study.optimize(callbacks=[RunicornCallback()])``    ``runicorn.integrations.optuna``
 Ray Tune           ``RunConfig(callbacks=[RunicornLoggerCallback()])``   ``runicorn.integrations.ray``
 Hydra              ``hydra.callbacks.runicorn._target_: ...``            ``runicorn.integrations.hydra``
+Ignite             ``RunicornLogger().attach_output_handler(...)``       ``runicorn.integrations.ignite``
 TensorBoard        ``SummaryWriter("runs/one")``                         ``runicorn.integrations.tensorboard``
+logging            ``"class": "...ActiveRunHandler"``                    ``runicorn.integrations.logging``
 ================== ===================================================== =======================================
 
 An adapter logs into the run that it was given, else into the run that the program has opened, else into one of its own,
