@@ -9,7 +9,7 @@ from support.installed import needed
 
 import runicorn as rn
 
-needed("ignite")
+needed("ignite.handlers")
 from ignite.engine import Engine, Events  # noqa: E402 - after the check
 from ignite.handlers import global_step_from_engine  # noqa: E402 - as above
 
@@ -70,7 +70,6 @@ def test_trainer_and_evaluator_are_one_run(storage):
 )
 def test_with_that_an_exception_leaves_gives_its_reason(storage, error, expected):
     """``close()`` is called by ``with``."""
-
     with pytest.raises(type(error)), RunicornLogger() as logger:
         train(logger, error)
     (found,) = rn.runs(storage=str(storage))
