@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--status", action="append", choices=STATUSES, metavar="STATUS", help=f"may be repeated: {', '.join(STATUSES)}"
     )
     parser.add_argument("--alias", metavar="PATTERN", help="only runs with this alias, or with one like this pattern")
-    parser.add_argument("--group", metavar="PATTERN", help="only runs of this group, such as a sweep, or like a pattern")
+    parser.add_argument("--group", metavar="PATTERN", help="only runs of this group, or of one like this pattern")
     parser.add_argument(
         "--newer",
         type=age_s,
