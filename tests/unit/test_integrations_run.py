@@ -134,6 +134,18 @@ def test_a_newer_run_of_the_program_is_used_by_the_next_training(open_run):
             holder.end()
 
 
+def test_a_newer_run_of_the_program_is_used_though_the_one_before_is_open(open_run):
+    """But not in the middle of a training."""
+    holder = RunHolder("Adapter")
+    older = open_run()
+    assert holder.begin() is older
+    newer = open_run()
+    assert holder.open() is older
+    holder.end()
+    assert holder.begin() is newer
+    holder.end()
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
