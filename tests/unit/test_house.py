@@ -14,6 +14,7 @@ from runicorn.session import writer_process
 HOUSE = Path(runicorn.__file__).parent
 # Each may import from its own layer and from those below; modules at the top count in a layer as well.
 LAYERS = [
+    {"integrations"},  # nothing in the package imports an adapter
     {"__main__"},
     {"cli", "commands", "doctor"},
     {"viewer"},
@@ -82,8 +83,9 @@ def test_no_module_is_longer_than_a_reader_can_hold():
 
 
 def test_a_class_name_exists_once():
-    """One name, one thing."""
-    nodes = (node for tree in TREES.values() for node in ast.walk(tree))
+    """One name, one thing; but an adapter is called what users of its framework guess, and a script imports one."""
+    trees = (tree for path, tree in TREES.items() if _layer(path) != "integrations")
+    nodes = (node for tree in trees for node in ast.walk(tree))
     names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert not [name for name, times in names.items() if times > 1]
 

@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--status", action="append", choices=STATUSES, metavar="STATUS", help=f"may be repeated: {', '.join(STATUSES)}"
     )
     parser.add_argument("--alias", metavar="PATTERN", help="only runs with this alias, or with one like this pattern")
+    parser.add_argument("--group", metavar="PATTERN", help="only runs of this group, or of one like this pattern")
     parser.add_argument(
         "--newer",
         type=age_s,
@@ -87,6 +88,7 @@ def _found(options: argparse.Namespace, root: str) -> list[RunInfo]:
         path=options.path,
         status=options.status,
         alias=options.alias,
+        group=options.group,
         newer_than_s=options.newer,
         older_than_s=options.older,
         recycled=options.recycled,
@@ -122,7 +124,8 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
 
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
     if not found:
-        asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
+        ages = (options.newer is not None, options.older is not None)
+        asked = any((options.path, options.status, options.alias, options.group, *ages))
         where = f"{root}{' that match' if asked else ''}.{inside_a_run(root)}"
         described.say(f"No runs in {plain_text.plain(where)}")
     elif len(shown) < len(found):

@@ -70,7 +70,7 @@ def _end_open_runs() -> None:
     if os.getpid() != _registered_pid:  # a forked child runs its parent's hooks as well
         return
     _wait_for_children()
-    _end_runs(*_how_it_ended())
+    _end_runs(*how_it_ended())
 
 
 def _end_runs(status: str, reason: str | None) -> None:
@@ -94,7 +94,8 @@ def _wait_for_children() -> None:
         return
 
 
-def _how_it_ended() -> tuple[str, str | None]:
+def how_it_ended() -> tuple[str, str | None]:
+    """Status and reason that the end of this interpreter gives; for hooks of ``atexit``."""
     if _is_interactive():
         return statuses.FINISHED, None
     ending = exit_status.of_interpreter()
