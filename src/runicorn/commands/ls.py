@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--status", action="append", choices=STATUSES, metavar="STATUS", help=f"may be repeated: {', '.join(STATUSES)}"
     )
     parser.add_argument("--alias", metavar="PATTERN", help="only runs with this alias, or with one like this pattern")
+    parser.add_argument("--group", metavar="PATTERN", help="only runs of this group, or of one like this pattern")
     parser.add_argument(
         "--newer",
         type=age_s,
@@ -87,6 +88,7 @@ def _found(options: argparse.Namespace, root: str) -> list[RunInfo]:
         path=options.path,
         status=options.status,
         alias=options.alias,
+        group=options.group,
         newer_than_s=options.newer,
         older_than_s=options.older,
         recycled=options.recycled,
@@ -103,7 +105,10 @@ def _print_list(options: argparse.Namespace, root: str, found: list[RunInfo], mo
         return
     if shown:
         now = time.time()
-        render.table(_COLUMNS, (_row(info, now) for info in shown), right=_RIGHT, whole=_WHOLE)
+        has_group = any(info.group for info in shown)  # most storages have none
+        columns = (*_COLUMNS, "group") if has_group else _COLUMNS
+        rows = [_row(info, now) + _group(info) * has_group for info in shown]
+        render.table(columns, rows, right=_RIGHT, whole=_WHOLE)
     _remark(options, root, found, shown)
 
 
@@ -120,9 +125,22 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
     )
 
 
+def _group(info: RunInfo) -> tuple[str, ...]:
+    return (render.shortened(info.group or "", _LONGEST_ALIAS),)
+
+
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
     if not found:
-        asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
+        asked = any(
+            (
+                options.path,
+                options.status,
+                options.alias,
+                options.group,
+                options.newer is not None,
+                options.older is not None,
+            )
+        )
         described.say(f"No runs in {plain_text.plain(root)}{' that match' if asked else ''}.")
     elif len(shown) < len(found):
         described.say(f"{len(shown):,} of {counted(len(found), 'run')}.")

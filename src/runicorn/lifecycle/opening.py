@@ -14,9 +14,10 @@ from runicorn.queue import crash_points, liveness, opening_lock, rendezvous, spo
 from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
 from runicorn.run import Run
-from runicorn.session import active_runs, adopt, at_exit, joining
+from runicorn.session import active_runs, adopt, at_exit, joining, supervised
 from runicorn.session.session import Session
 from runicorn.storage import directory_kinds, paths, run_files, statuses
+from runicorn.storage.escaping import escape
 from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Opening:
         """The run that this process shares with others, by what its environment says; else a new one."""
         rank_info = ranks.rank_info()
         nth = rendezvous.count_init(self.path)
+        run = self._of_command(rank_info)
+        if run is not None:
+            return run
         run = self._of_parent(rank_info, nth)
         if run is not None:
             return run
@@ -64,6 +68,25 @@ class Opening:
             self.storage, self.path, rank_info.job, nth
         )
         return self._as_rank(rank_info, run_id)
+
+    def _of_command(self, rank_info: ranks.RankInfo | None) -> Run | None:
+        """The run that ``runicorn run`` has opened for the script that we are in; for its first ``init()``."""
+        if not os.environ.get(supervised.VARIABLE) or _had_any():
+            return None
+        address = supervised.address_of(os.environ[supervised.VARIABLE], self.host)
+        if address is None:
+            return None
+        rank = None if rank_info is None else rank_info.rank
+        alias = _read_meta(address.run_dir).get("alias")
+        if alias is None and self.alias is not None:
+            from runicorn.managing import labels  # for such a script alone
+
+            alias = self.alias
+            labels.merge(address.run_dir, address.storage, self.settings, {"alias": escape(alias)}, ())
+        run = _join(address, alias, self.workspace_root, rank)
+        _had.add((os.getpid(), os.path.realpath(address.run_dir)))
+        supervised.join(run._session)  # noqa: SLF001 - ours
+        return run
 
     def _run_id_of_parent(self, rank_info: ranks.RankInfo, nth: int) -> str | None:
         """In a worker of a rank that imports the rank's script again: the run of the rank, by the rank's launcher."""
@@ -309,6 +332,10 @@ class Opening:
         run = Run(session, alias=alias, workspace_root=self.workspace_root, global_step=global_step)
         active_runs.opened(run)
         return run
+
+
+def _had_any() -> bool:
+    return any(pid == os.getpid() for pid, _ in _had)
 
 
 def _join(address: spool_address.Address, alias: str | None, workspace_root: str, rank: int | None = None) -> Run:

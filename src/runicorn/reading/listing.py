@@ -37,6 +37,7 @@ def runs(
     path: str | None = None,
     status: str | Iterable[str] | None = None,
     alias: str | None = None,
+    group: str | None = None,
     newer_than_s: float | None = None,
     older_than_s: float | None = None,
     where: Callable[[RunInfo], object] | None = None,
@@ -49,6 +50,7 @@ def runs(
         path: only runs at this path and below it (``cv`` matches ``cv`` and ``cv/x``); or a pattern (``cv/*``).
         status: only runs of this status, or of one of these.
         alias: only runs of this alias; or a pattern.
+        group: only runs of this group; or a pattern.
         newer_than_s: only runs created at most this many seconds ago.
         older_than_s: only runs created more than this many seconds ago.
         where: a function that is called last with each run; a run stays if it returns true.
@@ -65,6 +67,8 @@ def runs(
         if path is not None and not _is_at(stored.path, path):
             continue
         if alias is not None and not (stored.alias is not None and _matches(stored.alias, alias)):
+            continue
+        if group is not None and not (stored.group is not None and _matches(stored.group, group)):
             continue
         age_s = now - (stored.created_at or 0.0)
         if (newer_than_s is not None and age_s > newer_than_s) or (older_than_s is not None and age_s <= older_than_s):
