@@ -105,7 +105,10 @@ def _print_list(options: argparse.Namespace, root: str, found: list[RunInfo], mo
         return
     if shown:
         now = time.time()
-        render.table(_COLUMNS, (_row(info, now) for info in shown), right=_RIGHT, whole=_WHOLE)
+        has_group = any(info.group for info in shown)  # most storages have none
+        columns = (*_COLUMNS, "group") if has_group else _COLUMNS
+        rows = [_row(info, now) + _group(info) * has_group for info in shown]
+        render.table(columns, rows, right=_RIGHT, whole=_WHOLE)
     _remark(options, root, found, shown)
 
 
@@ -120,6 +123,10 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
         plain_text.number(info.last_step),
         described.best(info),
     )
+
+
+def _group(info: RunInfo) -> tuple[str, ...]:
+    return (render.shortened(info.group or "", _LONGEST_ALIAS),)
 
 
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:

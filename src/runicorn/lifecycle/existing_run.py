@@ -14,6 +14,7 @@ from runicorn.queue import liveness, opening_lock, rendezvous, spool
 from runicorn.run import Run
 from runicorn.session import active_runs, adopt, joining, nameless_writers
 from runicorn.storage import resumption, run_files, statuses
+from runicorn.storage.escaping import escape
 from runicorn.storage.run_directory import RunDir
 
 if TYPE_CHECKING:
@@ -156,4 +157,25 @@ def _join(address: spool_address.Address, alias: str | None, workspace_root: str
     session = joining.join(address, rank, is_rank=rank is not None)
     run = Run(session, alias=alias, workspace_root=workspace_root, global_step=joining.step_so_far(session))
     active_runs.opened(run)
+    return run
+
+
+def of_command(opening: Opening, run_dir: str, rank: int | None) -> Run | None:
+    """The run that ``runicorn run`` has opened for this script; None if it has ended, or lives on another host.
+
+    An alias that the script gives becomes the run's if it has none.
+    """
+    from runicorn.managing import labels
+    from runicorn.session import supervised
+
+    address = supervised.address_of(run_dir, opening.host)
+    if address is None:
+        return None
+    alias = read_meta(address.run_dir).get("alias")
+    if alias is None and opening.alias is not None:
+        alias = opening.alias
+        labels.merge(address.run_dir, address.storage, opening.settings, {"alias": escape(alias)}, ())
+    run = _join(address, alias, opening.workspace_root, rank)
+    opened_before.add((os.getpid(), os.path.realpath(address.run_dir)))
+    supervised.join(run._session)  # noqa: SLF001 - ours
     return run

@@ -40,6 +40,9 @@ class Opening:
         """The run that this process shares with others, by what its environment says; else a new one."""
         rank_info = ranks.rank_info()
         nth = rendezvous.count_init(self.path)
+        run = self._of_command(rank_info)
+        if run is not None:
+            return run
         run = self._of_parent(rank_info, nth)
         if run is not None:
             return run
@@ -58,6 +61,15 @@ class Opening:
             self.storage, self.path, rank_info.job, nth
         )
         return self._as_rank(rank_info, run_id)
+
+    def _of_command(self, rank_info: ranks.RankInfo | None) -> Run | None:
+        """The run that ``runicorn run`` has opened for the script that we are in; for its first ``init()``."""
+        run_dir = os.environ.get("RUNICORN_RUN_DIR")
+        if not run_dir or any(pid == os.getpid() for pid, _ in opened_before):
+            return None
+        from runicorn.lifecycle import existing_run  # for such a script alone
+
+        return existing_run.of_command(self, run_dir, None if rank_info is None else rank_info.rank)
 
     def _run_id_of_parent(self, rank_info: ranks.RankInfo, nth: int) -> str | None:
         """In a worker of a rank that imports the rank's script again: the run of the rank, by the rank's launcher."""

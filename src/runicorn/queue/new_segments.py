@@ -100,6 +100,10 @@ class NewSegments:
         self.dropped_records = 0
         self.push = always_full
 
+    def speak_for_owner(self) -> None:
+        """Have the records of this process, which has joined, stand as the owner's own; before the first of them."""
+        self._hello = Hello(self._hello.producer, not_owner=False)
+
     def forked(self) -> None:
         """Become a producer of its own, in a child that ``fork()`` has just made."""
         rank = self._hello.rank

@@ -36,7 +36,7 @@ _TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"
 _PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
 
 SPOOL = Kind(
-    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed"
+    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed|script"
     rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
     private=True,
 )
