@@ -38,7 +38,7 @@ DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in
 MODULES = sorted(HOUSE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 LONGEST_LINES = 400
-MOST_LOADED = 58
+MOST_LOADED = 61
 LONGER: set[str] = set()
 
 
