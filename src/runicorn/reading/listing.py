@@ -134,12 +134,12 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
 
 
 def inside_a_run(root: str) -> str:
-    """What to say of a storage that is the directory of a run, or lies in it; else nothing."""
+    """What to say of a storage that is a run's directory, or is inside one; empty for any other storage."""
     run_dir = paths.run_around(root)
     if run_dir is None:
         return ""
     name, above = os.path.basename(run_dir), paths.storage_of_run(run_dir)
-    return f" This directory belongs to run {name}, which is in the storage {above}: name that storage."
+    return f" This directory belongs to run {name}, which is in the storage {above}. Use that storage."
 
 
 def _directory_of(run: object) -> str:

@@ -174,7 +174,7 @@ def check_location(storage: str, path: str, run_id: str | None) -> None:
 
 
 def run_around(directory: str) -> str | None:
-    """The directory of the run that a directory is, or lies in; None if there is none: ``meta.json`` tells."""
+    """The run directory that a directory is, or is inside, as its ``meta.json`` says; None if there is none."""
     from runicorn.storage import plain_json
 
     at = os.path.realpath(directory)
@@ -189,7 +189,7 @@ def run_around(directory: str) -> str | None:
 
 
 def storage_of_run(run_dir: str) -> str:
-    """The storage that a run directory lies in, by where it is: above ``runs``; else what it lies in."""
+    """The storage of a run directory: the directory above ``runs``; its parent if there is no ``runs``."""
     at = os.path.dirname(run_dir)
     while os.path.basename(at) not in {RUNS, ""}:
         at = os.path.dirname(at)
