@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import time
 from contextlib import suppress
 from typing import NamedTuple
@@ -247,9 +248,13 @@ class SegmentReader:
 
     def _parse(self, chunk: bytes, payloads: list[bytes]) -> int:
         """Append the whole frames of ``chunk``; return how many bytes they take."""
-        at = 0
+        at = look_at = 0
         size = len(chunk)
         while size - at >= MIN_FRAME_BYTES:
+            if at >= look_at:
+                at = _take_alike(chunk, at, payloads)
+                look_at = at + _LOOK_AGAIN_BYTES
+                continue
             length, expected = unpack_frame_header(chunk, at)
             start = at + FRAME_HEADER_BYTES
             if length == 0:
@@ -294,3 +299,27 @@ class SegmentReader:
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
+
+
+_LOOK_AGAIN_BYTES = 4096
+"""After so many bytes of frames of different lengths it is tried again whether those that follow are alike."""
+
+
+def _take_alike(chunk: bytes, at: int, payloads: list[bytes]) -> int:
+    """Append the whole frames that are as long as the one at ``at``; return where they end.
+
+    A training loop's mostly are, and ``iter_unpack`` takes half the time of one ``unpack_from`` a frame.
+    """
+    length = int.from_bytes(chunk[at : at + 4], "little")
+    frame_bytes = FRAME_HEADER_BYTES + length
+    count = (len(chunk) - at) // frame_bytes
+    if not length or not count:
+        return at
+    found = len(payloads)
+    for size, expected, payload in struct.iter_unpack(
+        f"<II{length}s", memoryview(chunk)[at : at + count * frame_bytes]
+    ):
+        if size != length or adler32(payload) != expected:
+            break
+        payloads.append(payload)
+    return at + (len(payloads) - found) * frame_bytes
