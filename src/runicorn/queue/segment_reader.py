@@ -252,8 +252,8 @@ class SegmentReader:
         size = len(chunk)
         while size - at >= MIN_FRAME_BYTES:
             if at >= look_at:
-                at = _take_alike(chunk, at, payloads)
-                look_at = at + _LOOK_AGAIN_BYTES
+                first, at = at, _take_alike(chunk, at, payloads)
+                look_at = at + (1 if at - first > _LONG_BYTES else _LONG_BYTES)
                 continue
             length, expected = unpack_frame_header(chunk, at)
             start = at + FRAME_HEADER_BYTES
@@ -301,8 +301,8 @@ class SegmentReader:
         os.close(self._fd)
 
 
-_LOOK_AGAIN_BYTES = 4096
-"""After so many bytes of frames of different lengths it is tried again whether those that follow are alike."""
+_LONG_BYTES = 8192
+"""If so many bytes of frames are alike, so may be those behind the next one; else it is tried so many bytes later."""
 
 
 def _take_alike(chunk: bytes, at: int, payloads: list[bytes]) -> int:

@@ -31,7 +31,7 @@ from runicorn.writer.overhead import KEY
 from runicorn.writer.retry import GaveUpError, RunFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from runicorn.writer.followed import SegmentChunk
     from runicorn.writer.plan import Plan
@@ -87,9 +87,9 @@ class Records(RunFiles):
             )
         for start in range(0, len(piece.payloads), _AT_A_TIME):
             records = self._decoded(piece.payloads[start : start + _AT_A_TIME], piece.segment)
-            for kind, alike in groupby(records, type):
+            for kind, alike in _by_type(records):
                 if kind is Metrics:
-                    self._add_metrics(list(alike), hello, events)
+                    self._add_metrics(alike, hello, events)
                     continue
                 for record in alike:
                     self._apply_or_note(
@@ -295,6 +295,14 @@ class Records(RunFiles):
             if isinstance(value, (int, float)) and isinstance(step, int):
                 self.state.see_value(value, step)
         self._written_best = self.state.best()
+
+
+def _by_type(records: list[Any]) -> Iterable[tuple[type, list[Any]]]:
+    """Those with the same type, in their order; most often all."""
+    kinds = {*map(type, records)}
+    if len(kinds) == 1:
+        return [(kinds.pop(), records)]
+    return [(kind, list(alike)) for kind, alike in groupby(records, type)]
 
 
 HIGHEST_STEP = 2**63 - 1
