@@ -257,19 +257,16 @@ class SegmentReader:
                 continue
             length, expected = unpack_frame_header(chunk, at)
             start = at + FRAME_HEADER_BYTES
-            if length == 0:
+            end = start + length
+            if not length or end > size:
+                self.sealed |= length == SEAL
                 return at
-            if length == SEAL:
-                self.sealed = True
-                return at
-            if start + length > size:
-                return at
-            payload = chunk[start : start + length]
+            payload = chunk[start:end]
             if adler32(payload) != expected:
                 self.torn = True
                 return at
             payloads.append(payload)
-            at = start + length
+            at = end
         if self.size_bytes - self.position - at < MIN_FRAME_BYTES:
             self.sealed = True
         return at

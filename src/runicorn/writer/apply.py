@@ -308,4 +308,4 @@ def _by_type(records: list[Any]) -> Iterable[tuple[type, list[Any]]]:
 HIGHEST_STEP = 2**63 - 1
 
 _AT_A_TIME = 256
-"""Records that become lines together: many, because each call costs; few, because they stay in the processor's cache."""
+"""Records that become lines together: many, because each call costs; few, so that the processor's cache holds them."""
