@@ -47,7 +47,7 @@ def made_up(size: int) -> bytes:
 
 
 sizes = st.one_of(st.integers(1, 700), st.integers(4090, 4100), st.integers(1, 40_000))
-alike_lists = st.one_of(st.just(len(HELLO)), st.integers(1, CERTAIN_BYTES)).flatmap(  # they are read in a loop of their own
+alike_lists = st.one_of(st.just(len(HELLO)), st.integers(1, CERTAIN_BYTES)).flatmap(  # read in a loop of their own
     lambda size: st.lists(st.binary(min_size=size, max_size=size), min_size=1, max_size=12)
 )
 payload_lists = st.one_of(st.lists(st.one_of(certain, sizes.map(made_up)), max_size=20), alike_lists)
