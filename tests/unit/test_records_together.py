@@ -119,3 +119,12 @@ def test_records_together_and_one_by_one_are_the_same(records, hello):
     assert together.state.pending
     assert together.state.best_value is not None
     assert together.state.damaged_bytes
+
+
+def test_a_complete_record_waits_for_a_partial_one_of_its_step(records):
+    """Of two records of one step the later one's line comes later, and those of other steps do not wait."""
+    waiting = PartialMetrics(1.0, 5, {"late": None}, None, 1, ["late"], [])
+    late = LateValues(1, 5, {"late": 0.5})
+    logged = [waiting, Metrics(2.0, 5, {"a": 1}), Metrics(3.0, 6, {"a": 2}), late, Metrics(4.0, 5, {"a": 3})]
+    content = lines_of(records(), OWNER, [[encode(record) for record in logged]])[NAMES.events]
+    assert [msgspec.json.decode(line)["ts"] for line in content.splitlines()] == [3.0, 1.0, 2.0, 4.0]
