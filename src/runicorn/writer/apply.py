@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,7 +30,7 @@ from runicorn.writer.overhead import KEY
 from runicorn.writer.retry import GaveUpError, RunFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from runicorn.writer.followed import SegmentChunk
     from runicorn.writer.plan import Plan
@@ -86,15 +85,16 @@ class Records(RunFiles):
                 "what was logged there was dropped; the rest is stored"
             )
         for start in range(0, len(piece.payloads), _AT_A_TIME):
-            records = self._decoded(piece.payloads[start : start + _AT_A_TIME], piece.segment)
-            for kind, alike in _by_type(records):
-                if kind is Metrics:
-                    self._add_metrics(alike, hello, events)
+            metrics: list[Metrics] = []
+            for record in self._decoded(piece.payloads[start : start + _AT_A_TIME], piece.segment):
+                if type(record) is Metrics:
+                    metrics.append(record)
                     continue
-                for record in alike:
-                    self._apply_or_note(
-                        record, hello, (events, logs), lambda each: self._set_primary(each, buffers, sizes)
-                    )
+                if metrics and type(record) not in _BESIDE_EVENTS:
+                    self._add_metrics(metrics, hello, events)
+                    metrics = []
+                self._apply_or_note(record, hello, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
+            self._add_metrics(metrics, hello, events)
 
     def _decoded(self, payloads: list[bytes], segment: str) -> list[Any]:
         try:
@@ -126,7 +126,7 @@ class Records(RunFiles):
             self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
 
     def _add_metrics(self, records: list[Metrics], hello: Hello, events: bytearray) -> None:
-        """Lines of records of one producer with nothing between them, but of those that wait for an earlier one."""
+        """Lines of records of one producer, but of those that wait for an earlier one."""
         state = self.state
         for record in records:
             if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
@@ -297,15 +297,10 @@ class Records(RunFiles):
         self._written_best = self.state.best()
 
 
-def _by_type(records: list[Any]) -> Iterable[tuple[type, list[Any]]]:
-    """Those with the same type, in their order; most often all."""
-    kinds = {*map(type, records)}
-    if len(kinds) == 1:
-        return [(kinds.pop(), records)]
-    return [(kind, list(alike)) for kind, alike in groupby(records, type)]
-
-
 HIGHEST_STEP = 2**63 - 1
 
 _AT_A_TIME = 256
 """Records that become lines together: many, because each call costs; few, so that the processor's cache holds them."""
+
+_BESIDE_EVENTS = {Text, Printed, Dropped}
+"""Records that have nothing to do with event lines: those before and behind them become lines together."""
