@@ -85,12 +85,16 @@ class Records(RunFiles):
                 "what was logged there was dropped; the rest is stored"
             )
         for start in range(0, len(piece.payloads), _AT_A_TIME):
+            records = self._decoded(piece.payloads[start : start + _AT_A_TIME], piece.segment)
+            if {*map(type, records)} == _METRICS_ALONE:
+                self._add_metrics(records, hello, events)
+                continue
             metrics: list[Metrics] = []
-            for record in self._decoded(piece.payloads[start : start + _AT_A_TIME], piece.segment):
+            for record in records:
                 if type(record) is Metrics:
                     metrics.append(record)
                     continue
-                if metrics and type(record) not in _BESIDE_EVENTS:
+                if type(record) not in _BESIDE_EVENTS:
                     self._add_metrics(metrics, hello, events)
                     metrics = []
                 self._apply_or_note(record, hello, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
@@ -127,26 +131,27 @@ class Records(RunFiles):
 
     def _add_metrics(self, records: list[Metrics], hello: Hello, events: bytearray) -> None:
         """Lines of records of one producer, but of those that wait for an earlier one."""
-        state = self.state
-        for record in records:
-            if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
-                record.step = HIGHEST_STEP
-        if state.pending:
-            records = [record for record in records if not pending.must_wait(state.pending, record, hello)]
+        waiting = self.state.pending
+        if waiting:
+            records = [record for record in records if not pending.must_wait(waiting, record, hello)]
         if records:
             self._see(records, hello)
             add_metrics(records, hello, events)
 
     def _see(self, records: Sequence[Metrics | PartialMetrics], hello: Hello) -> None:
-        """What of records that are stored now is known of the run."""
+        """Know of the run what records say that are stored now."""
         state = self.state
+        highest = max([record.step for record in records])
+        if highest > HIGHEST_STEP:  # an auto step behind the highest
+            highest = HIGHEST_STEP
+            for record in records:
+                record.step = min(record.step, HIGHEST_STEP)
         if state.primary is not None:
             name = state.primary.name
             for record in records:
                 if name in record.data:
                     state.see_value(record.data[name], record.step)
         if hello.is_owner and not hello.rank:
-            highest = max([record.step for record in records])
             state.last_step = highest if state.last_step is None else max(highest, state.last_step)
         state.records += len(records)
         state.last_time = records[-1].time
@@ -301,6 +306,8 @@ HIGHEST_STEP = 2**63 - 1
 
 _AT_A_TIME = 256
 """Records that become lines together: many, because each call costs; few, so that the processor's cache holds them."""
+
+_METRICS_ALONE = {Metrics}
 
 _BESIDE_EVENTS = {Text, Printed, Dropped}
 """Records that have nothing to do with event lines: those before and behind them become lines together."""

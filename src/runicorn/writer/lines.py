@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +38,6 @@ class MarkedEvent(msgspec.Struct, omit_defaults=True):
 _encoder = msgspec.json.Encoder()
 _append = _encoder.encode_into
 _encode_lines = _encoder.encode_lines
-_find_null = re.compile(b"null").search  # bytes.find() takes twice the time
 
 
 def add_metrics(records: list[Metrics], hello: Hello, out: bytearray) -> None:
@@ -74,7 +72,7 @@ def _add(events: Sequence[Event | MarkedEvent], out: bytearray) -> None:
     under ``nonfinite``. Lines without ``null`` have none.
     """
     lines = _encode_lines(events)
-    if _find_null(lines):
+    if lines.rfind(b"null") >= 0:  # find() takes four times as long
         lines = _encode_lines([_with_nonfinite(event) for event in events])
     out += lines
 
