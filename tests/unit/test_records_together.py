@@ -128,3 +128,15 @@ def test_a_complete_record_waits_for_a_partial_one_of_its_step(records):
     logged = [waiting, Metrics(2.0, 5, {"a": 1}), Metrics(3.0, 6, {"a": 2}), late, Metrics(4.0, 5, {"a": 3})]
     content = lines_of(records(), OWNER, [[encode(record) for record in logged]])[NAMES.events]
     assert [msgspec.json.decode(line)["ts"] for line in content.splitlines()] == [3.0, 1.0, 2.0, 4.0]
+
+
+def test_steps_behind_the_highest_are_the_highest(records):
+    """They count as one step: a record waits for another of them, and the run's last step is the highest."""
+    waiting = PartialMetrics(1.0, HIGHEST_STEP + 5, {"late": None}, None, 1, ["late"], [])
+    late = LateValues(1, HIGHEST_STEP + 5, {"late": 0.5})
+    store = records()
+    logged = [waiting, Metrics(2.0, HIGHEST_STEP + 3, {"a": 1}), late, Metrics(3.0, HIGHEST_STEP + 4, {"a": 2})]
+    lines = lines_of(store, OWNER, [[encode(record) for record in logged]])[NAMES.events].splitlines()
+    found = [msgspec.json.decode(line) for line in lines]
+    assert [(line["ts"], line["data"]["global_step"]) for line in found] == [(n, HIGHEST_STEP) for n in (1.0, 2.0, 3.0)]
+    assert store.state.last_step == HIGHEST_STEP
