@@ -286,7 +286,7 @@ def lines(first: int, count: int) -> bytes:
     for number in range(first, first + count):
         value = number * 1e-6
         data = dict(zip(_METRICS, (1.0 - value, value, 3e-4, 1.0 + value), strict=True))
-        add_metrics(Metrics(1795380871.9002159 + number * 1e-4, number + 1, data), hello, blob)
+        add_metrics([Metrics(1795380871.9002159 + number * 1e-4, number + 1, data)], hello, blob)
     return bytes(blob)
 
 

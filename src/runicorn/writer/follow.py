@@ -26,6 +26,7 @@ class Tail(Segments):
     Attributes:
         left_out: how many segments are there that could not be opened at the last scan, for want of descriptors.
         held_back: how many segments are waited for that have lost their names, and may come back.
+        collected_bytes: how many bytes were read last.
         torn_bytes: how many torn frames have been found.
         is_in_doubt: whether the files have to say what is stored of what was read: a segment was not the one that its
             name means; or an earlier writer had it open, whose plan is lost.
@@ -103,6 +104,7 @@ class Tail(Segments):
                 self._producers = {name: self._producers.pop(name), **self._producers}
                 continue
             left -= self._collect_from(self._producers[name], share, pieces, probe=probe)
+        self.collected_bytes = limit_bytes - left
         if not self.left_out:
             self._look_for_unseen(noted)
         return pieces

@@ -36,6 +36,7 @@ class Segments:
         self._highest_fd = _descriptors() - _KEPT_FREE
         self.left_out = 0
         self.held_back = 0
+        self.collected_bytes = 0
         self.torn_bytes = 0
         self.has_lost_plan = False
         self._has_strange = False
