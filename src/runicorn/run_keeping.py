@@ -212,7 +212,7 @@ class KeepingVerbs(RunHandle):
 
     @guarded
     def _tell_command(self, status: str, reason: str | None) -> None:
-        """Leave word for ``runicorn run``, which ends the run, of how the script would have it end."""
+        """Tell ``runicorn run``, which ends the run, the status and the reason that the script gave."""
         from runicorn.managing import labels
         from runicorn.session import supervised
 

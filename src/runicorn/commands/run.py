@@ -125,7 +125,11 @@ def _started(
 
 
 def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
-    """How the run ended: by the program's exit code; its own ``finish()`` says more, if the two do not disagree."""
+    """Status and reason of the run.
+
+    They are those of the program's own ``finish()``. If it made no such call, or said ``finished`` and ended with
+    another code than 0, they are those of the exit code.
+    """
     status, reason = end_status.of_exit_code(code)
     files = RunDir(run_dir)
     try:

@@ -41,7 +41,7 @@ class ExistingRun:
         self._run_dir = run_dir
 
     def join_or_resume(self) -> Run:
-        """Join it where it lives, resume it where it has ended."""
+        """Join it if it lives, resume it if it has ended."""
         for _ in range(_MOST_TRIES):
             run = self._join_live() or self._resume()
             if run is not None:
@@ -53,7 +53,7 @@ class ExistingRun:
         )
 
     def _join_live(self) -> Run | None:
-        """Join the run where its owner lives on this host; wait while somebody is making it."""
+        """Join the run if its owner lives on this host; wait while a process is making it."""
         deadline = time.monotonic() + _BEING_MADE_S
         while True:
             address = adopt.find_spool(self._run_dir, self._opening.host)
@@ -81,7 +81,7 @@ class ExistingRun:
             time.sleep(_POLL_S)
 
     def _resume(self) -> Run | None:
-        """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
+        """Go on with a run that has ended, or whose owner is dead; None if another process has just done so."""
         self._check_host()
         nameless_writers.wait_until_found(self._run_dir, self._opening.host, self._opening.settings.finish_timeout_s)
         for earlier in adopt.spools_of(self._run_dir, self._opening.settings):
@@ -94,7 +94,7 @@ class ExistingRun:
             return self._go_on()
 
     def _check_host(self) -> None:
-        """Raise where the run may live on another host."""
+        """Raise if the run may live on another host."""
         if joining.read_status(self._run_dir).get("status") != statuses.RUNNING:
             return
         last = joining.last_session(read_meta(self._run_dir))

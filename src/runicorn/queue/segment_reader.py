@@ -300,7 +300,7 @@ class SegmentReader:
 
 
 _LONG_BYTES = 8192
-"""If so many bytes of frames are alike, so may be those behind the next one; else it is tried so many bytes later."""
+"""After more than this of frames of one length, the next ones are tried together at once; else this much later."""
 
 
 def _take_alike(chunk: bytes, at: int, payloads: list[bytes]) -> int:

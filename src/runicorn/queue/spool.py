@@ -103,7 +103,7 @@ def create(
 ) -> tuple[Address, Lock]:
     """Make a spool for a run, in shared memory or else in the temp directory, and take its owner lock.
 
-    A temp directory that is full, or cannot be written, is no reason not to track: then it is the user's cache.
+    If the temp directory is full or cannot be written, the spool is in the user's cache.
 
     Raises:
         OSError: none can be written; names one of them.

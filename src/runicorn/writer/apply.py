@@ -132,7 +132,7 @@ class Records(RunFiles):
             self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
 
     def _add_metrics(self, records: list[Metrics], hello: Hello, events: bytearray) -> None:
-        """Lines of records of one producer, but of those that wait for an earlier one."""
+        """Lines of records of one producer, except of those that wait for an earlier one."""
         waiting = self.state.pending
         if waiting:
             records = [record for record in records if not pending.must_wait(waiting, record, hello)]
@@ -141,7 +141,7 @@ class Records(RunFiles):
             add_metrics(records, hello, events)
 
     def _see(self, records: Sequence[Metrics | PartialMetrics], hello: Hello) -> None:
-        """Know of the run what records say that are stored now."""
+        """Update what is known of the run by the records that are stored now."""
         state = self.state
         highest = max([record.step for record in records])
         if highest > HIGHEST_STEP:  # an auto step behind the highest

@@ -142,12 +142,12 @@ class Segments:
 
     @staticmethod
     def _why_not(producer: Producer) -> str:
-        """What else is to be said of it while the process lives, which would have made them again."""
+        """What a living process can do: it makes its segments again at its next call."""
         if producer.dead:
             return ""
         return (
-            f". Process {producer.pid} lives and has them in its memory, but has not called since that: have it call "
-            "run.flush() before the run ends"
+            f". Process {producer.pid} lives and still has them in memory, but has made no call since then. Call "
+            "run.flush() in it before the run ends"
         )
 
     def ranges(self) -> list[SegmentRange]:
