@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runicorn.cli import COMMANDS, main, parser
-from runicorn.commands import curves, render, tail
+from runicorn.commands import drawn_curves, render, tail
 from runicorn.commands.following import FollowedFile
 from runicorn.host import identity
 from runicorn.reading import flat, plain_text
@@ -578,7 +578,7 @@ def test_thinning_keeps_what_sticks_out(draw):
     """Of any number of points a few a column are left, in order, with both ends and the highest and lowest."""
     for size in (1, 2, 400, 5000):
         points = sorted((draw.random(), draw.gauss(0, 1)) for _ in range(size))
-        kept = curves.thinned(*(array("d", axis) for axis in zip(*points, strict=True)), 40)
+        kept = drawn_curves.thinned(*(array("d", axis) for axis in zip(*points, strict=True)), 40)
         assert len(kept) <= 4 * 40
         assert kept == sorted(set(kept))
         assert set(kept) <= set(points)

@@ -1,4 +1,4 @@
-"""Where things live: a folder imports only from folders below it, modules are short, and a class name exists once."""
+"""Where things live: a folder imports only from folders below it, modules are short, and names exist once."""
 
 import ast
 import subprocess
@@ -78,6 +78,12 @@ def test_no_module_is_longer_than_a_reader_can_hold():
     lines = {path.relative_to(HOUSE).as_posix(): path.read_text("utf-8").count("\n") for path in MODULES}
     long = {name for name, number in lines.items() if number > LONGEST_LINES}
     assert long == LONGER
+
+
+def test_a_module_name_exists_once():
+    """A name without its folder says which module is meant."""
+    names = Counter(path.name for path in MODULES if path.name != "__init__.py")
+    assert not [name for name, times in names.items() if times > 1]
 
 
 def test_a_class_name_exists_once():

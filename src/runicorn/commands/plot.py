@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.commands import curves, described, render
-from runicorn.commands.curves import DrawnCurve
+from runicorn.commands import described, drawn_curves, render
 from runicorn.commands.drawing import draw
+from runicorn.commands.drawn_curves import DrawnCurve
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_latest, add_storage, count, the_run
 from runicorn.errors import NotFoundError
@@ -184,11 +184,11 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
         described.say(
             f"{series.label}: {series.ranks} ranks have values; rank 0 is shown. Choose another with --rank N."
         )
-    lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
+    lines = [("", x, y), (series.label, x, drawn_curves.smoothed(y, options.smooth))] if options.smooth else []
     found = []
     for name, line_x, line_y in lines or [(series.label, x, y)]:
-        drawn_x, drawn_y = curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
-        points = curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
+        drawn_x, drawn_y = drawn_curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
+        points = drawn_curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
         if points:
             found.append(DrawnCurve(name, points, number))
     if options.log:
@@ -210,7 +210,7 @@ def _document(series: Series, weight: float) -> dict[str, Any]:
     smooth = None
     if weight:
         positions = [position for position, value in enumerate(series.y) if as_number(value) is not None]
-        values = iter(curves.smoothed([float(series.y[position]) for position in positions], weight))
+        values = iter(drawn_curves.smoothed([float(series.y[position]) for position in positions], weight))
         numbers = set(positions)
         smooth = [next(values) if position in numbers else None for position in range(len(series.y))]
     info = series.run.info

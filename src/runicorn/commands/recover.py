@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Recover, and say what became of each run."""
     from runicorn.managing.lost_runs import end_lost
-    from runicorn.session.recover import recover
+    from runicorn.session.orphaned_spools import recover
 
     root = os.path.abspath(os.path.expanduser(options.storage)) if options.storage else None
     settings = Settings.from_environment()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.errors import RunElsewhereError, StillBusyError
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, may_live, platform_text, python_text
-from runicorn.queue import crash_points, liveness, opening_lock, rendezvous, spool, spool_address
+from runicorn.queue import crash_points, live_spools, opening_lock, rendezvous, spool, spool_address
 from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
 from runicorn.run import Run
@@ -174,7 +174,7 @@ class Opening:
         deadline = time.monotonic() + _BEING_MADE_S
         while True:
             address = adopt.find_spool(run_dir, self.host)
-            if address is not None and liveness.is_live(address):
+            if address is not None and live_spools.is_live(address):
                 if joining.is_closed(address):
                     self._wait_for_its_end(address)
                 elif os.path.exists(os.path.join(run_dir, run_files.STATUS)):
@@ -188,7 +188,7 @@ class Opening:
         """Wait while the run's owner is in ``finish()``: it takes no more records, and goes on when it has ended."""
         limit_s = self.settings.finish_timeout_s or float("inf")
         deadline = time.monotonic() + limit_s
-        while liveness.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
+        while live_spools.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
             if time.monotonic() > deadline:
                 raise StillBusyError(
                     f"init(): run {address.run_id} is being ended by process {address.owner_pid}, which has not "
@@ -204,7 +204,7 @@ class Opening:
 
         nameless_writers.wait_until_found(run_dir, self.host, self.settings.finish_timeout_s)
         for earlier in adopt.spools_of(run_dir, self.settings):
-            if liveness.is_live(earlier):
+            if live_spools.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self.settings, self.storage)
         with opening_lock.hold(run_dir, self.settings):

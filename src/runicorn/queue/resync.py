@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.segment import FRAME_HEADER_BYTES, MIN_FRAME_BYTES, SEAL, adler32, unpack_frame_header
 
 _BLOCK_BYTES = 256 * 1024

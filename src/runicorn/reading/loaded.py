@@ -10,10 +10,10 @@ from runicorn.errors import MetricNotFoundError, WrongValueError
 from runicorn.reading import sessions, text
 from runicorn.reading import table as tables
 from runicorn.reading.cache import Cache
+from runicorn.reading.call_rows import lines_table
 from runicorn.reading.column import Column, ColumnBuilder
 from runicorn.reading.events import EventsFile
 from runicorn.reading.info import LOST, RunInfo
-from runicorn.reading.lines import lines_table
 from runicorn.reading.listing import find
 from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_object
 from runicorn.storage import run_files, statuses

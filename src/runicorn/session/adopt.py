@@ -11,7 +11,7 @@ from runicorn.errors import StillBusyError
 from runicorn.host import locks
 from runicorn.queue import opening_lock, rendezvous, spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
-from runicorn.queue.liveness import has_living_producer, is_live
+from runicorn.queue.live_spools import has_living_producer, is_live
 from runicorn.session import writer_process
 from runicorn.storage import directory_kinds, removal, run_files
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.queue.asset_records import Chore, Image, InputAsset, WatchOutputs
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import (
     Config,
     Dropped,

@@ -11,7 +11,7 @@ import msgspec
 from runicorn.host import identity
 from runicorn.host.locks import Probe
 from runicorn.queue import spool, spool_repair
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Hello
 from runicorn.queue.segment import FOLLOWED, FRAME_HEADER_BYTES, HEADER_BYTES, number_of
 from runicorn.queue.segment_reader import Damage, SegmentReader
