@@ -23,7 +23,9 @@ _WRITER = "raised in the writer process, which records the failure in the run"
 LISTED = {
     "__init__.py:__getattr__": "Python's own protocol",
     "session/console.py:__getattr__": "Python's own protocol",
-    "validation/foreign_verbs.py:__get__": "Python's own protocol",
+    "validation/foreign_verbs.py:__set__": "Python's own protocol",
+    "validation/foreign_verbs.py:__getattr__": "Python's own protocol",
+    "reading/loaded.py:__getattr__": "Python's own protocol",
     "storage/fault_injection.py": "stands in for the operating system in tests",
     "lifecycle/opening.py:_create": "``init()`` makes a sentence of it",
     "host/locks.py": _CAUGHT,
