@@ -133,7 +133,7 @@ class Run(AssetVerbs, KeepingVerbs):
             try:
                 payload = encode(Metrics(now, step, data, stage))
             except (UnicodeEncodeError, TypeError, OverflowError):
-                # A lone surrogate; or another thread has put something else into the dict since we looked at it.
+                # A lone surrogate; or another thread has put something else into the dict since it was checked.
                 data = clean_metrics(data, self._refusals)
                 data.pop("stage", None)
                 if not data:
@@ -361,7 +361,7 @@ class Run(AssetVerbs, KeepingVerbs):
             stage = clean_stage(stage, self._refusals)
         record = PartialMetrics(now, step, escape_surrogates(data), stage and escape(stage), 0, [], [])
         self._session.devices().send(record, on_device)
-        self._queue.next_check_at = 0.0  # from now on every call looks whether something has arrived
+        self._queue.next_check_at = 0.0  # from now on every call checks whether something has arrived
 
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""

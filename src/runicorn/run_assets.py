@@ -189,10 +189,10 @@ class AssetVerbs(RunHandle):
         log_snapshot_interval_sec: float = 60.0,
         state_gc_after_sec: float = 604800,
     ) -> dict[str, Any]:
-        """Look for outputs once, and hand those that are ready to the writer, which archives them.
+        """Scan for outputs once, and hand those that are ready to the writer, which archives them.
 
         Args:
-            output_dirs: where to look, at any depth; a directory that is not there is passed over.
+            output_dirs: where to search, at any depth; a directory that is not there is passed over.
             patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
                 None = what models, arrays, tables, logs, configurations and pictures are commonly called; what they do
                 not name is told once.
@@ -269,7 +269,7 @@ class AssetVerbs(RunHandle):
         log_snapshot_interval_sec: float = 60.0,
         state_gc_after_sec: float = 604800,
     ) -> None:
-        """Have the writer look for outputs every ``interval_sec`` seconds, and once more when the run ends.
+        """Have the writer scan for outputs every ``interval_sec`` seconds, and once more when the run ends.
 
         The other arguments are those of ``scan_outputs_once()``. A second call replaces the first.
 
@@ -293,7 +293,7 @@ class AssetVerbs(RunHandle):
         self._session.send(WatchOutputs(time(), float(interval_sec), scanning), "watch_outputs()")
 
     def stop_outputs_watch(self) -> None:
-        """Look for outputs once more, and then no longer."""
+        """Scan for outputs once more, and then no longer."""
         from runicorn.queue.asset_records import WatchOutputs
 
         self._session.send(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")

@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of one run. Two are equal if all their numbers are; ``repr()`` is the call that makes one.
 
     Attributes:
-        tick_s: how often the writer looks for records while there are some.
+        tick_s: how often the writer reads new records while there are some.
         idle_tick_s: longest pause between two scans if no records come.
         segment_bytes: size of a process's first segment, and of each one after a segment that took over a second
             to fill.

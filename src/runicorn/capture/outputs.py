@@ -126,7 +126,7 @@ def scan(
         scanning: where, and what for.
         seen: from output key to what was seen of it so far; changed.
         now: epoch seconds.
-        leave_out: a directory that is not looked into wherever it lies: the storage.
+        leave_out: a directory that is not searched, wherever it is: the storage.
         last: the run ends: what is there is ready.
     """
     found = ScanResult(0, 0, [], overflowed=False, unmatched=Counter())

@@ -57,5 +57,5 @@ def run(options: argparse.Namespace) -> int:
             print(plain_text.plain(problem))
         if not stored and not ended and not problems:
             where = plain_text.plain(root) if root else "this user on this host"
-            print(f"Nothing to recover: no run of {where} left records behind, and none is lost.")
+            print(f"Nothing to recover: no run of {where} left records behind, and none is `lost`.")
     return 0 if all(each.stored for each in stored) and not problems else 1

@@ -1,6 +1,6 @@
 """Where the frames of a segment go on behind damage.
 
-Records begin with the header of a short MessagePack array and a tag of one letter. Only there a frame is looked for,
+Records begin with the header of a short MessagePack array and a tag of one letter. Only there a frame is searched for,
 and it counts if its length fits, its checksum holds and its payload decodes: random bytes are passed over fast, and no
 record is invented.
 """

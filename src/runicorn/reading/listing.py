@@ -81,7 +81,7 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     Args:
         run: its id, the beginning of one, its alias, its directory (of whichever storage), its path if no other run
             has it, its info, or the run itself.
-        storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
+        storage: the storage root in which ids and aliases are searched; None = as ``init()`` finds it.
 
     Raises:
         LookupError: none is meant, or several are; says which. Or tracking is switched off, and there is none.

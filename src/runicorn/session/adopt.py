@@ -265,6 +265,6 @@ def _remove_rest(path: str) -> None:
                 spool.remove(path)
             return
         lock = locks.Lock.take(os.path.join(path, spool.OWNER_LOCK), create=False)
-        if lock is not None:  # its maker is dead, and no other process that looks comes in between
+        if lock is not None:  # its maker is dead, and no other process that checks comes in between
             spool.remove(path)
             lock.release()

@@ -43,7 +43,7 @@ def any_writer_of(run_dir: str, host: str) -> int | None:
 
 
 def process_of(spool_path: str) -> int | None:
-    """Process id of a writer of a spool, by its arguments: its lock may have lost its name.
+    """Process id of a writer of a spool, by its arguments: the name of its lock file may be gone.
 
     Raises:
         OSError: the processes of this host cannot be listed.

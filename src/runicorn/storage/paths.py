@@ -1,4 +1,4 @@
-"""Where runs live: rules for run paths and ids, and the order in which the storage root is looked for."""
+"""Where runs live: rules for run paths and ids, and the order in which the storage root is searched."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MOST_IN_ONE = 20_000
-"""Elements of one object that are looked at."""
+"""Elements of one object that are read."""
 
 NOT_THERE = object()
 """Stands for a value that is missing, as None is one."""

@@ -41,7 +41,7 @@ def jsonable(value: Any, refuse: Callable[[str, Any], None]) -> Any:
 
 
 class _Cleaning:
-    """One value that is being looked at, and those that it is in."""
+    """One value that is being converted, and those that it is in."""
 
     def __init__(self, refuse: Callable[[str, Any], None]) -> None:
         self._refuse = refuse

@@ -1,4 +1,4 @@
-"""What one request may ask for, and how often the viewer looks at runs."""
+"""What one request may ask for, and how often the viewer checks runs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BODY_S = 10.0
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
-    """How often is looked; each field can be set by an environment variable, ``RUNICORN_VIEWER_<FIELD>``.
+    """Pauses between two checks; each field can be set by an environment variable, ``RUNICORN_VIEWER_<FIELD>``.
 
     Attributes:
         check_s: how often all runs that say ``running`` are asked whether somebody has them open.
         check_watched_s: the same for those that a page shows.
-        end_after_s: how long a lost run has to have been lost, with no file that grew, before it is ended.
-        run_s: how often the files of a run that a page shows are looked at.
-        list_s: how often the table is looked at, while a page shows it.
+        end_after_s: how long a run must be lost, and no file of it grow, before it is ended.
+        run_s: how often the files of a run that a page shows are read.
+        list_s: how often the table of runs is read, while a page shows it.
         ping_s: how often a live stream says that it is there.
     """
 

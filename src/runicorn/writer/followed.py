@@ -235,7 +235,7 @@ class Producer:
         try:
             probe = self.open_probe()
             self.dead = not probe.is_held() and not spool_repair.has_dropped_lock(probe, self.pid, self._spool)
-        except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
+        except FileNotFoundError:  # the name of its lock file was gone before we saw it: the process id is all there is
             self.dead = not self._has_process()
         except OSError:  # out of descriptors: the next probe will say
             return
