@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--socket", nargs="?", const="", metavar="PATH", help="listen at a Unix socket that only you "
                         "can connect to, for ssh -L 23300:PATH; without PATH one is made")  # fmt: skip
-    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if there is "
-                        "one on this machine)")  # fmt: skip
+    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if this "
+                        "machine has one and you sit at a terminal)")  # fmt: skip
     parser.add_argument("--read-only", action="store_true", help="write nothing: lost runs are shown, and not ended")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="answer requests to this "
                         "host name too, such as that of a proxy; may be repeated")  # fmt: skip
