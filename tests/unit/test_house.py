@@ -1,12 +1,11 @@
 """Where things live: a folder imports only from folders below it, modules are short, and names exist once."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-
-import pytest
 
 import runicorn
 
@@ -34,19 +33,23 @@ LAYERS = [
 ]
 DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in layer}
 MODULES = sorted(HOUSE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 LONGEST_LINES = 400
 MOST_LOADED = 63
 LONGER: set[str] = set()
+
+
+@functools.cache
+def _tree(path):
+    return ast.parse(path.read_text("utf-8"))
 
 
 def _layer(path):
     return path.relative_to(HOUSE).with_suffix("").parts[0]
 
 
-def _imported(tree):
+def _imported(path):
     """The folders, and modules at the top, from which a module imports: inside functions and for types too."""
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from ((name.name + ".__init__").split(".")[1] for name in node.names if _is_ours(name.name))
         elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
@@ -59,11 +62,11 @@ def _is_ours(name):
     return name.split(".")[0] == "runicorn"
 
 
-@pytest.mark.parametrize("path", [each for each in MODULES if each != HOUSE / "__init__.py"], ids=str)
-def test_a_module_imports_only_from_its_own_layer_and_from_those_below(path):
+def test_a_module_imports_only_from_its_own_layer_and_from_those_below():
     """Imports inside functions and for types count too; the front door alone, which is lazy, is exempt."""
-    above = {name for name in _imported(TREES[path]) if DEPTH[name] > DEPTH[_layer(path)]}
-    assert not above
+    modules = [each for each in MODULES if each != HOUSE / "__init__.py"]
+    arrows = {(str(path), name) for path in modules for name in _imported(path) if DEPTH[name] > DEPTH[_layer(path)]}
+    assert not arrows
 
 
 def test_the_top_has_ten_modules_at_most_and_folders_hold_no_folders():
@@ -88,7 +91,7 @@ def test_a_module_name_exists_once():
 
 def test_a_class_name_exists_once():
     """One name, one thing."""
-    nodes = (node for tree in TREES.values() for node in ast.walk(tree))
+    nodes = (node for path in MODULES for node in ast.walk(_tree(path)))
     names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert not [name for name, times in names.items() if times > 1]
 
