@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import pickle
 import subprocess
 import sys
@@ -52,8 +53,13 @@ LISTED = {
 }
 
 
+@functools.cache
 def _made_built_ins():
     """Where the sources make an exception of a built-in kind: file, function, line."""
+    return list(_making_built_ins())
+
+
+def _making_built_ins():
     for path in sorted(HOUSE.rglob("*.py")):
         name = path.relative_to(HOUSE).as_posix()
         tree = ast.parse(path.read_text("utf-8"))
