@@ -162,8 +162,8 @@ class KeepingVerbs(RunHandle):
         self._refusals.warn(
             "finish timeout",
             f"finish() stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
-            f"final status are not stored yet, they are in {self._session.address.spool}. The writer goes on by "
-            "itself. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
+            f"final status are not stored yet. They are in {self._session.address.spool}, and the writer goes on "
+            "storing them. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
         )
 
     def _end_run(self, end: End, timeout_s: float) -> bool:

@@ -1,8 +1,8 @@
 """log() and finish() where nobody expects them: in signal handlers, finalisers, exit hooks, late threads.
 
 Two kinds of tests: sweeps have a real signal come at the moments at which CPython looks for signals, one after the
-other: at every third of them (``SWEEP_EVERY``), from another one on each time; the
-rest has real signals come at random moments.
+other: at every third of them (``SWEEP_EVERY``), from another one on each time. The rest has real signals come at
+random moments.
 """
 
 import json

@@ -313,7 +313,7 @@ def test_what_is_not_there_or_not_meant_is_an_error(storage, runicorn, capsys):
         assert out == "", arguments
         assert said in err, arguments
         assert "\x1b" not in err
-    assert "needs two runs" in runicorn("compare", "one", code=2)[1]
+    assert "needs at least two runs" in runicorn("compare", "one", code=2)[1]
     for arguments in (["ls", "--newer", "x"], ["plot", "one", "--smooth", "1"], ["ls", "--status", "lazy"], ["tail"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)

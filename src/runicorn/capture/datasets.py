@@ -117,8 +117,9 @@ class Limits:
             if files > self.max_files or total_bytes > self.max_bytes:
                 raise WrongValueError(
                     f"{call}: {source} is too large to archive: the limits are {self.max_files:,} files and "
-                    f"{self.max_bytes:,} bytes, and there are at least {files:,} with {total_bytes:,}. Nothing was "
-                    "recorded. Use save=False, raise max_archive_bytes or max_archive_files, or force_save=True."
+                    f"{self.max_bytes:,} bytes, and it has at least {files:,} files with {total_bytes:,} bytes. "
+                    "Nothing was recorded. Write save=False or force_save=True, or raise max_archive_bytes or "
+                    "max_archive_files."
                 )
 
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare."""
     if len(options.runs) < 2:
-        raise WrongValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
+        raise WrongValueError(f"compare needs at least two runs, and only {options.runs[0]!r} was given.")
     runs = [load(the_run(given, options)) for given in options.runs]
     parts = {"config": _rows([flat.flat(run.config) for run in runs]), "summary": _rows(list(map(_summary, runs)))}
     metrics: dict[str, Rows] = {}

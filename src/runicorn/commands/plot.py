@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric",
         action="append",
         metavar="NAME",
-        help="a metric with any name; may be repeated. All other words are then runs",
+        help="a metric, whatever its name; may be repeated. All other words are then runs",
     )
     add_latest(parser)
     add_storage(parser)
@@ -59,9 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="moving average, from 0 to below 1; the raw line is drawn behind it",
     )
-    parser.add_argument("--rank", type=count, metavar="N", help="values of this rank (default: of rank 0)")
-    parser.add_argument("--width", type=_size(_LEAST_WIDTH), metavar="N", help="columns (default: all)")
-    parser.add_argument("--height", type=_size(_LEAST_HEIGHT), metavar="N", help="lines (default: what fits)")
+    parser.add_argument("--rank", type=count, metavar="N", help="the rank whose values are shown (default: 0)")
+    parser.add_argument(
+        "--width", type=_size(_LEAST_WIDTH), metavar="N", help="width in columns (default: that of the terminal)"
+    )
+    parser.add_argument("--height", type=_size(_LEAST_HEIGHT), metavar="N", help="height in lines (default: what fits)")
     add_json(parser)
 
 
@@ -135,7 +137,7 @@ def runs_and_metrics(
         if primary is None or primary not in runs[0]:
             raise NotFoundError(
                 f"No metric is named. Run {runs[0].info.id} has {', '.join(runs[0].metrics[:20]) or 'none'}. "
-                "Write --metric NAME for a metric that has the name of a run."
+                "If a metric has the same name as a run, write --metric NAME."
             )
         metrics = [primary]
     return runs, metrics
@@ -179,7 +181,9 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
     x, y = series.points()
     _tell(series, len(series.y) - len(y), "not finite, and are not drawn")
     if series.superseded:
-        described.say(f"{series.label}: {series.superseded:,} values are left out that a later session has superseded.")
+        described.say(
+            f"{series.label}: {series.superseded:,} values are left out: a later session has superseded them."
+        )
     if options.rank is None and series.ranks > 1:
         described.say(
             f"{series.label}: {series.ranks} ranks have values; rank 0 is shown. Choose another with --rank N."

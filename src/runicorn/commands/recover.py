@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which storage."""
     parser.add_argument(
         "--storage",
-        help="only runs of this storage root (default: saves the records in memory of all your runs on this host, and "
-        "marks the lost runs of the storage that init() would use)",
+        help="only runs of this storage root (default: save the records in memory of all your runs on this host, and "
+        "mark the lost runs of the storage that init() would use)",
     )
     add_json(parser)
 

@@ -67,7 +67,7 @@ def error(unknown: list[Any], known: frozenset[str]) -> TypeError:
         known: those that it has.
     """
     told = "; ".join(f"{name!r}: {_advice(name, known)}" for name in unknown)
-    return WrongTypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead of {told}.")
+    return WrongTypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead: {told}.")
 
 
 def _advice(name: str, known: frozenset[str]) -> str:

@@ -119,7 +119,7 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
             raise error
         raise RunNotFoundError(
             f"No run matches {given!r} in {root} (tried id, id prefix, alias, path, directory). "
-            f"{_newest(infos) or 'There is no run.'}"
+            f"{_newest(infos) or 'The storage has no runs.'}"
         )
     if len(by_id) > 1:
         directories = ", ".join(location.run_dir for location in by_id)

@@ -217,7 +217,7 @@ def finish_earlier_session(address: spool_address.Address, settings: Settings, s
         if now - began > limit_s:
             raise StillBusyError(
                 f"init(): what an earlier session of run {address.run_id} left in {address.spool} was not stored "
-                f"within {limit_s:.0f} s. It is still there; nothing was changed. See whether {address.run_dir} can be "
+                f"within {limit_s:.0f} s. It is still there; nothing was changed. Check that {address.run_dir} can be "
                 "written."
             )
         if now - launched >= _RELAUNCH_S and not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):
