@@ -89,7 +89,7 @@ class Run(AssetVerbs, KeepingVerbs):
             wall_time: when it was, in seconds since 1970; None = now.
             **kwargs: more metrics; they win over ``data``.
 
-        A value or step that cannot be stored is refused with a warning; the rest of the call is stored. Where nothing
+        A value or step that cannot be stored is refused with a warning; the rest of the call is stored. If nothing
         is left to store, the step is counted and no line is written.
         """
         try:
@@ -157,7 +157,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
     @guarded
     def log_text(self, text: str) -> None:
-        """Write lines into ``logs.txt``; each that is not blank gets the time of the call before it.
+        """Write lines into ``logs.txt``; each line that is not blank begins with the time of the call.
 
         Args:
             text: any length, several lines allowed.
@@ -213,7 +213,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
         Args:
             metric_name: the metric; values logged before count too.
-            mode: ``"max"`` when higher is better, ``"min"`` when lower is. The first of equals stays.
+            mode: ``"max"`` when higher is better, ``"min"`` when lower is. Of equal values the first one counts.
 
         Raises:
             TypeError, ValueError: the name is no name, or the mode is neither.
@@ -248,10 +248,10 @@ class Run(AssetVerbs, KeepingVerbs):
                 ml_collections, absl flags, a module or class of settings.
             extra: as ``args``, a second place.
             config_files: a path or a list of paths of configuration files; their content is not stored.
-            merge: False = each argument replaces what was logged as that before. True = it is added field by field,
-                nested mappings too, and files are added to the files; over all processes and sessions of the run.
+            merge: False = each argument replaces what was logged under its name before. True = its fields are added
+                to those, nested mappings too, and files to the files. All processes and sessions of the run count.
 
-        What JSON cannot hold becomes text: arrays by their shape, functions by their names. Values of more than
+        What JSON cannot hold becomes text: the shape of an array, the name of a function. Values of more than
         20,000 characters or elements are cut, and say so. Secrets are masked.
 
         Raises:

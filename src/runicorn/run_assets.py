@@ -50,7 +50,7 @@ class AssetVerbs(RunHandle):
             quality: of JPEG and WebP, 1 to 100.
 
         Returns:
-            The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
+            The path that the file will have, relative to the run directory; ``""`` if nothing was stored.
         """
         from runicorn.queue.asset_records import Image
         from runicorn.validation import image_scale, images
@@ -112,11 +112,11 @@ class AssetVerbs(RunHandle):
             name: what it is called.
             root_or_uri: a local file or directory, a URI (kept as it is), or a dict that describes it.
             context: what it is used for, such as ``"train"``.
-            save: archive its files, each content once a storage; else its size and times are recorded.
+            save: True = archive its files, equal contents once in a storage; False = record its size and times.
             description: a line of text.
-            force_save: archive it whatever its size.
+            force_save: True = archive it whatever its size.
             max_archive_bytes: more is not archived, unless forced; 5 GiB.
-            max_archive_files: as above.
+            max_archive_files: the same for the number of files; 2,000,000.
 
         A file that is not there is refused with a warning. Files are read by the writer, after the call.
 
@@ -151,12 +151,12 @@ class AssetVerbs(RunHandle):
         Args:
             name: what it is called.
             path_or_uri: a local file or directory, a URI, the name of a model on a hub, or a dict.
-            save: archive its files, each content once a storage.
+            save: True = archive its files, equal contents once in a storage.
             source_type: where it comes from, such as ``"hf"``.
             description: a line of text.
-            force_save: archive it whatever its size.
+            force_save: True = archive it whatever its size.
             max_archive_bytes: more is not archived, unless forced; 5 GiB.
-            max_archive_files: as above.
+            max_archive_files: the same for the number of files; 2,000,000.
 
         Raises:
             TypeError, ValueError: an argument is wrong, or there is too much to archive; nothing was recorded.
@@ -192,15 +192,15 @@ class AssetVerbs(RunHandle):
         """Scan for outputs once, and hand those that are ready to the writer, which archives them.
 
         Args:
-            output_dirs: where to search, at any depth; a directory that is not there is passed over.
-            patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
-                None = what models, arrays, tables, logs, configurations and pictures are commonly called; what they do
-                not name is told once.
-            stable_required: in how many scans a file must have been the same, this one included.
-            min_age_sec: how long ago it was changed at least, in seconds.
+            output_dirs: where to search, at any depth; one that does not exist is passed over.
+            patterns: patterns of file names; with a slash inside, of paths; with a slash at the end, of directories.
+                None = the usual names of models, arrays, tables, logs, configurations and pictures; one warning tells
+                of files that none of these matches.
+            stable_required: how many scans in a row, this one included, must find a file unchanged.
+            min_age_sec: how many seconds ago a file must have been changed, or longer.
             mode: ``"rolling"``: the newest of each file is kept; ``"overwrite_versions"``: every version.
-            log_snapshot_interval_sec: how often a log that grows is copied.
-            state_gc_after_sec: after which time a file that has gone is forgotten.
+            log_snapshot_interval_sec: how many seconds lie between two copies of a log that grows.
+            state_gc_after_sec: after how many seconds a file that is gone is forgotten.
 
         Returns:
             ``run_id``; how many were ``scanned``, ``changed`` since the last scan and ``archived`` (handed over);

@@ -70,7 +70,7 @@ class KeepingVerbs(RunHandle):
             group: what the run belongs to, such as a sweep.
             parent: the run, or id of the run, that has started this one.
 
-        Trouble in storing warns.
+        If storing fails, a warning says so.
 
         Raises:
             TypeError, ValueError: one of them is no label; nothing was changed.
@@ -95,8 +95,8 @@ class KeepingVerbs(RunHandle):
 
         Args:
             status: ``finished``, ``failed`` or ``interrupted``, or a word for one of them.
-            reason: why, for ``exit_reason``; None = for ``failed`` the exception that is being handled, if there is
-                one, else what the word says, such as ``pruned``.
+            reason: why, for ``exit_reason``; None = the exception that is being handled, if the status is ``failed``
+                and there is one; else the given word if it says more, such as ``pruned``.
 
         Waits ``RUNICORN_FINISH_TIMEOUT_S`` (600) seconds at most, then warns what is left while the writer goes on;
         Ctrl-C stops the waiting. In a process that has joined it stores that process's records, and ends nothing.
