@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runicorn.capture.outputs import Seen
-    from runicorn.queue.asset_records import Blob, InputAsset
+    from runicorn.queue.asset_records import Blob, Candidate, InputAsset
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
@@ -238,22 +238,12 @@ class AssetVerbs(RunHandle):
                 return {}
             for each in found.candidates:
                 outputs.archived(each, seen, now)
-        entries = [
-            {
-                "key": each.key,
-                "name": os.path.basename(os.fsdecode(each.path)),
-                "kind": "dir" if each.is_directory else "file",
-                "path": os.fsdecode(each.path),
-                "mode": mode,
-            }
-            for each in found.candidates
-        ]
         return {
             "run_id": self.id,
             "scanned": found.scanned,
-            "archived": len(entries),
+            "archived": len(found.candidates),
             "changed": found.changed,
-            "archived_entries": entries,
+            "archived_entries": [_entry(each, mode) for each in found.candidates],
         }
 
     @explained
@@ -318,6 +308,13 @@ class AssetVerbs(RunHandle):
             self._session.queue.dropped_records += 1
             self._session.refuse_full(error)
         return None
+
+
+def _entry(candidate: Candidate, mode: str) -> dict[str, str]:
+    """What ``scan_outputs_once()`` returns of one output."""
+    path = os.fsdecode(candidate.path)
+    kind = "dir" if candidate.is_directory else "file"
+    return {"key": candidate.key, "name": os.path.basename(path), "kind": kind, "path": path, "mode": mode}
 
 
 def _kind_of(error: Exception) -> str:
