@@ -62,6 +62,18 @@ def _many_processes(figures: Figures) -> Iterator[Quotient]:
         yield Quotient(f"{name}: time a record over the queue's", ours_s, queue_s)
 
 
+def _cold_call(figures: Figures) -> Iterator[Quotient]:
+    for version in ("this code", "this code, pure Python"):
+        for work, calls in figures["versions"][version].items():
+            for call in calls:
+                if call.startswith("log"):
+                    mine, floor, nothing = (
+                        calls[each]["p50_us"] for each in (call, "floor: clock and encode", "nothing")
+                    )
+                    name = f"{call}: {version}, after work {work}, over the floor"
+                    yield Quotient(name, mine - nothing, floor - nothing)
+
+
 def _startup(figures: Figures) -> Iterator[Quotient]:
     ours, first = figures["import_runicorn_ms"], figures["first_runs_ms"]
     bare = ours["bare"]["median"]
@@ -118,6 +130,7 @@ def _peers(figures: Figures) -> Iterator[Quotient]:
 
 
 OF_BENCHMARK: dict[str, Callable[[Figures], Iterator[Quotient]]] = {
+    "cold_call": _cold_call,
     "log_latency": _log_latency,
     "throughput": _throughput,
     "many_processes": _many_processes,

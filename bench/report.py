@@ -3,6 +3,7 @@ r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wro
 ::
 
     mkdir figures
+    python bench/cold_call.py --json --parts > figures/cold_call.json    # --against CHECKOUT: beside an older one
     python bench/log_latency.py --json --parts > figures/log_latency.json
     for name in throughput many_processes startup switched_off gpu_scalars console images outputs readers \
             syscalls chaos soak; do
@@ -24,7 +25,7 @@ import pathlib
 import harness
 
 ORDER = (
-    *("log_latency", "peers", "throughput", "many_processes", "startup", "switched_off"),
+    *("cold_call", "log_latency", "peers", "throughput", "many_processes", "startup", "switched_off"),
     *("gpu_scalars", "console", "images", "outputs", "read", "readers", "viewer"),
     *("syscalls", "chaos", "soak"),
 )

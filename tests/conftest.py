@@ -21,6 +21,7 @@ import runicorn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+KEPT = {"RUNICORN_SHM_DIR", "RUNICORN_ACCELERATOR"}
 LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 CLEAN_UP_S = 60.0
 PROGRAM_S = 100.0
@@ -129,7 +130,7 @@ def _writers_of(places: tuple[Path, ...]) -> list[psutil.Process]:
 def settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No setting of the user, of a launcher or of an earlier test reaches a test."""
     for name in list(os.environ):
-        if (name.startswith("RUNICORN_") and name != "RUNICORN_SHM_DIR") or name in LAUNCHERS:
+        if (name.startswith("RUNICORN_") and name not in KEPT) or name in LAUNCHERS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-configuration"))
     monkeypatch.setenv("RUNICORN_CACHE_DIR", str(tmp_path / "cache"))

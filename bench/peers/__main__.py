@@ -9,6 +9,7 @@
 
 Each worker process plays one workload on one tracker:
 
+- cold: four floats a call, a call a step, with a step's work in between that pushes the call out of the caches;
 - flat: four floats a call, flat out, 10,000 calls after 100 that are not counted;
 - busy: four floats a call, a call each millisecond, beside a CPU-bound thread of the same process;
 - fifty, thousand: so many floats in one call, flat out, each under a name of its own, the same in every call;
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 ROUNDS = 3
 WARM_UP_CALLS = 100
 WORKLOADS: dict[str, dict[str, Any]] = {
+    "cold": {"floats": 4, "calls": 1_000, "budget_s": 10.0, "warm_up": 5},
     "flat": {"floats": 4, "calls": 10_000, "budget_s": 15.0, "warm_up": WARM_UP_CALLS, "readable_limit_s": 5.0},
     "busy": {"floats": 4, "calls": 3_000, "budget_s": 8.0, "warm_up": WARM_UP_CALLS},
     "fifty": {"floats": 50, "calls": 2_000, "budget_s": 8.0, "warm_up": WARM_UP_CALLS},
@@ -52,6 +54,7 @@ WORKLOADS: dict[str, dict[str, Any]] = {
     "kill": {"calls": 10_000, "budget_s": 30.0},
 }
 QUICK: dict[str, dict[str, Any]] = {
+    "cold": {"calls": 5},
     "flat": {"calls": 20, "readable_limit_s": 0.1},
     "busy": {"calls": 20},
     "fifty": {"calls": 20},
@@ -102,9 +105,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _find(arguments: argparse.Namespace) -> tuple[list[roster.Tracker], dict[str, str]]:
     names = arguments.only or (QUICK_TRACKERS if arguments.quick else [each.name for each in roster.TRACKERS])
+    others = [roster.of_checkout(arguments.against)] if arguments.against else []
     present, absent = [], {}
-    for tracker in roster.TRACKERS:
-        if tracker.name in names:
+    for tracker in [*roster.TRACKERS, *others]:
+        if tracker.name in names or tracker in others:
             try:
                 environments.interpreter(tracker.requirements)
             except environments.MissingError as error:
@@ -140,6 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = [tracker.name for tracker in roster.TRACKERS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="TRACKER", help=f"of {', '.join(names)}")
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS), metavar="WORKLOAD")
+    parser.add_argument("--against", metavar="CHECKOUT", help="this package in another checkout is played too")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each is played ({ROUNDS})")
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FOUR = {"loss": 0.6931, "accuracy": 0.8125, "lr": 3e-4, "grad_norm": 1.732}
 PACE_S = 0.001
+ADDITIONS, COPIED_BYTES = 20_000, 16 * 1024 * 1024
 LOOK_EVERY_CALLS = 16
 
 
@@ -35,6 +36,22 @@ def flat_out(log: Log, counts: dict[str, Any]) -> dict[str, Any]:
             log(fresh)
             end = perf_counter_ns()
             samples_ns.append(end - begin)
+    return {"calls": len(samples_ns), "samples_ns": samples_ns}
+
+
+def cold(log: Log, counts: dict[str, Any]) -> dict[str, Any]:
+    """A call a step: between two calls, pure Python for about a millisecond, then a copy of 16 MiB."""
+    data, source = payload(counts["floats"]), bytes(COPIED_BYTES)
+    samples_ns: list[int] = []
+    deadline = time.monotonic() + counts["budget_s"]
+    while len(samples_ns) < counts["calls"] and time.monotonic() < deadline:
+        sum(each * each for each in range(ADDITIONS))
+        bytearray(source)
+        fresh = data.copy()
+        begin = perf_counter_ns()
+        log(fresh)
+        end = perf_counter_ns()
+        samples_ns.append(end - begin)
     return {"calls": len(samples_ns), "samples_ns": samples_ns}
 
 
@@ -144,4 +161,4 @@ def make_step(target_s: float) -> Callable[[], None]:
     return step
 
 
-LOOPS = {"flat": flat_out, "busy": paced, "fifty": flat_out, "thousand": flat_out, "training": training}
+LOOPS = {"cold": cold, "flat": flat_out, "busy": paced, "fifty": flat_out, "thousand": flat_out, "training": training}

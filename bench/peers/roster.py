@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 OURS, NOTHING, FLOOR = "ours", "(a call that does nothing)", "JSON line, buffered file"
+PURE, BEFORE = "ours, without its accelerator", "ours, the other checkout"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ WRITTEN_BY_THEN = "its helper has written it by then; we wait until the disk is 
 
 TRACKERS = (
     Tracker(OURS, "ours"),
+    Tracker(PURE, "ours", switches={"RUNICORN_ACCELERATOR": "0"}),
     Tracker(NOTHING, "nothing"),
     Tracker(
         FLOOR,
@@ -73,3 +76,8 @@ TRACKERS = (
         because=f"{NO_HELPER}; a line holds a step and a value, and no time",
     ),
 )
+
+
+def of_checkout(directory: str) -> Tracker:
+    """This package as it is in another checkout."""
+    return Tracker(BEFORE, "ours", switches={"PYTHONPATH": str(Path(directory).resolve() / "src")})

@@ -15,6 +15,7 @@ NONE = "-"
 
 LATENCIES = {"p50_us": "p50", "p99_us": "p99", "p99_9_us": "p99.9", "max_us": "max"}
 WORKLOADS = {
+    "cold": "four floats a call, a call a step, with a step's work in between",
     "flat": "four floats a call, flat out",
     "busy": "four floats a call, a call each millisecond, beside a CPU-bound thread",
     "fifty": "fifty floats a call, flat out",
@@ -197,7 +198,7 @@ def better_than_ours(trackers: dict[str, dict[str, Any]]) -> dict[str, list[str]
     columns += [("flat", figure, label, least) for figure, (label, _, _, least) in TAKEN_UP.items()]
     ours = trackers.get(roster.OURS, {})
     found: dict[str, list[str]] = {}
-    for name in trackers.keys() - {roster.OURS, roster.NOTHING}:
+    for name in trackers.keys() - {roster.OURS, roster.NOTHING, roster.PURE, roster.BEFORE}:
         for workload, figure, label, least in columns:
             mine, other = (each.get(workload, {}).get(figure) for each in (ours, trackers[name]))
             if None not in {mine, other} and other < mine * BETTER_BY and mine - other > least:

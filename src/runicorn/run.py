@@ -6,7 +6,8 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from runicorn.errors import WrongTypeError, WrongValueError
-from runicorn.queue.records import Config, Metrics, PartialMetrics, Primary, Summary, Text, encode
+from runicorn.queue.accelerator import push_metrics
+from runicorn.queue.records import Metrics, PartialMetrics, Primary, Summary, Text, encode
 from runicorn.queue.segment import adler32, checksum, pack_frame_header
 from runicorn.refusals import explained, guarded
 from runicorn.run_assets import AssetVerbs
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runicorn.devices import OnDevice
+    from runicorn.queue.producer import Queue
     from runicorn.queue.records import Scalar
     from runicorn.queue.spool_address import Address
 
@@ -97,12 +99,29 @@ class Run(AssetVerbs, KeepingVerbs):
                 self._log_otherwise(data, more, step, stage, wall_time, kwargs)
                 return
             now = time()
+            queue = self._queue
             if kwargs:
                 data = (
                     {**data, **kwargs}
                     if type(data) is dict and _have_no_switch(kwargs)
                     else merged(data, kwargs, self._refusals)
                 )
+            if step is None:
+                # Unique and without gaps under threads: CPython does not switch between the load and the store.
+                self.global_step = step = self.global_step + 1
+            elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
+                self.global_step = step
+            else:
+                step = self._count(step)
+            if push_metrics is not None:
+                is_due = push_metrics(
+                    now, step, data, stage, queue.push, queue.closed, queue.checked_at, queue.next_check_at
+                )
+                if is_due is None:
+                    return
+                if is_due:
+                    self._check(queue, now)
+                    return
             # One pass of C over the names and one over the types: the usual call goes straight through.
             if not (
                 type(data) is dict
@@ -119,19 +138,12 @@ class Run(AssetVerbs, KeepingVerbs):
                     self._log_partial(now, data, on_device, step, stage)
                     return
                 if not data:
-                    self._log_nothing(step)
+                    self._log_nothing()
                     return
             if stage is not None and type(stage) is not str:
                 stage = clean_stage(stage, self._refusals)
-            if step is None:
-                # Unique and without gaps under threads: CPython does not switch between the load and the store.
-                self.global_step = step = self.global_step + 1
-            elif type(step) is int and LOWEST_INT <= step <= HIGHEST_INT:
-                self.global_step = step
-            else:
-                step = self._count(step)
             try:
-                payload = encode(Metrics(now, step, data, stage))
+                payload = encode(("m", now, step, data, stage))
             except (UnicodeEncodeError, TypeError, OverflowError):
                 # A lone surrogate; or another thread has put something else into the dict since it was checked.
                 data = clean_metrics(data, self._refusals)
@@ -142,16 +154,13 @@ class Run(AssetVerbs, KeepingVerbs):
             size = len(payload)
             total = adler32(payload) if size <= _ONE_PIECE_BYTES else checksum(payload)
             frame = pack_frame_header(size, total) + payload
-            queue = self._queue
             try:
                 queue.push(frame)
             except ValueError:
                 if not self._session.push_slowly(frame, "log()"):
                     return
-            if queue.closed[0]:
-                self._session.refuse_after_end("log()")
-            elif not queue.checked_at <= now < queue.next_check_at:
-                self._session.check(now)
+            if queue.closed[0] or not queue.checked_at <= now < queue.next_check_at:
+                self._check(queue, now)
         except Exception as error:  # noqa: BLE001 - the boundary: whatever happens in here, the loop goes on
             self._refusals.broken("log()", error)
 
@@ -229,58 +238,6 @@ class Run(AssetVerbs, KeepingVerbs):
             raise WrongValueError(f'set_primary_metric(): mode={mode!r} is neither "max" nor "min". Write one of them.')
         self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
-    @explained
-    def log_config(
-        self,
-        given: Mapping[str, Any] | None = None,
-        /,
-        *,
-        args: Any = None,
-        extra: Any = None,
-        config_files: Any = None,
-        merge: bool = False,
-    ) -> None:
-        """Record the run's configuration in ``assets.json``.
-
-        Args:
-            given: taken as ``extra``; write ``extra=``.
-            args: a mapping, or an object with fields: ``argparse.Namespace``, a dataclass, pydantic, attrs, omegaconf,
-                ml_collections, absl flags, a module or class of settings.
-            extra: as ``args``, a second place.
-            config_files: a path or a list of paths of configuration files; their content is not stored.
-            merge: False = each argument replaces what was logged under its name before. True = its fields are added
-                to those, nested mappings too, and files to the files. All processes and sessions of the run count.
-
-        What JSON cannot hold becomes text: the shape of an array, the name of a function. Values of more than
-        20,000 characters or elements are cut, and say so. Secrets are masked.
-
-        Raises:
-            TypeError: an argument is none of these; never for what is in a configuration.
-        """
-        from runicorn.validation import configs
-
-        if given is not None:
-            if extra is not None:
-                raise WrongTypeError(
-                    "log_config(): extra was given twice, by position and as extra=. Nothing was stored. Write "
-                    "extra= only."
-                )
-            extra = given
-            self._refusals.warn(
-                "log_config positional",
-                "log_config(): the configuration was stored as extra. Write log_config(extra=...), or args=... for "
-                "command-line arguments.",
-            )
-        update: dict[str, Any] = {}
-        if args is not None:
-            update["args"] = configs.config_dict("args", args)
-        if extra is not None:
-            update["extra"] = configs.config_dict("extra", extra)
-        if config_files is not None:
-            update["config_files"] = configs.config_files(config_files)
-        if update:
-            self._session.send(Config(time(), update, bool(merge)), "log_config()")
-
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
         """A ``logging.Handler`` that writes into ``logs.txt``.
 
@@ -329,39 +286,41 @@ class Run(AssetVerbs, KeepingVerbs):
         cleaned = clean_metrics(merged(data, kwargs, self._refusals), self._refusals, on_device)
         in_data = cleaned.pop("stage", None)
         stage = in_data if stage is None else stage
+        step = self._count(step)
         if on_device:
             self._log_partial(when, cleaned, on_device, step, stage)
         elif not cleaned:
-            self._log_nothing(step)
+            self._log_nothing()
         else:
             stage = None if stage is None else clean_stage(stage, self._refusals)
-            record = Metrics(when, self._count(step), escape_surrogates(cleaned), stage and escape(stage))
+            record = Metrics(when, step, escape_surrogates(cleaned), stage and escape(stage))
             self._session.send(record, "log()")
 
-    def _log_nothing(self, step: Any) -> None:
-        """``log()`` with nothing to store: the step counts."""
+    def _log_nothing(self) -> None:
+        """``log()`` with nothing to store."""
         if self.is_finished:
             self._session.refuse_after_end("log()")
-        else:
-            self._count(step)
 
     def _log_partial(
-        self, now: float, data: dict[str, Scalar], on_device: dict[str, OnDevice], step: Any, stage: Any
+        self, now: float, data: dict[str, Scalar], on_device: dict[str, OnDevice], step: int, stage: Any
     ) -> None:
         """``log()`` of values that a device has not computed yet: the record goes now, they follow."""
         on_device.pop("stage", None)
-        if not data:
-            self._log_nothing(step)
+        if not data or self.is_finished:
+            self._log_nothing()
             return
-        if self.is_finished:
-            self._session.refuse_after_end("log()")
-            return
-        step = self._count(step)
         if stage is not None:
             stage = clean_stage(stage, self._refusals)
         record = PartialMetrics(now, step, escape_surrogates(data), stage and escape(stage), 0, [], [])
         self._session.devices().send(record, on_device)
         self._queue.next_check_at = 0.0  # from now on every call checks whether something has arrived
+
+    def _check(self, queue: Queue, now: float) -> None:
+        """After a push: the run has ended meanwhile, or it is time to see whether the writer lives."""
+        if queue.closed[0]:
+            self._session.refuse_after_end("log()")
+        else:
+            self._session.check(now)
 
     def _log_line(self, text: str, created_s: float) -> None:
         """A line of the logging handler, which has its prefix; silent after the end."""

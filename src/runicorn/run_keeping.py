@@ -1,13 +1,13 @@
-"""The verbs of a run that write to its files while it goes on: ``flush()`` and ``set_labels()``."""
+"""The verbs of a run that describe it, have it stored and end it."""
 
 from __future__ import annotations
 
 import sys
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import WrongTypeError
-from runicorn.queue.records import End
+from runicorn.queue.records import Config, End
 from runicorn.refusals import explained, guarded
 from runicorn.run_handle import RunHandle
 from runicorn.session import active_runs, at_exit, exit_status
@@ -16,12 +16,12 @@ from runicorn.storage.escaping import escape
 from runicorn.validation import arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 
 class KeepingVerbs(RunHandle):
-    """What ``Run`` has to keep what was logged, and to be found again."""
+    """What ``Run`` has to be found again, and to keep what was logged."""
 
     _own_tags: Sequence[str] = ()
 
@@ -53,6 +53,58 @@ class KeepingVerbs(RunHandle):
         except OSError:  # moved, or the storage is failing
             return False
         return True
+
+    @explained
+    def log_config(
+        self,
+        given: Mapping[str, Any] | None = None,
+        /,
+        *,
+        args: Any = None,
+        extra: Any = None,
+        config_files: Any = None,
+        merge: bool = False,
+    ) -> None:
+        """Record the run's configuration in ``assets.json``.
+
+        Args:
+            given: taken as ``extra``; write ``extra=``.
+            args: a mapping, or an object with fields: ``argparse.Namespace``, a dataclass, pydantic, attrs, omegaconf,
+                ml_collections, absl flags, a module or class of settings.
+            extra: as ``args``, a second place.
+            config_files: a path or a list of paths of configuration files; their content is not stored.
+            merge: False = each argument replaces what was logged under its name before. True = its fields are added
+                to those, nested mappings too, and files to the files. All processes and sessions of the run count.
+
+        What JSON cannot hold becomes text: the shape of an array, the name of a function. Values of more than
+        20,000 characters or elements are cut, and say so. Secrets are masked.
+
+        Raises:
+            TypeError: an argument is none of these; never for what is in a configuration.
+        """
+        from runicorn.validation import configs
+
+        if given is not None:
+            if extra is not None:
+                raise WrongTypeError(
+                    "log_config(): extra was given twice, by position and as extra=. Nothing was stored. Write "
+                    "extra= only."
+                )
+            extra = given
+            self._refusals.warn(
+                "log_config positional",
+                "log_config(): the configuration was stored as extra. Write log_config(extra=...), or args=... for "
+                "command-line arguments.",
+            )
+        update: dict[str, Any] = {}
+        if args is not None:
+            update["args"] = configs.config_dict("args", args)
+        if extra is not None:
+            update["extra"] = configs.config_dict("extra", extra)
+        if config_files is not None:
+            update["config_files"] = configs.config_files(config_files)
+        if update:
+            self._session.send(Config(time(), update, bool(merge)), "log_config()")
 
     @explained
     def set_labels(

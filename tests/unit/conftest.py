@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from runicorn import run
+from runicorn.queue.accelerator import push_metrics
 from runicorn.session import writer_process
 from runicorn.session.writer_monitor import WriterMonitor
 
@@ -22,3 +24,9 @@ def writer_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 def _digest_later(monitor: WriterMonitor) -> None:
     """Stand in for ``start()``: without the warning that a real program gets."""
     monitor.in_process = True
+
+
+@pytest.fixture(params=["Python", "C"] if push_metrics else ["Python"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``log()`` go through the call of C, if this installation has it, and through Python alone."""
+    monkeypatch.setattr(run, "push_metrics", push_metrics if request.param == "C" else None)

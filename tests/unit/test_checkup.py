@@ -18,7 +18,7 @@ from runicorn.settings import Settings
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.detached_writer  # doctor starts one
 NAMES = ("storage", "storage_writable", "storage_space", "runs", "tracking", "shared_memory", "temp_directory")
-NAMES += ("locks", "storage_locks", "writer", "variables", "launcher", "versions")
+NAMES += ("locks", "storage_locks", "writer", "variables", "launcher", "versions", "accelerator")
 
 
 @pytest.fixture

@@ -33,3 +33,4 @@ def diagnose(given: str | None) -> Iterator[Finding]:
     yield from told
     yield from surroundings.launcher()
     yield from surroundings.versions()
+    yield from surroundings.accelerator()

@@ -12,6 +12,7 @@ import msgspec
 from runicorn import switch
 from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import identity, ranks
+from runicorn.queue.accelerator import push_metrics
 from runicorn.settings import Settings
 from runicorn.validation.secrets import mask_variable
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 _PREFIX, _ON = "RUNICORN_", "RUNICORN_ON"
 _OTHERS = frozenset(
     f"{_PREFIX}{name}"
-    for name in ("ON", "DIR", "HOSTNAME", "RANK_MODE", "JOB_ID", "CACHE_DIR", "CACHE_MAX_BYTES", "CRASH_AT")
+    for name in (
+        "ON",
+        "ACCELERATOR",
+        "DIR",
+        "HOSTNAME",
+        "RANK_MODE",
+        "JOB_ID",
+        "CACHE_DIR",
+        "CACHE_MAX_BYTES",
+        "CRASH_AT",
+    )
 ) | {"RUNICORN_STORAGE_FAULT"}
 _FOR_TESTS = ("RUNICORN_CRASH_AT", "RUNICORN_STORAGE_FAULT")
 _OF_THE_VIEWER = ("RUNICORN_REMOTE_", "RUNICORN_CORS_", "RUNICORN_SSH_", "RUNICORN_FRONTEND", "RUNICORN_DESKTOP")
@@ -135,6 +146,18 @@ def versions() -> Iterator[Finding]:
         "Install runicorn again: pip install --force-reinstall runicorn" if missing else None,
         details,
     )
+
+
+def accelerator() -> Iterator[Finding]:
+    """Whether ``log()`` is one call of C."""
+    is_there = push_metrics is not None
+    how = (
+        "one call of C"
+        if is_there
+        else "Python: its accelerator was not built, or RUNICORN_ACCELERATOR switches it off"
+    )
+    advice = None if is_there else "A call costs twice as much. To build it, install a C compiler, then runicorn again."
+    yield Finding("accelerator", OK, f"log() is {how}", advice, {"accelerator": is_there})
 
 
 def _version(name: str) -> str | None:

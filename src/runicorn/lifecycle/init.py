@@ -6,7 +6,6 @@ import functools
 import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from runicorn import switch
 from runicorn.errors import StorageError, WrongTypeError, WrongValueError
 from runicorn.lifecycle import capture_at_start
 from runicorn.lifecycle.opening import Opening
@@ -15,6 +14,7 @@ from runicorn.refusals import explained
 from runicorn.session import active_runs, adopt
 from runicorn.settings import Settings
 from runicorn.storage import paths
+from runicorn.switch import is_enabled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ def init(
         OSError: the storage cannot be written, or too few descriptors are left; nothing is left behind.
         RuntimeError: the run is open on another host, so nobody here can know whether it lives.
     """
-    if not switch.is_enabled():
+    if not is_enabled():
         from runicorn.noop import NoOpRun  # for a program that does not track
 
         return NoOpRun(path, alias, workspace_root)
