@@ -31,46 +31,73 @@ def lines_table(file: EventsFile, names: list[str], *, all_lines: bool, supersed
     times: array[float] = array(FLOATS)
     stages: list[str | None] = []
     values: dict[str, list[Any]] = {name: [] for name in names}
-    wanted = set(names)
     for part in file.all_parts():
-        rows = _rows_of(part, wanted, all_lines=all_lines)
-        row_of = {line: row for row, line in enumerate(rows)}
-        count = len(rows)
-        part_steps, part_times = array(INTS, [0]) * count, array(FLOATS, [0.0]) * count
-        part_stages: list[str | None] = [None] * count
-        cells: dict[str, list[Any]] = {name: [None] * count for name in names}
         session = file.session_of(part.header)
-        emptied, filled = set[int](), set[int]()
-        for group in part.groups.values():
-            if not all_lines and wanted.isdisjoint(group.names):
-                continue
-            positions = [row_of[line] for line in group.line_numbers()]
-            for position, step, time_s, origin in zip(
-                positions, group.steps, group.times, group.origin_numbers(), strict=True
-            ):
-                part_steps[position], part_times[position] = step, time_s
-                part_stages[position] = part.header.origins[origin][0]
-            for name, column in zip(group.names, group.columns, strict=True):
-                if name in cells:
-                    limit = limits[name].get(session) if limits else None
-                    for position, step, value in zip(positions, group.steps, column, strict=True):
-                        if limit is not None and step >= limit:
-                            emptied.add(position)
-                            continue
-                        cells[name][position] = value
-                        if limits:
-                            filled.add(position)
-        gone = emptied - filled
-        kept = [position not in gone for position in range(count)]
-        steps.extend(compress(part_steps, kept) if gone else part_steps)
-        times.extend(compress(part_times, kept) if gone else part_times)
-        stages.extend(compress(part_stages, kept) if gone else part_stages)
-        for name, more in cells.items():
-            values[name].extend(compress(more, kept) if gone else more)
+        of_session = {name: limit.get(session) for name, limit in limits.items()}
+        lines = _lines_of(part, names, of_session, all_lines=all_lines)
+        steps.extend(lines.steps)
+        times.extend(lines.times)
+        stages.extend(lines.stages)
+        for name, cells in lines.cells.items():
+            values[name].extend(cells)
     columns: dict[str, Sequence[Any]] = {tables.STEP: steps, tables.TIME: times}
     if any(stage is not None for stage in stages):
         columns[tables.STAGE] = stages
     return tables.Table({**columns, **{name: _compact(cells) for name, cells in values.items()}})
+
+
+class _Lines:
+    """Lines of a part that is being read, by their position.
+
+    Args:
+        count: of lines.
+        names: of the metrics.
+    """
+
+    def __init__(self, count: int, names: list[str]) -> None:
+        self.steps, self.times = array(INTS, [0]) * count, array(FLOATS, [0.0]) * count
+        self.stages: list[str | None] = [None] * count
+        self.cells: dict[str, list[Any]] = {name: [None] * count for name in names}
+
+    def without(self, gone: set[int]) -> _Lines:
+        """Leave lines out."""
+        if gone:
+            kept = [position not in gone for position in range(len(self.steps))]
+            self.steps = array(INTS, compress(self.steps, kept))
+            self.times = array(FLOATS, compress(self.times, kept))
+            self.stages = list(compress(self.stages, kept))
+            self.cells = {name: list(compress(cells, kept)) for name, cells in self.cells.items()}
+        return self
+
+
+def _lines_of(part: Part, names: list[str], limits: dict[str, int | None], *, all_lines: bool) -> _Lines:
+    """Lines of one part; without those whose values are all superseded: at the limit of their metric, or above."""
+    rows = _rows_of(part, set(names), all_lines=all_lines)
+    row_of = {line: row for row, line in enumerate(rows)}
+    lines = _Lines(len(rows), names)
+    steps, times, stages = lines.steps, lines.times, lines.stages
+    emptied, filled = set[int](), set[int]()
+    for group in part.groups.values():
+        if not all_lines and lines.cells.keys().isdisjoint(group.names):
+            continue
+        positions = [row_of[line] for line in group.line_numbers()]
+        for position, step, time_s, origin in zip(
+            positions, group.steps, group.times, group.origin_numbers(), strict=True
+        ):
+            steps[position], times[position] = step, time_s
+            stages[position] = part.header.origins[origin][0]
+        for name, column in zip(group.names, group.columns, strict=True):
+            if name not in lines.cells:
+                continue
+            cells, limit = lines.cells[name], limits.get(name)
+            for position, step, value in zip(positions, group.steps, column, strict=True):
+                if limit is not None and step >= limit:
+                    emptied.add(position)
+                    continue
+                cells[position] = value
+                if limits:
+                    filled.add(position)
+    return lines.without(emptied - filled)
 
 
 def _rows_of(part: Part, names: set[str], *, all_lines: bool) -> Sequence[int]:
