@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MUTANTS_PER_SPOOL = 12
-MOST_CHANGED_LINES = 8
+MOST_CHANGED_LINES = 2
+"""So many printed lines may be stored again without a part, which was damaged or is in a segment of another name: by a
+part it cannot be known for certain that the rest is stored, and twice is better than not at all."""
 TIME_LIMIT_S = 60
 MOMENTS = ("planned", "appending", "appended", "stored", "")
 

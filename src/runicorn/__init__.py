@@ -78,7 +78,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _hint(name: str) -> str:
-    if name.startswith("_"):  # asked by Python and its tools, not by a person
+    if name.startswith("_") or name in _HOME_OF.values():  # asked by Python and its tools, not by a person
         return ""
     from runicorn.lifecycle.foreign_keywords import hint_of_module
 

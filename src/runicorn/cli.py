@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "demo",
+    "run",
     "ls",
     "show",
     "tail",

@@ -195,6 +195,8 @@ class KeepingVerbs(RunHandle):
         timeout_s = self._session.address.settings.finish_timeout_s
         self._await_devices(timeout_s)
         if not self._session.is_owner:
+            if self._session.is_supervised:
+                self._tell_command(status, reason)
             self._tell_what_is_left(stored=self._session.flush(timeout_s))
             self._session.let_go_of_ended_run()
             return
@@ -207,6 +209,15 @@ class KeepingVerbs(RunHandle):
             )
             return
         self._tell_what_is_left(stored=self._end_run(End(time(), status, reason), timeout_s))
+
+    @guarded
+    def _tell_command(self, status: str, reason: str | None) -> None:
+        """Leave word for ``runicorn run``, which ends the run, of how the script would have it end."""
+        from runicorn.managing import labels
+        from runicorn.session import supervised
+
+        address = self._session.address
+        labels.merge(address.run_dir, address.storage, address.settings, {supervised.SAID: [status, reason]}, ())
 
     def _tell_what_is_left(self, *, stored: bool) -> None:
         if stored:

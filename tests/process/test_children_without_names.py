@@ -1,9 +1,11 @@
 """All names of a spool vanish, and its writer dies, while forked children live: their records are stored or told."""
 
 import json
+import mmap
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import psutil
@@ -11,7 +13,7 @@ import pytest
 from support import events, status, wait_until
 from support.trainers import Trainer, assert_valid, recover, wait_dead
 
-from runicorn.queue.control_page import ControlPage
+from runicorn.queue.control_page import ControlPage, Noted
 
 QUICK = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.3", "RUNICORN_LOOK_INTERVAL_S": "0.02", "PYTHONWARNINGS": "ignore"}
 BODY = """
@@ -61,14 +63,18 @@ class Family:
         tmp_path: of the test.
         end_of_owner: what the owner does when it may go on.
         end_of_child: what the child does after three hundred records.
+        prefix: the command that the trainer's is given to.
     """
 
-    def __init__(self, tmp_path: Path, end_of_owner: str, end_of_child: str = "os._exit(0)") -> None:
+    def __init__(
+        self, tmp_path: Path, end_of_owner: str, end_of_child: str = "os._exit(0)", prefix: tuple[str, ...] = ()
+    ) -> None:
         self._directory = tmp_path
         self._first = 1
         for first in (1, 101, 201):
             os.mkfifo(tmp_path / f"go-on-{first}")
-        self.trainer = Trainer(tmp_path, BODY.format(end_of_owner=end_of_owner, end_of_child=end_of_child), **QUICK)
+        body = BODY.format(end_of_owner=end_of_owner, end_of_child=end_of_child)
+        self.trainer = Trainer(tmp_path, body, prefix=prefix, **QUICK)
         self.writer = psutil.Process(self.trainer.writer_pid())
         self.child = 0
 
@@ -183,6 +189,56 @@ def test_a_child_that_is_lost_while_the_writer_lives_is_told(tmp_path, killed):
     wait_until(lambda: not family.trainer.spool.exists())
 
 
+WITHOUT_MAPPINGS = """
+import ctypes, os, sys
+for capability in (21, 40):  # CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def may_open_mappings(file: Path) -> bool:
+    """Whether this user may open a file by the mapping that a process has of it."""
+    file.write_bytes(b"x")
+    with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 1):
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        (mapped,) = [line.split()[0] for line in lines if line.endswith(str(file))]
+        try:
+            os.close(os.open(f"/proc/self/map_files/{mapped}", os.O_RDWR))
+        except PermissionError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_what_a_child_that_lives_and_never_calls_again_has_is_stored_or_told(tmp_path, is_allowed):
+    """Its segments went by name unseen: they are opened by its mapping; else the status says that it lives and how."""
+    prefix = () if is_allowed else (sys.executable, "-c", WITHOUT_MAPPINGS)
+    family = Family(tmp_path, "run.finish()", prefix=prefix)
+    family.writer.suspend()
+    family.log_in_child()
+    for path in family.trainer.spool.glob(f"{family.child:x}.*"):
+        path.unlink()
+    family.writer.resume()
+    family.trainer.go_on()
+    try:
+        wait_until(lambda: status(family.trainer.run_dir)["status"] == "finished")
+        assert psutil.Process(family.child).status() != psutil.STATUS_ZOMBIE
+    finally:
+        os.kill(family.child, signal.SIGKILL)
+    family.trainer.end()
+    assert family.stored(0) == list(range(1, 101))
+    if is_allowed and may_open_mappings(tmp_path / "mapped"):
+        assert family.stored(1) == list(range(1, 101))
+        assert not family.told()
+    else:
+        (told,) = family.told()
+        assert f"of process {family.child} are missing" in told
+        assert f"Process {family.child} lives and has them in its memory, but has not called since" in told
+    assert_valid(family.trainer.run_dir)
+    wait_until(lambda: not family.trainer.spool.exists())
+
+
 def test_a_child_of_the_dead_is_told_by_who_recovers(tmp_path):
     """Segments go by name when owner, writer and child are dead: the control page says that they were there."""
     family = Family(tmp_path, "run.finish()")
@@ -243,7 +299,7 @@ def test_a_page_that_has_moved_is_followed_at_the_next_look(tmp_path):
     assert child.moved
     child.follow_name(str(path), make=False)
     assert not child.moved
-    assert list(child.producers()) == [(7, 1234, 3, 1)]
+    assert list(child.producers()) == [Noted(7, 1234, 3, 1)]
     path.unlink()
     child.follow_name(str(path), make=True)
     assert owner.moved

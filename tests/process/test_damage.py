@@ -278,6 +278,73 @@ def test_text_of_a_segment_that_has_another_ones_name_is_stored(tmp_path):
     assert not trainer.spool.exists()
 
 
+WITH_CHILD = """
+import time
+run = rn.init(capture_console=True)
+opened(run)
+run.set_primary_metric("loss", mode="min")
+sys.stdin.readline()
+here, there = os.pipe()
+logged, told = os.pipe()
+if os.fork() == 0:
+    os.close(there)
+    for i in range(-20, 0):
+        run.log({"i": i})
+    os.write(told, b"1")
+    os.read(here, 1)  # until the owner has died
+    os._exit(0)
+os.close(here)
+os.read(logged, 1)
+for i in range(1, 400):
+    log_flat_out(run, 1, first=i)
+    sys.stderr.write(f"line {i}.\\n")
+print("open ", end="", file=sys.stderr)
+for i in range(400, 10_000):  # until a batch kills it
+    log_flat_out(run, 1, first=i)
+    time.sleep(0.001)
+"""
+
+
+def of_two_processes(trainer: Trainer) -> tuple[Path, list[Path]]:
+    """The segment of the child, and those of the owner in their order."""
+    owners = f"{trainer.process.pid:x}."
+    segments = sorted(trainer.spool.glob("*.seg"))
+    (child,) = [path for path in segments if not path.name.startswith(owners)]
+    wait_dead(int(child.name.partition(".")[0], 16))
+    return child, [path for path in segments if path.name.startswith(owners)]
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Give each of two files the other one's name."""
+    aside = one.rename(one.with_name("aside"))
+    other.rename(one)
+    aside.rename(other)
+
+
+@pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
+def test_a_segment_that_does_not_say_whose_it_is_is_stored_once(tmp_path, moment):
+    """The owner's segment has a child's name and a damaged hello: the files tell what they have of it."""
+    trainer = dead_run(tmp_path, moment, WITH_CHILD)
+    child, (owner,) = of_two_processes(trainer)
+    exchange(child, owner)
+    change(child, HEADER_BYTES + FRAME_HEADER_BYTES, b"\xff")
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == [*range(-20, 0), *range(1, trainer.returned + 1)]
+
+
+@pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
+def test_a_line_that_is_not_ended_outlives_segments_that_are_read_out_of_turn(tmp_path, moment):
+    """Segments of two processes have exchanged their names: each line is stored once, also the last, without an end."""
+    trainer = dead_run(tmp_path, moment, WITH_CHILD, RUNICORN_SEGMENT_BYTES="4096")
+    child, (_, between, *_) = of_two_processes(trainer)
+    exchange(child, between)
+    assert ": stored" in recover(tmp_path)
+    assert sorted(counted(trainer.run_dir)) == [*range(-20, 0), *range(1, trainer.returned + 1)]
+    lines = (trainer.run_dir / "logs.txt").read_text().splitlines()
+    printed = [line.partition("] ")[2] for line in lines if "] " in line and str(trainer.spool) not in line]
+    assert sorted(printed) == sorted([*(f"line {i}." for i in range(1, 400)), "open "])
+
+
 def test_a_damaged_frame_of_a_living_producer_does_not_stop_its_run(tmp_path):
     """While a run is live, what follows a damaged frame is stored, and finish() ends the run."""
     body = """

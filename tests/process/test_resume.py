@@ -460,15 +460,15 @@ def test_init_during_the_owners_finish(tmp_path):
     first.go_on()
     wait_until(lambda: control.closed[0] == 1, what="the owner is in finish()")
     again = """
-    from runicorn.lifecycle.opening import Opening
+    from runicorn.lifecycle.existing_run import ExistingRun
 
-    wait = Opening._wait_for_its_end
+    wait = ExistingRun._wait_for_its_end
 
     def told(opening, address):
         print("waits", flush=True)
         wait(opening, address)
 
-    Opening._wait_for_its_end = told
+    ExistingRun._wait_for_its_end = told
     run = rn.init(run_id='phoenix')
     print(run.global_step)
     run.log({'i': 1001})

@@ -145,8 +145,8 @@ def test_ls_has_a_line_for_each_run_the_newest_first(storage, runicorn):
 
 
 def test_ls_takes_those_that_are_asked_for(storage, runicorn):
-    """Path, status, alias, age and number choose runs; together all of them must hold."""
-    make(storage, "a", "cv", age_s=100, alias="seed-1")
+    """Path, status, alias, group, age and number choose runs; together all of them must hold."""
+    make(storage, "a", "cv", age_s=100, alias="seed-1", meta={"group": "sweep/1"})
     make(storage, "b", "cv/x", age_s=4000, status="failed")
     make(storage, "c", "nlp", age_s=90_000, status="interrupted", alias="seed-2")
 
@@ -155,6 +155,8 @@ def test_ls_takes_those_that_are_asked_for(storage, runicorn):
         (["cv/*"], "b"),
         (["--status", "failed", "--status", "interrupted"], "bc"),
         (["--alias", "seed-*"], "ac"),
+        (["--group", "sweep/1"], "a"),
+        (["--group", "sweep/*", "--status", "failed"], ""),
         (["--newer", "2h"], "ab"),
         (["--older", "1.5m", "--newer", "1d"], "ab"),
         (["--limit", "1"], "a"),

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 
+import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,17 @@ def test_an_event_whose_value_is_lost_by_damage_is_the_one_that_was_stored_with_
     assert reconcile.without(wanted, reconcile.Wanted(wanted).count_in([stored])) == later + b"\n"
 
 
+@pytest.mark.parametrize("written", [b"", b',"producer":"h-7"', b',"producer":"h \\"7\\"","rank":2'])
+def test_an_event_of_unknown_origin_is_found_whoever_was_said_to_have_logged_it(written):
+    """What is left of a line without its producer and rank is compared; a line of another call is another one."""
+    wanted = b'{"ts":1.5,"type":"metrics","data":{"a":1,"time":1.5},"producer":"h-9"}'
+    stored = b'{"ts":1.5,"type":"metrics","data":{"a":1,"time":1.5}' + written + b"}"
+    others = [stored.replace(b'"a":1', b'"a":2'), stored[:-1]]
+    of_unknown = reconcile.Wanted(wanted + b"\n", wanted + b"\n")
+    assert of_unknown.count_in([stored, *others]) == {wanted: 1}
+    assert not reconcile.Wanted(wanted + b"\n").count_in([stored, *others])
+
+
 @examples()
 @given(lines=st.lists(st.sampled_from([b"a", b"b", b"c", b"dd"]), max_size=12), data=st.data())
 def test_lines_that_are_there_are_left_out_as_often_as_they_are_there(lines, data):
@@ -136,3 +148,13 @@ def test_a_line_that_was_stored_half_becomes_whole(lines, cut):
     after = torn + reconcile.rest_of_torn(torn, missing)
     assert Counter(after.split(b"\n")[:-1]) == Counter(lines)
     assert reconcile.rest_of_torn(b"\xff\xff", b"x\n") == b"\nx\n"
+
+
+def test_a_line_whose_end_is_stored_before_its_beginning_is_read_is_not_missing():
+    """What a segment out of its turn ends in may be the beginning of a line that the file has; an equal line is not."""
+    there = [b"[t] begun, and ended", b"[t] whole"]
+    assert reconcile.not_begun([b"[t] begun,", b"[t] whole", b"[t] other", b""], there) == [
+        b"[t] whole",
+        b"[t] other",
+        b"",
+    ]

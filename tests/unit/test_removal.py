@@ -15,7 +15,7 @@ from runicorn.capture.archive import Archive
 from runicorn.host import locks
 from runicorn.queue import opening_lock, spool
 from runicorn.reading.cache import Cache
-from runicorn.session import adopt
+from runicorn.session import adopt, at_exit
 from runicorn.settings import Settings
 from runicorn.storage import directory_kinds, removal
 
@@ -398,3 +398,21 @@ def test_every_name_of_a_spool_is_in_the_table(storage, settings):
     assert [name for name in names if not re.fullmatch(directory_kinds.SPOOL.shape, name)] == []
     assert len(names) > 6
     assert spool.find(settings) == []
+
+
+def test_a_mark_is_linked_where_a_killed_process_has_left_its_half(tmp_path):
+    """The name that a process killed in between has left is taken away, and the mark has its own."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir(mode=0o700)
+        (tmp_path / name / spool.SIGTERM_MARK).touch()
+    ours, theirs = (tmp_path / name / spool.SIGTERM_MARK for name in ("first", "second"))
+    theirs.with_name(f"{spool.SIGTERM_MARK}.link").touch()
+    assert at_exit._link(str(ours), str(theirs))
+    assert theirs.samefile(ours)
+    assert os.listdir(theirs.parent) == [spool.SIGTERM_MARK]
+
+
+@pytest.mark.parametrize(("name", "known"), [("a.seg", True), ("plan", True), ("a.txt", False), ("", False)])
+def test_a_kind_allows_further_names_beside_its_shape(name, known):
+    """Names of either pattern are ours, and an empty name is none."""
+    assert directory_kinds.NAMED_IN_SPOOL.allows(name) is known

@@ -26,7 +26,7 @@ from runicorn.queue.segment import (
     frame,
     make_spare,
 )
-from runicorn.queue.segment_reader import SegmentReader
+from runicorn.queue.segment_reader import Damage, SegmentReader
 
 SEED = int(os.environ.get("CHAOS_SEED", "20261123"))
 HELLO = b"hello"
@@ -609,7 +609,7 @@ def test_a_size_field_that_lies(path, field):
     with reading(path) as reader:
         assert reader.valid
         assert read_behind(reader, 3) == [HELLO, *payloads]
-        assert reader.damages == [(8, 8)]
+        assert reader.damages == [Damage(8, 8)]
 
 
 def test_a_length_that_was_turned_into_a_seal(path):
@@ -645,4 +645,4 @@ def test_a_frame_that_a_living_producer_is_copying_is_waited_for(path, monkeypat
         now[0] += 60
         assert reader.skip_damage(ended=False)
         assert reader.read(1 << 20) == payloads[2:]
-        assert reader.damages == [(start, frame_ends(payloads)[2] - start)]
+        assert reader.damages == [Damage(start, frame_ends(payloads)[2] - start)]

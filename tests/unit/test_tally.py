@@ -34,3 +34,22 @@ def test_screens_of_many_producers_are_bounded():
     lines += [line for _, found in state.trim_screens(last=True) for _, line in found]
     assert lines == [f"half {n}" for n in range(1000)]
     assert state.screens == {}
+
+
+def test_a_segment_out_of_its_turn_has_a_screen_of_its_own():
+    """It ends no line that another one has begun; what waits on both screens by one call is one line."""
+    state = RunState()
+    lines = []
+
+    def show(time_s: float, text: str, beside: str = "") -> None:
+        lines.extend(state.see_printed(Printed(time_s, 1, 0, 7, text), HELLO, beside))
+
+    show(5.0, "begun ")
+    show(1.0, "whole\n", "a segment")
+    show(5.0, "begun ", "a segment")
+    show(6.0, "other ", "another segment")
+    assert lines == [(1.0, "whole")]
+    assert state.has_read_out_of_turn
+    lines += [line for _, found in state.trim_screens(last=True) for line in found]
+    assert lines == [(1.0, "whole"), (5.0, "begun "), (6.0, "other ")]
+    assert not state.has_read_out_of_turn

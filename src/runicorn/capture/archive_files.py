@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from runicorn.host.identity import hostname
+from runicorn.storage import modes
 from runicorn.storage.directory_kinds import ARCHIVE
 from runicorn.storage.removal import Directory
 
@@ -45,7 +46,7 @@ class ArchiveFiles:
             NotOursError: a link or a file is on the way.
             OSError: it cannot be made or opened.
         """
-        os.makedirs(self._root, exist_ok=True)
+        modes.make_directories(self._root)
         at = Directory(self._root, ARCHIVE)
         try:
             for name in folders:

@@ -12,6 +12,7 @@ from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storag
 from runicorn.errors import WrongValueError
 from runicorn.exporting.selection import Selection
 from runicorn.reading import plain_text
+from runicorn.storage import modes
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     for each in loaded:  # before the first is written
         selection.checked_names(each)
     if len(loaded) > 1:
-        os.makedirs(options.output, exist_ok=True)
+        modes.make_directories(options.output)
     results = []
     for each, target in zip(loaded, targets, strict=True):
         done = exporting.export(

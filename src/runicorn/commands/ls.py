@@ -12,7 +12,7 @@ from runicorn.commands import described, render
 from runicorn.commands.options import add_json, add_storage, age_s, count, positive_s, storage_of
 from runicorn.reading import plain_text
 from runicorn.reading.info import LOST, STATUSES, RunInfo
-from runicorn.reading.listing import runs
+from runicorn.reading.listing import inside_a_run, runs
 from runicorn.storage import statuses
 from runicorn.storage.wording import counted
 
@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"only runs of this status; may be repeated: {', '.join(STATUSES)}",
     )
     parser.add_argument("--alias", metavar="PATTERN", help="only runs whose alias is this, or matches this pattern")
+    parser.add_argument("--group", metavar="PATTERN", help="only runs whose group is this, or matches this pattern")
     parser.add_argument(
         "--newer",
         type=age_s,
@@ -93,6 +94,7 @@ def _found(options: argparse.Namespace, root: str) -> list[RunInfo]:
         path=options.path,
         status=options.status,
         alias=options.alias,
+        group=options.group,
         newer_than_s=options.newer,
         older_than_s=options.older,
         recycled=options.recycled,
@@ -109,7 +111,10 @@ def _print_list(options: argparse.Namespace, root: str, found: list[RunInfo], mo
         return
     if shown:
         now = time.time()
-        render.table(_COLUMNS, (_row(info, now) for info in shown), right=_RIGHT, whole=_WHOLE)
+        has_group = any(info.group for info in shown)  # most storages have none
+        columns = (*_COLUMNS, "group") if has_group else _COLUMNS
+        rows = [_row(info, now) + _group(info) * has_group for info in shown]
+        render.table(columns, rows, right=_RIGHT, whole=_WHOLE)
     _remark(options, root, found, shown)
 
 
@@ -126,10 +131,16 @@ def _row(info: RunInfo, now: float) -> tuple[str, ...]:
     )
 
 
+def _group(info: RunInfo) -> tuple[str, ...]:
+    return (render.shortened(info.group or "", _LONGEST_ALIAS),)
+
+
 def _remark(options: argparse.Namespace, root: str, found: list[RunInfo], shown: list[RunInfo]) -> None:
     if not found:
-        asked = any((options.path, options.status, options.alias, options.newer is not None, options.older is not None))
-        described.say(f"No runs in {plain_text.plain(root)}{' that match' if asked else ''}.")
+        ages = (options.newer is not None, options.older is not None)
+        asked = any((options.path, options.status, options.alias, options.group, *ages))
+        where = f"{root}{' that match' if asked else ''}.{inside_a_run(root)}"
+        described.say(f"No runs in {plain_text.plain(where)}")
     elif len(shown) < len(found):
         described.say(f"{len(shown):,} of {counted(len(found), 'run')}.")
     lost = sum(info.status == LOST for info in found)

@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from runicorn.storage import directory_kinds, removal
+from runicorn.storage import directory_kinds, modes, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ def folder_in(directory: str) -> Iterator[str]:
         folder = tempfile.mkdtemp(prefix=".runicorn-doctor-", dir=directory)
     except OSError as error:
         raise ProbeError(f"cannot make a directory in {directory}: {error.strerror or error}") from error
+    modes.make_usable(folder)
     try:
         yield folder
     finally:
@@ -54,6 +55,7 @@ def write_and_rename(directory: str) -> float:
                 begun = time.perf_counter()
                 os.fsync(file.fileno())
                 took_s = time.perf_counter() - begun
+            modes.make_usable(fresh)
             step = "renamed"
             with removal.Directory(folder, directory_kinds.PROBE) as probed:
                 probed.replace("fresh", "final")

@@ -16,7 +16,7 @@ from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import locks
 from runicorn.queue import spool
 from runicorn.session import writer_process
-from runicorn.storage import directory_kinds, removal
+from runicorn.storage import directory_kinds, modes, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +118,7 @@ def writer_starts(settings: Settings, *, tried: bool) -> Iterator[Finding]:
         )
         return
     folder = tempfile.mkdtemp(prefix="runicorn-doctor-", dir=spool.temp_dir())
+    modes.make_usable(folder)
     try:
         yield _trial(os.path.join(folder, "storage"))
     finally:

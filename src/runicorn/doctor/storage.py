@@ -14,6 +14,7 @@ from runicorn.doctor import probe
 from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.managing import viewer_database
 from runicorn.reading.info import LOST
+from runicorn.reading.listing import inside_a_run
 from runicorn.storage import paths
 from runicorn.storage.wording import counted
 
@@ -52,6 +53,11 @@ def diagnose(given: str | None) -> Iterator[Finding]:
             "Repair or remove it, or set RUNICORN_DIR.",
             {"path": _configuration()},
         )
+    inside = inside_a_run(top)
+    if inside:
+        details = {"path": top, "writable": False}
+        yield Finding("storage_writable", BROKEN, "no run can be made in it", inside.strip(), details)
+        return
     if not os.path.isdir(top):
         yield _not_there(top)
         return

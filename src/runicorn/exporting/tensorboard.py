@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runicorn.errors import MissingPackageError
 from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
-from runicorn.storage import run_files
+from runicorn.storage import modes, run_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,8 +128,9 @@ class _EventFile:
     """The event file of one events file of the run."""
 
     def __init__(self, directory: str, source: str) -> None:
-        os.mkdir(os.path.join(directory, _run_name(source)))
-        self._writer = import_module(_WRITER).EventsWriter(os.path.join(directory, _run_name(source), "events"))
+        self._directory = os.path.join(directory, _run_name(source))
+        modes.make_directory(self._directory)
+        self._writer = import_module(_WRITER).EventsWriter(os.path.join(self._directory, "events"))
         self._events: dict[str, tuple[Any, Any]] = {}
 
     def add(self, name: str, step: int, time_s: float, value: float) -> None:
@@ -141,6 +142,8 @@ class _EventFile:
     def close(self) -> None:
         """Make it durable."""
         self._writer.close()
+        for name in os.listdir(self._directory):
+            modes.make_usable(os.path.join(self._directory, name))
 
 
 def _run_name(source: str) -> str:

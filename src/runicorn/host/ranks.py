@@ -10,6 +10,7 @@ running its script again with ``LOCAL_RANK``, ``NODE_RANK``, ``WORLD_SIZE`` and 
 from __future__ import annotations
 
 import os
+import sys
 
 import msgspec
 
@@ -49,6 +50,15 @@ class RankInfo(msgspec.Struct, frozen=True):
     def by_launcher(self) -> bool:
         """Whether the job is known by its launcher, the parent of its ranks, and so not to their children."""
         return self.job is not None and self.job.startswith(_LAUNCHER)
+
+
+def is_main_imported_again() -> bool:
+    """Whether multiprocessing is importing the parent's main script into this process, to find what it was sent.
+
+    That is how ``spawn`` and ``forkserver`` begin; CPython marks the process with ``_inheriting`` while they do.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    return process is not None and bool(getattr(process.current_process(), "_inheriting", False))
 
 
 def rank_info() -> RankInfo | None:

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from runicorn.errors import StorageError, WrongTypeError, WrongValueError
-from runicorn.lifecycle import capture_at_start
 from runicorn.lifecycle.opening import Opening
 from runicorn.queue.records import CONSOLE_MODES
 from runicorn.refusals import explained
@@ -62,7 +61,8 @@ def init(
 ) -> Run | NoOpRun:
     """Open a run: make a new one, resume one that has ended, or join one that is live on this host.
 
-    The id of a run that this process has open gives that same run once more.
+    The id of a run that this process has open gives that same run once more. In a script that ``runicorn run`` has
+    started, the first call gets the run of that command.
 
     Args:
         path: hierarchical path such as ``"cv/resnet50/baseline"``; None = ``"default"``, ``"/"`` = the root. It must
@@ -115,24 +115,37 @@ def init(
     )
     if run_id is not None:
         paths.check_run_id(run_id)
+    around = paths.run_around(opening.storage)
+    if around is not None:
+        from runicorn.lifecycle import unusable_storage
+
+        raise unusable_storage.inside_a_run(opening.storage, around)
     paths.check_location(opening.storage, opening.path, run_id)
+    if snapshot_code or capture_env:
+        from runicorn.lifecycle import capture_at_start
+
     # Before anything is made: a workspace that is too large is an error here.
     files = capture_at_start.list_code(opening, force=force_snapshot) if snapshot_code else None
     _check_descriptors()
     adopt.adopt_orphans(settings, opening.storage)
     run = _opened(opening, run_id)
+    session = run._session  # noqa: SLF001 - ours, not the public's
     if path is not None and run.path != opening.path:
+        instead = (
+            f"Write runicorn run --path {opening.path or '/'}, which opens the run."
+            if session.is_supervised
+            else "Use another run_id for a run of its own."
+        )
         run._refusals.warn(  # noqa: SLF001 - ours
             "path",
             f"init(): run {run.id} already exists under the path {run.path!r}, and was opened there, not under "
-            f"{opening.path!r}. Use another run_id for a run of its own.",
+            f"{opening.path!r}. {instead}",
         )
-    session = run._session  # noqa: SLF001 - ours, not the public's
     if files is not None:
         capture_at_start.hand_over_code(session, run.workspace_root, files)
     if capture_env:
         capture_at_start.hand_over_environment(session, run.workspace_root)
-    if capture_console:
+    if capture_console and not session.is_supervised:  # the command records what the whole script prints
         from runicorn.session import console
 
         console.start(session, tqdm_mode)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
-from runicorn.errors import StorageError, storage_error
+from runicorn.errors import ForbiddenPathError, StorageError, storage_error
+from runicorn.storage import paths
 
 
 def error(refusal: OSError, storage: str) -> OSError:
@@ -29,3 +31,20 @@ def error(refusal: OSError, storage: str) -> OSError:
             "Free some space there, or set RUNICORN_SHM_DIR or TMPDIR to a directory that you may write to."
         )
     return storage_error(refusal, message, path)
+
+
+def inside_a_run(storage: str, run_dir: str) -> ForbiddenPathError:
+    """The error for a storage that is the directory of a run, or lies in it.
+
+    Args:
+        storage: the storage root that was chosen.
+        run_dir: that directory.
+    """
+    place = "is" if os.path.realpath(storage) == run_dir else "lies in"
+    above = paths.storage_of_run(run_dir)
+    message = (
+        f"init(): the storage {storage} {place} the directory of run {os.path.basename(run_dir)}. Nothing was made: "
+        f"runs inside a run are not found. Write the storage that this run is in, init(storage={above!r}), or another "
+        "directory; to go on with that run, write its id as run_id as well."
+    )
+    return ForbiddenPathError(errno.EACCES, message, storage)

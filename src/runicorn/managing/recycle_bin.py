@@ -24,7 +24,7 @@ from runicorn.queue import opening_lock, spool
 from runicorn.reading.directories import location_of
 from runicorn.reading.info import RECYCLE, read_info
 from runicorn.reading.liveness import is_of_this_host
-from runicorn.storage import paths, removal, statuses
+from runicorn.storage import modes, paths, removal, statuses
 
 if TYPE_CHECKING:
     from runicorn.reading import RunInfo
@@ -179,7 +179,7 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
     with opening_lock.hold(target, settings):
         if os.path.lexists(target):
             raise PathExistsError(f"{target} is there already. Nothing was moved. Move that one away first.")
-        os.makedirs(parent, exist_ok=True)
+        modes.make_directories(parent)
         with viewer_database.changing(info.storage) as rows:
             rows.set_location(info, target, info.path, None)
             _rename_exclusively(info.run_dir, target)
@@ -202,9 +202,9 @@ def _recycle_folder(storage: str, *, make: bool) -> str:
     runs = os.path.join(storage, paths.RUNS)
     folder = os.path.join(runs, RECYCLE)
     if make and not os.path.islink(runs):
-        os.makedirs(runs, exist_ok=True)  # a storage of the layout before 0.6 may have none
+        modes.make_directories(runs)  # a storage of the layout before 0.6 may have none
         with suppress(FileExistsError):
-            os.mkdir(folder)
+            modes.make_directory(folder)
     for directory in (runs, folder):
         if not stat.S_ISDIR(os.lstat(directory).st_mode):
             raise RefusedChangeError(
@@ -224,7 +224,7 @@ def _is_held(path: str) -> bool:
 def _rename_exclusively(source: str, target: str) -> None:
     """A rename onto a directory that we have made ourselves: ``init()`` makes one of that name without the lock."""
     try:
-        os.mkdir(target)
+        modes.make_directory(target)
     except FileExistsError:
         raise PathExistsError(f"{target} is there already. Nothing was moved. Move that one away first.") from None
     try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from runicorn.queue import spool, spool_address
 from runicorn.queue.asset_records import Blob
 from runicorn.queue.new_segments import ClosedError, SpoolFullError
-from runicorn.storage import removal
+from runicorn.storage import modes, removal
 
 if TYPE_CHECKING:
     from runicorn.queue.control_page import ControlPage
@@ -119,7 +119,7 @@ def _write(path: str, data: bytes | bytearray | memoryview, spare: str) -> int:
             flags = os.O_WRONLY | _FLAGS
         except OSError:  # none, or another producer was faster
             pass
-    fd = os.open(path, flags, 0o600)
+    fd = modes.open_file(path, flags, 0o600)
     before_bytes = os.fstat(fd).st_size
     try:
         while view:

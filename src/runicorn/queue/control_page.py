@@ -33,12 +33,15 @@ import mmap
 import os
 import struct
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runicorn.queue import mappings
+from runicorn.storage import modes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-from runicorn.queue import mappings
 
 MAGIC = b"RNCCTL1\n"
 MISSING = "missing: "
@@ -55,20 +58,16 @@ _CLOSED_AT, _DONE_AT, _RENEWED_AT, _MOVED_AT, _OTHERS_AT = 8, 9, 10, 11, 12
 _HEARTBEAT_AT, _STORED_AT, _LAST_STEP_AT, _DROPPED_AT = 16, 24, 40, 48
 _TROUBLE_AT, _MESSAGE_LENGTH_AT, _MESSAGE_AT, _MESSAGE_BYTES = 64, 72, 76, 436
 
-_WRITER_PID_AT = 512
 _TASK_LENGTH_AT, _TASK_AT, _TASK_BYTES = 516, 520, 256
-_GENERATION_AT = 776
+_WRITER_PID_AT, _GENERATION_AT = 512, 776
 _PRODUCERS_AT, _PRODUCERS = 1024, 192
 _PID_AT, _MADE_AT, _NEWEST_STORED_AT = 4, 8, 12  # of a producer
 
 _HIGHEST_U64, _HIGHEST_I64, _HIGHEST_PID = 2**64 - 1, 2**63 - 1, 2**31 - 1
-_u64 = struct.Struct("<Q")
-_i64 = struct.Struct("<q")
-_u32 = struct.Struct("<I")
-_producer = struct.Struct("<IIII")
+_u64, _i64, _u32, _producer = map(struct.Struct, ("<Q", "<q", "<I", "<IIII"))
 
 
-class Noted(NamedTuple):
+class Noted(msgspec.Struct, frozen=True):
     """What the page says of a producer; -1 if none of its segments is made, or stored, as far as it knows."""
 
     number: int
@@ -131,12 +130,11 @@ class ControlPage:
             OSError: there is no space.
             FileExistsError: there is one.
         """
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        fd = modes.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
             if os.write(fd, bytes(8) + content[8:]) != SIZE_BYTES:
                 raise OSError(28, "No space left on device", path)
-            os.lseek(fd, 0, os.SEEK_SET)
-            os.write(fd, MAGIC)
+            os.pwrite(fd, MAGIC, 0)
         finally:
             os.close(fd)
 

@@ -7,7 +7,6 @@ the writer that follows passes. Without the variable a moment costs one comparis
 from __future__ import annotations
 
 import os
-import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ def crash_point(moment: str) -> None:
         return
     _left -= 1
     if _left == 0 and _first_for_this_spool():
+        import signal
+
         kill = getattr(signal, "SIGKILL", signal.SIGTERM)
         if _who != _role and _peer is not None and (pid := _peer()):
             os.kill(pid, kill)

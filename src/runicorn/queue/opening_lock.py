@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from runicorn.errors import StillBusyError
 from runicorn.host.locks import Lock, held_here
 from runicorn.queue.spool import shm_dir, temp_dir
-from runicorn.storage import directory_kinds, removal
+from runicorn.storage import directory_kinds, modes, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ def _make_directory(settings: Settings) -> str | None:
     for folder in _directories(settings):
         try:
             with suppress(FileExistsError):
-                os.mkdir(folder, 0o700)
+                modes.make_directory(folder, 0o700)
             removal.check(folder, directory_kinds.LOCKS, os.lstat(folder))
         except OSError:  # it cannot be made there, or somebody else has
             continue

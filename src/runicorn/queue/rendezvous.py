@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from runicorn.errors import MissingPathError
-from runicorn.storage import directory_kinds, paths, removal
+from runicorn.storage import directory_kinds, modes, paths, removal
 from runicorn.storage.plain_json import UnfitFileError, open_regular
 
 FOLDER = ".rendezvous"
@@ -40,7 +40,7 @@ def run_id_of(storage: str, path: str, job: str, nth: int) -> str:
     """
     meeting_point = _meeting_point(storage, path, job, nth)
     folder = os.path.dirname(meeting_point)
-    os.makedirs(folder, exist_ok=True)
+    modes.make_directories(folder)
     for _ in range(_TRIES):
         found = read(meeting_point)
         if found:

@@ -20,7 +20,7 @@ _OVERLAP_BYTES = FRAME_HEADER_BYTES + 3
 _MOST_SUMMED_BYTES = 64 * 1024 * 1024
 """Candidates whose length is damaged too may each ask for megabytes: so much is summed for all of them."""
 
-_start_of_record = re.compile(rb"[\x91-\x9f]\xa1[a-z]")
+_START_OF_RECORD = rb"[\x91-\x9f]\xa1[a-z]"  # compiled if there is damage: each run's end asks for other things here
 
 
 def next_frame(fd: int, start_bytes: int, stop_bytes: int) -> int | None:
@@ -31,7 +31,7 @@ def next_frame(fd: int, start_bytes: int, stop_bytes: int) -> int | None:
         block = os.pread(fd, min(_BLOCK_BYTES, stop_bytes - base), base)
         if len(block) < MIN_FRAME_BYTES:
             return None
-        for match in () if is_zero(block) else _start_of_record.finditer(block, FRAME_HEADER_BYTES):
+        for match in () if is_zero(block) else re.compile(_START_OF_RECORD).finditer(block, FRAME_HEADER_BYTES):
             at = match.start() - FRAME_HEADER_BYTES
             length, expected = unpack_frame_header(block, at)
             if not 0 < length <= min(stop_bytes - base - at - FRAME_HEADER_BYTES, left_to_sum):

@@ -36,7 +36,7 @@ import sys
 import zlib
 
 from runicorn.queue import mappings
-from runicorn.storage import removal
+from runicorn.storage import modes, removal
 
 MAGIC = b"RNCSEG2\n"
 SEAL = 0xFFFFFFFF
@@ -160,7 +160,7 @@ class Segment:
     def _map_new(path: str, size_bytes: int) -> mmap.mmap:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
         flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(path, flags, 0o600)
+        fd = modes.open_file(path, flags, 0o600)
         try:
             _reserve(fd, size_bytes)
             return _map(fd, size_bytes)
@@ -229,7 +229,7 @@ def make_spare(path: str, size_bytes: int) -> None:
     temporary = f"{path}.new"
     removal.remove_from_spool(temporary)  # half made by a writer that was killed
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-    fd = os.open(temporary, flags, 0o600)
+    fd = modes.open_file(temporary, flags, 0o600)
     try:
         zeros = bytes(_SPARE_BLOCK_BYTES)
         for start in range(0, size_bytes, _SPARE_BLOCK_BYTES):

@@ -6,7 +6,8 @@ import mmap
 import os
 import time
 from contextlib import suppress
-from typing import NamedTuple
+
+import msgspec
 
 from runicorn.queue.segment import (
     _EMPTY_PAUSE_S,
@@ -27,7 +28,7 @@ from runicorn.queue.segment import (
 )
 
 
-class Damage(NamedTuple):
+class Damage(msgspec.Struct, frozen=True):
     """A part of a segment in which no frame can be read, though frames follow it or it holds no rest of one."""
 
     start: int

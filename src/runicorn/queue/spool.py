@@ -14,7 +14,7 @@
         sigterm                         where SIGTERM leaves its mark
         writer.log                      what the writer prints; empty
     <shm>/runicorn-<uid>-<16 hex>.making/   the same while it is made: what has its final name is whole
-    <temp>/runicorn-<uid>-<16 hex>-overflow/
+    <temp, or user's cache>/runicorn-<uid>-<16 hex>-overflow/
         address.json                    the same: where the spool has gone by name, it is found by this
         <producer>-<n>.seg, blob-...    what is beyond the budget, or came after the spool had gone by name
 """
@@ -32,7 +32,7 @@ from runicorn.host.locks import Lock
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.spool_address import ADDRESS, Address, check_private, directory_id, encode_address
 from runicorn.settings import GIB, KIB, MIB, Settings
-from runicorn.storage import directory_kinds, removal, run_files
+from runicorn.storage import directory_kinds, modes, removal, run_files
 from runicorn.storage.plain_json import open_regular
 
 CONTROL = "control"
@@ -103,17 +103,22 @@ def create(
 ) -> tuple[Address, Lock]:
     """Make a spool for a run, in shared memory or else in the temp directory, and take its owner lock.
 
+    A temp directory that is full, or cannot be written, is no reason not to track: then it is the user's cache.
+
     Raises:
-        OSError: neither can be written; names the last one tried.
+        OSError: none can be written; names one of them.
     """
     error: OSError | None = None
-    temp = temp_dir()
-    for base in (shm_dir(settings), temp):
+    temp, cache = _disk_with_room(), _cache_dir()
+    for base in dict.fromkeys((shm_dir(settings), temp, cache)):
         if base is None:
             continue
         try:
+            if base == cache:
+                modes.make_directories(cache, 0o700)
             free = _free_bytes(base)
-            in_memory = base != temp
+            in_memory = base not in {temp, cache}
+            disk = temp if in_memory else base
             budget = settings.spool_max_bytes or _default_budget_bytes(base, in_memory=in_memory)
             if in_memory and min(budget, free) < _LEAST_BUDGET_BYTES:
                 continue
@@ -127,10 +132,10 @@ def create(
                 owner_pid=os.getpid(),
                 opened_at=opened_at,
                 spool=os.path.join(base, name),
-                overflow=os.path.join(temp, f"{name}{OVERFLOW_SUFFIX}"),
+                overflow=os.path.join(disk, f"{name}{OVERFLOW_SUFFIX}"),
                 settings=settings,
                 budget_bytes=budget,
-                overflow_bytes=_overflow_bytes(temp, settings),
+                overflow_bytes=_overflow_bytes(disk, settings),
                 floor_bytes=min(GIB, free // 4),
                 on_main_host=on_main_host,
                 distributed=distributed,
@@ -142,7 +147,8 @@ def create(
             )
             lock = _fill(address)
         except OSError as failure:
-            error = failure if failure.filename else OSError(failure.errno, failure.strerror, base)
+            if error is None or base == temp:
+                error = failure if failure.filename else OSError(failure.errno, failure.strerror, base)
             continue
         return address, lock
     raise error or StorageError(f"No directory for the spool: neither shared memory nor {temp} can be used")
@@ -192,7 +198,7 @@ def open_overflow(address: Address) -> None:
         OSError: it cannot be made, or is not ours.
     """
     try:
-        os.mkdir(address.overflow, 0o700)
+        modes.make_directory(address.overflow, 0o700)
     except FileExistsError:
         check_private(address.overflow)
         return
@@ -255,15 +261,15 @@ def in_both_tiers(settings: Settings) -> list[tuple[str, str]]:
     """Directories of ours that may be of spools, and what is behind the random digits in their names."""
     found = set()
     prefix = f"runicorn-{_uid()}-"
-    for base in (shm_dir(settings), temp_dir()):
+    for base in bases(settings):
         try:
-            names = [name for name in os.listdir(base) if name.startswith(prefix)] if base is not None else []
-            device = os.stat(base).st_dev if base is not None and names else 0
+            names = [name for name in os.listdir(base) if name.startswith(prefix)]
+            device = os.stat(base).st_dev if names else 0
         except OSError:
             continue
         for name in names:
             digits, suffix = name[len(prefix) :][:_RANDOM_DIGITS], name[len(prefix) + _RANDOM_DIGITS :]
-            path = os.path.join(base or "", name)
+            path = os.path.join(base, name)
             if _is_random(digits) and suffix in {"", MAKING_SUFFIX, OVERFLOW_SUFFIX} and _is_ours(path, device):
                 found.add((path, suffix))
     return sorted(found)
@@ -320,6 +326,30 @@ def remove(directory: str) -> None:
             base.remove_empty(name)
 
 
+def bases(settings: Settings) -> list[str]:
+    """Where spools and their overflow directories may be."""
+    memory = shm_dir(settings)
+    return [*([] if memory is None else [memory]), temp_dir(), _cache_dir()]
+
+
+def _cache_dir() -> str:
+    """Where they are if the temp directory cannot be used; nothing is there before that."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(os.path.abspath(cache), "runicorn", "spools")
+
+
+def _disk_with_room() -> str:
+    """The temp directory; the user's cache if that alone can be written and has room."""
+    temp = temp_dir()
+    for directory in (temp, _cache_dir()):
+        with suppress(OSError):
+            if directory != temp:
+                modes.make_directories(directory, 0o700)
+            if os.access(directory, os.W_OK | os.X_OK) and _free_bytes(directory) >= _LEAST_BUDGET_BYTES:
+                return directory
+    return temp
+
+
 def usual_directory(settings: Settings) -> str:
     """The directory that a spool opened now would be in."""
     return shm_dir(settings) or temp_dir()
@@ -361,7 +391,7 @@ def _uid() -> int:
 
 
 def _write(path: str, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    fd = modes.open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
     try:
         written = 0
         while written < len(content):

@@ -99,13 +99,26 @@ def read_address(spool: str) -> Address:
         OSError: it is not there, or not private to this user: records in it could be somebody else's.
         ValueError: its address is damaged.
     """
+    return _decoded(_content(spool))
+
+
+def is_distributed(spool: str) -> bool:
+    """``read_address(spool).distributed``, without the types of all the other fields, which take 1.5 ms to find.
+
+    Raises:
+        OSError, ValueError: as there.
+    """
+    return bool(msgspec.json.decode(_content(spool)).get(_STORED_AS["distributed"]))
+
+
+def _content(spool: str) -> bytes:
     check_private(spool)
     with open(os.path.join(spool, ADDRESS), "rb") as file:
         content = file.read(_MOST_ADDRESS_BYTES)
     # One bit, and records would go into another run: so a part that is damaged damages all of it.
     if content != _checked(b"{" + content[_CHECKSUM_BYTES:]):
         raise ValueError(f"{os.path.join(spool, ADDRESS)} is damaged: it does not have the checksum that it names")
-    return _decoded(content)
+    return content
 
 
 def encode_address(address: Address) -> bytes:

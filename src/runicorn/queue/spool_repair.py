@@ -15,6 +15,7 @@ from contextlib import suppress
 from runicorn.host import locks
 from runicorn.queue import spool, spool_address
 from runicorn.queue.control_page import ControlPage
+from runicorn.storage import modes
 
 EVERY_S = 5.0
 FRESH_FOR_S = 3600.0
@@ -176,7 +177,7 @@ def probe_owner(address: spool_address.Address) -> locks.Probe | ProcessProbe:
 def _names(address: spool_address.Address) -> set[str]:
     """What is in the spool, which is made where it is not there."""
     try:
-        os.mkdir(address.spool, 0o700)
+        modes.make_directory(address.spool, 0o700)
     except FileExistsError:
         spool_address.check_private(address.spool)
     return set(os.listdir(address.spool))

@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from runicorn.storage import directory_kinds, plain_json, removal
+from runicorn.storage import directory_kinds, modes, plain_json, removal
 from runicorn.storage.removal import Directory
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ class Cache:
             OSError: it is not there, or is not this user's alone.
         """
         if make:
-            os.makedirs(self.directory or "", mode=0o700, exist_ok=True)
+            modes.make_directories(self.directory or "", 0o700)
             with suppress(FileExistsError):
-                os.mkdir(self.path() or "", 0o700)
+                modes.make_directory(self.path() or "", 0o700)
         at = Directory(self.path() or "", directory_kinds.CACHE)
         for name in folders:
             with at:

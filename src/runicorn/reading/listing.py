@@ -37,6 +37,7 @@ def runs(
     path: str | None = None,
     status: str | Iterable[str] | None = None,
     alias: str | None = None,
+    group: str | None = None,
     newer_than_s: float | None = None,
     older_than_s: float | None = None,
     where: Callable[[RunInfo], object] | None = None,
@@ -49,6 +50,7 @@ def runs(
         path: only runs at this path and below it (``cv`` matches ``cv`` and ``cv/x``); or a pattern (``cv/*``).
         status: only runs of this status, or of one of these.
         alias: only runs of this alias; or a pattern.
+        group: only runs of this group, such as a sweep; or a pattern.
         newer_than_s: only runs created at most this many seconds ago.
         older_than_s: only runs created more than this many seconds ago.
         where: a function that is called last with each run; a run stays if it returns true.
@@ -65,6 +67,8 @@ def runs(
         if path is not None and not _is_at(stored.path, path):
             continue
         if alias is not None and not (stored.alias is not None and _matches(stored.alias, alias)):
+            continue
+        if group is not None and not (stored.group is not None and _matches(stored.group, group)):
             continue
         age_s = now - (stored.created_at or 0.0)
         if (newer_than_s is not None and age_s > newer_than_s) or (older_than_s is not None and age_s <= older_than_s):
@@ -123,7 +127,7 @@ def _by_other_names(given: str, root: str, directory: str) -> RunInfo:
     if not chosen:
         raise RunNotFoundError(
             f"No run matches {given!r} in {root} (tried id, id prefix, alias, path, directory). "
-            f"{_newest(infos) or 'The storage has no runs.'}"
+            f"{_newest(infos) or 'The storage has no runs.' + inside_a_run(root)}"
         )
     what = "alias" if by_alias else "id prefix" if by_prefix else "path"
     error = RunNotFoundError(
@@ -131,6 +135,15 @@ def _by_other_names(given: str, root: str, directory: str) -> RunInfo:
     )
     error.candidates = chosen
     raise error
+
+
+def inside_a_run(root: str) -> str:
+    """What to say of a storage that is the directory of a run, or lies in it; else nothing."""
+    run_dir = paths.run_around(root)
+    if run_dir is None:
+        return ""
+    name, above = os.path.basename(run_dir), paths.storage_of_run(run_dir)
+    return f" This directory belongs to run {name}, which is in the storage {above}: name that storage."
 
 
 def _directory_of(run: object) -> str:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from runicorn.queue.spool_address import Address
@@ -30,11 +31,15 @@ def get_active_run() -> Any:
     Returns:
         The run; None if there is none.
     """
+    return next(active(), None)
+
+
+def active() -> Iterator[Any]:
+    """The runs that are not finished, newest first: those of this context, then those of this process."""
     for runs in (_in_context.get(), _open):
         for run in reversed(runs):
             if not run.is_finished:
-                return run
-    return None
+                yield run
 
 
 def opened(run: Any) -> None:

@@ -11,7 +11,6 @@ from runicorn.errors import StillBusyError
 from runicorn.host import locks
 from runicorn.queue import opening_lock, rendezvous, spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
-from runicorn.queue.live_spools import has_living_producer, is_live
 from runicorn.session import writer_process
 from runicorn.storage import directory_kinds, removal, run_files
 
@@ -76,8 +75,10 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool_address.
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
                 continue
+            from runicorn.queue import live_spools  # for a spool that nobody holds alone
+
             address = spool_address.read_address(path)
-            if is_live(address) or _has_nameless_writer(path):
+            if live_spools.is_live(address) or _has_nameless_writer(path):
                 continue  # by a producer: its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
             continue
@@ -93,8 +94,10 @@ def held_by_writers(settings: Settings, storage: str | None) -> list[spool_addre
 
 
 def _is_held_by_its_writer_alone(address: spool_address.Address) -> bool:
+    from runicorn.queue import live_spools
+
     try:
-        if is_live(address) or has_living_producer(address.spool):
+        if live_spools.is_live(address) or live_spools.has_living_producer(address.spool):
             return False
     except OSError:  # it has just gone
         return False

@@ -21,7 +21,7 @@ from runicorn.queue import spool
 from runicorn.queue.records import End
 from runicorn.session import exit_status
 from runicorn.session.active_runs import open_runs
-from runicorn.storage import removal, statuses
+from runicorn.storage import directory_kinds, removal, statuses
 
 _registered_pid: int | None = None
 _exception_before: Any = None
@@ -70,7 +70,7 @@ def _end_open_runs() -> None:
     if os.getpid() != _registered_pid:  # a forked child runs its parent's hooks as well
         return
     _wait_for_children()
-    _end_runs(*_how_it_ended())
+    _end_runs(*how_it_ended())
 
 
 def _end_runs(status: str, reason: str | None) -> None:
@@ -94,7 +94,8 @@ def _wait_for_children() -> None:
         return
 
 
-def _how_it_ended() -> tuple[str, str | None]:
+def how_it_ended() -> tuple[str, str | None]:
+    """Status and reason that the end of this interpreter gives; for hooks of ``atexit``."""
     if _is_interactive():
         return statuses.FINISHED, None
     ending = exit_status.of_interpreter()
@@ -196,11 +197,15 @@ def _is_mark_open() -> bool:
 
 
 def _link(source: str, path: str) -> bool:
-    temporary = f"{path}.link"
     try:
-        removal.remove_from_spool(temporary)
-        os.link(source, temporary)
-        removal.rename_in_spool(temporary, path)
+        with removal.parent_of(path, directory_kinds.SPOOL) as (directory, name):
+            temporary = f"{name}.link"
+            try:
+                directory.link(source, temporary)
+            except FileExistsError:  # of one who was killed here
+                directory.remove(temporary)
+                directory.link(source, temporary)
+            directory.replace(temporary, name)
     except OSError:  # its spool has gone, or lies on another file system
         return False
     return True

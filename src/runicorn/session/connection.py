@@ -27,6 +27,8 @@ class Connection:
     """What a record goes through; see ``Session``."""
 
     pending_values: PendingValues | None = None
+    is_supervised = False
+    """Whether ``runicorn run`` owns the run, and this process is of the script that it has started."""
 
     def __init__(
         self,

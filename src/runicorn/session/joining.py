@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 import zlib
 from contextlib import suppress
@@ -108,15 +107,6 @@ def owned_by(pids: list[int], nth: int, *, path: str, storage: str, settings: Se
         if len(found) >= nth:
             return found[nth - 1]
     return None
-
-
-def is_main_imported_again() -> bool:
-    """Whether multiprocessing is importing the parent's main script into this process, to find what it was sent.
-
-    That is how ``spawn`` and ``forkserver`` begin; CPython marks the process with ``_inheriting`` while they do.
-    """
-    process = sys.modules.get("multiprocessing.process")
-    return process is not None and bool(getattr(process.current_process(), "_inheriting", False))
 
 
 def register(

@@ -86,11 +86,7 @@ def has_lost_address(directory: str) -> bool:
 
 def _is_lone(overflow: str, settings: Settings) -> bool:
     name = os.path.basename(overflow).removesuffix(spool.OVERFLOW_SUFFIX)
-    return not any(os.path.lexists(os.path.join(base, name, spool_address.ADDRESS)) for base in _bases(settings))
-
-
-def _bases(settings: Settings) -> list[str]:
-    return [base for base in (spool.shm_dir(settings), spool.temp_dir()) if base is not None]
+    return not any(os.path.lexists(os.path.join(base, name, spool_address.ADDRESS)) for base in spool.bases(settings))
 
 
 def _why_not(address: Address, overflow: str, settings: Settings, deadline: float) -> str | None:
@@ -100,7 +96,7 @@ def _why_not(address: Address, overflow: str, settings: Settings, deadline: floa
     base = os.path.dirname(address.spool)
     if os.path.lexists(os.path.join(address.spool, spool_address.ADDRESS)):
         return ""
-    if base not in _bases(settings):
+    if base not in spool.bases(settings):
         return f"its spool was in {base}, which is not where spools are now. Set RUNICORN_SHM_DIR={base}. {_AGAIN}"
     if spool_repair.is_held(address.spool) or spool_repair.lives(address):
         return ""

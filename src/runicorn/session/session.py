@@ -165,7 +165,7 @@ class Session(Connection):
                     self.check_writer()
                 progress.show()
                 time.sleep(poll_s)
-                poll_s = min(poll_s * 1.3, _LONGEST_POLL_S)
+                poll_s = min(poll_s * 1.1, _LONGEST_POLL_S)  # so a wait is a tenth too long at most
             if self._monitor is not None:
                 self._monitor.pass_on()  # what it said at its end
         finally:

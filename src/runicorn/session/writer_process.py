@@ -19,9 +19,9 @@ from contextlib import suppress
 
 import msgspec
 
+from runicorn.host import own_pidfd
 from runicorn.host.locks import held_here
 from runicorn.queue import spool, spool_address
-from runicorn.writer import owner
 
 MAIN = "runicorn.writer.main"
 _BOOT = f"import sys; sys.path.extend(sys.argv[3:]); from {MAIN} import main; main(*sys.argv[1:3])"
@@ -54,8 +54,8 @@ def launch(spool_path: str) -> int | None:
     directories = _import_directories()
     if sys.platform == "win32":
         return _launch_on_windows(spool_path, directories)
-    own = owner.open_own() if _is_owner(spool_path) else -1
-    handed = owner.HANDED if own >= 0 else owner.NOT_HANDED
+    own = own_pidfd.open_own() if _is_owner(spool_path) else -1
+    handed = own_pidfd.HANDED if own >= 0 else own_pidfd.NOT_HANDED
     interpreter = [sys.executable, "-I", "-S", "-c"]
     if os.access(_SHELL, os.X_OK):
         arguments = [_SHELL, "-c", _SCRIPT, _SHELL, *interpreter, _BOOT, spool_path, handed, *directories]
@@ -67,7 +67,7 @@ def launch(spool_path: str) -> int | None:
     # First: in a program that has closed its own it may have the number of one of the three below.
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []
     if own >= 0:
-        actions.append((os.POSIX_SPAWN_DUP2, own, owner.HANDED_FD))
+        actions.append((os.POSIX_SPAWN_DUP2, own, own_pidfd.HANDED_FD))
     told, tells = _pipe()
     actions += [
         (os.POSIX_SPAWN_DUP2, tells, 0),  # by which the intermediate says what it has started
@@ -106,7 +106,7 @@ def _pipe() -> tuple[int, int]:
 
     told, low = os.pipe()
     try:
-        return told, fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, owner.HANDED_FD + 1)
+        return told, fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, own_pidfd.HANDED_FD + 1)
     except OSError:
         os.close(told)
         raise
@@ -119,7 +119,7 @@ def _is_owner(spool_path: str) -> bool:
     if held_here(os.path.join(spool_path, spool.OWNER_LOCK)) is None:
         return False
     # In a job any rank may hold that lock for a moment.
-    return not spool_address.read_address(spool_path).distributed
+    return not spool_address.is_distributed(spool_path)
 
 
 def _launch_on_windows(spool_path: str, directories: tuple[str, ...]) -> int:
@@ -127,7 +127,7 @@ def _launch_on_windows(spool_path: str, directories: tuple[str, ...]) -> int:
 
     with open(os.path.join(spool_path, spool.WRITER_LOG), "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, spool_path, owner.NOT_HANDED, *directories],
+            [sys.executable, "-I", "-S", "-c", _BOOT, spool_path, own_pidfd.NOT_HANDED, *directories],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from runicorn.storage import modes
 from runicorn.storage.removal import NotOursError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def open_alone(directory: Directory, name: str, temporary: str, keep_aside: Call
 def _open_regular(directory: Directory, name: str, keep_aside: Callable[[str], None]) -> int:
     for last in (False, True):
         try:
-            fd = os.open(directory.name(name), _FLAGS, 0o666, dir_fd=directory.fd)
+            fd = modes.open_file(directory.name(name), _FLAGS, 0o666, at=directory.fd)
         except OSError as error:
             if last or error.errno not in _NO_FILE:
                 raise
@@ -66,7 +67,7 @@ def copy(directory: Directory, name: str, temporary: str, fd: int) -> int:
     Raises:
         OSError: it cannot be; the given one stays open, and what has the name stays.
     """
-    fresh = os.open(directory.name(temporary), _FLAGS | os.O_EXCL, 0o666, dir_fd=directory.fd)
+    fresh = modes.open_file(directory.name(temporary), _FLAGS | os.O_EXCL, 0o666, at=directory.fd)
     try:
         os.lseek(fd, 0, os.SEEK_SET)
         while block := os.read(fd, _BLOCK_BYTES):

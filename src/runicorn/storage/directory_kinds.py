@@ -5,6 +5,8 @@ A name that is not here stays, whoever made it. Who gives a file a name of a new
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 
@@ -13,27 +15,33 @@ class Kind(msgspec.Struct, frozen=True):
 
     Attributes:
         shape: pattern of the names that may be removed from it, or renamed in it.
+        more: pattern of further ones, compiled if a name is none of those; empty if there are none.
         private: it is this user's, and nobody else may enter it.
         own: it is this user's, and nobody else may write to it.
         by_link: the user chooses the directory, and may do so by a link.
     """
 
     shape: str
+    more: str = ""
     private: bool = False
     own: bool = False
     by_link: bool = False
+
+    def allows(self, name: str) -> bool:
+        """Whether a name is one that we make in such a directory."""
+        return any(re.fullmatch(pattern, name) for pattern in (self.shape, self.more) if pattern)
 
 
 _TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"
 _PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
 
 SPOOL = Kind(
-    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed"
+    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed|script"
     rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
     private=True,
 )
 """A spool and its overflow directory; a name that is not here keeps the directory that it is in."""
-NAMED_IN_SPOOL = msgspec.structs.replace(SPOOL, shape=rf"{SPOOL.shape}|[0-9a-z.-]+\.(?:seg|spare|new)")
+NAMED_IN_SPOOL = msgspec.structs.replace(SPOOL, more=r"[0-9a-z.-]+\.(?:seg|spare|new)")
 """For one file that its maker names; by the narrower shape above files go that are found by listing a directory."""
 SPOOLS = Kind(r"runicorn-[0-9]+-[0-9a-f]{16}(?:\.making|-overflow)?|runicorn-[0-9]+-locks", by_link=True)
 """Shared memory, or the temp directory."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import WrongTypeError, WrongValueError
-from runicorn.storage import directory_kinds, removal
+from runicorn.storage import directory_kinds, modes, removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "default"
 RUNS = "runs"
 _LONGEST_PATH = 200
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
-_SEGMENT = re.compile(r"[A-Za-z0-9_\-=+,@](?:[A-Za-z0-9_\-.=+,@ ]*[A-Za-z0-9_\-=+,@])?")
-_RUN_ID = re.compile(r"[A-Za-z0-9_\-=][A-Za-z0-9_.\-=]{0,127}")
+# Compiled if they are needed: most runs have no path and no id of their own.
+_URI = r"[A-Za-z][A-Za-z0-9+.\-]+://"
+_SEGMENT = r"[A-Za-z0-9_\-=+,@](?:[A-Za-z0-9_\-.=+,@ ]*[A-Za-z0-9_\-=+,@])?"
+_RUN_ID = r"[A-Za-z0-9_\-=][A-Za-z0-9_.\-=]{0,127}"
 
 
 def normalise_path(path: str | None) -> str:
@@ -42,7 +43,7 @@ def normalise_path(path: str | None) -> str:
     if slashed in {"", "/"}:
         return ""
     normal = re.sub("/+", "/", slashed).strip("/")
-    if not all(map(_SEGMENT.fullmatch, normal.split("/"))):
+    if not all(re.fullmatch(_SEGMENT, part) for part in normal.split("/")):
         raise WrongValueError(
             f"init(): path={path!r} is not a run path. Between '/' it may hold ASCII letters, digits, '_-.=+,@' and "
             "blanks; no part begins with a dot or a blank, or ends with one. Nothing was made. Write for example "
@@ -74,7 +75,7 @@ def check_run_id(run_id: str) -> str:
     if not isinstance(run_id, str):
         kind = type(run_id).__name__
         raise WrongTypeError(f"init(): run_id={run_id!r} is of type {kind}. Write a string, or None for a new id.")
-    if not _RUN_ID.fullmatch(run_id):
+    if not re.fullmatch(_RUN_ID, run_id):
         raise WrongValueError(
             f"init(): run_id={run_id!r} is not a run id. It has 1 to 128 letters, digits, '_', '-', '=' and '.', and "
             "does not start with a dot. Leave it out to get a new one."
@@ -104,7 +105,7 @@ def storage_root(storage: Any) -> str:
     if isinstance(given, bytes):
         given = os.fsdecode(given)
     chosen = given or os.environ.get("RUNICORN_DIR") or _configured_root() or ".runicorn"
-    if "\0" in chosen or _URI.match(chosen):
+    if "\0" in chosen or ("://" in chosen and re.match(_URI, chosen)):
         raise WrongValueError(
             f"The storage {chosen!r} is not a directory's path. Nothing was made. Write a local directory, for example "
             'init(storage="~/runicorn") or RUNICORN_DIR=~/runicorn, and copy the runs from there.'
@@ -172,6 +173,29 @@ def check_location(storage: str, path: str, run_id: str | None) -> None:
         )
 
 
+def run_around(directory: str) -> str | None:
+    """The directory of the run that a directory is, or lies in; None if there is none: ``meta.json`` tells."""
+    from runicorn.storage import plain_json
+
+    at = os.path.realpath(directory)
+    while at != os.path.dirname(at):
+        meta = os.path.join(at, "meta.json")
+        if os.path.exists(meta):
+            with suppress(OSError, ValueError):  # a file of the user's
+                if plain_json.read_object(meta).get("id") == os.path.basename(at):
+                    return at
+        at = os.path.dirname(at)
+    return None
+
+
+def storage_of_run(run_dir: str) -> str:
+    """The storage that a run directory lies in, by where it is: above ``runs``; else what it lies in."""
+    at = os.path.dirname(run_dir)
+    while os.path.basename(at) not in {RUNS, ""}:
+        at = os.path.dirname(at)
+    return os.path.dirname(at if os.path.basename(at) else run_dir)
+
+
 def is_run_directory(directory: str) -> bool:
     """Whether a directory is that of a run: it holds ``meta.json`` or ``status.json``."""
     return any(os.path.exists(os.path.join(directory, file)) for file in ("meta.json", "status.json"))
@@ -192,12 +216,12 @@ def make_directories(run_dir: str) -> list[str]:
     try:
         for directory in reversed(missing):
             try:
-                os.mkdir(directory)
+                modes.make_directory(directory)
                 made.append(directory)
             except FileExistsError:  # another process was faster; or a file is in the way, and the next mkdir says so
                 continue
         try:
-            os.mkdir(run_dir)
+            modes.make_directory(run_dir)
         except FileExistsError:
             if os.path.isdir(run_dir):
                 return []

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.storage import modes
 from runicorn.storage.directory_kinds import NAMED_IN_SPOOL, SPOOL, STORAGE, Kind
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Directory:
         """
         if make:
             with suppress(FileExistsError):
-                os.mkdir(self.name(name), dir_fd=self.fd)
+                modes.make_directory(self.name(name), at=self.fd)
         return Directory(name, kind or self.kind, self)
 
     def make_child(self, name: str) -> Directory:
@@ -98,7 +98,7 @@ class Directory:
         Raises:
             OSError: it cannot be; it is there already.
         """
-        os.mkdir(self.name(name), dir_fd=self.fd)
+        modes.make_directory(self.name(name), at=self.fd)
         return Directory(name, self.kind, self)
 
     def make_private(self, name: str) -> None:
@@ -107,7 +107,7 @@ class Directory:
         Raises:
             OSError: it cannot be; it is there already.
         """
-        os.mkdir(self.name(name), 0o700, dir_fd=self.fd)
+        modes.make_directory(self.name(name), 0o700, at=self.fd)
         self._made.add(name)
 
     def new_file(self, name: str, mode: int = 0o666) -> int:
@@ -117,7 +117,7 @@ class Directory:
             OSError: it cannot be made; it is there already, or a link is in its place.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC | _NOFOLLOW | getattr(os, "O_BINARY", 0)
-        fd = os.open(self.name(name), flags, mode, dir_fd=self.fd)
+        fd = modes.open_file(self.name(name), flags, mode, at=self.fd)
         self._made.add(name)
         return fd
 
@@ -138,7 +138,7 @@ class Directory:
 
     def has_shape(self, name: str) -> bool:
         """Whether a name is one that we make in this kind of directory."""
-        return re.fullmatch(self.kind.shape, name) is not None
+        return self.kind.allows(name)
 
     def remove(self, name: str) -> bool:
         """Remove a file; False if it was gone already.
@@ -257,6 +257,7 @@ class Directory:
             dst_dir_fd=self.fd,
             **({"follow_symlinks": False} if os.link in os.supports_follow_symlinks else {}),
         )
+        self._made.add(name)
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -342,7 +343,7 @@ def _remove_by_path(path: str) -> bool:
     directory, name = os.path.split(path)
     try:
         check(directory, SPOOL, os.lstat(directory))
-        if re.fullmatch(NAMED_IN_SPOOL.shape, name) is None:
+        if not NAMED_IN_SPOOL.allows(name):
             return False
         os.unlink(path)
     except OSError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.host.identity import hostname
-from runicorn.storage import appended_files
+from runicorn.storage import appended_files, modes
 from runicorn.storage.directory_kinds import RUN
 from runicorn.storage.escaping import escape
 from runicorn.storage.plain_json import LinkError, UnfitFileError, open_regular, read_object
@@ -95,7 +95,7 @@ class RunDir:
             OSError: it cannot be.
         """
         if self._is_removed():
-            os.makedirs(self.path, exist_ok=True)
+            modes.make_directories(self.path)
             fresh = Directory(self.path, RUN)
             self._directory.close()
             self._directory = fresh

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from contextlib import suppress
 
-from runicorn.storage import removal
+from runicorn.storage import modes, removal
 from runicorn.storage.directory_kinds import SCRATCH
 
 _PREFIX = "runicorn_disabled_"
@@ -39,15 +39,17 @@ def make(*parts: str) -> str:
             util.Finalize(None, _remove_empty, exitpriority=0)
     innermost = os.path.join(root, *parts)
     _made.append((os.getpid(), innermost))
-    os.makedirs(innermost, exist_ok=True)
+    modes.make_directories(innermost)
     return root
 
 
 def _make_root() -> str:
     try:
-        return tempfile.mkdtemp(prefix=_PREFIX)
+        root = tempfile.mkdtemp(prefix=_PREFIX)
     except FileNotFoundError:  # it was there when Python searched for it
-        return tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp" if os.path.isdir("/tmp") else os.getcwd())  # noqa: S108 - random
+        root = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp" if os.path.isdir("/tmp") else os.getcwd())  # noqa: S108 - random
+    modes.make_usable(root)
+    return root
 
 
 def _remove_empty() -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.host.identity import process_start
-from runicorn.storage import directory_kinds
+from runicorn.storage import directory_kinds, modes
 from runicorn.storage.removal import Directory
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def folder() -> str:
     top = given if given and os.path.isdir(given) else tempfile.gettempdir()
     path = os.path.join(os.path.abspath(top), _FOLDER)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
+        modes.make_directory(path, 0o700)
     with Directory(path, directory_kinds.VIEWERS):  # whose it is
         return path
 
@@ -218,7 +218,7 @@ def bind_socket(path: str) -> tuple[socket.socket, str]:
         raise OSError(errno.ENAMETOOLONG, "too long for a socket: name a shorter path with --socket PATH", path)
     above = os.path.dirname(path)
     with contextlib.suppress(FileExistsError):
-        os.mkdir(above, 0o700)
+        modes.make_directory(above, 0o700)
     status = os.stat(above, follow_symlinks=False)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise PermissionError(

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from runicorn.queue.asset_records import Chore, Image, InputAsset, WatchOutputs
 from runicorn.queue.record_decoding import decode
@@ -65,14 +66,15 @@ class Records(RunFiles):
         steps: dict[str, list[reconcile.Step]],
     ) -> None:
         """Build record by record, and note what each has become."""
-        self._build(piece._replace(payloads=[]), buffers, sizes)
+        self._build(replace(piece, payloads=[]), buffers, sizes)
         name = self.names.events_of(piece.hello.rank)
         events, logs = buffers[name], buffers[self.names.logs]
         of_segment = steps.setdefault(piece.segment, [])
         for payload in piece.payloads:
             before = len(events), len(logs)
-            self._build(piece._replace(payloads=[payload], damages=()), buffers, sizes)
-            of_segment.append(reconcile.Step(name, bytes(events[before[0] :]), bytes(logs[before[1] :])))
+            self._build(replace(piece, payloads=[payload], damages=()), buffers, sizes)
+            new_events, new_text = bytes(events[before[0] :]), bytes(logs[before[1] :])
+            of_segment.append(reconcile.Step(name, new_events, new_text, piece.has_stand_in))
 
     def _build(self, piece: SegmentChunk, buffers: dict[str, bytearray], sizes: dict[str, int]) -> None:
         hello, state = piece.hello, self.state
@@ -99,7 +101,7 @@ class Records(RunFiles):
                     self._add_metrics(record, hello, events)
             else:
                 try:
-                    self._apply(record, hello, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
+                    self._apply(record, piece, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
                 except GaveUpError:
                     raise
                 except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
@@ -132,11 +134,13 @@ class Records(RunFiles):
     def _apply(
         self,
         record: Any,
-        hello: Hello,
+        piece: SegmentChunk,
         buffers: tuple[bytearray, bytearray],
         set_primary: Callable[[Primary], None],
     ) -> None:
-        state = self.state
+        state, hello = self.state, piece.hello
+        if piece.has_stand_in and isinstance(record, (PartialMetrics, LateValues)):
+            hello = pending.hello_of(state.pending, record) or hello
         events, logs = buffers
         record_names.check(record)
         if isinstance(record, PartialMetrics):
@@ -146,7 +150,8 @@ class Records(RunFiles):
             self._add_resolved(pending.resolve(state.pending, record, hello), events)
             return
         if isinstance(record, Printed):
-            add_printed(state.see_printed(record, hello), hello.rank, logs)
+            beside = piece.segment if piece.is_out_of_turn else ""
+            add_printed(state.see_printed(record, hello, beside), hello.rank, logs)
             return
         if isinstance(record, Text):
             add_printed(state.see_text(record, hello), hello.rank, logs)
@@ -155,7 +160,7 @@ class Records(RunFiles):
             if self._store_image(record):
                 add_image(record, hello, events)
         elif isinstance(record, Summary):
-            self._summary.update(self._newer("summary", record.update, record.time, hello))
+            self._summary.update(self._newer("summary", record.update, record.time, piece))
             self._summary_changed = True
         elif isinstance(record, Config):
             self.assets.update_config(record, hello.producer)
@@ -167,7 +172,7 @@ class Records(RunFiles):
         elif isinstance(record, Chore):
             state.add_chore(record)
         elif isinstance(record, Primary):
-            if self._newer("", {"primary": record}, record.time, hello):
+            if self._newer("", {"primary": record}, record.time, piece):
                 set_primary(record)
             return
         elif isinstance(record, Dropped):
@@ -203,18 +208,21 @@ class Records(RunFiles):
         self.retry(lambda: self.run_dir.write_media(record.path, content))
         return True
 
-    def _newer(self, kind: str, update: dict[str, Any], time_s: float, hello: Hello) -> dict[str, Any]:
+    def _newer(self, kind: str, update: dict[str, Any], time_s: float, piece: SegmentChunk) -> dict[str, Any]:
         """The fields of an update that no other producer has set by a later call.
 
         Producers are read one after the other, so what arrives later may have been called earlier. A producer's own
-        records are in the order of its calls, whatever the clock did between them.
+        records are in the order of its calls, whatever the clock did between them; but not those of a file that has
+        another one's name.
         """
         newer = {}
+        producer = piece.hello.producer
+        in_order = {""} if piece.is_out_of_turn else {"", producer}
         for name, value in update.items():
             set_at, setter = self._set_by.get((kind, name), (0.0, ""))
-            if setter in {"", hello.producer} or time_s >= set_at:
+            if setter in in_order or time_s >= set_at:
                 newer[name] = value
-                self._set_by[kind, name] = (time_s, hello.producer)
+                self._set_by[kind, name] = (time_s, producer)
         return newer
 
     def _set_primary(self, primary: Primary, buffers: dict[str, bytearray], sizes: dict[str, int]) -> None:

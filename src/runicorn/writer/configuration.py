@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from runicorn.queue.records import Config
@@ -14,7 +16,7 @@ _MOST_CALLS = 200
 _FILES = "config_files"
 
 
-class _Call(NamedTuple):
+class _Call(msgspec.Struct, frozen=True, order=True):
     """One call: ordered by its time, then by its arrival."""
 
     time_s: float

@@ -7,12 +7,10 @@ ever waits for it. The database itself is never created.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     import sqlite3
@@ -108,7 +106,8 @@ class DatabaseRow:
                     self._changed.notify_all()
 
     def _write(self, row: dict[str, Any]) -> bool:
-        import sqlite3  # here, for most runs have no database: 2 ms
+        import sqlite3  # here, as all that only a database needs, for most runs have none: 2 ms
+        from urllib.parse import quote
 
         # Quoted: a path may hold '#', '?' or '%', which a URI would take for its own.
         uri = f"file:{quote(self._path)}?mode=rw"
@@ -146,6 +145,8 @@ def _asset_rows(assets: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _asset_row(kind: str, role: str, entry: dict[str, Any]) -> dict[str, Any]:
+    import json
+
     fingerprint = entry.get("fingerprint")
     if isinstance(fingerprint, dict):
         fingerprint = json.dumps(fingerprint, ensure_ascii=False, sort_keys=True)

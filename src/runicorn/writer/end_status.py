@@ -29,21 +29,22 @@ def without_end(*, now: float, sigterm_mark: Mark, writer_got_sigterm: bool, exi
     """
     if writer_got_sigterm or sigterm_mark.is_set():
         return End(now, "interrupted", "SIGTERM")
-    return End(now, "failed", PROCESS_GONE) if exit_code is None else End(now, *_by(exit_code))
+    return End(now, "failed", PROCESS_GONE) if exit_code is None else End(now, *of_exit_code(exit_code))
 
 
 def corrected(end: End, exit_code: int | None) -> End:
     """What ``atexit`` has told, with what the process's exit code says about it; the more telling reason is kept."""
     if not end.provisional or exit_code is None:
         return end
-    status, reason = _by(exit_code)
+    status, reason = of_exit_code(exit_code)
     if end.status == status or (end.status == "interrupted" and exit_code):
         reason = end.reason if exit_code else None
         status = end.status
     return End(end.time, status, reason)
 
 
-def _by(exit_code: int) -> tuple[str, str | None]:
+def of_exit_code(exit_code: int) -> tuple[str, str | None]:
+    """Status and reason of a run whose process has ended so: its exit code, or minus the number of a signal."""
     if exit_code == 0:
         return "finished", None
     if exit_code > 0:

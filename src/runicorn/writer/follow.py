@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runicorn.queue.records import Hello
 from runicorn.queue.segment import HEADER_BYTES, number_of
+from runicorn.writer import unlinked
 from runicorn.writer.followed import Followed, Origin, Producer, SegmentChunk
 from runicorn.writer.segments import Segments
 
@@ -65,7 +66,8 @@ class Tail(Segments):
             if not followed.ready and item.stop > HEADER_BYTES:  # there was a hello
                 followed.pass_over_damage(self._stand_in(followed), ended=True, filled=True)
             if item.mark not in {0, followed.reader.frame_header(followed.first)}:
-                self._has_strange = True  # another file has its name: it is read from its beginning
+                # Another file has its name: it is read from its beginning.
+                self._has_strange = followed.is_out_of_turn = True
                 followed.start = followed.reader.position = followed.first
                 continue
             payloads = followed.reader.read_range(item.start, item.stop) if followed.ready else []
@@ -174,7 +176,8 @@ class Tail(Segments):
         twin = self._twin_of(copy)
         if twin is None:
             return payloads
-        self._has_strange = True  # what only the copy has may have been stored before its twin was damaged
+        # What only the copy has may have been stored before its twin was damaged.
+        self._has_strange = copy.is_out_of_turn = True
         followed = next((each.segments[twin] for each in self._producers.values() if twin in each.segments), None)
         if followed is None:  # it is stored: the files have what it had
             return payloads
@@ -206,12 +209,28 @@ class Tail(Segments):
             return False  # the next scan has it
         if not producer.dead and time.monotonic() - followed.seen_at < GAP_WAIT_S:
             return False
+        if self._bring_back(producer, before):
+            return False
         producer.missing.add(before)
         self._lacks.append(
             f"segment {before} of process {producer.pid} is missing: another program has removed it from the spool, "
-            "and its records are not stored"
+            f"and its records are not stored{self._why_not(producer)}"
         )
         return True
+
+    def _bring_back(self, producer: Producer, number: int) -> bool:
+        """Take up what only a living process has any more; whether there was anything. Asked once a number."""
+        if producer.dead or (producer.name, number) in self._asked:
+            return False
+        self._asked.add((producer.name, number))
+        before = len(producer.segments)
+        for tier, directory in enumerate(self._directories):
+            for name, fd in unlinked.open_mapped(producer.pid, directory, producer.name):
+                if producer.has_had(number_of(name)):
+                    os.close(fd)
+                else:
+                    producer.take_in(Followed(tier, name, fd, self._generation))
+        return len(producer.segments) > before
 
     def _look_for_unseen(self, noted: list[Noted]) -> None:
         """Know of producers whose segments' names went before they were read; while they live, they make them again."""
@@ -224,7 +243,8 @@ class Tail(Segments):
                 if each.made > producer.newest_had:
                     since = self._unseen_since.setdefault((producer.name, each.made), now)
                     producer.probe(at_once=False)
-                    self.held_back += producer.dead or now - since < GAP_WAIT_S
+                    waits = producer.dead or now - since < GAP_WAIT_S
+                    self.held_back += waits or self._bring_back(producer, each.made)
 
     def give_up_unseen(self) -> None:
         """The run ends: what has not been seen is told."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
 
 import msgspec
 
@@ -19,7 +18,7 @@ from runicorn.queue.segment_reader import Damage, SegmentReader
 PROBE_INTERVAL_S = 0.5
 
 
-class SegmentChunk(NamedTuple):
+class SegmentChunk(msgspec.Struct, frozen=True):
     """Whole frames of one segment, in order; none where its producer has come and not said anything yet."""
 
     hello: Hello
@@ -27,9 +26,11 @@ class SegmentChunk(NamedTuple):
     segment: str = ""
     damages: tuple[Damage, ...] = ()
     turn: int = 0  # among its producer's: by the header where that is sound, for a file may have another one's name
+    has_stand_in: bool = False  # the hello was damaged: who wrote it is a guess
+    is_out_of_turn: bool = False  # its producer's later records may have been read before
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True):
     """Where a segment comes from, by what stands in it; None if that is damaged."""
 
     name: str
@@ -55,6 +56,7 @@ class Followed:
         self._marked = self.reader.mark(generation, FOLLOWED)
         self.hello: Hello | None = None
         self.has_stand_in = False  # its own hello is damaged
+        self.is_out_of_turn = False  # it has the name of another one, or another one is its copy
         self.start = HEADER_BYTES  # of the current batch
         self.first = HEADER_BYTES  # behind the hello
         self.finished = False
@@ -119,7 +121,7 @@ class Followed:
             return None
         self.reader.damages.clear()
         self.announced = True
-        return SegmentChunk(self.hello, payloads, self.name, damages, self.turn)
+        return SegmentChunk(self.hello, payloads, self.name, damages, self.turn, self.has_stand_in, self.is_out_of_turn)
 
     @property
     def turn(self) -> int:

@@ -13,7 +13,7 @@ from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import End
-from runicorn.storage import fault_injection, paths, run_files, statuses
+from runicorn.storage import fault_injection, modes, paths, run_files, statuses
 from runicorn.storage.fault_injection import FaultyRunDir
 from runicorn.storage.run_directory import RunDir
 from runicorn.writer import end_status, status_correction, superseded
@@ -372,7 +372,7 @@ class Writer:
                 if not os.path.isdir(path):
                     # Moved in the viewer, or removed while nobody held it open: then what the spool has is kept there.
                     path = paths.find_run(self._address.storage, self._address.run_id) or path
-                    os.makedirs(os.path.join(path, run_files.MEDIA), exist_ok=True)
+                    modes.make_directories(os.path.join(path, run_files.MEDIA))
                 return kind(path)
             except OSError as error:
                 self._control.put_message(f"{error.strerror or error} ({path})")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from contextlib import suppress
 
+from runicorn.host import own_pidfd
 from runicorn.writer import owner
 
 
@@ -15,21 +17,37 @@ def main(spool_path: str, handed: str) -> None:
 
     Args:
         spool_path: the spool.
-        handed: ``owner.HANDED`` if there is a pidfd of the owner at ``owner.HANDED_FD``.
+        handed: ``own_pidfd.HANDED`` if there is a pidfd of the owner at ``own_pidfd.HANDED_FD``.
     """
-    _let_go(owner.HANDED_FD + (handed == owner.HANDED))
+    _let_go(own_pidfd.HANDED_FD + (handed == own_pidfd.HANDED))
+    gc.disable()  # what is imported stays: looking for garbage among it is a twentieth of the start
+    _import_msgspec()
     from runicorn.writer.serve import serve
 
+    gc.enable()
     serve(spool_path, handle_signals=True)
     # Nothing is left to be done: not for the interpreter either, whose end would take longer than the run's.
     sys.stdout.flush()
     os._exit(0)
 
 
+def _import_msgspec() -> None:
+    """Without ``typing_extensions``, which it takes where it finds it and can do without.
+
+    That package's import is a fifth of what ``finish()`` of a short run waits for.
+    """
+    missing = "typing_extensions"
+    sys.modules[missing] = None  # type: ignore[assignment]  # to Python: it is not there
+    try:
+        import msgspec  # noqa: F401 - for the modules that come after
+    finally:
+        del sys.modules[missing]
+
+
 def _let_go(first_fd: int) -> None:
     """Keep nothing of the process that started us: descriptors from this one on, signals, working directory."""
     os.closerange(first_fd, 4096)
-    owner.handed[:] = range(owner.HANDED_FD, first_fd)
+    owner.handed[:] = range(own_pidfd.HANDED_FD, first_fd)
     for name in ("SIGINT", "SIGHUP", "SIGQUIT", "SIGTSTP", "SIGTTOU", "SIGPIPE"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -9,13 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from contextlib import suppress
-
-HANDED_FD = 3
-"""Where a writer that its run's owner has started finds the owner's pidfd."""
-
-HANDED, NOT_HANDED = "owner", "-"
 
 _INFO = struct.Struct("<QQ11Ii")  # struct pidfd_info up to exit_code
 _ASK_EXIT = 1 << 3  # PIDFD_INFO_EXIT
@@ -102,13 +96,3 @@ def _status_by_proc(fd: int) -> int | None:
         return int(fields[-1]) if fields[0] in _ENDED_STATES else None
     except (OSError, ValueError, IndexError):  # reaped
         return None
-
-
-def open_own() -> int:
-    """A pidfd of this process, to hand to the writer; -1 if there is none to be had."""
-    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
-        return -1
-    try:
-        return os.pidfd_open(os.getpid())
-    except OSError:
-        return -1

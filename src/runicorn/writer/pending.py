@@ -63,6 +63,13 @@ def resolve(pending: Pending, late: LateValues, hello: Hello) -> list[WaitingRec
     return _leave(pending, hello.producer, step)
 
 
+def hello_of(pending: Pending, record: PartialMetrics | LateValues) -> Hello | None:
+    """Who has logged a record that waits, if another one says that it is the same or that these are its values."""
+    step = min(record.step, _HIGHEST_STEP)
+    waiting = (each for steps in pending.values() for each in steps.get(step, ()))
+    return next((each.hello for each in waiting if 0 < each.record.number == record.number), None)
+
+
 def ranks(pending: Pending) -> set[int | None]:
     """Of whom something waits."""
     return {each.hello.rank for steps in pending.values() for line in steps.values() for each in line}

@@ -22,7 +22,7 @@ from contextlib import suppress
 import msgspec
 
 from runicorn.queue.segment import adler32
-from runicorn.storage import removal
+from runicorn.storage import modes, removal
 from runicorn.writer.run_state import RunState  # noqa: TC001 - msgspec reads the annotations
 
 _slot_header = struct.Struct("<II")
@@ -60,7 +60,6 @@ class Plan(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Plan).decode
 
 
 def _file_id(fd: int) -> tuple[int, int]:
@@ -74,7 +73,7 @@ class PlanFile:
     def __init__(self, path: str) -> None:
         self._path = path
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        self._fd = os.open(path, flags, 0o600)
+        self._fd = modes.open_file(path, flags, 0o600)
         self._slot_bytes = os.fstat(self._fd).st_size // 2
 
     def read(self) -> Plan | None:
@@ -130,11 +129,11 @@ class PlanFile:
         """Go on in a new file with slots of this size."""
         previous = self.read()
         with suppress(FileExistsError):  # the spool may have gone by name
-            os.mkdir(os.path.dirname(self._path), 0o700)
+            modes.make_directory(os.path.dirname(self._path), 0o700)
         temporary = f"{self._path}.new"
         removal.remove_from_spool(temporary)  # half written by a writer that was killed
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(temporary, flags, 0o600)
+        fd = modes.open_file(temporary, flags, 0o600)
         try:
             at = 0
             while at < 2 * slot_bytes:  # a write may be short where there is no room for all of it; the next one fails
@@ -164,7 +163,8 @@ class PlanFile:
         if not length or len(payload) < length or adler32(payload) != expected:
             return None
         try:
-            return _decode(payload)
+            # No decoder is kept: a writer that begins a run makes none, and another one reads plans once.
+            return msgspec.msgpack.decode(payload, type=Plan)
         except msgspec.DecodeError:
             return None
 

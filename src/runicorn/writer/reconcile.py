@@ -12,26 +12,31 @@ import bisect
 import os
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 _LOST = b'"lost":['
-_call = re.compile(rb'\{"ts":([^,]+),.*"global_step":(-?\d+),"time":')
-_printed = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] ")
+# Compiled if they are needed: by a writer that goes on after a crash, or after trouble.
+_CALL = rb'\{"ts":([^,]+),.*"global_step":(-?\d+),"time":'
+_WRITTEN_BY = rb'(,"producer":"(?:[^"\\]|\\.)*")?(,"rank":-?\d+)?\}$'
+_PRINTED = rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] "
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """What one record has become: lines in an events file, and lines of text; with their line ends."""
 
     name: str
     events: bytes
     text: bytes
+    is_of_unknown: bool = False
 
 
-class SegmentText(NamedTuple):
+class SegmentText(msgspec.Struct, frozen=True):
     """The lines of text of one segment; the first ``stored`` of them are in the file for certain."""
 
     lines: list[bytes]
@@ -41,26 +46,37 @@ class SegmentText(NamedTuple):
 class Wanted:
     """Lines that are searched in a file: by all that is in them; if values are missing, by time and step of the call.
 
-    Such a value may have been stored before the record was damaged that had brought it from its device.
+    Such a value may have been stored before the record was damaged that had brought it from its device. And lines of
+    which is not known who logged them are looked for by the rest of them.
+
+    Args:
+        content: the lines, with their ends.
+        of_unknown: those of them whose segments do not say any more who has written them.
     """
 
-    def __init__(self, content: bytes | bytearray) -> None:
+    def __init__(self, content: bytes | bytearray, of_unknown: bytes = b"") -> None:
         self._lines = set(bytes(content).split(b"\n")[:-1])
         self._incomplete = {_call_of(line): line for line in self._lines if _LOST in line}
+        self._of_unknown = {re.sub(_WRITTEN_BY, b"}", line): line for line in of_unknown.split(b"\n")[:-1]}
 
     def count_in(self, lines: Iterable[bytes]) -> Counter[bytes]:
         """How often each is there; of other lines nothing is kept."""
         found = Counter[bytes]()
         for line in lines:
-            if line in self._lines:
-                found[line] += 1
-            elif self._incomplete and (wanted := self._incomplete.get(_call_of(line))) is not None:
+            wanted = line if line in self._lines else self._alike(line)
+            if wanted is not None:
                 found[wanted] += 1
+        return found
+
+    def _alike(self, line: bytes) -> bytes | None:
+        found = self._incomplete.get(_call_of(line)) if self._incomplete else None
+        if found is None and self._of_unknown:
+            found = self._of_unknown.get(re.sub(_WRITTEN_BY, b"}", line))
         return found
 
 
 def _call_of(line: bytes) -> bytes | tuple[bytes, ...]:
-    match = _call.match(line)
+    match = re.match(_CALL, line)
     return match.groups() if match is not None else line
 
 
@@ -73,6 +89,14 @@ def without(content: bytes | bytearray, there: Counter[bytes]) -> bytes:
         else:
             left.append(line + b"\n")
     return b"".join(left)
+
+
+def events_of_unknown(segments: Iterable[list[Step]]) -> dict[str, bytes]:
+    """The lines of events by segments that do not say any more who has written them, by the name of their file."""
+    found: dict[str, bytes] = {}
+    for step in (step for steps in segments for step in steps if step.is_of_unknown):
+        found[step.name] = found.get(step.name, b"") + step.events
+    return found
 
 
 def text_of(steps: list[Step], there: dict[str, Counter[bytes]]) -> SegmentText:
@@ -117,7 +141,7 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     beyond = {
         line: (number, position)
         for number, each in enumerate(segments)
-        if any(map(_printed.match, each.lines))
+        if any(re.match(_PRINTED, line) for line in each.lines)
         for position, line in enumerate(each.lines)
         if line in once
     }
@@ -137,13 +161,21 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
             wait_for_next(number)
         elif line in beyond and beyond[line][1] > found[beyond[line][0]]:
             number, position = beyond[line]
-            lines, first = segments[number]
-            awaited[lines[found[number]]].remove(number)
-            changed += [each for each in lines[max(first, found[number]) : position] if not known[each]]
+            text = segments[number]
+            awaited[text.lines[found[number]]].remove(number)
+            changed += [each for each in text.lines[max(text.stored, found[number]) : position] if not known[each]]
             found[number] = position + 1
             wait_for_next(number)
     rest = (each.lines[max(n, each.stored) :] for each, n in zip(segments, found, strict=True))
     return b"".join(line + b"\n" for lines in (changed, *rest) for line in lines)
+
+
+def not_begun(lines: list[bytes], there: Iterable[bytes]) -> list[bytes]:
+    """The lines with which no line of a file begins, that goes on behind them."""
+    begun: set[bytes] = set()
+    for stored in there:
+        begun.update(line for line in lines if line and stored.startswith(line) and len(stored) > len(line))
+    return [line for line in lines if line not in begun]
 
 
 def _once(lines: Counter[bytes], there: Counter[bytes]) -> set[bytes]:

@@ -15,7 +15,7 @@ from runicorn.queue.control_page import TIERS
 from runicorn.storage import run_files
 
 _MOST_NAME_BYTES = 255
-_blob_name = re.compile(rf"{spool.BLOB_PREFIX}[0-9a-f]{{1,32}}")
+_BLOB_NAME = rf"{spool.BLOB_PREFIX}[0-9a-f]{{1,32}}"
 
 
 def check(record: Any) -> None:
@@ -32,7 +32,7 @@ def check(record: Any) -> None:
 
 
 def _is_of_a_spool(blob: Blob) -> bool:
-    return 0 <= blob.tier < TIERS and blob.size_bytes >= 0 and _blob_name.fullmatch(blob.name) is not None
+    return 0 <= blob.tier < TIERS and blob.size_bytes >= 0 and re.fullmatch(_BLOB_NAME, blob.name) is not None
 
 
 def _is_media(path: str) -> bool:

@@ -92,13 +92,15 @@ class RunFiles:
         finally:
             os.close(fd)
 
-    def _lines_there(self, name: str, content: bytearray) -> Counter[bytes]:
-        wanted = reconcile.Wanted(content)
+    def _lines_there(self, name: str, content: bytearray, of_unknown: bytes) -> Counter[bytes]:
+        wanted = reconcile.Wanted(content, of_unknown)
         found = Counter[bytes]()
         names = [name]
         if self.names.late and name != self.names.logs:
             # An earlier writer may have written into the files that a newer session has now.
             names += [each for each in self.retry(self.run_dir.names) if each.startswith("events.") and each != name]
+        elif of_unknown:  # of which rank they are is not known either
+            names += [each for each in self._own_events() if each != name]
         for each in names:
             with self._reading(each) as lines:
                 found.update(wanted.count_in(lines))

@@ -15,6 +15,7 @@ from runicorn.writer.pending import Pending  # noqa: TC001 - msgspec reads the a
 from runicorn.writer.terminal import Screen
 
 _MOST_SCREENS = 64
+_BESIDE = " beside "
 
 
 class RunState(
@@ -94,9 +95,15 @@ class RunState(
         elif hello.rank is not None:
             self.left[hello.rank] = end
 
-    def see_printed(self, printed: Printed, hello: Hello) -> list[tuple[float, str]]:
-        """The lines that are final by what a producer has printed, each with its time."""
-        key = f"{hello.rank or 0}/{hello.producer}"
+    def see_printed(self, printed: Printed, hello: Hello, beside: str = "") -> list[tuple[float, str]]:
+        """The lines that are final by what a producer has printed, each with its time.
+
+        Args:
+            printed: that.
+            hello: of the producer.
+            beside: of a segment that is read out of its turn its name: it has a screen of its own.
+        """
+        key = f"{hello.rank or 0}/{hello.producer}" + (_BESIDE + beside if beside else "")
         screen = self.screens.get(key)
         if screen is None:
             screen = self.screens[key] = Screen(CONSOLE_MODES[printed.mode])
@@ -111,13 +118,22 @@ class RunState(
         screen = self.screens.get(f"{hello.rank or 0}/{hello.producer}")
         return [] if screen is None else screen.settle(text.time)
 
+    @property
+    def has_read_out_of_turn(self) -> bool:
+        """Whether a line's end is waited for that a segment out of its turn has begun."""
+        return any(_BESIDE in key for key in self.screens)
+
     def trim_screens(self, *, last: bool) -> list[tuple[int, list[tuple[float, str]]]]:
         """At the end of a batch: lines that became too long to wait, by rank; at the end of the last one, all."""
         found = []
         # Of very many producers the oldest, which may have gone, are not waited for.
         surplus = len(self.screens) - _MOST_SCREENS
+        waited: dict[str, set[tuple[float, str]]] = {}  # by the producer's own screen, which comes first
         for number, (key, screen) in enumerate(list(self.screens.items())):
-            found.append((int(key.partition("/")[0]), screen.flush() if last or number < surplus else screen.trim()))
+            lines = screen.flush() if last or number < surplus else screen.trim()
+            there = waited.setdefault(key.partition(_BESIDE)[0], set())
+            found.append((int(key.partition("/")[0]), [line for line in lines if line not in there]))
+            there.update(lines)
             if screen == Screen(screen.mode):
                 del self.screens[key]
         return found

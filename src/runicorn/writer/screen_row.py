@@ -11,17 +11,17 @@ _LONGEST_BAR = 4096
 _PAINTED_WITHIN_S = 1.0
 """A painting of several writes is complete in less, however busy the machine is."""
 
+# Compiled if they are needed: 1 ms that the end of a run without a captured console does not wait for.
 _SGR = r"\x1b\[[0-9;:]*m"
-_COLOUR = re.compile(_SGR)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f]"
 _STRING = r"\x1b[\]PX^_][^\x00-\x1f\x7f]*"  # a control character ends it, so it can swallow no more than its line
-_TOKEN = re.compile(
+_TOKEN = (
     rf"(?P<text>(?:{_SGR}|[^\x00-\x08\x0a-\x1f\x7f])+)"
     r"|\x1b\[(?P<arguments>[0-?]*)(?P<command>[@-~])"
     rf"|\x1b\[[0-?]*[ -/]+[@-~]|{_STRING}(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]"
     r"|(?P<control>[\x00-\x1f\x7f])"
 )
-_UNFINISHED = re.compile(rf"(?:\r|\x1b\[[0-?]*[ -/]*|{_STRING}\x1b?|\x1b[ -/]*)\Z")
+_UNFINISHED = rf"(?:\r|\x1b\[[0-?]*[ -/]*|{_STRING}\x1b?|\x1b[ -/]*)\Z"
 
 
 class FoundRow(list[tuple[float, str]]):
@@ -87,7 +87,7 @@ class ScreenRows(msgspec.Struct, omit_defaults=True):
     def write(self, text: str, time_s: float, found: FoundRow) -> None:
         """Do what a terminal does."""
         plain = is_plain(text)
-        for token in _TOKEN.finditer(text):
+        for token in re.finditer(_TOKEN, text):
             if not self.rows:
                 self.rows = [ScreenRow(time_s)]
             if token["text"] is not None:
@@ -212,7 +212,7 @@ class ScreenRows(msgspec.Struct, omit_defaults=True):
 
 def is_plain(text: str) -> bool:
     """Whether it has no control characters but newlines, tabs and colours."""
-    return _CONTROL.search(_without_colours(text)) is None
+    return re.search(_CONTROL, _without_colours(text)) is None
 
 
 def columns(text: str) -> int:
@@ -224,7 +224,7 @@ def part(text: str) -> tuple[str, str]:
     """A chunk without what its end leaves open: returns, or as much of a cut escape sequence as its end will need."""
     last = len(text) - 1 if text.endswith("\r") else max(0, text.rfind("\x1b"))
     before = text.rfind("\x1b", 0, last)  # the last one may be half of what ends a string
-    found = _UNFINISHED.search(text, last if before < 0 else before)
+    found = re.compile(_UNFINISHED).search(text, last if before < 0 else before)
     if found is None:
         return text, ""
     escape = found.group()
@@ -234,13 +234,13 @@ def part(text: str) -> tuple[str, str]:
 
 
 def _without_colours(text: str) -> str:
-    return _COLOUR.sub("", text) if "\x1b" in text else text
+    return re.sub(_SGR, "", text) if "\x1b" in text else text
 
 
 def _index(text: str, column: int) -> int:
     """Where a column begins in a text: behind the character before it."""
     at = 0
-    for colour in _COLOUR.finditer(text):
+    for colour in re.finditer(_SGR, text):
         if colour.start() - at >= column:
             break
         column -= colour.start() - at

@@ -42,6 +42,7 @@ class Segments:
         self._has_doubtful = False  # what was read last
         self._unseen_since: dict[tuple[str, int], float] = {}
         self._forgotten: set[int] = set()
+        self._asked: set[tuple[str, int]] = set()
         self._origins: dict[int, list[Origin]] = {}  # by mark
         self._turns: dict[tuple[str, int | None], list[Origin]] = {}  # by the name of the producer, and turn
 
@@ -135,7 +136,18 @@ class Segments:
                 self._lacks.append(
                     f"segments {first} to {each.made} of process {each.pid} are missing: another program has removed "
                     "them from the spool before a writer has seen them, and what was logged there is not stored"
+                    f"{self._why_not(producer)}"
                 )
+
+    @staticmethod
+    def _why_not(producer: Producer) -> str:
+        """What else is to be said of it while the process lives, which would have made them again."""
+        if producer.dead:
+            return ""
+        return (
+            f". Process {producer.pid} lives and has them in its memory, but has not called since that: have it call "
+            "run.flush() before the run ends"
+        )
 
     def ranges(self) -> list[SegmentRange]:
         """Every segment that is followed, with what the current batch has of it; the newest of what is stored."""

@@ -130,7 +130,7 @@ class Store(Records):
             last: nothing follows.
         """
         # A record still waits for its values if they were damaged after it was stored with them.
-        waits = last and self._goes_on and bool(self.state.pending)
+        waits = last and self._goes_on and bool(self.state.pending or self.state.has_read_out_of_turn)
         plan = self._put_plan(pieces, last=last, in_doubt=self._tail.is_in_doubt or waits)
         if plan.in_doubt:
             self._write_in_doubt(plan, pieces)
@@ -193,15 +193,21 @@ class Store(Records):
         # A segment may have another one's name, and text is known by the order in which it was logged.
         pieces = sorted(pieces, key=lambda piece: piece.turn)
         steps: dict[str, list[reconcile.Step]] = {}
+        out_of_turn = self.state.has_read_out_of_turn
         buffers = self._built(
             plan, pieces, lambda piece, buffers, sizes: self._build_in_steps(piece, buffers, sizes, steps)
         )
-        there = {name: self._lines_there(name, buffer) for name, buffer in buffers.items()}
+        of_unknown = reconcile.events_of_unknown(steps.values())
+        there = {name: self._lines_there(name, buffer, of_unknown.get(name, b"")) for name, buffer in buffers.items()}
         text_there = there.pop(self.names.logs)
         rest = {name: reconcile.without(buffers[name], known.copy()) for name, known in there.items()}
         texts = [reconcile.text_of(each, there) for each in steps.values()]
         by_records = sum(len(step.text) for each in steps.values() for step in each)
-        texts.append(reconcile.SegmentText(bytes(buffers[self.names.logs][by_records:]).split(b"\n")[:-1]))
+        waiting = bytes(buffers[self.names.logs][by_records:]).split(b"\n")[:-1]
+        if out_of_turn:  # the end of such a line may have been read before its beginning
+            with self._reading(self.names.logs) as lines:
+                waiting = reconcile.not_begun(waiting, lines)
+        texts.append(reconcile.SegmentText(waiting))
         with self._reading(self.names.logs) as lines:
             logs = reconcile.missing_text(texts, lines, text_there)
         found = sum(known.total() for known in there.values())

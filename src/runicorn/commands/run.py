@@ -1,0 +1,108 @@
+"""``runicorn run``: start any program as a run: what it prints, its code and environment, and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import runicorn as rn
+from runicorn.commands.program import Program
+from runicorn.errors import NotFoundError, WrongValueError
+from runicorn.queue.records import CONSOLE_MODES
+from runicorn.run import Run
+from runicorn.session import supervised
+from runicorn.session.console import Recorder
+from runicorn.storage import run_files, statuses
+from runicorn.storage.run_directory import RunDir
+from runicorn.validation.secrets import mask_arguments
+from runicorn.writer import end_status
+
+if TYPE_CHECKING:
+    from runicorn.noop import NoOpRun
+
+HELP = "start any program as a run, and record what it prints and how it ends"
+
+_SIGNALLED = 128
+"""What shells add to the number of the signal that has ended a program, for its exit code."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, and which program."""
+    parser.usage = "runicorn run [options] -- PROGRAM [ARGUMENT ...]"
+    parser.add_argument(
+        "--path", default=os.environ.get("RUNICORN_PATH"), help="path of the run (default: RUNICORN_PATH, or default)"
+    )
+    parser.add_argument(
+        "--alias", default=os.environ.get("RUNICORN_ALIAS"), help="alias of the run (default: RUNICORN_ALIAS)"
+    )
+    parser.add_argument(
+        "--group", default=os.environ.get("RUNICORN_GROUP"), help="group of the run (default: RUNICORN_GROUP)"
+    )
+    parser.add_argument("--storage", metavar="DIR", help="storage root (default: RUNICORN_DIR, your configuration)")
+    parser.add_argument("--no-code", action="store_true", help="do not archive the code of the working directory")
+    parser.add_argument("--force-code", action="store_true", help="archive it even if it is larger than 500 MiB")
+    parser.add_argument(
+        "--progress-bars", choices=CONSOLE_MODES, default="smart", help="what becomes of progress bars (default: smart)"
+    )
+    parser.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="the program, and its arguments")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start the program, and end the run as it ends.
+
+    Returns:
+        The exit code of the program; 128 and the number of the signal that has ended it.
+
+    Raises:
+        ValueError: no program is named.
+        LookupError: there is no such program.
+    """
+    words = options.program[1:] if options.program[:1] == ["--"] else options.program
+    if not words:
+        raise WrongValueError("no program is named. Write for example: runicorn run -- python train.py")
+    if shutil.which(words[0]) is None:
+        raise NotFoundError(f"there is no program {words[0]!r}. Nothing was started, and no run was made.")
+    opened = rn.init(
+        path=options.path,
+        storage=options.storage,
+        alias=options.alias,
+        capture_env=True,
+        snapshot_code=not options.no_code,
+        workspace_root=os.getcwd(),
+        force_snapshot=options.force_code,
+    )
+    code = _followed(words, opened, options)
+    return code if code >= 0 else _SIGNALLED - code
+
+
+def _followed(words: list[str], opened: Run | NoOpRun, options: argparse.Namespace) -> int:
+    """Run the program to its end, and end the run; its exit code, or minus the number of a signal."""
+    if not isinstance(opened, Run):  # tracking is switched off
+        return Program(words, {}, {}).wait()
+    if options.group:
+        opened.set_labels(group=options.group)
+    opened.log_config(extra={"command": mask_arguments(words)})
+    session = opened._session  # noqa: SLF001 - ours
+    recorders = {number: Recorder(session, number, options.progress_bars) for number in (1, 2)}
+    environment = {supervised.VARIABLE: str(opened.run_dir)}
+    code = Program(words, environment, {number: each.record for number, each in recorders.items()}).wait()
+    opened.finish(*_ending(code, str(opened.run_dir)))
+    print(f"runicorn run: {opened.id} {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
+    return code
+
+
+def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
+    """How the run ended: by the program's exit code; its own ``finish()`` says more, if the two do not disagree."""
+    status, reason = end_status.of_exit_code(code)
+    files = RunDir(run_dir)
+    try:
+        said = supervised.word_of(files.read_or_empty(run_files.META))
+    finally:
+        files.close()
+    if said is None or (code != 0 and said[0] == statuses.FINISHED):
+        return status, reason
+    return said[0], said[1] if said[1] is not None or code == 0 else reason

@@ -1,0 +1,358 @@
+"""``runicorn run``: a program is started as if we were not there, and its run says what it printed and how it ended."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+
+import pytest
+from support import content, events, logged, started_command, status, text_of, wait_until
+
+import runicorn as rn
+
+LIMIT_S = 120
+
+
+def command(*words, program=(), **environment):
+    """Run the command to its end: exit code, and what was written to the two streams."""
+    done = subprocess.run(
+        [sys.executable, "-m", "runicorn", "run", *words, "--", *program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Make a program of Python source, in a directory of its own, which is the working directory; its words."""
+    place = tmp_path / "work"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("RUNICORN_DIR", str(tmp_path / "storage"))
+
+    def make(source, name="train.py"):
+        (place / name).write_text(textwrap.dedent(source), encoding="utf-8")
+        return [sys.executable, name]
+
+    return make
+
+
+def the_run(**filters):
+    """The one run that there is."""
+    (info,) = rn.runs(**filters)
+    return info
+
+
+def lines_of(info):
+    """What the console's record says, without the times."""
+    return [line.partition("] ")[2] for line in text_of(info).splitlines()]
+
+
+ENDINGS = {
+    "pass": (0, "finished", None),
+    "sys.exit(3)": (3, "failed", "exit code 3"),
+    "raise SystemExit(4)": (4, "failed", "exit code 4"),
+    "os._exit(5)": (5, "failed", "exit code 5"),
+    "1 / 0": (1, "failed", "exit code 1"),
+    "os.kill(os.getpid(), 9)": (137, "failed", "killed by signal 9"),
+    "os.kill(os.getpid(), 15)": (143, "interrupted", "SIGTERM"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_program_that_has_never_heard_of_us_is_a_run_with_its_exit_code(script, ending):
+    """Status, reason, our own exit code, its output on both streams, code and environment."""
+    words = script(
+        f"import os, sys\nprint('to out', flush=True)\nprint('to err', file=sys.stderr, flush=True)\n{ending}\n"
+    )
+    expected_code, expected_status, reason = ENDINGS[ending]
+
+    code, out, err = command("--path", "cv/x", "--alias", "a", program=words)
+
+    info = the_run()
+    assert (code, info.status, info.exit_reason) == (expected_code, expected_status, reason)
+    assert (info.path, info.alias) == ("cv/x", "a")
+    assert out == b"to out\n"
+    assert err.startswith(b"to err\n")
+    assert {"to out", "to err"} <= set(lines_of(info))
+    assert content(info.run_dir, "environment.json")
+    assets = content(info.run_dir, "assets.json")
+    assert assets["code"]["snapshot"]["file_count"] == 1
+    assert assets["config"]["extra"]["command"] == words
+
+
+def test_what_the_program_writes_comes_through_byte_for_byte(script):
+    """Bytes that are no text, carriage returns, and a character that was written in two halves."""
+    words = script(
+        """
+        import os
+        os.write(1, b"\\xff\\x00half: \\xc3")
+        os.write(1, b"\\xa9\\r\\n")
+        os.write(1, bytes(range(256)) * 2000)
+        """
+    )
+    code, out, _ = command(program=words)
+    assert code == 0
+    assert out == b"\xff\x00half: \xc3\xa9\r\n" + bytes(range(256)) * 2000
+    assert "half: \u00e9" in lines_of(the_run())[0]
+
+
+def test_a_script_that_calls_init_gets_this_run(script):
+    """Its records are those of the run and of no other process; it is one run; what it prints is stored once."""
+    words = script(
+        """
+        import runicorn as rn
+        with rn.init(alias="of the script", capture_console=True, capture_env=True) as run:
+            for step in range(1, 4):
+                run.log({"loss": 1 / step})
+            print("in the run")
+        """
+    )
+    code, _, err = command("--group", "sweep", program=words)
+    info = the_run(group="sw*")
+    assert (code, info.status, info.alias, info.group, info.last_step) == (0, "finished", "of the script", "sweep", 3)
+    assert logged(info.run_dir) == [{"loss": 1 / step} for step in range(1, 4)]
+    assert not any({"producer", "rank"} & set(line) for line in events(info.run_dir))
+    assert lines_of(info).count("in the run") == 1
+    assert b"already exists" not in err
+
+
+def test_a_script_that_names_another_path_is_told_where_its_run_is(script):
+    """The run is the one of the command; the warning says what to write."""
+    words = script("import runicorn as rn\nrn.init(path='nlp/y').finish()\n")
+    code, _, err = command("--path", "cv/x", program=words)
+    assert (code, the_run().path) == (0, "cv/x")
+    assert b"runicorn run --path nlp/y" in err
+
+
+WORDS_OF_THE_SCRIPT = {
+    "run.finish('failed', reason='diverged')": ("failed", "diverged", 0),
+    "run.finish('pruned')": ("interrupted", "pruned", 0),
+    "run.finish('failed', reason='diverged'); sys.exit(2)": ("failed", "diverged", 2),
+    "run.finish(); sys.exit(2)": ("failed", "exit code 2", 2),
+    "run.__exit__(ValueError, ValueError('bad'), None); sys.exit(1)": ("failed", "ValueError: bad", 1),
+}
+
+
+@pytest.mark.parametrize("ending", WORDS_OF_THE_SCRIPT)
+def test_the_word_of_the_script_says_more_than_its_exit_code(script, ending):
+    """Unless it says that all went well, and the exit code says that it did not."""
+    words = script(f"import sys\nimport runicorn as rn\nrun = rn.init()\nrun.log(a=1)\n{ending}\n")
+    expected_status, reason, expected_code = WORDS_OF_THE_SCRIPT[ending]
+    code, _, _ = command(program=words)
+    info = the_run()
+    assert (code, info.status, info.exit_reason) == (expected_code, expected_status, reason)
+    assert logged(info.run_dir) == [{"a": 1}]
+
+
+def test_only_the_first_init_of_a_process_gets_it(script):
+    """A script that opens a second run after the first has two."""
+    words = script(
+        "import runicorn as rn\nfor n in (1, 2):\n    with rn.init(path='p') as run:\n        run.log(n=n)\n"
+    )
+    code, _, _ = command("--path", "p", program=words)
+    assert code == 0
+    assert [logged(info.run_dir) for info in reversed(rn.runs())] == [[{"n": 1}], [{"n": 2}]]
+
+
+def test_a_second_process_of_the_script_is_told_apart(script):
+    """The records of the first stand alone; those of another one name their process."""
+    first = script(
+        "import runicorn as rn, subprocess, sys\nrun = rn.init()\nrun.log(n=1)\n"
+        "subprocess.run([sys.executable, 'second.py'], check=True)\n"
+    )
+    script("import runicorn as rn\nrn.init().log(n=2)\n", "second.py")
+    code, _, _ = command(program=first)
+    assert code == 0
+    by_value = {line["data"]["n"]: line.get("producer") for line in events(the_run().run_dir)}
+    assert by_value[1] is None
+    assert by_value[2] is not None
+
+
+def test_the_name_of_a_run_that_has_ended_means_nothing(script):
+    """What a job inherits of the environment of a run that is over opens no door: it gets a run of its own."""
+    words = script("import runicorn as rn\nrn.init(path='own').finish()\n")
+    assert command("--path", "first", program=words)[0] == 0
+    ended = the_run().run_dir
+    done = subprocess.run(
+        words, env={**os.environ, "RUNICORN_RUN_DIR": ended}, timeout=LIMIT_S, capture_output=True, check=True
+    )
+    assert done.stderr == b""
+    assert sorted(info.path for info in rn.runs()) == ["first", "own"]
+
+
+def test_variables_of_a_job_script_name_the_run(script):
+    """``RUNICORN_PATH``, ``RUNICORN_ALIAS`` and ``RUNICORN_GROUP``; an option wins."""
+    words = script("pass")
+    given = {"RUNICORN_PATH": "job/a", "RUNICORN_ALIAS": "seed-1", "RUNICORN_GROUP": "sweep"}
+    assert command("--alias", "seed-2", program=words, **given)[0] == 0
+    info = the_run()
+    assert (info.path, info.alias, info.group) == ("job/a", "seed-2", "sweep")
+
+
+def test_while_tracking_is_off_the_program_runs_all_the_same(script):
+    """Its exit code is ours, and nothing is stored."""
+    code, out, _ = command(program=script("print('here')\nraise SystemExit(6)"), RUNICORN_ON="0")
+    assert (code, out) == (6, b"here\n")
+    assert rn.runs() == []
+
+
+@pytest.mark.usefixtures("script")
+def test_a_program_that_is_not_there_makes_no_run():
+    """The message names it."""
+    code, _, err = command(program=["no-such-program"])
+    assert code == 1
+    assert b"no-such-program" in err
+    assert rn.runs() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=str)
+def test_a_signal_that_is_sent_to_us_reaches_the_program(script, number):
+    """It handles it as it likes, and its exit code stays the run's."""
+    words = script(
+        """
+        import signal, sys
+        def handle(number, frame):
+            print("got", number, flush=True)
+            sys.exit(7)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, handle)
+        print("ready", flush=True)
+        signal.pause()
+        """
+    )
+    with started_command("run", "--", *words) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=LIMIT_S)
+    assert out == f"got {int(number)}\n"
+    info = the_run()
+    assert (process.returncode, info.status, info.exit_reason) == (7, "failed", "exit code 7")
+
+
+def test_a_signal_that_is_ignored_stays_so_for_the_program(script):
+    """As under nohup."""
+    words = script("import signal\nprint(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN)")
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    us = [sys.executable, "-m", "runicorn", "run", "--", *words]
+    done = subprocess.run(
+        [sys.executable, "-c", ignoring, *us], capture_output=True, text=True, timeout=LIMIT_S, check=True
+    )
+    assert done.stdout == "True\n"
+
+
+def test_what_the_program_leaves_running_holds_nobody_up(script):
+    """A process in the background that has its streams open lives on; the command ends with the program."""
+    words = script(
+        """
+        import subprocess, sys
+        left = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+        print(left.pid, flush=True)
+        import os
+        os.dup2(left.stdin.fileno(), 9, inheritable=True)
+        os._exit(0)
+        """
+    )
+    code, out, _ = command(program=words)
+    assert code == 0
+    assert the_run().status == "finished"
+    wait_until(lambda: not os.path.exists(f"/proc/{int(out)}"))  # its input is at its end
+
+
+@pytest.fixture
+def terminal():
+    """A terminal of 30 lines of 100 characters: our end, and the one that a program gets."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    yield ours, theirs
+    os.close(ours)
+    os.close(theirs)
+
+
+def in_terminal(theirs, *words):
+    """The command as the leader of a session whose terminal this is."""
+    program = (
+        "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        "os.execv(sys.executable, [sys.executable, '-m', 'runicorn', *sys.argv[1:]])"
+    )
+    return subprocess.Popen([sys.executable, "-c", program, *words], stdin=theirs, stdout=theirs, stderr=theirs)
+
+
+def read_until(fd, mark):
+    """What comes from the terminal, up to a mark."""
+    found = b""
+    while mark not in found:
+        found += os.read(fd, 4096)
+    return found
+
+
+def test_the_terminal_is_kept(script, terminal):
+    """The program has a terminal of the same size on all three streams, and reads what is typed."""
+    ours, theirs = terminal
+    words = script(
+        """
+        import os, sys
+        print([os.isatty(fd) for fd in (0, 1, 2)], os.get_terminal_size(1), flush=True)
+        print("typed:", input(), flush=True)
+        """
+    )
+    with in_terminal(theirs, "run", "--", *words) as process:
+        assert b"[True, True, True] os.terminal_size(columns=100, lines=30)" in read_until(ours, b"lines=30)")
+        os.write(ours, b"hello\n")
+        read_until(ours, b"typed: hello\r\n")
+        assert process.wait(LIMIT_S) == 0
+    assert "typed: hello" in lines_of(the_run())
+
+
+def test_ctrl_c_reaches_the_program_once(script, terminal):
+    """The key's signal comes from the terminal alone; the run is interrupted."""
+    ours, theirs = terminal
+    words = script(
+        """
+        import signal, sys
+        count = 0
+        def handle(number, frame):
+            global count
+            count += 1
+        signal.signal(signal.SIGINT, handle)
+        print("ready", flush=True)
+        signal.pause()
+        print("times:", count, flush=True)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+        """
+    )
+    with in_terminal(theirs, "run", "--", *words) as process:
+        read_until(ours, b"ready")
+        os.write(ours, b"\x03")
+        assert b"times: 1" in read_until(ours, b"times: 1")
+        assert process.wait(LIMIT_S) == 130
+    info = the_run()
+    assert (info.status, info.exit_reason) == ("interrupted", "SIGINT")
+
+
+def test_ls_shows_groups_where_there_are_some(script):
+    """A column more, a filter, and a field of the document."""
+    assert command("--group", "sweep", program=script("pass"))[0] == 0
+    with rn.init(path="alone"):
+        pass
+    ls = [sys.executable, "-m", "runicorn", "ls"]
+    shown = subprocess.run(ls, capture_output=True, text=True, timeout=LIMIT_S, check=True).stdout
+    assert shown.splitlines()[0].split()[-1] == "group"
+    assert "sweep" in shown
+    found = subprocess.run(
+        [*ls, "--group", "sw*", "--json"], capture_output=True, text=True, timeout=LIMIT_S, check=True
+    ).stdout
+    assert [each["group"] for each in json.loads(found)] == ["sweep"]
+    assert status(the_run(group="sweep").run_dir)["status"] == "finished"
