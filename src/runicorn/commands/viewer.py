@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     if options.host not in _LOCAL and options.socket is None and not options.allow_host:
         raise WrongValueError(
             f"Other machines can reach --host {options.host}: add --allow-host NAME, with the host name that they use. "
-            "The connection is not encrypted; with --socket and ssh -L it is."
+            "There is no encryption; use --socket with ssh -L for that."
         )
     return _serve(options, storages)
 
