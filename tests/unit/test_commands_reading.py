@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runicorn.cli import COMMANDS, main, parser
-from runicorn.commands import curves, render, tail
+from runicorn.commands import drawn_curves, render, tail
 from runicorn.commands.following import FollowedFile
 from runicorn.host import identity
 from runicorn.reading import flat, plain_text
@@ -315,7 +315,7 @@ def test_what_is_not_there_or_not_meant_is_an_error(storage, runicorn, capsys):
         assert out == "", arguments
         assert said in err, arguments
         assert "\x1b" not in err
-    assert "needs two runs" in runicorn("compare", "one", code=2)[1]
+    assert "needs at least two runs" in runicorn("compare", "one", code=2)[1]
     for arguments in (["ls", "--newer", "x"], ["plot", "one", "--smooth", "1"], ["ls", "--status", "lazy"], ["tail"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
@@ -580,7 +580,7 @@ def test_thinning_keeps_what_sticks_out(draw):
     """Of any number of points a few a column are left, in order, with both ends and the highest and lowest."""
     for size in (1, 2, 400, 5000):
         points = sorted((draw.random(), draw.gauss(0, 1)) for _ in range(size))
-        kept = curves.thinned(*(array("d", axis) for axis in zip(*points, strict=True)), 40)
+        kept = drawn_curves.thinned(*(array("d", axis) for axis in zip(*points, strict=True)), 40)
         assert len(kept) <= 4 * 40
         assert kept == sorted(set(kept))
         assert set(kept) <= set(points)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
 from runicorn.commands import demo_model, plain_plot
-from runicorn.commands.curves import Bounds
+from runicorn.commands.drawn_curves import Bounds
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.commands import curves, described, render
-from runicorn.commands.curves import DrawnCurve
+from runicorn.commands import described, drawn_curves, render
 from runicorn.commands.drawing import draw
+from runicorn.commands.drawn_curves import DrawnCurve
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_latest, add_storage, count, the_run
 from runicorn.errors import NotFoundError
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric",
         action="append",
         metavar="NAME",
-        help="a metric with any name; may be repeated. All other words are then runs",
+        help="a metric, whatever its name; may be repeated. All other words are then runs",
     )
     add_latest(parser)
     add_storage(parser)
@@ -59,9 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="moving average, from 0 to below 1; the raw line is drawn behind it",
     )
-    parser.add_argument("--rank", type=count, metavar="N", help="values of this rank (default: of rank 0)")
-    parser.add_argument("--width", type=_size(_LEAST_WIDTH), metavar="N", help="columns (default: all)")
-    parser.add_argument("--height", type=_size(_LEAST_HEIGHT), metavar="N", help="lines (default: what fits)")
+    parser.add_argument("--rank", type=count, metavar="N", help="the rank whose values are shown (default: 0)")
+    parser.add_argument(
+        "--width", type=_size(_LEAST_WIDTH), metavar="N", help="width in columns (default: that of the terminal)"
+    )
+    parser.add_argument("--height", type=_size(_LEAST_HEIGHT), metavar="N", help="height in lines (default: what fits)")
     add_json(parser)
 
 
@@ -135,7 +137,7 @@ def runs_and_metrics(
         if primary is None or primary not in runs[0]:
             raise NotFoundError(
                 f"No metric is named. Run {runs[0].info.id} has {', '.join(runs[0].metrics[:20]) or 'none'}. "
-                "Write --metric NAME for a metric that has the name of a run."
+                "If a metric has the same name as a run, write --metric NAME."
             )
         metrics = [primary]
     return runs, metrics
@@ -179,16 +181,18 @@ def _curves(series: Series, number: int, width: int, options: argparse.Namespace
     x, y = series.points()
     _tell(series, len(series.y) - len(y), "not finite, and are not drawn")
     if series.superseded:
-        described.say(f"{series.label}: {series.superseded:,} values are left out that a later session has superseded.")
+        described.say(
+            f"{series.label}: {series.superseded:,} values are left out: a later session has superseded them."
+        )
     if options.rank is None and series.ranks > 1:
         described.say(
             f"{series.label}: {series.ranks} ranks have values; rank 0 is shown. Choose another with --rank N."
         )
-    lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
+    lines = [("", x, y), (series.label, x, drawn_curves.smoothed(y, options.smooth))] if options.smooth else []
     found = []
     for name, line_x, line_y in lines or [(series.label, x, y)]:
-        drawn_x, drawn_y = curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
-        points = curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
+        drawn_x, drawn_y = drawn_curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
+        points = drawn_curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
         if points:
             found.append(DrawnCurve(name, points, number))
     if options.log:
@@ -210,7 +214,7 @@ def _document(series: Series, weight: float) -> dict[str, Any]:
     smooth = None
     if weight:
         positions = [position for position, value in enumerate(series.y) if as_number(value) is not None]
-        values = iter(curves.smoothed([float(series.y[position]) for position in positions], weight))
+        values = iter(drawn_curves.smoothed([float(series.y[position]) for position in positions], weight))
         numbers = set(positions)
         smooth = [next(values) if position in numbers else None for position in range(len(series.y))]
     info = series.run.info

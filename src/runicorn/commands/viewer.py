@@ -14,7 +14,7 @@ from runicorn.storage import paths
 if TYPE_CHECKING:
     from runicorn.viewer import address
 
-HELP = "open a page on the runs of a storage in the browser"
+HELP = "show the runs of a storage in the browser"
 PORT = 23300
 _BROWSER_S = 5.0
 """How long a browser has to read the file that leads it to a viewer which runs already."""
@@ -37,15 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--socket", nargs="?", const="", metavar="PATH", help="listen at a Unix socket that only you "
                         "can connect to, for ssh -L 23300:PATH; without PATH one is made")  # fmt: skip
-    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if there is "
-                        "one on this machine)")  # fmt: skip
-    parser.add_argument("--read-only", action="store_true", help="write nothing: lost runs are shown, and not ended")
+    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if this "
+                        "machine has one and you sit at a terminal)")  # fmt: skip
+    parser.add_argument("--read-only", action="store_true", help="write nothing: lost runs are shown, but not ended")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="answer requests to this "
                         "host name too, such as that of a proxy; may be repeated")  # fmt: skip
-    parser.add_argument("--idle-timeout", type=positive_s, metavar="S", help="end after so many seconds without a page")
+    parser.add_argument("--idle-timeout", type=positive_s, metavar="S", help="end after S seconds without an open page")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="print the links of your viewers that run")
-    what.add_argument("--stop", action="store_true", help="end them; with --storage, those of that storage")
+    what.add_argument("--list", action="store_true", help="print the links of your running viewers")
+    what.add_argument(
+        "--stop", action="store_true", help="end your running viewers; with --storage, only those of that storage"
+    )
     parser.add_argument("--reload", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--remote-mode", nargs="?", const="", help=argparse.SUPPRESS)
 
@@ -66,8 +68,8 @@ def run(options: argparse.Namespace) -> int:
     storages = _storages(options.storage)
     if options.host not in _LOCAL and options.socket is None and not options.allow_host:
         raise WrongValueError(
-            f"--host {options.host} is reached from other machines: add --allow-host NAME with the name that they use. "
-            "There is no encryption; --socket and ssh -L have one."
+            f"Other machines can reach --host {options.host}: add --allow-host NAME, with the host name that they use. "
+            "There is no encryption; use --socket with ssh -L for that."
         )
     return _serve(options, storages)
 

@@ -1,4 +1,4 @@
-"""Curves of a given width: of millions of values what a screen can show, with nothing lost that stands out.
+"""Curves of a given width: of millions of values what a screen can show, and every value that stands out.
 
 Values are put into buckets by x, whose bounds are multiples of a round step: growth does not move them, and runs share
 them. Of each bucket a curve has the least and the greatest value, the mean, the last one, and how many there are. So a

@@ -40,7 +40,7 @@ class EventsFile:
 
     Attributes:
         headers: of its parts, in their order.
-        size: of the file when it was looked at last, bytes.
+        size: of the file when it was read last, bytes.
         late: the run's main file, and the number of the session that has left this one; None for all other files.
         has_more: the last ``read()`` was told to stop before that.
         edges: where later sessions begin, byte offsets; each begins a part. May be set anew before ``read()``.
@@ -310,7 +310,7 @@ class EventsFile:
         return sum(1 for edge in self._edges if edge <= header.start)
 
     def bare_groups(self, known: Container[tuple[int, int]]) -> Iterator[tuple[Header, list[Group]]]:
-        """The groups of each part, to look at their steps and origins; those in the cache have no columns.
+        """The groups of each part, for their steps and origins; those in the cache have no columns.
 
         Args:
             known: beginnings and ends of parts that are not opened; their groups are left out.
@@ -358,7 +358,7 @@ class EventsFile:
 
 
 class _Mapped:
-    """The content of a file of the cache, mapped into memory while it is looked at.
+    """The content of a file of the cache, mapped into memory while it is read.
 
     Args:
         path: of the file.

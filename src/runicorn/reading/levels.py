@@ -1,7 +1,7 @@
 """Levels of a column: what each block of 256 values comes to, so that a curve of millions is drawn from thousands.
 
 They are made when a long curve is asked for the first time, part by part, and kept beside the parts in the cache;
-those of a part that grows are made longer. What is lost is made again.
+those of a part that grows are made longer. What was removed is made again.
 """
 
 from __future__ import annotations

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from runicorn.errors import MetricNotFoundError, WrongValueError
-from runicorn.reading import sessions, text
+from runicorn.errors import MetricNotFoundError, WrongTypeError, WrongValueError
+from runicorn.reading import foreign_names, sessions, text
 from runicorn.reading import table as tables
 from runicorn.reading.cache import Cache
+from runicorn.reading.call_rows import lines_table
 from runicorn.reading.column import Column, ColumnBuilder
 from runicorn.reading.events import EventsFile
 from runicorn.reading.info import LOST, RunInfo
-from runicorn.reading.lines import lines_table
 from runicorn.reading.listing import find
 from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_object
 from runicorn.storage import run_files, statuses
@@ -72,6 +72,12 @@ class LoadedRun:
 
     def __getitem__(self, name: str) -> Column:
         return self.metric(name)
+
+    def __setitem__(self, name: str, value: object) -> NoReturn:
+        raise WrongTypeError(f"run[{name!r}] = ...: a run that was loaded cannot be changed. {foreign_names.GO_ON}.")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"'LoadedRun' object has no attribute {name!r}{foreign_names.hint(name)}")
 
     def __contains__(self, name: object) -> bool:
         return any(name in file.names for file in self._read_files())

@@ -92,7 +92,7 @@ class RunTable:
         return sorted(rows, key=lambda row: (row.info.created_at or 0.0, row.info.id), reverse=True)
 
     def find(self, key: str) -> RunRow | None:
-        """The run of a key; looked for in the storages if the table has none."""
+        """The run of a key; searched in the storages if the table has none."""
         if key not in self._rows:
             self.refresh()
         return self._rows.get(key)

@@ -15,7 +15,7 @@ from runicorn.reading.stretches import METRIC, STEP, TIME, FoundPoints, Stretch,
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number
 from runicorn.viewer.bodies import body_of
-from runicorn.viewer.frames import KIND, document, frame
+from runicorn.viewer.curve_frames import KIND, document, frame
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The runs that somebody looks at: their events are read on, a bounded piece at a time, and kept as columns."""
+"""The runs that a page shows: their events are read on, a bounded piece at a time, and kept as columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BREATH_S = 0.001
 
 
 class OpenRun:
-    """A run whose events are read. ``lock`` is held while its columns are looked at, and while they grow.
+    """A run whose events are read. ``lock`` is held while its columns are read, and while they grow.
 
     Args:
         run_dir: the run's directory.
@@ -67,7 +67,7 @@ class OpenRun:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for the lock, or holds it to look at columns."""
+        """Whether somebody waits for the lock, or holds it to read columns."""
         return self._waiting > 0
 
     def read_on(self, most_bytes: int = _AT_ONCE_BYTES) -> bool:

@@ -1,8 +1,8 @@
-"""The runs of a storage, looked at again and again: what has not changed costs one look at its directory, or none.
+"""The runs of a storage, scanned again and again: what has not changed costs one check of its directory, or none.
 
 A file that appears, or is replaced, changes the time of its directory; a run's JSON files are replaced. So a directory
 whose time is the same has the same files in it. Runs that go on are read each time; and now and then everything is
-looked at anew, for what other programs write in place, and for layouts of earlier versions.
+read anew, for what other programs write in place, and for layouts of earlier versions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ALL_S = 120.0
 _SETTLED_NS = 2_000_000_000
-"""A directory may change again within the clock tick of its time: a younger one is looked at again."""
+"""A directory may change again within the clock tick of its time: a younger one is read again."""
 _AT_ONCE = 1000
 
 
@@ -67,7 +67,7 @@ class Scan:
                 self._look_into(folder)
 
     def _look_into(self, folder: str) -> None:
-        """Find the runs in a folder, and in those below it that were not looked into."""
+        """Find the runs in a folder, and in those below it that were not searched."""
         run_dir = location_of(folder, "")
         top = os.path.join(self._storage, paths.RUNS)
         if run_dir is not None and folder != top:  # it was being made
@@ -128,7 +128,7 @@ def _time_of(path: str, now_ns: int) -> int:
 
     Args:
         path: of it.
-        now_ns: when it was begun to be looked at; 0 = the time as it is.
+        now_ns: when the scan began; 0 = now.
     """
     try:
         found = os.stat(path, follow_symlinks=False).st_mtime_ns

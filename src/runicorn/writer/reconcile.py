@@ -44,7 +44,7 @@ class SegmentText(msgspec.Struct, frozen=True):
 
 
 class Wanted:
-    """Lines that are looked for in a file: by all that is in them; if values are missing, by time and step of the call.
+    """Lines that are searched in a file: by all that is in them; if values are missing, by time and step of the call.
 
     Such a value may have been stored before the record was damaged that had brought it from its device. And lines of
     which is not known who logged them are looked for by the rest of them.
@@ -136,7 +136,7 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     found = [0] * len(segments)
     once = _once(Counter(line for each in segments for line in each.lines), known)
     # What is printed into one line comes as several records. Without one of them the line is another one: those behind
-    # it are looked for, and it is stored itself, for a part of it may be missing.
+    # it are searched for, and it is stored itself, for a part of it may be missing.
     changed: list[bytes] = []
     beyond = {
         line: (number, position)
