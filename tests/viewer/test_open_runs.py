@@ -9,6 +9,7 @@ from lines_of_events import event
 from support import wait_until
 
 from runicorn import reading
+from runicorn.reading import events
 from runicorn.reading.cache import Cache
 from runicorn.reading.curves import Query, curve
 from runicorn.reading.stretches import collect
@@ -62,3 +63,38 @@ def test_a_large_run_is_read_in_the_background(make_run, storage, monkeypatch):
         assert values_of(run)[0] == 5000
     runs.close()
     wait_until(lambda: all(thread.name != "runicorn-viewer-reader" for thread in threading.enumerate()))
+
+
+def test_a_long_file_is_kept_once(tmp_path, make_run, monkeypatch):
+    """A file that is read piece by piece is kept when a part of it is whole, or all is read, and not as each grows."""
+    monkeypatch.setattr(events, "_PART_BYTES", 20_000)
+    monkeypatch.setattr(events, "_LEAST_KEPT_BYTES", 1000)
+    kept = []
+    write = Cache.write
+    monkeypatch.setattr(
+        Cache, "write", lambda cache, pieces, *names: kept.append(names[-1]) or write(cache, pieces, *names)
+    )
+    run = OpenRun(str(make_run(lines=[event(step, loss=1.0) for step in range(1000)])), Cache(str(tmp_path / "cache")))
+    for _ in range(1000):
+        if not run.read_on(2000):
+            break
+    (file,) = run.files.values()
+    assert len(file.headers) > 3
+    assert kept == [f"{header.start}-{header.end}.part" for header in file.headers]
+
+
+@pytest.mark.parametrize("axis", ["step", "time"])
+def test_metrics_of_the_same_lines_share_where_they_fall(tmp_path, make_run, axis):
+    """Where steps or times fall is found once for all metrics that were logged together, and only of the axis shown."""
+    lines = [event(step, time_s=1000.0 + step, **dict.fromkeys("abcde", 1.0)) for step in range(20_000)]
+    cache = Cache(str(tmp_path / "cache"))
+    run = OpenRun(str(make_run(lines=lines)), cache)
+    while run.read_on():
+        continue
+    again = OpenRun(run.run_dir, cache)
+    while again.read_on():
+        continue
+    for name in "abcde":
+        made = curve(collect(again.files.values(), name, again.store, x=axis), Query())
+        assert made.total == 20_000
+    assert len(list((tmp_path / "cache").rglob("*.levels"))) == len(again.files["events.jsonl"].headers)

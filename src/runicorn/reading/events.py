@@ -150,7 +150,7 @@ class EventsFile:
             limit = self.size
             self._read_to(file, limit)
         self.has_more = limit < self.size
-        if self._growing is not None:
+        if self._growing is not None and not self.has_more:
             grown = self.end - max(self._kept_bytes, self._growing.header.start)
             if grown >= max(_LEAST_KEPT_BYTES, (self.end - self._growing.header.start) // 4):
                 self._keep(file)
