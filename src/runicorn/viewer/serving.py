@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from runicorn.host import identity
-from runicorn.viewer import address
+from runicorn.viewer import address, limits
 from runicorn.viewer.app import make_app
+from runicorn.viewer.connections import Connection
 
 if TYPE_CHECKING:
     import socket
@@ -79,8 +80,10 @@ def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        http=Connection,
         ws="none",
         lifespan="on",
+        backlog=limits.BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=64 * 1024,
