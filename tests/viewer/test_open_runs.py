@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
@@ -98,3 +99,19 @@ def test_metrics_of_the_same_lines_share_where_they_fall(tmp_path, make_run, axi
         made = curve(collect(again.files.values(), name, again.store, x=axis), Query())
         assert made.total == 20_000
     assert len(list((tmp_path / "cache").rglob("*.levels"))) == len(again.files["events.jsonl"].headers)
+
+
+def test_a_file_that_is_written_anew_in_place_is_read_anew(make_run):
+    """Of the same size, with other numbers in it: those are shown, and none of the old ones."""
+    run_dir = make_run(lines=[event(step, loss=1.0) for step in range(500)])
+    run = OpenRun(str(run_dir), Cache(None))
+    assert not run.read_on()
+    path = run_dir / "events.jsonl"
+    before = path.stat()
+    with path.open("r+") as file:
+        file.writelines(event(step, loss=2.0) for step in range(500))
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert not run.read_on()
+    made = curve(collect(run.files.values(), "loss", run.store), Query(buckets=4000))
+    assert (made.total, made.low, made.high) == (500, 2.0, 2.0)

@@ -253,9 +253,9 @@ def is_live(info: RunInfo) -> bool:
     return info.status == statuses.RUNNING
 
 
-def _stamp(path: str) -> tuple[int, int, int]:
+def _stamp(path: str) -> tuple[int, int, int, int]:
     try:
         status = os.stat(path)
     except OSError:
-        return 0, 0, 0
-    return status.st_dev, status.st_ino, status.st_size
+        return 0, 0, 0, 0
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
