@@ -208,7 +208,7 @@ def curve(found: FoundPoints, query: Query) -> Curve:
         made.log_hidden = _hidden(made, ranges)
     if query.smooth:
         before = None if low <= first else _smoothed_before(found, query, offset, (first, low))
-        _add_smooth(made, query.smooth, (last - first) / _UNITS_OF_RANGE, before)
+        _add_smooth(made, query.smooth, unit_of(first, last), before)
     return made
 
 
@@ -304,6 +304,11 @@ def _hidden(made: Curve, ranges: Ranges) -> int:
     )
 
 
+def unit_of(first: float, last: float) -> float:
+    """The unit of x that the weight of smoothing is for, of a whole curve."""
+    return (last - first) / _UNITS_OF_RANGE
+
+
 State = tuple[float, float, float]
 """Of an average that moves: weighted sum, sum of weights, and the x that it has come to."""
 
@@ -346,7 +351,7 @@ def _smoothed_before(found: FoundPoints, query: Query, offset: float, ends: tupl
     count = bisect_left(x, ends[1])
     whole = first_and_last(found.stretches)
     assert whole is not None
-    _, state = smoothed(x[:count], y[:count], query.smooth, (whole[1] - whole[0]) / _UNITS_OF_RANGE)
+    _, state = smoothed(x[:count], y[:count], query.smooth, unit_of(*whole))
     return state
 
 

@@ -101,6 +101,23 @@ def collect(
     return FoundPoints(collector.stretches, collector.total, collector.others, collector.replaced)
 
 
+def is_of_rank(files: Iterable[EventsFile], name: str, rank: int | None) -> Callable[[Origin], bool]:
+    """Says which origins have the values of a metric that are one line: of a rank, else of 0 or the first that has."""
+    wanted = _main_rank(files, name) if rank is None else rank
+    return lambda origin: (origin[1] or 0) == wanted
+
+
+def _main_rank(files: Iterable[EventsFile], name: str) -> int:
+    ranks = {
+        header.origins[number][1] or 0
+        for file in files
+        for header, of_name in file.of_metric(name)
+        for group, _ in of_name
+        for number in set(group.origins[::2])
+    }
+    return min(ranks, default=0)
+
+
 class _Collector:
     def __init__(
         self, store: LevelStore, x: str, is_wanted: Callable[[Origin], bool] | None, *, superseded: bool

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
 
 
-class Connection(H11Protocol):
+class BoundedConnection(H11Protocol):
     """One connection; makes room when it comes, and ends itself when nothing comes.
 
     Attributes:
@@ -31,7 +31,7 @@ class Connection(H11Protocol):
         self.began_at = time.monotonic()
         self._seen: Any = None
         if len(self.connections) > limits.SOCKETS:
-            others = [each for each in self.connections if isinstance(each, Connection) and each.may_end]
+            others = [each for each in self.connections if isinstance(each, BoundedConnection) and each.may_end]
             min(others, key=lambda each: each.began_at, default=self).end()
         self.loop.call_later(limits.REQUEST_S, self._look)
 

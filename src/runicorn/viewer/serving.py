@@ -16,7 +16,7 @@ import uvicorn
 from runicorn.host import identity
 from runicorn.viewer import address, limits
 from runicorn.viewer.app import make_app
-from runicorn.viewer.connections import Connection
+from runicorn.viewer.connections import BoundedConnection
 
 if TYPE_CHECKING:
     import socket
@@ -80,7 +80,7 @@ def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        http=Connection,
+        http=BoundedConnection,
         ws="none",
         lifespan="on",
         backlog=limits.BACKLOG,
