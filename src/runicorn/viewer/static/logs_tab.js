@@ -163,7 +163,7 @@ function LogView({ row, number, at, search }) {
     <div class="bar">
       ${follows ? html`<span class="quiet">${row.status === "running" ? "Following the end; scroll up to pause." : "The end of the log."}</span>` : html`<button class="plain" onClick=${toEnd}>To the end</button>`}
       <span class="grow"></span>
-      <span class="quiet">${shown ? `${bytesText(shown.from)} to ${bytesText(shown.to)} of ${bytesText(Math.max(shown.size, shown.to))}` : ""}</span>
+      <span class="quiet cut">${shown ? `${bytesText(shown.from)} to ${bytesText(shown.to)} of ${bytesText(Math.max(shown.size, shown.to))}` : ""}</span>
     </div>`;
 }
 
