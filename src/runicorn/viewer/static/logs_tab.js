@@ -277,7 +277,7 @@ function nextStyle(before, codes) {
     else if (code === 39) style.front = "";
     else if (code === 49) style.back = "";
     else if (code === 38 || code === 48) {
-      const { colour, used } = largeColour(numbers.slice(index + 1));
+      const { colour, used } = largeColour(numbers.slice(index + 1, index + 5));
       if (code === 38) style.front = colour;
       else style.back = colour;
       index += used;
