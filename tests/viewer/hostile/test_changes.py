@@ -12,6 +12,7 @@ import threading
 import pytest
 from lines_of_events import event
 from links import link_parts
+from support import wait_until
 
 KEY = "20260101_120000_abcdef"
 
@@ -22,6 +23,17 @@ def next_event(stream, name):
         if line == f"event: {name}\n".encode():
             return json.loads(stream.readline().removeprefix(b"data: "))
     raise AssertionError(f"the stream has ended without {name}")
+
+
+def keys(port, token):
+    """Those of the table."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/api/v1/runs", headers={"X-Runicorn-Token": token})
+    answer = connection.getresponse()
+    content = json.loads(answer.read())
+    connection.close()
+    assert answer.status == 200, content
+    return content["columns"]["key"]
 
 
 @pytest.mark.parametrize("what", ["storage", "storage/runs", "storage/runs/cv", f"storage/runs/cv/{KEY}"])
@@ -38,6 +50,7 @@ def test_a_stream_lives_through_a_storage_that_goes_and_comes_back(start_viewer,
     next_event(stream, "run")
     os.rename(tmp_path / what, tmp_path / "away")
     assert next_event(stream, "gone") == {"key": KEY}
+    wait_until(lambda: KEY not in keys(port, token))
     os.rename(tmp_path / "away", tmp_path / what)
     assert next_event(stream, "run")["key"] == KEY
     connection.close()
