@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 
 import pytest
@@ -115,3 +116,31 @@ def test_a_file_that_is_written_anew_in_place_is_read_anew(make_run):
     assert not run.read_on()
     made = curve(collect(run.files.values(), "loss", run.store), Query(buckets=4000))
     assert (made.total, made.low, made.high) == (500, 2.0, 2.0)
+
+
+@pytest.mark.parametrize("is_cleaned", [False, True])
+def test_a_run_that_has_ended_is_in_the_cache_alone(tmp_path, make_run, monkeypatch, is_cleaned):
+    """Nothing of it stays in memory; its curves, its names and what comes after all are as if it did."""
+    monkeypatch.setattr(events, "_PART_BYTES", 20_000)
+    monkeypatch.setattr(events, "_LEAST_KEPT_BYTES", 1000)
+    run_dir = make_run(lines=[event(step, loss=1.0) for step in range(490)])
+    run = OpenRun(str(run_dir), Cache(str(tmp_path / "cache")))
+    for count in (490, 491, 900):
+        if is_cleaned:
+            shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        while run.read_on(3000):
+            continue
+        (file,) = run.files.values()
+        assert is_cleaned or file._in_memory == {}  # what was cleaned up is read again, and stays
+        assert (values_of(run)[0], run.names()) == (count, ["loss"])
+        if count < 900:
+            with (run_dir / "events.jsonl").open("a") as appended:
+                appended.writelines(event(step, loss=1.0) for step in range(count, 491 if count == 490 else 900))
+    live = OpenRun(str(run_dir), Cache(str(tmp_path / "cache")))
+    live.is_live = True
+    while live.read_on():
+        continue
+    with (run_dir / "events.jsonl").open("a") as appended:
+        appended.write(event(900, loss=1.0))
+    assert not live.read_on()
+    assert values_of(live) == (901, [float(step) for step in range(901)])
