@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 MANY, ONE, RUNS, NAMES, PAIRS = 10_000_000, 1_000_000, 10_000, 5_000, 9
-BLOCKS = 20
+BLOCKS, STARTS = 20, 5
 _ORDER = (False, True, True, False)
 """Whether the page is open in each block: so that what rises or falls comes to both."""
 _START_S, _ANSWER_S, _BUILD_S = 60.0, 120.0, 300.0
@@ -60,7 +60,7 @@ TARGETS = {
     "log_ratio_worst": 1.2,
 }
 QUESTIONS = {
-    "first_byte_s": "command to the first byte of the page",
+    "first_byte_s": "command to the first byte of the page, median of 5",
     "table_100_s": "table of 100 runs, first time",
     "table_many_s": "table of 10,000 runs, first time",
     "levels_s": "curve of 10 M records, from levels",
@@ -189,13 +189,23 @@ def few_runs(root: str, storage: str, seconds: float) -> dict[str, float]:
     """The table of a hundred runs, and what an open page on it costs."""
     for number in range(100):
         read.make_files(os.path.join(storage, "runs", f"path{number % 5}", f"20261122_{number:06d}_0263c3"), number)
-    with viewer(root, storage) as (asked, first_byte_s):
+    started = []
+    for _ in range(STARTS):
+        with viewer(root, storage) as (_, first_byte_s):
+            started.append(first_byte_s)
+    shutil.rmtree(os.path.join(root, "cache"), ignore_errors=True)
+    with viewer(root, storage) as (asked, _):
         table_s = timed(lambda: asked.ask("/api/v1/runs"))
         idle = asked.busy_share(seconds)
         stream = asked.stream("/api/v1/live?list=1")
         listing = asked.busy_share(seconds)
         stream.close()
-    return {"first_byte_s": first_byte_s, "table_100_s": table_s, "idle_share": idle, "idle_list_share": listing}
+    return {
+        "first_byte_s": harness.median(started),
+        "table_100_s": table_s,
+        "idle_share": idle,
+        "idle_list_share": listing,
+    }
 
 
 def long_curve(root: str, storage: str, records: int) -> dict[str, float]:

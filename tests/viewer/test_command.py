@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import socket
@@ -188,6 +189,24 @@ def test_a_run_that_is_not_there_is_named(storage, make_run, capsys):
     make_run()
     assert cli.main(["viewer", "--storage", str(storage), "--no-open", "--run", "nobody"]) == 1
     assert "nobody" in capsys.readouterr().err
+
+
+def test_a_viewer_that_nobody_asks_does_nothing(start_program, make_run):
+    """Its server has no clock that ticks: it waits for a request, or for its end by a signal."""
+    make_run()
+    viewer = start_program(
+        "import sys, uvicorn\nfrom runicorn.cli import main\n"
+        "async def tick(*_): print('tick', flush=True)\nuvicorn.Server.on_tick = tick\n"
+        "sys.exit(main(['viewer', '--port', '0', '--no-open', '--storage', sys.argv[1]]))"
+    )
+    port, _ = link_parts(viewer.stdout.readline())
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 200
+    connection.close()
+    viewer.terminate()
+    told, _ = viewer.communicate(timeout=60)
+    assert told == ""
 
 
 def test_nothing_else_imports_its_libraries():

@@ -59,6 +59,11 @@ class Server(uvicorn.Server):
         del frame
         self.end()
 
+    async def main_loop(self) -> None:
+        """Wait until it is told to go; its own one looks ten times a second."""
+        if not self.should_exit:
+            await self._viewer.closing.wait()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
