@@ -36,7 +36,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         start: least x; None = from the first on.
         stop: greatest x, which is included; None = to the last.
         buckets: about so many at most.
-        width: of a bucket, instead of that; wider where there would be more than 4,000.
+        width: of a bucket, instead of that, and never points; wider where there would be more than 4,000.
         offset: is taken off x; None = the first x.
         smooth: 0 to below 1.
         count_hidden: count values that a logarithmic axis cannot show.
@@ -200,7 +200,7 @@ def curve(found: FoundPoints, query: Query) -> Curve:
         kind=POINTS, arrays={}, width=float(grid.width), total=found.total, in_range=count, others=found.others,
         replaced=found.replaced, first_x=float(first), last_x=float(last),
     )  # fmt: skip
-    if count <= 2 * query.buckets:
+    if query.width is None and count <= 2 * query.buckets:
         _add_points(made, ranges, grid)
     else:
         _add_buckets(made, ranges, grid, count)
