@@ -356,7 +356,8 @@ def _next_version(stream: http.client.HTTPResponse, seen: str) -> str:
 def beside_training(root: str, pairs: int, records: int) -> dict[str, Any]:
     """The p99 of ``log()`` with an open page on the run, and without: in turn, block by block of one run each pair.
 
-    The page is a process of its own, as a browser is. What the machine does beside comes to both halves of a pair.
+    The page is a process of its own, as a browser is. What the machine does beside comes to both halves of a pair; how
+    much that is anyway, the blocks without a page tell, every second of them against the others.
     """
     storage = os.path.join(root, "training")
     os.makedirs(storage, exist_ok=True)
@@ -374,16 +375,24 @@ def beside_training(root: str, pairs: int, records: int) -> dict[str, Any]:
 
 
 def _pair(storage: str, name: str, records: int, turn: Callable[[str], None]) -> dict[str, float]:
-    costs: dict[bool, list[int]] = {False: [], True: []}
+    costs: dict[bool, list[list[int]]] = {False: [], True: []}
     with rn.init(storage=storage, run_id=name) as run:
         harness.wait_for_heartbeat(run)
         run.log({"loss": 1.0, "accuracy": 0.0})
         for is_open in _ORDER * (BLOCKS // len(_ORDER)):
             turn(name if is_open else "")
-            costs[is_open] += _costs(run, records // BLOCKS)
+            costs[is_open].append(_costs(run, records // BLOCKS))
         turn("")
-    alone_us, beside_us = (harness.percentile(sorted(costs[is_open]), 99) / harness.NS_PER_US for is_open in costs)
-    return {"alone_us": alone_us, "beside_us": beside_us}
+    alone, beside = costs[False], costs[True]
+    return {
+        "alone_us": _p99_us(alone),
+        "beside_us": _p99_us(beside),
+        "noise": _p99_us(alone[::2]) / _p99_us(alone[1::2]),
+    }
+
+
+def _p99_us(blocks: list[list[int]]) -> float:
+    return harness.percentile(sorted(cost for block in blocks for cost in block), 99) / harness.NS_PER_US
 
 
 def _costs(run: Any, records: int) -> list[int]:
@@ -445,10 +454,11 @@ def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
         for name, target in TARGETS.items()
         if name in figures
     ]
-    loads = figures["log_loads"]
+    loads, noise = figures["log_loads"], [pair["noise"] for pair in figures["log_pairs"]]
     note = (
         f"{figures['records']:,} records, {figures['runs']:,} runs, {figures['names']:,} metrics. Load of the machine "
-        f"during the pairs of log(): {min(loads):.1f} to {max(loads):.1f}."
+        f"during the pairs of log(): {min(loads):.1f} to {max(loads):.1f}; the same two halves without a page differ "
+        f"by a ratio of {min(noise):.2f} to {max(noise):.2f}."
     )
     tables = [harness.Table("The viewer's server", ["what", "measured", "target", ""], rows, note)]
     if figures["published"]:
