@@ -1,20 +1,22 @@
-"""Curves as points: smoothed, on a logarithmic axis, and thinned to what a terminal can show."""
+"""Curves as points that a terminal can show."""
 
 from __future__ import annotations
 
 import math
-from array import array
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from runicorn.reading.curves import smoothed as by_distance
+from runicorn.reading.curves import POINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
+
+    from runicorn.reading.curves import Curve
 
 Point = tuple[float, float]
+LARGEST = 1e300
+"""Values beyond that are not drawn: the distance of two of them may be infinite."""
 
 
 class DrawnCurve(msgspec.Struct, frozen=True):
@@ -48,42 +50,31 @@ def bounds_of(curves: Iterable[DrawnCurve]) -> Bounds:
     return Bounds(left, right, low, high)
 
 
-def smoothed(values: Sequence[float], weight: float) -> array[float]:
-    """The exponential moving average, without the pull of its beginning towards 0.
+def drawn(made: Curve, *, log: bool, smooth: bool) -> list[list[Point]]:
+    """The lines of a curve: as it was logged, and in front of it the smoothed one if there is one.
+
+    Of each bucket the least and the greatest value, so that what sticks out is seen.
 
     Args:
-        values: finite ones.
-        weight: of what was before, from 0 (nothing changes) to below 1.
+        made: the curve.
+        log: logarithms instead of values; what has none is left out.
+        smooth: whether it was smoothed.
     """
-    found, _ = by_distance(range(len(values)), values, weight, 0.0)
-    return found
+    x = made.arrays["x"]
+    rows: list[Iterable[Point]] = [zip(x, made.arrays["y"], strict=True)] if made.kind == POINTS else [_bars(made)]
+    rows += [zip(x, made.arrays["smooth"], strict=True)] if smooth else []
+    return [[(at, math.log10(y) if log else y) for at, y in row if _is_drawn(y, log=log)] for row in rows]
 
 
-def on_log_axis(x: Sequence[float], y: Sequence[float]) -> tuple[array[float], array[float]]:
-    """Those points whose y is above 0, with its decimal logarithm instead."""
-    return array("d", (at for at, value in zip(x, y, strict=True) if value > 0)), array(
-        "d", (math.log10(value) for value in y if value > 0)
-    )
+def _bars(made: Curve) -> Iterator[Point]:
+    for x, low, high in zip(made.arrays["x"], made.arrays["min"], made.arrays["max"], strict=True):
+        yield x, low
+        if high != low:
+            yield x, high
 
 
-def thinned(x: Sequence[float], y: Sequence[float], columns: int) -> list[Point]:
-    """Of points that are sorted by x those that make a difference in so many columns.
-
-    In each column the first, the last, the lowest and the highest.
-    """
-    if len(x) <= 4 * columns:
-        return list(zip(x, y, strict=True))
-    left, step = x[0], (x[-1] - x[0]) / columns
-    kept: list[Point] = []
-    begin = 0
-    for column in range(1, columns + 1):
-        end = bisect_left(x, left + column * step, begin) if column < columns else len(x)
-        if begin < end:
-            part = y[begin:end]
-            chosen = {0, end - begin - 1, part.index(min(part)), part.index(max(part))}
-            kept.extend((x[begin + at], part[at]) for at in sorted(chosen))
-            begin = end
-    return kept
+def _is_drawn(y: float, *, log: bool) -> bool:
+    return -LARGEST < y < LARGEST and (y > 0 or not log)
 
 
 def _apart(low: float, high: float) -> Point:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn.commands.options import positive_s
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="storage root; may be repeated (default: RUNICORN_DIR, your configuration, ./.runicorn)",
     )
+    parser.add_argument("--run", metavar="RUN", help="begin with the page of this run, instead of the list of all")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1); another one "
                         "needs --allow-host, and there is no encryption")  # fmt: skip
     parser.add_argument(
@@ -78,10 +80,11 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
     from runicorn.viewer import address, serving
     from runicorn.viewer.state import Viewer
 
+    page = "" if options.run is None else _page_of(options.run, storages)
     there = _running_already(options, storages)
     if there is not None:
-        with serving.opened(there.link, opens=_opens(options), lasts_s=_BROWSER_S):
-            serving.say_link(there.link)
+        with serving.opened(there.link_to(page), opens=_opens(options), lasts_s=_BROWSER_S):
+            serving.say_link(there.link_to(page))
             print("It was running already.", file=sys.stderr)
         return 0
     viewer = Viewer(storages, read_only=options.read_only, allowed=options.allow_host)
@@ -92,11 +95,26 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
         made, path = address.bind_socket(options.socket)
         entry = serving.entry_of(viewer, path=path)
     with serving.published(entry):
-        serving.say_link(entry.link)
+        serving.say_link(entry.link_to(page))
         _say_where(options, entry)
-        with serving.opened(entry.link, opens=_opens(options)):
+        with serving.opened(entry.link_to(page), opens=_opens(options)):
             serving.serve(viewer, made, idle_s=options.idle_timeout)
     return 0
+
+
+def _page_of(run: str, storages: list[str]) -> str:
+    """The page of a run, from the first storage that has it.
+
+    Raises:
+        LookupError: none has, or the word stands for several.
+    """
+    from runicorn.reading.listing import find
+    from runicorn.viewer.changes import plain_key
+
+    for storage in storages[:-1]:
+        with suppress(LookupError):
+            return f"run/{plain_key(find(run, storage))}"
+    return f"run/{plain_key(find(run, storages[-1]))}"
 
 
 def _say_where(options: argparse.Namespace, entry: address.Entry) -> None:

@@ -17,9 +17,16 @@ RUNS = 500
 LOG_BYTES = MIB
 BODY_BYTES = MIB
 CONNECTIONS = 64
+"""Requests with the token that are answered at a time."""
+SOCKETS = 128
+"""Connections at a time, with and without a request."""
+BACKLOG = 16
+"""Connections that are accepted at once, before one of them can be ended: some systems allow 256 descriptors."""
 SEARCH_BYTES = 64 * MIB
 NAMES = 10_000
 HITS = 1000
+REQUEST_S = 15.0
+"""A connection without a request ends after this time, at the latest after twice that."""
 BODY_S = 10.0
 """How long a body may take to come."""
 _PREFIX = "RUNICORN_VIEWER_"
