@@ -186,7 +186,7 @@ print(json.dumps(told))
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Read a run cold and cached, a long one, one that grows, and list many."""
-    records, many, runs, rounds = (20_000, 60_000, 200, 1) if arguments.quick else (RECORDS, MANY_RECORDS, RUNS, ROUNDS)
+    records, many, runs, rounds = (5_000, 6_000, 50, 1) if arguments.quick else (RECORDS, MANY_RECORDS, RUNS, ROUNDS)
     python = peers() if arguments.peers else None
     with harness.storage() as root:
         run_dir = make_run(root, "one", records)

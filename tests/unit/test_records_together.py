@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from runicorn.queue.control_page import ControlPage
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Dropped, Hello, LateValues, Metrics, PartialMetrics, Primary, Text, encode
 from runicorn.storage.run_directory import RunDir
 from runicorn.storage.run_files import Names

@@ -135,7 +135,7 @@ class SegmentReader:
     def read(self, limit_bytes: int) -> list[bytes]:
         """The payloads that are complete from ``position`` on, about ``limit_bytes`` of them; advances.
 
-        Stops at a zero length, a wrong checksum (``torn`` is then true: look again, ``skip_damage``, or give up if the
+        Stops at a zero length, a wrong checksum (``torn`` is then true: read again, ``skip_damage``, or give up if the
         producer is dead) or the seal.
         """
         payloads: list[bytes] = []

@@ -321,7 +321,7 @@ def remove(directory: str) -> None:
                 folder.remove_all(last=(CONTROL, ADDRESS, OWNER_LOCK))
         except OSError:
             return
-        # A process that has looked before the run was closed may make one more segment meanwhile.
+        # A process that has checked before the run was closed may make one more segment meanwhile.
         with suppress(OSError), removal.parent_of(directory, directory_kinds.SPOOLS) as (base, name):
             base.remove_empty(name)
 

@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.queue import liveness, rendezvous, spool_address
+from runicorn.queue import live_spools, rendezvous, spool_address
 from runicorn.session import adopt
 from runicorn.storage import directory_kinds
 
@@ -27,7 +27,7 @@ _CLAIM = "script"
 def address_of(run_dir: str, host: str) -> spool_address.Address | None:
     """The spool of the command's run; None if the run has ended, or lives on another host."""
     address = adopt.find_spool(run_dir, host)
-    return address if address is not None and liveness.is_live(address) else None
+    return address if address is not None and live_spools.is_live(address) else None
 
 
 def join(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Where runs live: rules for run paths and ids, and the order in which the storage root is looked for."""
+"""Where runs live: rules for run paths and ids, and the order in which the storage root is searched."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def normalise_path(path: str | None) -> str:
         raise WrongValueError(
             f"init(): path={path!r} is not a run path. Between '/' it may hold ASCII letters, digits, '_-.=+,@' and "
             "blanks; no part begins with a dot or a blank, or ends with one. Nothing was made. Write for example "
-            f"{_nearest(normal)!r}, or '/' for the root; runicorn.slug(text) makes such a part of any text."
+            f"{_nearest(normal)!r}, or '/' for the root; runicorn.slug(text) turns any text into such a part."
         )
     if len(normal) > _LONGEST_PATH:
-        raise WrongValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
+        raise WrongValueError(f"init(): path has {len(normal)} characters; the limit is {_LONGEST_PATH}. Shorten it.")
     return normal
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runicorn.queue.asset_records import Chore, Image, InputAsset, WatchOutputs
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import (
     Config,
     Dropped,

@@ -44,7 +44,7 @@ class SegmentText(msgspec.Struct, frozen=True):
 
 
 class Wanted:
-    """Lines that are looked for in a file: by all that is in them; if values are missing, by time and step of the call.
+    """Lines that are searched in a file: by all that is in them; if values are missing, by time and step of the call.
 
     A value may be missing because the record that brought it from its device was damaged after it had been stored. If
     it is not known who logged a line, the rest of the line is compared.
@@ -136,7 +136,7 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     found = [0] * len(segments)
     once = _once(Counter(line for each in segments for line in each.lines), known)
     # What is printed into one line comes as several records. Without one of them the line is another one: those behind
-    # it are looked for, and it is stored itself, for a part of it may be missing.
+    # it are searched for, and it is stored itself, for a part of it may be missing.
     changed: list[bytes] = []
     beyond = {
         line: (number, position)

@@ -48,7 +48,7 @@ class Segments:
         self._turns: dict[tuple[str, int | None], list[Origin]] = {}  # by the name of the producer, and turn
 
     def _await_copies(self, ranges: list[SegmentRange]) -> None:
-        """Take up the segments of a plan, in whichever tier: a producer may make one again that has lost its name."""
+        """Take up the segments of a plan, in whichever tier: a producer may make one again whose name is gone."""
         deadline = time.monotonic() + RESTORE_WAIT_S
         while True:
             absent = []
@@ -109,7 +109,7 @@ class Segments:
             return True
         try:
             fd = _open(os.path.join(self._directories[tier], name))
-        except FileNotFoundError:  # taken away by name since we looked
+        except FileNotFoundError:  # removed meanwhile
             return True
         except OSError:
             return False
