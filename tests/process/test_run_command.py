@@ -215,6 +215,19 @@ def test_a_program_that_is_not_there_makes_no_run():
     assert rn.runs() == []
 
 
+def test_a_workspace_that_is_too_large_is_told_in_words_of_the_command(script):
+    """The message names the option that archives no code; with it, the program runs."""
+    words = script("pass")
+    with open("weights.py", "wb") as file:
+        file.truncate(600 * 2**20)  # a hole: it takes no disk
+    code, _, err = command(program=words)
+    assert (code, rn.runs()) == (2, [])
+    assert b"runicorn run --force-code" in err
+    assert b"runicorn run --no-code" in err
+    assert command("--no-code", program=words)[0] == 0
+    assert the_run().status == "finished"
+
+
 def test_a_script_without_its_interpreter_makes_no_run(script):
     """A file that is no program is named as a file, and the message says what to write."""
     _, name = script("pass")

@@ -284,8 +284,9 @@ def _too_large(root: str, files: list[tuple[str, int]], limit: int, ignore_file:
 
 def _way_out(ignore_file: str) -> str:
     return (
-        f"No run was made. Name what is not code in {ignore_file} in the workspace, for example in a line data/, or "
-        "pass force_snapshot=True to archive all of it."
+        f"No run was made. Name what is not code in {ignore_file} in the workspace, for example in a line data/. "
+        "To archive all of it, write force_snapshot=True, or runicorn run --force-code. To archive no code, write "
+        "snapshot_code=False, or runicorn run --no-code."
     )
 
 
