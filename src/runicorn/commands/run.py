@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--storage", metavar="DIR", help="storage root (default: RUNICORN_DIR, your configuration)")
     parser.add_argument("--no-code", action="store_true", help="do not archive the code of the working directory")
-    parser.add_argument("--force-code", action="store_true", help="archive it even if it is larger than 500 MiB")
+    parser.add_argument("--force-code", action="store_true", help="archive the code even if it is larger than 500 MiB")
     parser.add_argument(
         "--progress-bars",
         choices=CONSOLE_MODES,
