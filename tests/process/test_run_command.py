@@ -12,7 +12,7 @@ import termios
 import textwrap
 
 import pytest
-from support import content, events, logged, started_command, status, text_of, wait_until
+from support import content, events, logged, status, text_of, wait_until
 
 import runicorn as rn
 
@@ -230,7 +230,9 @@ def test_a_signal_that_is_sent_to_us_reaches_the_program(script, number):
         signal.pause()
         """
     )
-    with started_command("run", "--", *words) as process:
+    ours = [sys.executable, "-m", "runicorn", "run", "--", *words]
+    # Without a terminal: what its keys send, the program gets by itself.
+    with subprocess.Popen(ours, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         out, _ = process.communicate(timeout=LIMIT_S)
@@ -280,19 +282,20 @@ def terminal():
     os.close(theirs)
 
 
-def in_terminal(theirs, *words):
+def in_terminal(theirs, *words, before=()):
     """The command as the leader of a session whose terminal this is."""
     program = (
         "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-        "os.execv(sys.executable, [sys.executable, '-m', 'runicorn', *sys.argv[1:]])"
+        "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    return subprocess.Popen([sys.executable, "-c", program, *words], stdin=theirs, stdout=theirs, stderr=theirs)
+    ours = [*before, sys.executable, "-m", "runicorn", *words]
+    return subprocess.Popen([sys.executable, "-c", program, *ours], stdin=theirs, stdout=theirs, stderr=theirs)
 
 
-def read_until(fd, mark):
-    """What comes from the terminal, up to a mark."""
+def read_until(fd, mark, more=0):
+    """What comes from the terminal, up to a mark and some bytes behind it."""
     found = b""
-    while mark not in found:
+    while mark not in found or len(found.partition(mark)[2]) < more:
         found += os.read(fd, 4096)
     return found
 
@@ -340,6 +343,120 @@ def test_ctrl_c_reaches_the_program_once(script, terminal):
         assert process.wait(LIMIT_S) == 130
     info = the_run()
     assert (info.status, info.exit_reason) == ("interrupted", "SIGINT")
+
+
+def test_ctrl_c_reaches_the_program_once_if_its_input_is_a_file(script, terminal):
+    """That the terminal is ours does not show in our standard input."""
+    ours, theirs = terminal
+    words = script(
+        """
+        import signal
+        count = 0
+        def handle(number, frame):
+            global count
+            count += 1
+            print("times:", count, flush=True)
+        signal.signal(signal.SIGINT, handle)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        print("ready", flush=True)
+        signal.pause()
+        print("next", flush=True)
+        signal.pause()
+        print("in all:", count, flush=True)
+        """
+    )
+    # The shell becomes the command, so that a signal to the process reaches it.
+    with in_terminal(theirs, "run", "--", *words, before=["/bin/sh", "-c", 'exec "$@" </dev/null', "sh"]) as process:
+        read_until(ours, b"ready")
+        os.write(ours, b"\x03")
+        read_until(ours, b"next")
+        process.send_signal(signal.SIGTERM)  # comes after the one that we would have sent on
+        assert b"in all: 1" in read_until(ours, b"in all: ", more=1)
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_a_reader_that_has_gone_ends_the_program_as_without_us(script, tmp_path):
+    """``yes | head -1``: the signal of a broken pipe; what was written until then is in the run."""
+    script("pass")
+    ours = [sys.executable, "-m", "runicorn", "run", "--", "yes"]
+    with open(tmp_path / "err", "wb") as err, subprocess.Popen(ours, stdout=subprocess.PIPE, stderr=err) as process:
+        assert process.stdout.read(2) == b"y\n"
+        process.stdout.close()
+        assert process.wait(LIMIT_S) == 128 + signal.SIGPIPE
+    info = the_run()
+    assert (info.status, info.exit_reason) == ("failed", "killed by signal 13")
+    assert lines_of(info)[0] == "y"
+
+
+def test_the_exit_code_is_the_programs_if_nobody_reads_what_we_say(script):
+    """Our last line, about the run, is not worth an exit code."""
+    read, write = os.pipe()
+    os.close(read)
+    ours = [sys.executable, "-m", "runicorn", "run", "--", *script("raise SystemExit(3)")]
+    done = subprocess.run(ours, stderr=write, timeout=LIMIT_S, check=False)
+    os.close(write)
+    assert done.returncode == 3
+
+
+def test_a_stream_that_must_not_wait_gets_all(script):
+    """A pipe that another process has set so: what does not fit into it is written later."""
+    size = 1_000_000
+    words = script(f"import sys\nsys.stdout.write('x' * {size})")
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with subprocess.Popen([sys.executable, "-m", "runicorn", "run", "--", *words], stdout=write) as process:
+        os.close(write)
+        with open(read, "rb") as reader:
+            assert len(reader.read()) == size
+        assert process.wait(LIMIT_S) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_file_of_ours(script, closed, tmp_path):
+    """Nothing that the run has open gets its number: what the program prints would be written into it."""
+    words = script(
+        f"""
+        import os
+        ours = [os.readlink(f"/proc/{{os.getppid()}}/fd/{{number}}") for number in range(3)]
+        open({str(tmp_path / "seen")!r}, "w").write("\\n".join(ours))
+        print("hi", flush=True)
+        """
+    )
+    shell = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "runicorn", "run", "--", *words]
+    subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=True)
+    assert all(name == "/dev/null" or name.startswith("pipe:") for name in (tmp_path / "seen").read_text().split("\n"))
+    assert lines_of(the_run()) == ["hi"]
+
+
+def test_a_file_without_an_interpreter_is_the_shells(script, tmp_path):
+    """As for a shell, ``env`` or ``nohup``."""
+    script("pass")
+    program = tmp_path / "a program"
+    program.write_text('echo "got $1"\nexit 4\n')
+    program.chmod(0o755)
+    assert command(program=[str(program), "--path"])[:2] == (4, b"got --path\n")
+
+
+def test_a_program_that_cannot_be_started_is_a_failed_run(script, tmp_path):
+    """Its interpreter is not there: the message names it, and the run says so."""
+    script("pass")
+    program = tmp_path / "program"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    code, _, err = command(program=[str(program)])
+    info = the_run()
+    assert (code, info.status) == (1, "failed")
+    assert info.exit_reason == "it could not be started: No such file or directory"
+    assert f"{str(program)!r} could not be started".encode() in err
+
+
+def test_a_command_within_the_program_of_another_is_a_run_of_its_own(script):
+    """Each has what was printed in it, once."""
+    inner = [sys.executable, "-m", "runicorn", "run", "--path", "inner", "--", *script("print('hello')")]
+    code, out, _ = command("--path", "outer", program=inner)
+    assert (code, out) == (0, b"hello\n")
+    assert sorted(info.path for info in rn.runs()) == ["inner", "outer"]
+    assert [lines_of(info).count("hello") for info in rn.runs()] == [1, 1]
 
 
 def test_ls_shows_groups_where_there_are_some(script):

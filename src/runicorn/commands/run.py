@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import runicorn as rn
@@ -60,12 +61,15 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ValueError: no program is named.
         LookupError: there is no such program.
+        OSError: it could not be started.
     """
     words = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not words:
         raise WrongValueError("no program is named. Write for example: runicorn run -- python train.py")
     if shutil.which(words[0]) is None:
         raise NotFoundError(f"there is no program {words[0]!r}. Nothing was started, and no run was made.")
+    _open_standard_streams()
+    os.environ.pop(supervised.VARIABLE, None)  # in the program of another `runicorn run`: this is a run of its own
     opened = rn.init(
         path=options.path,
         storage=options.storage,
@@ -89,10 +93,25 @@ def _followed(words: list[str], opened: Run | NoOpRun, options: argparse.Namespa
     session = opened._session  # noqa: SLF001 - ours
     recorders = {number: Recorder(session, number, options.progress_bars) for number in (1, 2)}
     environment = {supervised.VARIABLE: str(opened.run_dir)}
-    code = Program(words, environment, {number: each.record for number, each in recorders.items()}).wait()
+    try:
+        program = Program(words, environment, {number: each.record for number, each in recorders.items()})
+    except OSError as error:
+        reason = f"it could not be started: {error.strerror}"
+        opened.finish("failed", reason)
+        raise OSError(f"{words[0]!r} could not be started: {error}. The run {opened.id} says so.") from None
+    code = program.wait()
     opened.finish(*_ending(code, str(opened.run_dir)))
-    print(f"runicorn run: {opened.id} {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it: the exit code is still the program's
+        print(f"runicorn run: {opened.id} {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Where one is closed, nothing of ours may get its number: we would write there what the program prints."""
+    fd = 0
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
 
 
 def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
