@@ -450,6 +450,23 @@ def test_a_program_that_cannot_be_started_is_a_failed_run(script, tmp_path):
     assert f"{str(program)!r} could not be started".encode() in err
 
 
+def test_the_exit_code_is_the_programs_if_the_storage_goes_meanwhile(script, tmp_path):
+    """A file system that is no longer there: the program goes on, and we end as it does."""
+    words = script(
+        f"""
+        import os, sys
+        os.rename({str(tmp_path / "storage")!r}, {str(tmp_path / "elsewhere")!r})
+        open({str(tmp_path / "storage")!r}, "w").close()
+        print("on", flush=True)
+        sys.exit(9)
+        """
+    )
+    assert command(program=words, RUNICORN_FINISH_TIMEOUT_S="1")[:2] == (9, b"on\n")
+    (tmp_path / "storage").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "storage")
+    wait_until(lambda: the_run().status == "failed")
+
+
 def test_a_command_within_the_program_of_another_is_a_run_of_its_own(script):
     """Each has what was printed in it, once."""
     inner = [sys.executable, "-m", "runicorn", "run", "--path", "inner", "--", *script("print('hello')")]

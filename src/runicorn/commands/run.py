@@ -117,11 +117,20 @@ def _open_standard_streams() -> None:
 def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
     """How the run ended: by the program's exit code; its own ``finish()`` says more, if the two do not disagree."""
     status, reason = end_status.of_exit_code(code)
-    files = RunDir(run_dir)
-    try:
-        said = supervised.word_of(files.read_or_empty(run_files.META))
-    finally:
-        files.close()
+    said = _word_of_script(run_dir)
     if said is None or (code != 0 and said[0] == statuses.FINISHED):
         return status, reason
     return said[0], said[1] if said[1] is not None or code == 0 else reason
+
+
+def _word_of_script(run_dir: str) -> tuple[str, str | None] | None:
+    try:
+        files = RunDir(run_dir)
+    except OSError:  # the storage is gone: that changes nothing of how the program has ended
+        return None
+    try:
+        return supervised.word_of(files.read_or_empty(run_files.META))
+    except OSError:
+        return None
+    finally:
+        files.close()

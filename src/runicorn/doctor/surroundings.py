@@ -154,7 +154,7 @@ def accelerator() -> Iterator[Finding]:
     how = (
         "one call of C"
         if is_there
-        else "Python: its accelerator was not built, or RUNICORN_ACCELERATOR switches it off"
+        else "Python: its accelerator was not built, or not from this version, or RUNICORN_ACCELERATOR switches it off"
     )
     advice = None if is_there else "A call costs twice as much. To build it, install a C compiler, then runicorn again."
     yield Finding("accelerator", OK, f"log() is {how}", advice, {"accelerator": is_there})

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SOURCE = 0x1428CA95
+"""``zlib.crc32()`` of ``_accelerator.c``: a library that an older or newer checkout has left here is not taken."""
+
 push_metrics: Callable[..., bool | None] | None = None
 """See ``_accelerator.pyi``; None = there is none."""
 
 if os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() not in {"0", "false", "no", "n", "off"}:
     try:
         from runicorn.queue import _accelerator
-    except ImportError:  # no compiler was there, or it was built for another machine
+    except (ImportError, SystemError):  # no compiler was there, or it was built for another machine, or is damaged
         pass
     else:
-        push_metrics = _accelerator.push_metrics
+        if getattr(_accelerator, "source", int)() == SOURCE:
+            push_metrics = _accelerator.push_metrics
