@@ -178,6 +178,33 @@ def test_a_second_process_of_the_script_is_told_apart(script):
     assert by_value[2] is not None
 
 
+def test_rank_0_of_a_job_speaks_for_the_run(script):
+    """Its records are as without us; those of another rank are in a file of that rank, and no rank ends the run."""
+    words = script(
+        """
+        import os, subprocess, sys
+        rank = os.environ.get("RANK")
+        if rank is None:
+            job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29599", "RUNICORN_JOB_ID": "job"}
+            for rank in "01":
+                subprocess.run([sys.executable, *sys.argv], env={**os.environ, **job, "RANK": rank}, check=True)
+            print("after the ranks", flush=True)
+            sys.exit(3)
+        import runicorn as rn
+        with rn.init() as run:
+            run.log({"of": int(rank)})
+        """
+    )
+    assert command(program=words)[0] == 3
+    info = the_run()
+    assert (info.status, info.exit_reason, info.last_step) == ("failed", "exit code 3", 1)
+    (line,) = events(info.run_dir)
+    assert (line["data"]["of"], line["rank"], line.get("producer")) == (0, 0, None)
+    (other,) = events(info.run_dir, "events.rank1.jsonl")
+    assert (other["data"]["of"], other["rank"]) == (1, 1)
+    assert "after the ranks" in lines_of(info)
+
+
 def test_the_name_of_a_run_that_has_ended_means_nothing(script):
     """What a job inherits of the environment of a run that is over opens no door: it gets a run of its own."""
     words = script("import runicorn as rn\nrn.init(path='own').finish()\n")
@@ -316,6 +343,30 @@ def test_the_terminal_is_kept(script, terminal):
         read_until(ours, b"typed: hello\r\n")
         assert process.wait(LIMIT_S) == 0
     assert "typed: hello" in lines_of(the_run())
+
+
+def test_a_program_sees_the_new_size_of_its_terminal(script, terminal):
+    """It is told of it when its own terminal has that size."""
+    ours, theirs = terminal
+    words = script(
+        """
+        import os, signal
+        def show(*_):
+            columns = os.get_terminal_size(1).columns
+            os.write(1, f"columns: {columns} {os.get_terminal_size(2).columns}\\n".encode())
+            if columns == 70:
+                os._exit(0)
+        signal.signal(signal.SIGWINCH, show)
+        print("ready", flush=True)
+        while True:
+            signal.pause()
+        """
+    )
+    with in_terminal(theirs, "run", "--", *words) as process:
+        read_until(ours, b"ready")
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 70, 0, 0))
+        read_until(ours, b"columns: 70 70")
+        assert process.wait(LIMIT_S) == 0
 
 
 def test_ctrl_c_reaches_the_program_once(script, terminal):

@@ -53,6 +53,8 @@ class Program:
         self._waiting: list[int] = []
         for number in self._before:
             signal.signal(number, self._send_on)
+        if any(stream.is_terminal for stream in self._streams.values()):
+            self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, self._resize)
         self._process = _started(words, {**os.environ, **environment}, ends)
         for number in self._waiting:
             self._process.send_signal(number)
@@ -115,16 +117,33 @@ class Program:
             self._process.send_signal(number)
 
 
+    def _resize(self, number: int, _frame: object) -> None:
+        """Our terminal has another size: so have the program's; it has heard of it already, and looked too early."""
+        for stream in self._streams.values():
+            stream.resize()
+        if self._process is not None:
+            self._process.send_signal(number)
+
+
 class _Stream:
     """One stream of the program: our end, to read from, and theirs."""
 
     def __init__(self, number: int) -> None:
+        self._number = number
         self._is_open = True
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        if os.name == "posix" and os.isatty(number):
-            self.ours, self.theirs = _terminal_like(number)
-        else:
-            self.ours, self.theirs = os.pipe()
+        self.is_terminal = os.name == "posix" and os.isatty(number)
+        self.ours, self.theirs = _raw_terminal() if self.is_terminal else os.pipe()
+        self.resize()
+
+    def resize(self) -> None:
+        """Have a terminal be of the size of the one that it stands for."""
+        if self.is_terminal and self._is_open:
+            import fcntl
+            import termios
+
+            with suppress(OSError):
+                fcntl.ioctl(self.ours, termios.TIOCSWINSZ, fcntl.ioctl(self._number, termios.TIOCGWINSZ, bytes(8)))
 
     def read(self) -> bytes:
         """What has been written; empty at the end."""
@@ -164,9 +183,8 @@ def _started(words: Sequence[str], environment: Mapping[str, str], ends: Mapping
         return subprocess.Popen(shell, env=environment, stdout=ends.get(1), stderr=ends.get(2))
 
 
-def _terminal_like(number: int) -> tuple[int, int]:
-    """A pseudo-terminal of the same size, which leaves what is written to it as it is: ours does the rest."""
-    import fcntl
+def _raw_terminal() -> tuple[int, int]:
+    """The two ends of a pseudo-terminal that leaves what is written to it as it is: ours does the rest."""
     import pty
     import termios
 
@@ -174,20 +192,6 @@ def _terminal_like(number: int) -> tuple[int, int]:
     attributes = termios.tcgetattr(theirs)
     attributes[1] &= ~termios.OPOST
     termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-
-    def resize(*_: object) -> None:
-        with suppress(OSError):
-            fcntl.ioctl(ours, termios.TIOCSWINSZ, fcntl.ioctl(number, termios.TIOCGWINSZ, bytes(8)))
-
-    resize()
-    before = signal.getsignal(signal.SIGWINCH)
-
-    def resize_all(*arguments: object) -> None:
-        resize()
-        if callable(before):
-            before(*arguments)  # type: ignore[arg-type]
-
-    signal.signal(signal.SIGWINCH, resize_all)
     return ours, theirs
 
 
