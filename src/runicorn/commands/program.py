@@ -116,7 +116,6 @@ class Program:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
-
     def _resize(self, number: int, _frame: object) -> None:
         """Our terminal has another size: so have the program's; it has heard of it already, and looked too early."""
         for stream in self._streams.values():
