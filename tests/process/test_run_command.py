@@ -134,6 +134,16 @@ def test_a_script_that_names_another_path_is_told_where_its_run_is(script):
     assert b"runicorn run --path nlp/y" in err
 
 
+def test_a_script_that_names_another_storage_is_told_where_its_run_is(script, tmp_path):
+    """As for the path; one that names the same storage is told nothing."""
+    other, same = str(tmp_path / "other one"), str(tmp_path / "storage")
+    code, _, err = command(program=script(f"import runicorn as rn\nrn.init(storage={other!r}).finish()\n"))
+    assert (code, the_run().storage) == (0, same)
+    assert f"runicorn run --storage '{other}'".encode() in err
+    _, _, err = command(program=script(f"import runicorn as rn\nrn.init(storage={same!r}).finish()\n"))
+    assert b"--storage" not in err
+
+
 WORDS_OF_THE_SCRIPT = {
     "run.finish('failed', reason='diverged')": ("failed", "diverged", 0),
     "run.finish('pruned')": ("interrupted", "pruned", 0),

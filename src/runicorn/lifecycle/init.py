@@ -141,6 +141,14 @@ def init(
             f"init(): run {run.id} already exists under the path {run.path!r}, and was opened there, not under "
             f"{opening.path!r}. {instead}",
         )
+    if storage is not None and session.is_supervised and session.address.storage != opening.storage:
+        import shlex  # for such a script alone
+
+        run._refusals.warn(  # noqa: SLF001 - ours, not the public's
+            "storage",
+            f"init(): runicorn run has opened run {run.id} in the storage {session.address.storage}, and it was opened "
+            f"there, not in {opening.storage}. Write runicorn run --storage {shlex.quote(opening.storage)}.",
+        )
     if files is not None:
         capture_at_start.hand_over_code(session, run.workspace_root, files)
     if capture_env:
