@@ -58,6 +58,18 @@ VALUES = [
     "", "text", "\udcff", "t" * 8192, Word("sub"), Key.LOSS, Decimal("0.1"), 1j, b"x", [1], {"a": 1, "b": {"c": 2}}, {},
     types.MappingProxyType({"z": 1}), np.float32(0.1), np.int64(3), np.array(2.5), np.array([1, 2]), np.bool_(True),
 ]  # fmt: skip
+PLAIN = [
+    0.5,
+    -0.0,
+    NAN,
+    -math.inf,
+    5e-324,
+    True,
+    None,
+    "",
+    "t" * 32,
+    *(sign * 2**bits + more for bits in (5, 7, 8, 15, 16, 31, 32, 62) for sign in (1, -1) for more in (-1, 0, 1)),
+]
 STEPS = [None, None, None, 3, -5, 2**63 - 1, 2**63, 1.0, 1.5, True, "3", np.int64(9), math.nan]
 STAGES = [None, None, None, "s", "", "\udc80", Word("w"), Key.LOSS, 3, True, 1.5, "x" * 8192]
 ODD = [None, {}, 5, "text", [("a", 1)], [1], types.MappingProxyType({"a": 1}), np.float64(1)]
@@ -69,8 +81,8 @@ def calls(seed):
     for _ in range(CALLS):
         size = rng.choice([1, 1, 2, 3, 15, 16, 17, 70_000 if rng.random() < 0.02 else 300])
         names = [f"m{number}" for number in range(size)] if size > 3 else rng.choices(NAMES, k=size)
-        plain = rng.random() < 0.3
-        data = {name: rng.random() if plain else rng.choice(VALUES) for name in names[:1000]}
+        plain = rng.random() < 0.5
+        data = {name: rng.choice(PLAIN if plain else VALUES) for name in names[:1000]}
         data.update(dict.fromkeys(names[1000:], 1))
         more = {"kw": rng.choice(VALUES), "commit": True} if rng.random() < 0.1 else {}
         yield rng.choice(ODD) if rng.random() < 0.05 else data, rng.choice(STEPS), rng.choice(STAGES), more
