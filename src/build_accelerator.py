@@ -10,6 +10,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ class AcceleratorHook(BuildHookInterface):  # type: ignore[type-arg]
         try:
             self._built = Path(tempfile.mkdtemp())
             library = compiled_library(Path(self.root), self._built)
-        except Exception as error:  # noqa: BLE001 - no compiler, no headers, no setuptools: all that is optional
+            target = Path(SOURCE).with_name(library.name)
+            if version == "editable":
+                replace(library, Path(self.root, target))
+                return
+        except Exception as error:  # noqa: BLE001 - no compiler, no headers, no setuptools, sources that are read-only
             self.app.display_warning(f"runicorn is built without its accelerator, in pure Python: {error}")
-            return
-        target = Path(SOURCE).with_name(library.name)
-        if version == "editable":
-            replace(library, Path(self.root, target))
             return
         from packaging.tags import sys_tags
 
@@ -60,9 +61,8 @@ def compiled_library(root: Path, directory: Path) -> Path:
     from setuptools import Distribution, Extension
 
     number = "0x{:02X}{:02X}0000".format(*STABLE_ABI)
-    extension = Extension(
-        "_accelerator", [str(root / SOURCE)], define_macros=[("Py_LIMITED_API", number)], py_limited_api=True
-    )
+    macros = [("Py_LIMITED_API", number), ("SOURCE", f"{checksum(root / SOURCE)}UL")]
+    extension = Extension("_accelerator", [str(root / SOURCE)], define_macros=macros, py_limited_api=True)
     command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
     command.build_lib, command.build_temp = str(directory), str(directory / "objects")
     command.ensure_finalized()
@@ -70,8 +70,16 @@ def compiled_library(root: Path, directory: Path) -> Path:
     return Path(command.get_outputs()[0])
 
 
+def checksum(source: Path) -> int:
+    """By which accelerator.py knows that a library was built from this text; of any kind of newlines."""
+    return zlib.crc32(source.read_text("utf-8").encode())
+
+
 def replace(library: Path, target: Path) -> None:
     """Put the library into its place in one step: running processes have the old file mapped."""
     new = target.with_suffix(f".{os.getpid()}")
-    shutil.copyfile(library, new)
-    new.replace(target)
+    try:
+        shutil.copyfile(library, new)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import termios
 import textwrap
 
 import pytest
-from support import content, events, logged, started_command, status, text_of, wait_until
+from support import content, events, logged, status, text_of, wait_until
 
 import runicorn as rn
 
@@ -134,6 +134,16 @@ def test_a_script_that_names_another_path_is_told_where_its_run_is(script):
     assert b"runicorn run --path nlp/y" in err
 
 
+def test_a_script_that_names_another_storage_is_told_where_its_run_is(script, tmp_path):
+    """As for the path; one that names the same storage is told nothing."""
+    other, same = str(tmp_path / "other one"), str(tmp_path / "storage")
+    code, _, err = command(program=script(f"import runicorn as rn\nrn.init(storage={other!r}).finish()\n"))
+    assert (code, the_run().storage) == (0, same)
+    assert f"runicorn run --storage '{other}'".encode() in err
+    _, _, err = command(program=script(f"import runicorn as rn\nrn.init(storage={same!r}).finish()\n"))
+    assert b"--storage" not in err
+
+
 WORDS_OF_THE_SCRIPT = {
     "run.finish('failed', reason='diverged')": ("failed", "diverged", 0),
     "run.finish('pruned')": ("interrupted", "pruned", 0),
@@ -176,6 +186,33 @@ def test_a_second_process_of_the_script_is_told_apart(script):
     by_value = {line["data"]["n"]: line.get("producer") for line in events(the_run().run_dir)}
     assert by_value[1] is None
     assert by_value[2] is not None
+
+
+def test_rank_0_of_a_job_speaks_for_the_run(script):
+    """Its records are as without us; those of another rank are in a file of that rank, and no rank ends the run."""
+    words = script(
+        """
+        import os, subprocess, sys
+        rank = os.environ.get("RANK")
+        if rank is None:
+            job = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29599", "RUNICORN_JOB_ID": "job"}
+            for rank in "01":
+                subprocess.run([sys.executable, *sys.argv], env={**os.environ, **job, "RANK": rank}, check=True)
+            print("after the ranks", flush=True)
+            sys.exit(3)
+        import runicorn as rn
+        with rn.init() as run:
+            run.log({"of": int(rank)})
+        """
+    )
+    assert command(program=words)[0] == 3
+    info = the_run()
+    assert (info.status, info.exit_reason, info.last_step) == ("failed", "exit code 3", 1)
+    (line,) = events(info.run_dir)
+    assert (line["data"]["of"], line["rank"], line.get("producer")) == (0, 0, None)
+    (other,) = events(info.run_dir, "events.rank1.jsonl")
+    assert (other["data"]["of"], other["rank"]) == (1, 1)
+    assert "after the ranks" in lines_of(info)
 
 
 def test_the_name_of_a_run_that_has_ended_means_nothing(script):
@@ -267,7 +304,9 @@ def test_a_signal_that_is_sent_to_us_reaches_the_program(script, number):
         signal.pause()
         """
     )
-    with started_command("run", "--", *words) as process:
+    ours = [sys.executable, "-m", "runicorn", "run", "--", *words]
+    # Without a terminal: what its keys send, the program gets by itself.
+    with subprocess.Popen(ours, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         out, _ = process.communicate(timeout=LIMIT_S)
@@ -317,19 +356,20 @@ def terminal():
     os.close(theirs)
 
 
-def in_terminal(theirs, *words):
+def in_terminal(theirs, *words, before=()):
     """The command as the leader of a session whose terminal this is."""
     program = (
         "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-        "os.execv(sys.executable, [sys.executable, '-m', 'runicorn', *sys.argv[1:]])"
+        "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    return subprocess.Popen([sys.executable, "-c", program, *words], stdin=theirs, stdout=theirs, stderr=theirs)
+    ours = [*before, sys.executable, "-m", "runicorn", *words]
+    return subprocess.Popen([sys.executable, "-c", program, *ours], stdin=theirs, stdout=theirs, stderr=theirs)
 
 
-def read_until(fd, mark):
-    """What comes from the terminal, up to a mark."""
+def read_until(fd, mark, more=0):
+    """What comes from the terminal, up to a mark and some bytes behind it."""
     found = b""
-    while mark not in found:
+    while mark not in found or len(found.partition(mark)[2]) < more:
         found += os.read(fd, 4096)
     return found
 
@@ -350,6 +390,30 @@ def test_the_terminal_is_kept(script, terminal):
         read_until(ours, b"typed: hello\r\n")
         assert process.wait(LIMIT_S) == 0
     assert "typed: hello" in lines_of(the_run())
+
+
+def test_a_program_sees_the_new_size_of_its_terminal(script, terminal):
+    """It is told of it when its own terminal has that size."""
+    ours, theirs = terminal
+    words = script(
+        """
+        import os, signal
+        def show(*_):
+            columns = os.get_terminal_size(1).columns
+            os.write(1, f"columns: {columns} {os.get_terminal_size(2).columns}\\n".encode())
+            if columns == 70:
+                os._exit(0)
+        signal.signal(signal.SIGWINCH, show)
+        print("ready", flush=True)
+        while True:
+            signal.pause()
+        """
+    )
+    with in_terminal(theirs, "run", "--", *words) as process:
+        read_until(ours, b"ready")
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, 70, 0, 0))
+        read_until(ours, b"columns: 70 70")
+        assert process.wait(LIMIT_S) == 0
 
 
 def test_ctrl_c_reaches_the_program_once(script, terminal):
@@ -379,6 +443,138 @@ def test_ctrl_c_reaches_the_program_once(script, terminal):
         assert process.wait(LIMIT_S) == 130
     info = the_run()
     assert (info.status, info.exit_reason) == ("interrupted", "SIGINT")
+
+
+def test_ctrl_c_reaches_the_program_once_if_its_input_is_a_file(script, terminal):
+    """That the terminal is ours does not show in our standard input."""
+    ours, theirs = terminal
+    words = script(
+        """
+        import os, signal
+        count = 0
+        def handle(number, frame):
+            global count
+            count += 1
+            os.write(1, b"next\\n")
+        def end(number, frame):
+            os.write(1, f"in all: {count}\\n".encode())
+            os._exit(0)
+        signal.signal(signal.SIGINT, handle)
+        signal.signal(signal.SIGTERM, end)
+        print("ready", flush=True)
+        while True:
+            signal.pause()
+        """
+    )
+    # The shell becomes the command, so that a signal to the process reaches it.
+    with in_terminal(theirs, "run", "--", *words, before=["/bin/sh", "-c", 'exec "$@" </dev/null', "sh"]) as process:
+        read_until(ours, b"ready")
+        os.write(ours, b"\x03")
+        read_until(ours, b"next")
+        process.send_signal(signal.SIGTERM)  # comes after the one that we would have sent on
+        assert b"in all: 1" in read_until(ours, b"in all: ", more=1)
+        assert process.wait(LIMIT_S) == 0
+
+
+def test_a_reader_that_has_gone_ends_the_program_as_without_us(script, tmp_path):
+    """``yes | head -1``: the signal of a broken pipe; what was written until then is in the run."""
+    script("pass")
+    ours = [sys.executable, "-m", "runicorn", "run", "--", "yes"]
+    with open(tmp_path / "err", "wb") as err, subprocess.Popen(ours, stdout=subprocess.PIPE, stderr=err) as process:
+        assert process.stdout.read(2) == b"y\n"
+        process.stdout.close()
+        assert process.wait(LIMIT_S) == 128 + signal.SIGPIPE
+    info = the_run()
+    assert (info.status, info.exit_reason) == ("failed", "killed by signal 13")
+    assert lines_of(info)[0] == "y"
+
+
+def test_the_exit_code_is_the_programs_if_nobody_reads_what_we_say(script):
+    """Our last line, about the run, is not worth an exit code."""
+    read, write = os.pipe()
+    os.close(read)
+    ours = [sys.executable, "-m", "runicorn", "run", "--", *script("raise SystemExit(3)")]
+    done = subprocess.run(ours, stderr=write, timeout=LIMIT_S, check=False)
+    os.close(write)
+    assert done.returncode == 3
+
+
+def test_a_stream_that_must_not_wait_gets_all(script):
+    """A pipe that another process has set so: what does not fit into it is written later."""
+    size = 1_000_000
+    words = script(f"import sys\nsys.stdout.write('x' * {size})")
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with subprocess.Popen([sys.executable, "-m", "runicorn", "run", "--", *words], stdout=write) as process:
+        os.close(write)
+        with open(read, "rb") as reader:
+            assert len(reader.read()) == size
+        assert process.wait(LIMIT_S) == 0
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_file_of_ours(script, closed, tmp_path):
+    """Nothing that the run has open gets its number: what the program prints would be written into it."""
+    words = script(
+        f"""
+        import os
+        ours = [os.readlink(f"/proc/{{os.getppid()}}/fd/{{number}}") for number in range(3)]
+        open({str(tmp_path / "seen")!r}, "w").write("\\n".join(ours))
+        print("hi", flush=True)
+        """
+    )
+    shell = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "runicorn", "run", "--", *words]
+    subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S, check=True)
+    assert all(name == "/dev/null" or name.startswith("pipe:") for name in (tmp_path / "seen").read_text().split("\n"))
+    assert lines_of(the_run()) == ["hi"]
+
+
+def test_a_file_without_an_interpreter_is_the_shells(script, tmp_path):
+    """As for a shell, ``env`` or ``nohup``."""
+    script("pass")
+    program = tmp_path / "a program"
+    program.write_text('echo "got $1"\nexit 4\n')
+    program.chmod(0o755)
+    assert command(program=[str(program), "--path"])[:2] == (4, b"got --path\n")
+
+
+def test_a_program_that_cannot_be_started_is_a_failed_run(script, tmp_path):
+    """Its interpreter is not there: the message names it, and the run says so."""
+    script("pass")
+    program = tmp_path / "program"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    code, _, err = command(program=[str(program)])
+    info = the_run()
+    assert (code, info.status) == (1, "failed")
+    assert info.exit_reason == "it could not be started: No such file or directory"
+    assert f"{str(program)!r} could not be started".encode() in err
+
+
+def test_the_exit_code_is_the_programs_if_the_storage_goes_meanwhile(script, tmp_path):
+    """A file system that is no longer there: the program goes on, and we end as it does."""
+    words = script(
+        f"""
+        import os, sys
+        os.rename({str(tmp_path / "storage")!r}, {str(tmp_path / "elsewhere")!r})
+        open({str(tmp_path / "storage")!r}, "w").close()
+        print("on", flush=True)
+        sys.exit(9)
+        """
+    )
+    assert command(program=words, RUNICORN_FINISH_TIMEOUT_S="1")[:2] == (9, b"on\n")
+    (tmp_path / "storage").unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "storage")
+    wait_until(lambda: the_run().status == "failed")
+
+
+def test_a_command_within_the_program_of_another_is_a_run_of_its_own(script):
+    """Each has what was printed in it, once."""
+    inner = [sys.executable, "-m", "runicorn", "run", "--path", "inner", "--", *script("print('hello')")]
+    code, out, _ = command("--path", "outer", program=inner)
+    assert (code, out) == (0, b"hello\n")
+    assert sorted(info.path for info in rn.runs()) == ["inner", "outer"]
+    assert [lines_of(info).count("hello") for info in rn.runs()] == [1, 1]
 
 
 def test_ls_shows_groups_where_there_are_some(script):

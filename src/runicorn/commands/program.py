@@ -8,12 +8,12 @@ signals of a terminal's keys, because it is in our process group.
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import selectors
+import shutil
 import signal
 import subprocess
-import sys
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.05
-_REST_S = 2.0
-"""How long we read after the program's end: processes that it has started may hold its streams open for ever."""
+_REST_BYTES = 1024 * 1024
+"""How much is read on after the program's end, more than a pipe holds: what it has started may write for ever."""
 _OF_KEYS = {"SIGINT", "SIGQUIT"}
 _SENT_ON = ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
@@ -35,6 +35,9 @@ class Program:
         words: the program and its arguments.
         environment: variables beside our own.
         take: by stream, 1 or 2, what gets the text that is written to it; a stream that is not there is ours.
+
+    Raises:
+        OSError: it cannot be started.
     """
 
     def __init__(
@@ -50,9 +53,9 @@ class Program:
         self._waiting: list[int] = []
         for number in self._before:
             signal.signal(number, self._send_on)
-        self._process = subprocess.Popen(
-            words, env={**os.environ, **environment}, stdout=ends.get(1), stderr=ends.get(2), restore_signals=True
-        )
+        if any(stream.is_terminal for stream in self._streams.values()):
+            self._before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, self._resize)
+        self._process = _started(words, {**os.environ, **environment}, ends)
         for number in self._waiting:
             self._process.send_signal(number)
         for stream in self._streams.values():
@@ -74,25 +77,35 @@ class Program:
                 stream.close()
 
     def _read_all(self, selector: selectors.BaseSelector, process: subprocess.Popen[bytes]) -> None:
-        ended_at: float | None = None
+        rest_bytes = _REST_BYTES
         while selector.get_map():
-            ready = selector.select(_POLL_S)
+            has_ended = process.poll() is not None
+            ready = selector.select(0 if has_ended else _POLL_S)
             for key, _ in ready:
-                data = self._streams[key.data].read()
-                if not data:
+                size = self._hand_on(key.data)
+                if has_ended:
+                    rest_bytes -= size
+                if not size:
                     selector.unregister(key.fileobj)
-                self._hand_on(key.data, data)
-            if ended_at is None and process.poll() is not None:
-                ended_at = time.monotonic()
-            if ended_at is not None and (not ready or time.monotonic() - ended_at > _REST_S):
+                    self._streams[key.data].close()
+            # Asked after the end: what the program has written is there by then, however long we wait for our reader.
+            if has_ended and (not ready or rest_bytes <= 0):
                 return
 
-    def _hand_on(self, number: int, data: bytes) -> None:
-        with suppress(OSError):  # nobody reads what we write any more: the run still gets it
+    def _hand_on(self, number: int) -> int:
+        """Read, write and record once; how many bytes, 0 if there is nothing more to do."""
+        data = self._streams[number].read()
+        is_read = True
+        try:
             _write_all(number, data)
+        except BrokenPipeError:  # the program is told so by its next write, as without us
+            is_read = False
+        except OSError:  # our terminal is gone, or the disk is full: the run still gets what it writes
+            pass
         text = self._streams[number].text_of(data)
         if text:
             self._take[number](text)
+        return len(data) if is_read else 0
 
     def _send_on(self, number: int, _frame: object) -> None:
         if signal.Signals(number).name in _OF_KEYS and _is_in_foreground():
@@ -103,17 +116,33 @@ class Program:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    def _resize(self, number: int, _frame: object) -> None:
+        """Our terminal has another size: so have the program's; it has heard of it already, and looked too early."""
+        for stream in self._streams.values():
+            stream.resize()
+        if self._process is not None:
+            self._process.send_signal(number)
+
 
 class _Stream:
     """One stream of the program: our end, to read from, and theirs."""
 
     def __init__(self, number: int) -> None:
         self._number = number
+        self._is_open = True
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        if os.name == "posix" and os.isatty(number):
-            self.ours, self.theirs = _terminal_like(number)
-        else:
-            self.ours, self.theirs = os.pipe()
+        self.is_terminal = os.name == "posix" and os.isatty(number)
+        self.ours, self.theirs = _raw_terminal() if self.is_terminal else os.pipe()
+        self.resize()
+
+    def resize(self) -> None:
+        """Have a terminal be of the size of the one that it stands for."""
+        if self.is_terminal and self._is_open:
+            import fcntl
+            import termios
+
+            with suppress(OSError):
+                fcntl.ioctl(self.ours, termios.TIOCSWINSZ, fcntl.ioctl(self._number, termios.TIOCGWINSZ, bytes(8)))
 
     def read(self) -> bytes:
         """What has been written; empty at the end."""
@@ -132,12 +161,29 @@ class _Stream:
 
     def close(self) -> None:
         """Give our end back."""
-        os.close(self.ours)
+        if self._is_open:
+            self._is_open = False
+            os.close(self.ours)
 
 
-def _terminal_like(number: int) -> tuple[int, int]:
-    """A pseudo-terminal of the same size, which leaves what is written to it as it is: ours does the rest."""
-    import fcntl
+def _started(words: Sequence[str], environment: Mapping[str, str], ends: Mapping[int, int]) -> subprocess.Popen[bytes]:
+    """The process of a program; a file that says of no interpreter is the shell's, as ``env`` and ``nohup`` have it.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    try:
+        return subprocess.Popen(words, env=environment, stdout=ends.get(1), stderr=ends.get(2))
+    except OSError as error:
+        path = shutil.which(words[0])
+        if error.errno != errno.ENOEXEC or path is None:
+            raise
+        shell = ["/bin/sh", path, *words[1:]]
+        return subprocess.Popen(shell, env=environment, stdout=ends.get(1), stderr=ends.get(2))
+
+
+def _raw_terminal() -> tuple[int, int]:
+    """The two ends of a pseudo-terminal that leaves what is written to it as it is: ours does the rest."""
     import pty
     import termios
 
@@ -145,29 +191,21 @@ def _terminal_like(number: int) -> tuple[int, int]:
     attributes = termios.tcgetattr(theirs)
     attributes[1] &= ~termios.OPOST
     termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-
-    def resize(*_: object) -> None:
-        with suppress(OSError):
-            fcntl.ioctl(ours, termios.TIOCSWINSZ, fcntl.ioctl(number, termios.TIOCGWINSZ, bytes(8)))
-
-    resize()
-    before = signal.getsignal(signal.SIGWINCH)
-
-    def resize_all(*arguments: object) -> None:
-        resize()
-        if callable(before):
-            before(*arguments)  # type: ignore[arg-type]
-
-    signal.signal(signal.SIGWINCH, resize_all)
     return ours, theirs
 
 
 def _is_in_foreground() -> bool:
     """Whether the terminal's keys send their signals to our process group, and so to the program."""
     try:
-        return os.tcgetpgrp(sys.__stdin__.fileno() if sys.__stdin__ else 0) == os.getpgrp()
-    except (OSError, ValueError, AttributeError):
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)  # also if our standard input is a file
+    except OSError:
         return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
 
 
 def _numbers(names: Sequence[str]) -> list[int]:
@@ -177,4 +215,9 @@ def _numbers(names: Sequence[str]) -> list[int]:
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # somebody who shares the stream has it so that it does not wait: we do
+            with selectors.DefaultSelector() as selector:
+                selector.register(fd, selectors.EVENT_WRITE)
+                selector.select()

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
@@ -72,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
         raise WrongValueError("no program is named. Write for example: runicorn run -- python train.py")
     if shutil.which(words[0]) is None:
         raise NotFoundError(_not_found(words[0]))
+    _open_standard_streams()
+    os.environ.pop(supervised.VARIABLE, None)  # in the program of another `runicorn run`: this is a run of its own
     opened = rn.init(
         path=options.path,
         storage=options.storage,
@@ -104,7 +107,8 @@ def _followed(words: list[str], opened: Run | NoOpRun, options: argparse.Namespa
     take = {number: each.record for number, each in recorders.items()}
     code = _started(words, opened, environment, take).wait()
     opened.finish(*_ending(code, str(opened.run_dir)))
-    print(f"runicorn run: run {opened.id} is in {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it: the exit code is still the program's
+        print(f"runicorn run: run {opened.id} is in {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
     return code
 
 
@@ -124,6 +128,14 @@ def _started(
         raise NotFoundError(f"{reason}. Its run has failed. {_FOR_SCRIPTS}") from error
 
 
+def _open_standard_streams() -> None:
+    """Where one is closed, nothing of ours may get its number: we would write there what the program prints."""
+    fd = 0
+    while fd <= 2:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+
+
 def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
     """Status and reason of the run.
 
@@ -131,11 +143,20 @@ def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
     another code than 0, they are those of the exit code.
     """
     status, reason = end_status.of_exit_code(code)
-    files = RunDir(run_dir)
-    try:
-        said = supervised.word_of(files.read_or_empty(run_files.META))
-    finally:
-        files.close()
+    said = _word_of_script(run_dir)
     if said is None or (code != 0 and said[0] == statuses.FINISHED):
         return status, reason
     return said[0], said[1] if said[1] is not None or code == 0 else reason
+
+
+def _word_of_script(run_dir: str) -> tuple[str, str | None] | None:
+    try:
+        files = RunDir(run_dir)
+    except OSError:  # the storage is gone: that changes nothing of how the program has ended
+        return None
+    try:
+        return supervised.word_of(files.read_or_empty(run_files.META))
+    except OSError:
+        return None
+    finally:
+        files.close()

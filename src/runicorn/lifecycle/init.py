@@ -132,6 +132,14 @@ def init(
     session = run._session  # noqa: SLF001 - ours, not the public's
     if path is not None and run.path != opening.path:
         run._refusals.warn("path", _of_another_path(run, opening.path))  # noqa: SLF001 - ours
+    if storage is not None and session.is_supervised and session.address.storage != opening.storage:
+        import shlex  # for such a script alone
+
+        run._refusals.warn(  # noqa: SLF001 - ours, not the public's
+            "storage",
+            f"init(): runicorn run has opened run {run.id} in the storage {session.address.storage}, and it was opened "
+            f"there, not in {opening.storage}. Write runicorn run --storage {shlex.quote(opening.storage)}.",
+        )
     if files is not None:
         capture_at_start.hand_over_code(session, run.workspace_root, files)
     if capture_env:

@@ -7,7 +7,8 @@
  * No Python code runs between the first read of the dict and the push: every type is checked to be the exact one, and
  * nothing here gives up the GIL. So no thread and no signal handler can change the dict on the way.
  *
- * Stable ABI of Python 3.10: one build serves all later versions.
+ * Stable ABI of Python 3.10: one build serves all later versions. SOURCE is a checksum of this text: the build gives it,
+ * and accelerator.py takes a library of no other text.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -295,7 +296,14 @@ push_metrics(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
     Py_RETURN_NONE;
 }
 
+static PyObject *
+source(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments))
+{
+    return PyLong_FromUnsignedLong(SOURCE);
+}
+
 static PyMethodDef methods[] = {
+    {"source", source, METH_NOARGS, "source()\n--\n\nThe checksum of the text that this was built from."},
     {"push_metrics", (PyCFunction)(void (*)(void))push_metrics, METH_FASTCALL, push_metrics_doc},
     {NULL, NULL, 0, NULL},
 };

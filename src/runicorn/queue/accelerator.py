@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+SOURCE = 0x1428CA95
+"""``zlib.crc32()`` of ``_accelerator.c``: a library that an older or newer checkout has left here is not taken."""
+
 push_metrics: Callable[..., bool | None] | None = None
 """See ``_accelerator.pyi``; None = this installation has none, or it is switched off."""
 is_switched_off = os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() in {"0", "false", "no", "n", "off"}
@@ -20,7 +23,8 @@ is_switched_off = os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() in 
 if not is_switched_off:
     try:
         from runicorn.queue import _accelerator
-    except ImportError:  # no compiler was there, or it was built for another machine
+    except (ImportError, SystemError):  # no compiler was there, or it was built for another machine, or is damaged
         pass
     else:
-        push_metrics = _accelerator.push_metrics
+        if getattr(_accelerator, "source", int)() == SOURCE:
+            push_metrics = _accelerator.push_metrics

@@ -102,7 +102,7 @@ class NewSegments:
 
     def speak_for_owner(self) -> None:
         """Have the records of this process, which has joined, stand as the owner's own; before the first of them."""
-        self._hello = Hello(self._hello.producer, not_owner=False)
+        self._hello = Hello(self._hello.producer, not_owner=False, rank=self._hello.rank)
 
     def forked(self) -> None:
         """Become a producer of its own, in a child that ``fork()`` has just made."""

@@ -90,7 +90,7 @@ class Session(Connection):
 
     def push_rank_end(self, end: End) -> None:
         """A rank that is not the owner ends: the run's status is made of that if the owner never comes."""
-        if self._is_rank and not self.queue.forked_here:
+        if self._is_rank and not (self.queue.forked_here or self.is_supervised):
             with suppress(ClosedError, SpoolFullError):
                 self.queue.report_dropped(self.refusals.take_count())
                 self.queue.put(end)

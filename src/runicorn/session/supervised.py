@@ -1,7 +1,7 @@
 """A script that ``runicorn run`` has started: its first ``init()`` gets the run that the command has opened.
 
 The command owns the run, and ends it by the script's exit code. The first process that asks for the run speaks for the
-owner: its records are those of the run, and not of one more process.
+owner: its records are those of the run, and not of one more process. In a distributed job that is rank 0.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def address_of(run_dir: str, host: str) -> spool_address.Address | None:
 
 
 def join(session: Session) -> None:
-    """Note that a session belongs to a script; the first such session of a run speaks for the owner."""
+    """Note that a session belongs to a script; the first of a run, or the first of rank 0, speaks for the owner."""
     session.is_supervised = True
-    if session.queue.rank is not None:
+    if session.queue.rank:
         return
     with suppress(OSError):  # the file is there: another process came first
         claim = os.path.join(session.address.spool, _CLAIM)
