@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-import runicorn
-from runicorn.integrations import _names, _run
+from runicorn.integrations import _many, _names, _run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,20 +41,21 @@ class RunicornCallback:
 def track(path: str | None = None, **init: Any) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """A decorator of an objective that gives each trial a run; adapters and ``get_active_run()`` find it.
 
-    The study's name is the run's group. A pruned trial is ``interrupted`` with the reason ``pruned``.
+    The study's name is the runs' group; a run that is open around the study is their parent. A pruned trial is
+    ``interrupted`` with the reason ``pruned``.
 
     Args:
         path: path of the runs; None = the study's name.
         **init: more arguments of ``runicorn.init()``.
     """
+    given = init if path is None else {"path": path, **init}
 
     def decorate(objective: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @functools.wraps(objective)
         def tracked(trial: Any) -> Any:
             study = trial.study.study_name
-            arguments = {"path": path or _slug(study), "alias": f"trial-{trial.number}", **init}
-            with _run.or_none("track", lambda: runicorn.init(**arguments)) as run:
-                run.set_labels(group=study)
+            suggested = {"path": _slug(study), "alias": f"trial-{trial.number}"}
+            with _many.one_of_many("track", study, suggested, given) as run:
                 try:
                     value = _with_parameters(objective, trial, run)
                 except _optuna.TrialPruned:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import runicorn
-from runicorn.integrations import _names, _run
+from runicorn.integrations import _many, _names, _run
 
 _Callback: Any = _run.needed("ray.tune.logger", "'ray[tune]'").LoggerCallback
 _NO_METRICS = frozenset(
@@ -18,7 +18,8 @@ _NO_METRICS = frozenset(
 class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
     """A callback of the driver that gives each trial a run, whose id is that of the trial; its step is the trial's.
 
-    The trials of one experiment are in one group. A trial that is restored goes on in its run.
+    The trials of one experiment are in one group; a run that the driver has open is their parent. A trial that is
+    restored goes on in its run.
 
     Args:
         path: path of the runs; None = the experiment's name.
@@ -37,12 +38,13 @@ class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
     @_run.harmless
     def log_trial_start(self, trial: Any) -> None:
         """Open the trial's run."""
-        arguments = {**self._arguments, "run_id": runicorn.slug(trial.trial_id)}
+        above = _run.opened_by_program()
+        arguments = {"alias": str(trial), **self._arguments, "run_id": runicorn.slug(trial.trial_id)}
         holder = self._holders[trial] = _run.RunHolder("RunicornLoggerCallback", **arguments)
         experiment = trial.storage.experiment_dir_name
-        run = holder.begin(path=runicorn.slug(experiment), alias=str(trial))
+        run = holder.begin(path=runicorn.slug(experiment))
         run.log_config(args=trial.config)
-        run.set_labels(group=experiment)
+        _many.set_place(run, experiment, above)
 
     @_run.harmless
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002 - the driver's
