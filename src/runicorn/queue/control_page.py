@@ -200,10 +200,16 @@ class ControlPage:
             self._map.close()
 
     def __del__(self) -> None:
-        with suppress(Exception):  # closed, or an interpreter that ends has taken something away
-            if self._file_id != (0, 0):
-                for view in (self._view, *self._older):
-                    mappings.keep_if_not_ours(view.obj, view.nbytes)
+        # Not by suppress(): at the end of the interpreter this module may be empty.
+        try:  # noqa: SIM105
+            self._keep_if_not_ours()
+        except Exception:  # noqa: BLE001, S110 - closed, or an interpreter that ends has taken something away
+            pass
+
+    def _keep_if_not_ours(self) -> None:
+        if self._file_id != (0, 0):
+            for view in (self._view, *self._older):
+                mappings.keep_if_not_ours(view.obj, view.nbytes)
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""
