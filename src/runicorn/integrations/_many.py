@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Any
 from runicorn.integrations import _run
 from runicorn.lifecycle import job_script
 from runicorn.lifecycle.init import init
+from runicorn.managing import labels
 from runicorn.run import Run
 
 if TYPE_CHECKING:
     from runicorn.noop import NoOpRun
 
 
-def one_of_many(adapter: str, group: str | None, suggested: dict[str, Any], given: dict[str, Any]) -> Run | NoOpRun:
+def one_of_many(
+    adapter: str, group: str, suggested: dict[str, Any], given: dict[str, Any], above: Run | None = None
+) -> Run | NoOpRun:
     """A new run for a trial or a job: adapters inside of it log into it; never raises, unless strict.
 
     Args:
         adapter: who opens it.
-        group: that of all of them, unless the job script has decided; None = none.
+        group: that of all of them, unless the job script has decided.
         suggested: path and alias as the framework has them; the job script decides on the path, an alias is one's own.
         given: arguments of ``init()`` that the user has given.
+        above: their parent; None = the run that the program has open.
     """
-    above = _run.opened_by_program()
+    above = above or _run.opened_by_program()
     decided = {**suggested, "path": job_script.decides("path") or suggested["path"]}
     return _new(adapter, {**decided, **given}, group, above)
 
@@ -59,3 +63,14 @@ def set_place(run: Run | NoOpRun, group: str | None, above: Run | None) -> None:
         above: its parent, if it has one.
     """
     run.set_labels(group=job_script.decides("group") or group, parent=above)
+
+
+def adopt(run: Run, above: Run) -> None:
+    """Note the parent of a run that has ended.
+
+    Args:
+        run: of the trial.
+        above: its parent.
+    """
+    address = run._session.address  # noqa: SLF001 - ours
+    labels.merge(address.run_dir, address.storage, address.settings, {"parent": above.id}, ())
