@@ -200,16 +200,11 @@ class ControlPage:
             self._map.close()
 
     def __del__(self) -> None:
-        # Not by suppress(): at the end of the interpreter this module may be empty.
-        try:  # noqa: SIM105
-            self._keep_if_not_ours()
+        try:  # not by suppress(): at the end of the interpreter this module may be empty
+            for view in (self._view, *self._older) if self._file_id != (0, 0) else ():
+                mappings.keep_if_not_ours(view.obj, view.nbytes)
         except Exception:  # noqa: BLE001, S110 - closed, or an interpreter that ends has taken something away
             pass
-
-    def _keep_if_not_ours(self) -> None:
-        if self._file_id != (0, 0):
-            for view in (self._view, *self._older):
-                mappings.keep_if_not_ours(view.obj, view.nbytes)
 
     def close_run(self) -> None:
         """Refuse every call that looks from now on."""
