@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-
 import pytest
 from support import content, events, meta, status
 from support.installed import needed
@@ -42,14 +39,6 @@ tune.Tuner(
     ),
 ).fit()
 """
-
-
-@pytest.fixture
-def short_directory():
-    """Ray puts sockets into its directory, whose path may have a hundred characters."""
-    directory = tempfile.mkdtemp(dir="/tmp")
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_each_trial_has_a_run(start_program, storage, short_directory):

@@ -1,4 +1,4 @@
-"""Ray Tune: ``RunConfig(callbacks=[RunicornLoggerCallback()])``."""
+"""Ray Tune: ``RunConfig(callbacks=[RunicornLoggerCallback()])``; Ray Train: ``[RunicornUserCallback()]``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _NO_METRICS = frozenset(
     {"config", "trial_id", "date", "hostname", "node_ip", "pid", "done", "checkpoint_dir_name", "timestamp"}
     | {"experiment_tag", "should_checkpoint"}
 )
+
+
+_UserCallback: Any = getattr(_run.needed("ray.train", "'ray[train]'"), "UserCallback", object)
 
 
 class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
@@ -61,6 +64,48 @@ class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
         holder = self._holders.pop(trial, None)
         if holder is not None:
             holder.end("failed" if failed else "finished", _reason(trial) if failed else None)
+
+
+class RunicornUserCallback(_UserCallback):  # type: ignore[misc]
+    """A callback of Ray Train that logs what the workers report; a report is a step, and the first is 1.
+
+    The run belongs to the driver, which gives it to Ray's controller with the callback. Ray tells no end: the run is
+    ended as soon as nobody in the driver holds the callback any more, at the latest with the driver.
+
+    Args:
+        path: path of the run, if the driver has not opened one.
+        run: log into this run.
+        all_ranks: have what workers above rank 0 report stored as well, as ``loss/rank1`` and so on.
+        **init: more arguments of ``runicorn.init()``.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong.
+    """
+
+    def __init__(self, path: str | None = None, *, run: Any = None, all_ranks: bool = False, **init: Any) -> None:
+        super().__init__()
+        self._holder = _run.RunHolder("RunicornUserCallback", run, path=path, **init)
+        self._all_ranks = all_ranks
+        self._reports = 0
+
+    @_run.harmless
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:  # noqa: ARG002
+        """Log a point."""
+        self._reports += 1
+        found = dict(metrics[0])
+        if self._all_ranks:
+            for rank, reported in enumerate(metrics[1:], 1):
+                found.update({f"{name}/rank{rank}": value for name, value in reported.items()})
+        run = self._holder.open()
+        run.log(_names.flat(found), step=self._reports)
+        if checkpoint is not None:
+            run.summary({"last_checkpoint": checkpoint.path})
+
+    @_run.harmless
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002
+        """Note what workers have raised; Ray may start them again."""
+        for rank, error in worker_exceptions.items():
+            self._holder.open().log_text(f"worker {rank} raised {error}")
 
 
 def _reason(trial: Any) -> str:
