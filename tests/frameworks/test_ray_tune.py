@@ -57,3 +57,33 @@ def test_each_trial_has_a_run(start_program, storage, short_directory):
         assert [line["global_step"] for line in lines if "nested/a" in line][:3] == [1, 2, 3]
         assert "pid" not in lines[0]
         assert meta(path)["group"] == "my search"
+
+
+STOPPED = (
+    PROGRAM.replace("range(3)", "range(10**6)")
+    .replace("callbacks=[", "callbacks=[Interrupt(), ")
+    .replace(
+        "def train(",
+        """class Interrupt(tune.Callback):
+    is_sent = False
+
+    def on_trial_result(self, **_):
+        if not self.is_sent:
+            self.is_sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def train(""",
+    )
+    .replace("import sys", "import os, signal, sys")
+)
+
+
+def test_ctrl_c_interrupts_the_runs_of_the_trials_that_go_on(start_program, storage, short_directory):
+    """Tune itself takes the signal, and ends well."""
+    process = start_program(STOPPED, short_directory)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    runs = rn.runs(storage=str(storage))
+    assert runs
+    assert {(run.status, run.exit_reason) for run in runs} == {("interrupted", "Ray Tune was stopped")}

@@ -15,7 +15,7 @@ _NO_METRICS = frozenset(
 )
 
 
-_UserCallback: Any = getattr(_run.needed("ray.train", "'ray[train]'"), "UserCallback", object)
+_UserCallback: Any = getattr(_run.needed("ray.train", "'ray[train]'"), "UserCallback", object)  # since its version 2
 
 
 class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
@@ -64,6 +64,12 @@ class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
         holder = self._holders.pop(trial, None)
         if holder is not None:
             holder.end("failed" if failed else "finished", _reason(trial) if failed else None)
+
+    @_run.harmless
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:  # noqa: ARG002 - Tune's
+        """End the runs of trials that have not ended: Ctrl-C, or a limit of time, has stopped Tune."""
+        for trial in list(self._holders):
+            self._holders.pop(trial).end("interrupted", "Ray Tune was stopped")
 
 
 class RunicornUserCallback(_UserCallback):  # type: ignore[misc]
