@@ -456,6 +456,15 @@ def test_what_an_adapter_was_given_comes_before_the_job_script(monkeypatch, hold
     assert (run.path, run.alias) == ("one", "its name")
 
 
+def test_a_variable_that_is_no_path_is_named_and_ends_no_training(monkeypatch, caplog):
+    """One line says which; nothing is stored."""
+    monkeypatch.setenv("RUNICORN_PATH", "../x")
+    assert isinstance(RunHolder("Adapter").begin(), rn.NoOpRun)
+    assert isinstance(_many.one_of_many("Trials", "study", {"path": "p", "alias": "t"}, {}), rn.NoOpRun)
+    assert [text.count("RUNICORN_PATH") for text in warnings_in(caplog)] == [1, 1]
+    assert rn.runs() == []
+
+
 def test_a_job_script_does_not_decide_on_a_run_of_the_program(monkeypatch, open_run, holder):
     """The adapter uses that run as it is."""
     monkeypatch.setenv("RUNICORN_GROUP", "sweep")

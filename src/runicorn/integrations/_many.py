@@ -11,6 +11,8 @@ from runicorn.managing import labels
 from runicorn.run import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runicorn.noop import NoOpRun
 
 
@@ -27,8 +29,7 @@ def one_of_many(
         above: their parent; None = the run that the program has open.
     """
     above = above or _run.opened_by_program()
-    decided = {**suggested, "path": job_script.decides("path") or suggested["path"]}
-    return _new(adapter, {**decided, **given}, group, above)
+    return _new(adapter, lambda: {**job_script.named(suggested, ["path"]), **given}, group, above)
 
 
 def one_alone(adapter: str, suggested: dict[str, Any], given: dict[str, Any]) -> Run | NoOpRun:
@@ -42,12 +43,11 @@ def one_alone(adapter: str, suggested: dict[str, Any], given: dict[str, Any]) ->
     running = _run.opened_by_program()
     if running is not None:
         return running
-    decided = {name: job_script.decides(name) or value for name, value in suggested.items()}
-    return _new(adapter, {**decided, **given}, None, None)
+    return _new(adapter, lambda: {**job_script.named(suggested), **given}, None, None)
 
 
-def _new(adapter: str, arguments: dict[str, Any], group: str | None, above: Run | None) -> Run | NoOpRun:
-    run = _run.or_none(adapter, lambda: init(**arguments))
+def _new(adapter: str, arguments: Callable[[], dict[str, Any]], group: str | None, above: Run | None) -> Run | NoOpRun:
+    run = _run.or_none(adapter, lambda: init(**arguments()))
     if isinstance(run, Run):
         _run.runs_of_many.add(run)
     set_place(run, group, above)

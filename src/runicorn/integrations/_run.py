@@ -190,8 +190,7 @@ class RunHolder:
         before = self._run or self._given
         if isinstance(before, Run):
             return self._continued(before)
-        decided = {name: job_script.decides(name) or value for name, value in suggested.items()}
-        run = self._own({**{name: value for name, value in decided.items() if value is not None}, **self._arguments})
+        run = self._own({**job_script.named(suggested), **self._arguments})
         if self.is_ours:
             run.set_labels(group=job_script.decides("group"))
         return run
