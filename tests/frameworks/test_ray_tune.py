@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 PROGRAM = """
 import sys
 import ray
+import runicorn as rn
 from ray import tune
 from runicorn.integrations.ray import RunicornLoggerCallback
 
@@ -30,6 +31,7 @@ def train(config):
         raise ValueError("diverged")
 
 
+around = rn.init(path="around", storage=sys.argv[1])
 tune.Tuner(
     train,
     param_space={"lr": tune.grid_search([1, 2])},
@@ -42,12 +44,13 @@ tune.Tuner(
 
 
 def test_each_trial_has_a_run(start_program, storage, short_directory):
-    """In one group, at the trial's steps; one that raises has failed, with its reason."""
+    """In one group, below the driver's run, at the trial's steps; one that raises has failed, with its reason."""
     process = start_program(PROGRAM, short_directory)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
-    runs = rn.runs(storage=str(storage))
-    assert {run.path for run in runs} == {"my-search"}
+    (around,) = rn.runs(path="around", storage=str(storage))
+    runs = rn.runs(path="my-search", storage=str(storage))
+    assert {run.parent for run in runs} == {around.id}
     by_rate = {content(run.run_dir, "assets.json")["config"]["args"]["lr"]: run.run_dir for run in runs}
     assert status(by_rate[1])["status"] == "finished"
     assert status(by_rate[2])["status"] == "failed"
@@ -84,6 +87,6 @@ def test_ctrl_c_interrupts_the_runs_of_the_trials_that_go_on(start_program, stor
     process = start_program(STOPPED, short_directory)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
-    runs = rn.runs(storage=str(storage))
+    runs = rn.runs(path="my-search", storage=str(storage))
     assert runs
     assert {(run.status, run.exit_reason) for run in runs} == {("interrupted", "Ray Tune was stopped")}
