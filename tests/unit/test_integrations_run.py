@@ -509,3 +509,12 @@ def test_the_run_of_a_trial_in_another_thread_is_nobody_elses():
         assert "parent" not in meta(other)
         outer.finish()
         other.finish()
+
+
+def test_a_trial_that_is_given_the_open_run_by_its_id_is_not_its_own_child(open_run):
+    """Nothing raises, and there is one run."""
+    around = open_run(run_id="named")
+    assert _many.one_of_many("Adapter", "study", {"path": "p", "alias": "t"}, {"run_id": "named"}) is around
+    stored = meta(around)
+    assert stored["group"] == "study"
+    assert "parent" not in stored

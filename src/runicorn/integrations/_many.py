@@ -62,7 +62,7 @@ def set_place(run: Run | NoOpRun, group: str | None, above: Run | None) -> None:
         group: unless the job script has decided.
         above: its parent, if it has one.
     """
-    run.set_labels(group=job_script.decides("group") or group, parent=above)
+    run.set_labels(group=job_script.decides("group") or group, parent=None if above is run else above)
 
 
 def adopt(run: Run, above: Run) -> None:

@@ -337,7 +337,7 @@ def _of_command() -> Run | None:
         return None
     if supervised.address_of(run_dir, identity.label_of(identity.hostname())) is None:
         return None
-    run = init()
+    run = or_none("runicorn run", init)
     return run if isinstance(run, Run) else None
 
 
