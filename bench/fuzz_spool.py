@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from runicorn.queue.asset_records import Image, InputAsset
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Metrics, PartialMetrics, Printed, Text
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 from runicorn.writer.plan import PlanFile
@@ -433,7 +433,7 @@ def recover(place: Place, result: str) -> str:
             devnull = os.open(f"{place.top}/recover.txt", os.O_WRONLY | os.O_CREAT)
             os.dup2(devnull, 1)
             os.dup2(devnull, 2)
-            from runicorn.session import recover as module
+            from runicorn.session import orphaned_spools as module
             from runicorn.settings import Settings
 
             done = module.recover(Settings.from_environment(), None)

@@ -186,7 +186,7 @@ print(json.dumps(told))
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Read a run cold and cached, a long one, one that grows, and list many."""
-    records, many, runs, rounds = (20_000, 60_000, 200, 1) if arguments.quick else (RECORDS, MANY_RECORDS, RUNS, ROUNDS)
+    records, many, runs, rounds = (5_000, 6_000, 50, 1) if arguments.quick else (RECORDS, MANY_RECORDS, RUNS, ROUNDS)
     python = peers() if arguments.peers else None
     with harness.storage() as root:
         run_dir = make_run(root, "one", records)
@@ -286,7 +286,7 @@ def lines(first: int, count: int) -> bytes:
     for number in range(first, first + count):
         value = number * 1e-6
         data = dict(zip(_METRICS, (1.0 - value, value, 3e-4, 1.0 + value), strict=True))
-        add_metrics(Metrics(1795380871.9002159 + number * 1e-4, number + 1, data), hello, blob)
+        add_metrics([Metrics(1795380871.9002159 + number * 1e-4, number + 1, data)], hello, blob)
     return bytes(blob)
 
 

@@ -49,7 +49,7 @@ class Sampler:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Alternate the baseline and ours."""
-    records, rounds = (20_000, 1) if arguments.quick else (RECORDS, ROUNDS)
+    records, rounds = (5_000, 1) if arguments.quick else (RECORDS, ROUNDS)
     if arguments.records:
         records = arguments.records
     measured = [(one_baseline(records), one_run(records)) for _ in range(rounds)]

@@ -2,8 +2,8 @@
 
 Everything is asked over HTTP from another process, as a page asks it: so the times are those of server and transfer,
 and not of drawing. Levels are what each block of 256 values comes to, kept in the cache beside the columns. Cold is
-without any cache. With ``--published`` the viewer of Runicorn 0.7.2 shows the same run of 1,000,000 records in the same
-call.
+without any cache. With ``--published`` the viewer of Runicorn 0.7.2, and TensorBoard, show the same run of 1,000,000
+records in the same call.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import harness
 import psutil
 import read
+import viewer_peers
 
 import runicorn as rn
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 MANY, ONE, RUNS, NAMES, PAIRS = 10_000_000, 1_000_000, 10_000, 5_000, 9
+BLOCKS, STARTS = 20, 5
+_ORDER = (False, True, True, False)
+"""Whether the page is open in each block: so that what rises or falls comes to both."""
 _START_S, _ANSWER_S, _BUILD_S = 60.0, 120.0, 300.0
 TARGETS = {
     "first_byte_s": 0.6,
@@ -40,11 +43,15 @@ TARGETS = {
     "table_many_s": 0.8,
     "levels_s": 0.2,
     "no_levels_s": 1.5,
+    "no_levels_cpu_s": 1.5,
     "cold_first_s": 1.0,
     "cold_all_s": 10.0,
+    "cold_cpu_s": 10.0,
     "zoom_s": 0.1,
     "names_s": 0.1,
     "twelve_s": 0.5,
+    "grid_s": 1.5,
+    "grid_cpu_s": 1.5,
     "log_end_s": 0.15,
     "log_middle_s": 0.15,
     "told_p95_s": 0.7,
@@ -55,16 +62,20 @@ TARGETS = {
     "log_ratio_worst": 1.2,
 }
 QUESTIONS = {
-    "first_byte_s": "command to the first byte of the page",
+    "first_byte_s": "command to the first byte of the page, median of 5",
     "table_100_s": "table of 100 runs, first time",
     "table_many_s": "table of 10,000 runs, first time",
     "levels_s": "curve of 10 M records, from levels",
     "no_levels_s": "the same, columns in the cache, no levels",
+    "no_levels_cpu_s": "the same: what that takes of a core",
     "cold_first_s": "the same, nothing in the cache: the first part of it",
     "cold_all_s": "the same: all of it",
+    "cold_cpu_s": "the same: what that takes of a core",
     "zoom_s": "a zoom of it into a tenth",
     "names_s": "5,000 metrics: list and search",
     "twelve_s": "5,000 metrics: the first 12 curves",
+    "grid_s": "12 charts of 20 runs of 1 M records each, from levels",
+    "grid_cpu_s": "the same: what that takes of a core",
     "log_end_s": "log of 1 GB: the end",
     "log_middle_s": "log of 1 GB: the middle",
     "told_p95_s": "log() to the event that tells of it, p95",
@@ -84,12 +95,12 @@ class Asked:
         found = re.fullmatch(r"http://[^/]+:(\d+)/#t=(\S+)", link)
         if found is None:
             raise RuntimeError(f"the viewer has said {link!r}")
-        self.port, self._token = int(found[1]), found[2]
+        self.port, self.token = int(found[1]), found[2]
 
     def ask(self, path: str, body: Any = None) -> bytes:
         """What it answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
-        headers = {"X-Runicorn-Token": self._token, "Accept-Encoding": "gzip"}
+        headers = {"X-Runicorn-Token": self.token, "Accept-Encoding": "gzip"}
         content = None if body is None else json.dumps(body)
         connection.request("GET" if body is None else "POST", path, body=content, headers=headers)
         response = connection.getresponse()
@@ -102,7 +113,7 @@ class Asked:
     def stream(self, path: str) -> http.client.HTTPResponse:
         """A stream that it tells events by."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_S)
-        connection.request("GET", path, headers={"X-Runicorn-Token": self._token})
+        connection.request("GET", path, headers={"X-Runicorn-Token": self.token})
         return connection.getresponse()
 
     def curve(self, run: str, metric: str = "loss", **more: Any) -> dict[str, Any]:
@@ -116,11 +127,20 @@ class Asked:
         """What it takes up, but for files that it maps."""
         return harness.private_bytes(self.process) / MIB
 
+    def cpu_s(self) -> float:
+        """What it has used of a core so far."""
+        return sum(self.process.cpu_times()[:2])
+
+    def timed(self, call: Callable[[], Any]) -> tuple[float, float]:
+        """How long a call takes, and how much of a core it uses meanwhile."""
+        before_s = self.cpu_s()
+        return timed(call), self.cpu_s() - before_s
+
     def busy_share(self, seconds: float) -> float:
         """How much of a core it uses."""
-        before = sum(self.process.cpu_times()[:2])
+        before_s = self.cpu_s()
         time.sleep(seconds)
-        return (sum(self.process.cpu_times()[:2]) - before) / seconds
+        return (self.cpu_s() - before_s) / seconds
 
 
 @contextlib.contextmanager
@@ -164,10 +184,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         figures |= few_runs(root, storage, 1.0 if quick else 10.0)
         figures |= long_curve(root, storage, figures["records"])
         figures |= many_names(root, storage, figures["names"])
+        figures |= grid(root, *((2, 20_000) if quick else (20, ONE)))
         figures |= long_log(root, storage, 1 * MIB if quick else 1024 * MIB)
         figures |= told(root, 5 if quick else 100)
-        figures |= beside_training(root, 1 if quick else PAIRS, 2_000 if quick else 100_000)
-        figures["published"] = published(root, ONE) if arguments.published and not quick else {}
+        figures |= beside_training(root, 1 if quick else PAIRS, 2_000 if quick else 200_000)
+        others = viewer_peers.beside(root, ONE) if arguments.published and not quick else {}
+        figures["published"] = others
         figures |= many_runs(root, storage, figures["runs"])
     return figures
 
@@ -176,13 +198,23 @@ def few_runs(root: str, storage: str, seconds: float) -> dict[str, float]:
     """The table of a hundred runs, and what an open page on it costs."""
     for number in range(100):
         read.make_files(os.path.join(storage, "runs", f"path{number % 5}", f"20261122_{number:06d}_0263c3"), number)
-    with viewer(root, storage) as (asked, first_byte_s):
+    started = []
+    for _ in range(STARTS):
+        with viewer(root, storage) as (_, first_byte_s):
+            started.append(first_byte_s)
+    shutil.rmtree(os.path.join(root, "cache"), ignore_errors=True)
+    with viewer(root, storage) as (asked, _):
         table_s = timed(lambda: asked.ask("/api/v1/runs"))
         idle = asked.busy_share(seconds)
         stream = asked.stream("/api/v1/live?list=1")
         listing = asked.busy_share(seconds)
         stream.close()
-    return {"first_byte_s": first_byte_s, "table_100_s": table_s, "idle_share": idle, "idle_list_share": listing}
+    return {
+        "first_byte_s": harness.median(started),
+        "table_100_s": table_s,
+        "idle_share": idle,
+        "idle_list_share": listing,
+    }
 
 
 def long_curve(root: str, storage: str, records: int) -> dict[str, float]:
@@ -190,7 +222,7 @@ def long_curve(root: str, storage: str, records: int) -> dict[str, float]:
     read.make_run(storage, "many", records)
     read.forget(root)
     with viewer(root, storage) as (asked, _):
-        begun = time.perf_counter()
+        begun, cpu_before_s = time.perf_counter(), asked.cpu_s()
         asked.curve("many")
         first_s = time.perf_counter() - begun
         slowest = 0.0
@@ -198,12 +230,12 @@ def long_curve(root: str, storage: str, records: int) -> dict[str, float]:
             slowest = max(slowest, timed(lambda: asked.ask("/api/v1/server")))
             time.sleep(0.05)
         assert asked.curve("many")["total"] == records
-        all_s = time.perf_counter() - begun
+        all_s, cold_cpu_s = time.perf_counter() - begun, asked.cpu_s() - cpu_before_s
     for path in pathlib.Path(root, "cache").rglob("*.levels"):
         path.unlink()
     with viewer(root, storage) as (asked, _):
         whole("many", asked)
-        no_levels_s = timed(lambda: asked.curve("many"))
+        no_levels_s, no_levels_cpu_s = asked.timed(lambda: asked.curve("many"))
     with viewer(root, storage) as (asked, _):
         whole("many", asked)
         levels_s = timed(lambda: asked.curve("many"))
@@ -211,7 +243,9 @@ def long_curve(root: str, storage: str, records: int) -> dict[str, float]:
         zoom_s = timed(lambda: asked.curve("many", **{"from": records * 0.4, "to": records * 0.5}))
         memory = asked.memory_mib()
     return {
-        "cold_first_s": first_s, "cold_all_s": all_s, "slowest_beside_s": slowest, "no_levels_s": no_levels_s,
+        "cold_first_s": first_s, "cold_all_s": all_s, "cold_cpu_s": cold_cpu_s, "slowest_beside_s": slowest,
+        "no_levels_s": no_levels_s,
+        "no_levels_cpu_s": no_levels_cpu_s,
         "levels_s": levels_s, "again_s": again_s, "zoom_s": zoom_s, "one_run_memory_mib": memory,
     }  # fmt: skip
 
@@ -248,6 +282,35 @@ def many_names(root: str, storage: str, names: int) -> dict[str, float]:
         twelve = list(every)[:12]
         twelve_s = timed(lambda: asked.ask("/api/v1/curves", {"runs": ["names"], "metrics": twelve}))
     return {"names_s": names_s, "twelve_s": twelve_s}
+
+
+def grid(root: str, runs: int, records: int) -> dict[str, float]:
+    """Twelve charts of many long runs: the first time, without levels, and then from levels."""
+    storage = os.path.join(root, "grid")
+    metrics = [f"m{number}" for number in range(12)]
+    names = [f"run{number:02}" for number in range(runs)]
+    first = pathlib.Path(read.make_run(storage, names[0], 1))
+    with open(first / "events.jsonl", "w", encoding="utf-8") as file:
+        for step in range(records):
+            values = ",".join(f'"{name}":{step % 97 / 8}' for name in metrics)
+            data = f'{{{values},"global_step":{step},"time":{1e9 + step}}}'
+            file.write(f'{{"ts":{1e9 + step},"type":"metrics","data":{data}}}\n')
+    for name in names[1:]:
+        shutil.copytree(first, first.with_name(name))
+    wanted = {"runs": names, "metrics": metrics, "buckets": 300}
+    with viewer(root, storage) as (asked, _):
+        before_s = asked.cpu_s()
+        index_s = timed(lambda: [whole(name, asked) for name in names])
+        index_cpu_s = asked.cpu_s() - before_s
+        no_levels_s = timed(lambda: asked.ask("/api/v1/curves", wanted))
+        grid_s, grid_cpu_s = min(asked.timed(lambda: asked.ask("/api/v1/curves", wanted)) for _ in range(3))
+        memory = asked.memory_mib()
+    shutil.rmtree(storage)
+    return {
+        "grid_s": grid_s, "grid_cpu_s": grid_cpu_s, "grid_no_levels_s": no_levels_s,
+        "grid_index_s": index_s, "grid_index_cpu_s": index_cpu_s,
+        "grid_memory_mib": memory,
+    }  # fmt: skip
 
 
 def long_log(root: str, storage: str, size: int) -> dict[str, float]:
@@ -291,49 +354,83 @@ def _next_version(stream: http.client.HTTPResponse, seen: str) -> str:
 
 
 def beside_training(root: str, pairs: int, records: int) -> dict[str, Any]:
-    """The p99 of ``log()`` with an open page on the run, and without, in turn."""
+    """The p99 of ``log()`` with an open page on the run, and without: in turn, block by block of one run each pair.
+
+    The page is a process of its own, as a browser is. What the machine does beside comes to both halves of a pair; how
+    much that is anyway, the blocks without a page tell, every second of them against the others.
+    """
     storage = os.path.join(root, "training")
-    ratios = []
-    with viewer(root, _made(storage)) as (asked, _):
-        for number in range(pairs):
-            alone_us = _p99_us(storage, f"alone{number}", records)
-            done = threading.Event()
-            watching = threading.Thread(target=_watch, args=(asked, f"beside{number}", done), daemon=True)
-            watching.start()
-            ratios.append(_p99_us(storage, f"beside{number}", records) / alone_us)
-            done.set()
-            watching.join()
-    return {"log_ratios": ratios, "log_ratio_median": harness.median(ratios), "log_ratio_worst": max(ratios)}
-
-
-def _made(storage: str) -> str:
     os.makedirs(storage, exist_ok=True)
-    return storage
+    found: list[dict[str, float]] = []
+    loads = [psutil.getloadavg()[0]]
+    with viewer(root, storage) as (asked, _), _page(asked) as turn:
+        for number in range(pairs):
+            found.append(_pair(storage, f"pair{number}", records, turn))
+            loads.append(psutil.getloadavg()[0])
+    ratios = [pair["beside_us"] / pair["alone_us"] for pair in found]
+    return {
+        "log_pairs": found, "log_ratios": ratios, "log_ratio_median": harness.median(ratios),
+        "log_ratio_worst": max(ratios), "log_loads": loads,
+    }  # fmt: skip
 
 
-def _p99_us(storage: str, name: str, records: int) -> float:
-    costs = []
+def _pair(storage: str, name: str, records: int, turn: Callable[[str], None]) -> dict[str, float]:
+    costs: dict[bool, list[list[int]]] = {False: [], True: []}
     with rn.init(storage=storage, run_id=name) as run:
         harness.wait_for_heartbeat(run)
-        for number in range(records):
-            begun = time.perf_counter_ns()
-            run.log({"loss": number * 0.5, "accuracy": number * 0.25})
-            costs.append(time.perf_counter_ns() - begun)
-            if not number % 100:
-                time.sleep(0.001)
-    return harness.percentile(sorted(costs), 99) / harness.NS_PER_US
+        run.log({"loss": 1.0, "accuracy": 0.0})
+        for is_open in _ORDER * (BLOCKS // len(_ORDER)):
+            turn(name if is_open else "")
+            costs[is_open].append(_costs(run, records // BLOCKS))
+        turn("")
+    alone, beside = costs[False], costs[True]
+    return {
+        "alone_us": _p99_us(alone),
+        "beside_us": _p99_us(beside),
+        "noise": _p99_us(alone[::2]) / _p99_us(alone[1::2]),
+    }
 
 
-def _watch(asked: Asked, run: str, done: threading.Event) -> None:
-    """What an open page does: a stream, and the curve again whenever it tells of something."""
-    with contextlib.suppress(OSError, RuntimeError, ValueError, http.client.HTTPException):
-        stream = asked.stream(f"/api/v1/live?runs={run}")
-        for line in stream:
-            if done.is_set():
-                break
-            if line.startswith(b"data: ") and b'"bytes"' in line:
-                asked.curve(run)
-        stream.close()
+def _p99_us(blocks: list[list[int]]) -> float:
+    return harness.percentile(sorted(cost for block in blocks for cost in block), 99) / harness.NS_PER_US
+
+
+def _costs(run: Any, records: int) -> list[int]:
+    costs = []
+    for number in range(records):
+        begun = time.perf_counter_ns()
+        run.log({"loss": number * 0.5, "accuracy": number * 0.25})
+        costs.append(time.perf_counter_ns() - begun)
+        if not number % 100:
+            time.sleep(0.001)
+    return costs
+
+
+@contextlib.contextmanager
+def _page(asked: Asked) -> Iterator[Callable[[str], None]]:
+    """Opens the page of a run, or closes it, and waits until that is done."""
+    process = subprocess.Popen(
+        [sys.executable, str(pathlib.Path(__file__).with_name("viewer_page.py")), str(asked.port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{asked.token}\n")
+
+    def turn(run: str) -> None:
+        process.stdin.write(f"{run}\n")
+        process.stdin.flush()
+        if not process.stdout.readline():
+            raise RuntimeError("the page has ended")
+
+    try:
+        yield turn
+    finally:
+        process.stdin.close()
+        process.wait(timeout=_START_S)
+        process.stdout.close()
 
 
 def many_runs(root: str, storage: str, runs: int) -> dict[str, float]:
@@ -350,46 +447,22 @@ def many_runs(root: str, storage: str, runs: int) -> dict[str, float]:
     return {"table_first_s": first_s, "table_many_s": again_s, "memory_mib": memory}
 
 
-def published(root: str, records: int) -> dict[str, float]:
-    """The viewer of Runicorn 0.7.2 and ours on one run: the first curve, and memory after it."""
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "integration"))
-    from published_viewer import installed_viewer, open_viewer
-
-    storage = os.path.join(root, "one")
-    read.make_run(storage, "one", records)
-    with viewer(root, storage) as (asked, _):
-        begun = time.perf_counter()
-        whole("one", asked)
-        assert asked.curve("one")["total"] == records
-        ours_s = time.perf_counter() - begun
-        ours_mib = asked.memory_mib()
-    with open_viewer(installed_viewer(), pathlib.Path(storage), pathlib.Path(root, "home")) as theirs:
-        theirs_s = timed(lambda: theirs.read("/runs/one/metrics_step"))
-        process = next(
-            each for each in psutil.process_iter(["cmdline"])
-            if "runicorn" in (each.info["cmdline"] or []) and storage in each.info["cmdline"]
-        )  # fmt: skip
-        theirs_mib = harness.private_bytes(process) / MIB
-    shutil.rmtree(storage)
-    return {"ours_s": ours_s, "ours_mib": ours_mib, "theirs_s": theirs_s, "theirs_mib": theirs_mib}
-
-
 def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
     """Each figure beside its target, and the published viewer's."""
     rows = [
-        [QUESTIONS[name], _shown(name, figures[name]), _shown(name, target)]
+        [QUESTIONS[name], _shown(name, figures[name]), _shown(name, target), harness.verdict(figures[name], target)]
         for name, target in TARGETS.items()
         if name in figures
     ]
-    note = f"{figures['records']:,} records, {figures['runs']:,} runs, {figures['names']:,} metrics."
-    tables = [harness.Table("The viewer's server", ["what", "measured", "target"], rows, note)]
-    other = figures["published"]
-    if other:
-        pairs = [
-            ["first curve of 1,000,000 records", f"{other['ours_s']:.2f} s", f"{other['theirs_s']:.2f} s"],
-            ["memory after it", f"{other['ours_mib']:.0f} MiB", f"{other['theirs_mib']:.0f} MiB"],
-        ]
-        tables.append(harness.Table("Beside the published viewer", ["what", "ours", "0.7.2"], pairs))
+    loads, noise = figures["log_loads"], [pair["noise"] for pair in figures["log_pairs"]]
+    note = (
+        f"{figures['records']:,} records, {figures['runs']:,} runs, {figures['names']:,} metrics. Load of the machine "
+        f"during the pairs of log(): {min(loads):.1f} to {max(loads):.1f}; the same two halves without a page differ "
+        f"by a ratio of {min(noise):.2f} to {max(noise):.2f}."
+    )
+    tables = [harness.Table("The viewer's server", ["what", "measured", "target", ""], rows, note)]
+    if figures["published"]:
+        tables.append(viewer_peers.tabulate(figures["published"]))
     return tables
 
 
@@ -403,7 +476,7 @@ def _shown(name: str, value: float) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """``--published``: beside Runicorn 0.7.2, which is installed at the first call."""
-    parser.add_argument("--published", action="store_true", help="beside the viewer of Runicorn 0.7.2")
+    parser.add_argument("--published", action="store_true", help="beside Runicorn 0.7.2's and TensorBoard")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Build hook: compile the accelerator of ``log()`` if that is possible here; else the package is pure Python.
+"""Build hook: compile the accelerator of ``log()``; if that is not possible, the package is pure Python.
 
 ``HATCH_BUILD_NO_HOOKS=true`` builds the pure wheel, which runs everywhere.
 """
@@ -20,13 +20,13 @@ STABLE_ABI = (3, 10)
 
 
 class AcceleratorHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds one shared library, for the stable ABI, to a wheel; an editable installation gets it into the sources."""
+    """Adds one shared library, for the stable ABI, to a wheel; an editable installation has it among the sources."""
 
     PLUGIN_NAME = "accelerator"
     _built: Path | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, or say why the package goes without."""
+        """Compile; if that fails, warn why, and build the package in pure Python."""
         if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
             return  # it relies on the GIL
         try:
@@ -71,7 +71,7 @@ def compiled_library(root: Path, directory: Path) -> Path:
 
 
 def replace(library: Path, target: Path) -> None:
-    """Put the library into its place in one step: processes that run have the one that is there mapped."""
+    """Put the library into its place in one step: running processes have the old file mapped."""
     new = target.with_suffix(f".{os.getpid()}")
     shutil.copyfile(library, new)
     new.replace(target)

@@ -26,6 +26,10 @@ LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADD
 CLEAN_UP_S = 60.0
 PROGRAM_S = 100.0
 
+# Each of the workers of pytest, and of the hundreds of programs that tests start, would compile the same modules anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--share k/n``: every n-th test, from the k-th on; together the n shares are everything."""
@@ -36,7 +40,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep this session's share of the tests."""
     which, of = map(int, config.getoption("--share").split("/"))
     kept = items[which - 1 :: of]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    taken = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in taken])
     items[:] = kept
 
 

@@ -157,7 +157,7 @@ class NoOpRun:
         log_snapshot_interval_sec: float = 60.0,
         state_gc_after_sec: float = 604800,
     ) -> dict[str, Any]:
-        """Do nothing; nothing was looked at."""
+        """Do nothing; nothing was scanned."""
         return {"run_id": self.id, "scanned": 0, "archived": 0, "changed": 0, "archived_entries": []}
 
     def watch_outputs(

@@ -74,7 +74,7 @@ def _told_of(call: str, error: Exception) -> str:
     if sys.is_finalizing():  # nothing more can be imported, and our own exit hook has ended the run before
         return (
             f"{call} was called while the interpreter was shutting down, for example by a __del__: it did nothing. The "
-            "run had been ended before that, with all that was logged until then. Call it before the program ends."
+            "run had ended before, and what was logged until then was stored. Call it before the program ends."
         )
     return (
         f"{call} failed inside runicorn: {type(error).__name__}: {error}. What this call had to store may be "

@@ -91,7 +91,7 @@ class Run(AssetVerbs, KeepingVerbs):
             wall_time: when it was, in seconds since 1970; None = now.
             **kwargs: more metrics; they win over ``data``.
 
-        A value or step that cannot be stored is refused with a warning; the rest of the call is stored. Where nothing
+        A value or step that cannot be stored is refused with a warning; the rest of the call is stored. If nothing
         is left to store, the step is counted and no line is written.
         """
         try:
@@ -145,7 +145,7 @@ class Run(AssetVerbs, KeepingVerbs):
             try:
                 payload = encode(("m", now, step, data, stage))
             except (UnicodeEncodeError, TypeError, OverflowError):
-                # A lone surrogate; or another thread has put something else into the dict since we looked at it.
+                # A lone surrogate; or another thread has put something else into the dict since it was checked.
                 data = clean_metrics(data, self._refusals)
                 data.pop("stage", None)
                 if not data:
@@ -166,7 +166,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
     @guarded
     def log_text(self, text: str) -> None:
-        """Write lines into ``logs.txt``; each that is not blank gets the time of the call before it.
+        """Write lines into ``logs.txt``; each line that is not blank begins with the time of the call.
 
         Args:
             text: any length, several lines allowed.
@@ -222,7 +222,7 @@ class Run(AssetVerbs, KeepingVerbs):
 
         Args:
             metric_name: the metric; values logged before count too.
-            mode: ``"max"`` when higher is better, ``"min"`` when lower is. The first of equals stays.
+            mode: ``"max"`` when higher is better, ``"min"`` when lower is. Of equal values the first one counts.
 
         Raises:
             TypeError, ValueError: the name is no name, or the mode is neither.
@@ -313,7 +313,7 @@ class Run(AssetVerbs, KeepingVerbs):
             stage = clean_stage(stage, self._refusals)
         record = PartialMetrics(now, step, escape_surrogates(data), stage and escape(stage), 0, [], [])
         self._session.devices().send(record, on_device)
-        self._queue.next_check_at = 0.0  # from now on every call looks whether something has arrived
+        self._queue.next_check_at = 0.0  # from now on every call checks whether something has arrived
 
     def _check(self, queue: Queue, now: float) -> None:
         """After a push: the run has ended meanwhile, or it is time to see whether the writer lives."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from runicorn.capture.outputs import Seen
-    from runicorn.queue.asset_records import Blob, InputAsset
+    from runicorn.queue.asset_records import Blob, Candidate, InputAsset
 
 _STEP_OF_IMAGE = "log_image()", "The image was stored at the step of the last log()."
 
@@ -50,7 +50,7 @@ class AssetVerbs(RunHandle):
             quality: of JPEG and WebP, 1 to 100.
 
         Returns:
-            The file's path relative to the run directory, where it will be; ``""`` where nothing was stored.
+            The path that the file will have, relative to the run directory; ``""`` if nothing was stored.
         """
         from runicorn.queue.asset_records import Image
         from runicorn.validation import image_scale, images
@@ -112,11 +112,11 @@ class AssetVerbs(RunHandle):
             name: what it is called.
             root_or_uri: a local file or directory, a URI (kept as it is), or a dict that describes it.
             context: what it is used for, such as ``"train"``.
-            save: archive its files, each content once a storage; else its size and times are recorded.
+            save: True = archive its files, equal contents once in a storage; False = record its size and times.
             description: a line of text.
-            force_save: archive it whatever its size.
+            force_save: True = archive it whatever its size.
             max_archive_bytes: more is not archived, unless forced; 5 GiB.
-            max_archive_files: as above.
+            max_archive_files: the same for the number of files; 2,000,000.
 
         A file that is not there is refused with a warning. Files are read by the writer, after the call.
 
@@ -151,12 +151,12 @@ class AssetVerbs(RunHandle):
         Args:
             name: what it is called.
             path_or_uri: a local file or directory, a URI, the name of a model on a hub, or a dict.
-            save: archive its files, each content once a storage.
+            save: True = archive its files, equal contents once in a storage.
             source_type: where it comes from, such as ``"hf"``.
             description: a line of text.
-            force_save: archive it whatever its size.
+            force_save: True = archive it whatever its size.
             max_archive_bytes: more is not archived, unless forced; 5 GiB.
-            max_archive_files: as above.
+            max_archive_files: the same for the number of files; 2,000,000.
 
         Raises:
             TypeError, ValueError: an argument is wrong, or there is too much to archive; nothing was recorded.
@@ -189,18 +189,18 @@ class AssetVerbs(RunHandle):
         log_snapshot_interval_sec: float = 60.0,
         state_gc_after_sec: float = 604800,
     ) -> dict[str, Any]:
-        """Look for outputs once, and hand those that are ready to the writer, which archives them.
+        """Scan for outputs once, and hand those that are ready to the writer, which archives them.
 
         Args:
-            output_dirs: where to look, at any depth; a directory that is not there is passed over.
-            patterns: of file names, or of paths where they hold a slash; with a slash at the end, of directories.
-                None = what models, arrays, tables, logs, configurations and pictures are commonly called; what they do
-                not name is told once.
-            stable_required: in how many scans a file must have been the same, this one included.
-            min_age_sec: how long ago it was changed at least, in seconds.
+            output_dirs: where to search, at any depth; one that does not exist is passed over.
+            patterns: patterns of file names; with a slash inside, of paths; with a slash at the end, of directories.
+                None = the usual names of models, arrays, tables, logs, configurations and pictures; one warning tells
+                of files that none of these matches.
+            stable_required: how many scans in a row, this one included, must find a file unchanged.
+            min_age_sec: how many seconds ago a file must have been changed, or longer.
             mode: ``"rolling"``: the newest of each file is kept; ``"overwrite_versions"``: every version.
-            log_snapshot_interval_sec: how often a log that grows is copied.
-            state_gc_after_sec: after which time a file that has gone is forgotten.
+            log_snapshot_interval_sec: how many seconds lie between two copies of a log that grows.
+            state_gc_after_sec: after how many seconds a file that is gone is forgotten.
 
         Returns:
             ``run_id``; how many were ``scanned``, ``changed`` since the last scan and ``archived`` (handed over);
@@ -238,22 +238,12 @@ class AssetVerbs(RunHandle):
                 return {}
             for each in found.candidates:
                 outputs.archived(each, seen, now)
-        entries = [
-            {
-                "key": each.key,
-                "name": os.path.basename(os.fsdecode(each.path)),
-                "kind": "dir" if each.is_directory else "file",
-                "path": os.fsdecode(each.path),
-                "mode": mode,
-            }
-            for each in found.candidates
-        ]
         return {
             "run_id": self.id,
             "scanned": found.scanned,
-            "archived": len(entries),
+            "archived": len(found.candidates),
             "changed": found.changed,
-            "archived_entries": entries,
+            "archived_entries": [_entry(each, mode) for each in found.candidates],
         }
 
     @explained
@@ -269,7 +259,7 @@ class AssetVerbs(RunHandle):
         log_snapshot_interval_sec: float = 60.0,
         state_gc_after_sec: float = 604800,
     ) -> None:
-        """Have the writer look for outputs every ``interval_sec`` seconds, and once more when the run ends.
+        """Have the writer scan for outputs every ``interval_sec`` seconds, and once more when the run ends.
 
         The other arguments are those of ``scan_outputs_once()``. A second call replaces the first.
 
@@ -293,7 +283,7 @@ class AssetVerbs(RunHandle):
         self._session.send(WatchOutputs(time(), float(interval_sec), scanning), "watch_outputs()")
 
     def stop_outputs_watch(self) -> None:
-        """Look for outputs once more, and then no longer."""
+        """Scan for outputs once more, and then no longer."""
         from runicorn.queue.asset_records import WatchOutputs
 
         self._session.send(WatchOutputs(time(), 0.0, None), "stop_outputs_watch()")
@@ -318,6 +308,13 @@ class AssetVerbs(RunHandle):
             self._session.queue.dropped_records += 1
             self._session.refuse_full(error)
         return None
+
+
+def _entry(candidate: Candidate, mode: str) -> dict[str, str]:
+    """What ``scan_outputs_once()`` returns of one output."""
+    path = os.fsdecode(candidate.path)
+    kind = "dir" if candidate.is_directory else "file"
+    return {"key": candidate.key, "name": os.path.basename(path), "kind": kind, "path": path, "mode": mode}
 
 
 def _kind_of(error: Exception) -> str:

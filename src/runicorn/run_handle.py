@@ -50,19 +50,19 @@ class RunHandle:
 
     @property
     def media_dir(self) -> Path:
-        """Where its images go."""
+        """The directory of the run's images."""
         return self.run_dir / run_files.MEDIA
 
     @property
     def storage_root(self) -> Path:
-        """The storage that it is in."""
+        """The root of the storage that holds the run."""
         from pathlib import Path
 
         return Path(self._session.address.storage)
 
     @property
     def runs_dir(self) -> Path:
-        """``runs/`` of that storage."""
+        """The directory ``runs`` of that storage."""
         return self.storage_root / paths.RUNS
 
     @property

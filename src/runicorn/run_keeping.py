@@ -73,10 +73,10 @@ class KeepingVerbs(RunHandle):
                 ml_collections, absl flags, a module or class of settings.
             extra: as ``args``, a second place.
             config_files: a path or a list of paths of configuration files; their content is not stored.
-            merge: False = each argument replaces what was logged as that before. True = it is added field by field,
-                nested mappings too, and files are added to the files; over all processes and sessions of the run.
+            merge: False = each argument replaces what was logged under its name before. True = its fields are added
+                to those, nested mappings too, and files to the files. All processes and sessions of the run count.
 
-        What JSON cannot hold becomes text: arrays by their shape, functions by their names. Values of more than
+        What JSON cannot hold becomes text: the shape of an array, the name of a function. Values of more than
         20,000 characters or elements are cut, and say so. Secrets are masked.
 
         Raises:
@@ -122,7 +122,7 @@ class KeepingVerbs(RunHandle):
             group: what the run belongs to, such as a sweep.
             parent: the run, or id of the run, that has started this one.
 
-        Trouble in storing warns.
+        If storing fails, a warning says so.
 
         Raises:
             TypeError, ValueError: one of them is no label; nothing was changed.
@@ -147,8 +147,8 @@ class KeepingVerbs(RunHandle):
 
         Args:
             status: ``finished``, ``failed`` or ``interrupted``, or a word for one of them.
-            reason: why, for ``exit_reason``; None = for ``failed`` the exception that is being handled, if there is
-                one, else what the word says, such as ``pruned``.
+            reason: why, for ``exit_reason``; None = the exception that is being handled, if the status is ``failed``
+                and there is one; else the given word if it says more, such as ``pruned``.
 
         Waits ``RUNICORN_FINISH_TIMEOUT_S`` (600) seconds at most, then warns what is left while the writer goes on;
         Ctrl-C stops the waiting. In a process that has joined it stores that process's records, and ends nothing.
@@ -220,7 +220,7 @@ class KeepingVerbs(RunHandle):
 
     @guarded
     def _tell_command(self, status: str, reason: str | None) -> None:
-        """Leave word for ``runicorn run``, which ends the run, of how the script would have it end."""
+        """Tell ``runicorn run``, which ends the run, the status and the reason that the script gave."""
         from runicorn.managing import labels
         from runicorn.session import supervised
 
@@ -233,8 +233,8 @@ class KeepingVerbs(RunHandle):
         self._refusals.warn(
             "finish timeout",
             f"finish() stopped waiting: up to {self._session.control.spooled_bytes:,} bytes of records and the "
-            f"final status are not stored yet, they are in {self._session.address.spool}. The writer goes on by "
-            "itself. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
+            f"final status are not stored yet. They are in {self._session.address.spool}, and the writer goes on "
+            "storing them. If it is gone, the next init() in this storage or `runicorn recover` stores them.",
         )
 
     def _end_run(self, end: End, timeout_s: float) -> bool:

@@ -7,7 +7,7 @@ once per run, by the process that opens it, and travel with the run's address to
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,13 +16,14 @@ from runicorn.errors import SettingError
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+_Numbers = TypeVar("_Numbers", bound=msgspec.Struct)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Numbers of one run. Two are equal if all their numbers are; ``repr()`` is the call that makes one.
 
     Attributes:
-        tick_s: how often the writer looks for records while there are some.
+        tick_s: how often the writer reads new records while there are some.
         idle_tick_s: longest pause between two scans if no records come.
         segment_bytes: size of a process's first segment, and of each one after a segment that took over a second
             to fill.
@@ -75,27 +76,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: a variable's text is not of its field's type; names the variable.
         """
-        texts = {name: os.environ.get(_variable(name), "").strip() for name in cls.__struct_fields__}
-        if not any(texts.values()):  # the usual case: the fields' types are not needed, which take init() long to find
-            return cls()
-        given: dict[str, Any] = {}
-        for field in msgspec.structs.fields(cls):
-            text = texts[field.name]
-            if not text:
-                continue
-            try:
-                given[field.name] = _parse(text, field.type)
-            except ValueError as error:
-                variable = _variable(field.name)
-                raise SettingError(
-                    f"{variable}={text!r} is not of type {field.type.__name__}. "
-                    f"Write for example {variable}={field.default}, or unset it."
-                ) from error
-        return cls(**given)
+        return from_environment(cls, "RUNICORN_")
 
 
-def _variable(field: str) -> str:
-    return f"RUNICORN_{field.upper()}"
+def from_environment(kind: type[_Numbers], prefix: str) -> _Numbers:
+    """Make a struct of numbers, with the value of every ``<prefix><FIELD>`` that is set.
+
+    Args:
+        kind: the struct; each of its fields has a default.
+        prefix: what the names of its variables begin with.
+
+    Raises:
+        ValueError: a variable's text is not of its field's type; names the variable.
+    """
+    variables = {name: f"{prefix}{name.upper()}" for name in kind.__struct_fields__}
+    texts = {name: os.environ.get(variable, "").strip() for name, variable in variables.items()}
+    if not any(texts.values()):  # the usual case: the fields' types are not needed, which take init() long to find
+        return kind()
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        text, variable = texts[field.name], variables[field.name]
+        if not text:
+            continue
+        try:
+            given[field.name] = _parse(text, field.type)
+        except ValueError as error:
+            raise SettingError(
+                f"{variable}={text!r} is not of type {field.type.__name__}. "
+                f"Write for example {variable}={field.default}, or unset it."
+            ) from error
+    return kind(**given)
 
 
 def _parse(text: str, kind: type) -> bool | int | float | str:

@@ -132,3 +132,38 @@ def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):
         expect(page.locator("main")).to_be_visible()
     page.goto(f"{viewer.root}problems")
     expect(page.locator("main")).to_be_visible()
+
+
+ESCAPES = [
+    "\x1b]8;;javascript:alert(1)\x07a link\x1b]8;;\x07",
+    "\x1b]0;a title that never ends",
+    "\x1b]52;c;YWxlcnQoMSk=\x07",
+    "\x1b[31",
+    "\x1b[" + "38;" * 20_000 + "m",
+    "\x1b[31mx" * 8_000,
+    "\x1b[38;2;999;-1;1e9m",
+    "\x1b[38;5;99999999999999999999m",
+    "\x1bP+q544e\x1b\\",
+    "\x9b31m\x85\x00\x07\x08\x7f",
+    "\r" * 50_000 + "after",
+    "\u202e\u2066<script>alert(7)</script>\u2069",
+    "e" + "\u0301" * 5_000,
+]
+
+
+def test_escape_codes_of_a_log_are_colours_and_nothing_else(tmp_path, viewer_of, open_page):
+    """Links, titles, the clipboard, codes that never end, or thousands of them: the lines around are shown."""
+    for number, escape in enumerate(ESCAPES):
+        log = f"before\n{escape} <b>within</b>\n\x1b[0mbehind {number}\n".encode() + b"\xff\xfe\xed\xa0\x80 last\n"
+        write_run(tmp_path, f"run{number:02}", [{"step": 1, "loss": 1.0}], log=log)
+    viewer = viewer_of(tmp_path)
+    page = open_page(viewer.at())
+    expect(page.locator(".body [role=row]")).to_have_count(len(ESCAPES))
+    for number in range(len(ESCAPES)):
+        page.goto(f"{viewer.root}run/run{number:02}/logs")
+        expect(page.get_by_text(f"behind {number}", exact=True)).to_be_visible()
+        expect(page.locator(".log-line").last).to_contain_text("last")
+        assert page.title() != "a title that never ends"
+        assert page.locator(".log-line b, .log-line script").count() == 0
+        assert page.locator(".log-line a:not([href^='?'], [href^='./'], [href*='at='])").count() == 0
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")

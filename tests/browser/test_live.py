@@ -6,13 +6,15 @@ import json
 import os
 import re
 import signal
+import threading
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import expect
 from prefix_proxy import prefix_proxy
-from reading import card, figures, wait_for_count
-from storages import write_run
+from reading import card, figures, foot, wait_for_count
+from storages import event, write_run
 from support.trainers import Trainer
 
 pytestmark = pytest.mark.usefixtures("trainers_end")
@@ -76,6 +78,48 @@ def test_values_come_to_the_chart_and_leave_the_zoom_alone(tmp_path, viewer_of, 
     _tell(trainer, "end")
     expect(page.locator(".run-head .status")).to_have_text("finished")
     trainer.end()
+
+
+@contextmanager
+def growing(run_dir, first):
+    """Lines come to a run all the time, faster than a page asks for them."""
+    ended = threading.Event()
+
+    def append():
+        with (run_dir / "events.jsonl").open("a", buffering=1) as file:
+            for step in range(first, 100_000):
+                file.write(event(step, loss=1.0 / step))
+                if ended.wait(0.01):
+                    return
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_chart_follows_a_run_that_never_pauses(tmp_path, viewer_of, open_page):
+    """News that come faster than the page asks again do not put its asking off, and it is never asked for the whole."""
+    curve = [{"step": step, "loss": 1.0 / step} for step in range(1, 2000)]
+    run_dir = write_run(tmp_path, "busy", curve, status="running", pid=os.getpid())
+    viewer = viewer_of(tmp_path, RUNICORN_VIEWER_RUN_S="0.05")
+    with growing(run_dir, 2000):
+        page = open_page(viewer.at("run/busy"))
+        bodies = []
+        page.on("request", lambda request: bodies.append(request.post_data) if "curves" in request.url else None)
+        count = figures(page, "loss")[0]["n"]
+        for more in (100, 200, 300):
+            cell = card(page, "loss").locator("table.figures tbody tr td").last
+            page.wait_for_function(
+                "([cell, least]) => Number(cell.textContent) > least", arg=[cell.element_handle(), count + more]
+            )
+            assert "indexed" not in foot(page, "loss")
+        tails = [body for body in bodies if '"width"' in body]
+        assert len(tails) >= 3
+        assert len(bodies) - len(tails) <= 2
 
 
 def test_new_runs_and_lines_of_text_come_by_themselves(tmp_path, viewer_of, open_page):

@@ -54,7 +54,7 @@ FIGURES = {
     },
     "gpu_scalars": {"available"},
     "readers": {"seconds", "readers", "runs"},
-    "viewer": {"records", "runs", "names", "first_byte_s", "levels_s", "memory_mib", "log_ratios", "published"},
+    "viewer": {"records", "runs", "first_byte_s", "levels_s", "grid_cpu_s", "memory_mib", "log_loads", "published"},
     "syscalls": {"available"},
     "chaos": {
         "seed",

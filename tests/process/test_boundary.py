@@ -12,7 +12,7 @@ from runicorn import refusals
 from runicorn.storage import statuses
 
 PACKAGE = os.path.dirname(runicorn.__file__)
-THE_CALLS = {"log", "log_text", "summary", "log_image", "finish"}
+THE_CALLS = {"log", "log_text", "summary", "log_image", "finish", "__get__"}  # `run.summary` is a descriptor
 THE_BOUNDARY = {refusals.__file__, statuses.__file__}  # a wrong status raises, before the boundary
 MOST_CALLS = 2000
 
@@ -28,30 +28,33 @@ def is_finalising(frame):
     return frame is not None
 
 
-def is_storing(frame):
-    """Whether finish() is the writer itself at this moment, for there is no process for it: another boundary's part."""
-    while frame is not None and not (frame.f_code.co_name == "serve" and frame.f_code.co_filename.startswith(PACKAGE)):
-        frame = frame.f_back
-    return frame is not None
-
-
 class Injector:
     """Raises at the n-th call, of Python or of C, that this package makes behind one of its public calls."""
 
     def __init__(self, nth):
         self.left = nth
+        self.storing = None
 
-    def __call__(self, frame, event, _argument):
+    def __call__(self, frame, event, argument):
         """Called by the interpreter at each call and return of any function."""
         code = frame.f_code
+        # finish() is the writer itself at this moment, for there is no process for it: another boundary's part.
+        if self.storing is not None:
+            if frame is self.storing and event == "return":
+                self.storing = None
+            return
         if event not in {"call", "c_call"} or not code.co_filename.startswith(PACKAGE):
+            return
+        if event == "call" and code.co_name == "serve":
+            self.storing = frame
             return
         # What is raised while a generator is closed goes to sys.unraisablehook, whoever raises it.
         if event == "call" and code.co_name in {*THE_CALLS, "<genexpr>"}:
             return
         if code.co_filename in THE_BOUNDARY:  # what tells of the exception is not its subject
             return
-        if is_storing(frame) or is_finalising(frame):
+        # To give up a lock does not fail; if it did here, the lock would be held for all later tests.
+        if is_finalising(frame) or (event == "c_call" and argument.__name__ in {"__exit__", "release"}):
             return
         self.left -= 1
         if self.left == 0:

@@ -208,7 +208,7 @@ def test_metrics_do_not_wait_for_a_git_that_hangs(tmp_path, workspace):
     assert not (trainer.run_dir / "environment.json").exists()
     trainer.go_on()
     trainer.end()
-    assert "looking at the environment" in trainer.errors.read_text(), "finish() says what it waits for"
+    assert "recording the environment" in trainer.errors.read_text(), "finish() says what it waits for"
     found = json.loads((trainer.run_dir / "environment.json").read_text())
     assert not (found["git_info"] or {}).get("commit")
     assert found["pip_packages"]

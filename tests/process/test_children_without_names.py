@@ -234,7 +234,7 @@ def test_what_a_child_that_lives_and_never_calls_again_has_is_stored_or_told(tmp
     else:
         (told,) = family.told()
         assert f"of process {family.child} are missing" in told
-        assert f"Process {family.child} lives and has them in its memory, but has not called since" in told
+        assert f"Process {family.child} lives and still has them in memory, but has made no call since" in told
     assert_valid(family.trainer.run_dir)
     wait_until(lambda: not family.trainer.spool.exists())
 

@@ -120,7 +120,7 @@ def test_report_names_the_run_the_records_and_the_cost(finished):
     assert ". train_loss (mean)    o val_loss" in output
     *lines, last = output.splitlines()
     assert max(len(line) for line in lines if str(run_dir) not in line) <= 72
-    assert last.strip().endswith(f"runicorn viewer --storage {run_dir.parents[3]} --open")
+    assert last.strip().endswith(f"runicorn viewer --storage {run_dir.parents[3]} --run {run_dir.name} --open")
 
 
 def test_interrupted_demo_keeps_what_it_logged(tmp_path):

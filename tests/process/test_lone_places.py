@@ -14,8 +14,7 @@ from support.trainers import Trainer, assert_exactly_once, recover, wait_stored
 import runicorn as rn
 from runicorn.cli import main
 from runicorn.queue import spool, spool_address
-from runicorn.session import nameless_writers
-from runicorn.session import recover as recovering
+from runicorn.session import nameless_writers, orphaned_spools
 
 LOG = """
 run = rn.init()
@@ -32,7 +31,7 @@ A_WRITER = f"{WAITING}  # from runicorn.writer.main import main"
 @pytest.fixture
 def lone(tmp_path, monkeypatch):
     """A run of which nothing but an overflow directory with all records is left."""
-    monkeypatch.setattr(recovering, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(orphaned_spools, "_PATIENCE_S", 0.1)
     trainer = trainers.orphan(Trainer(tmp_path, LOG, RUNICORN_WRITER_RESTART_AFTER_S="1000"))
     trainer.second = Path(os.environ["TMPDIR"]) / f"{trainer.spool.name}-overflow"
     trainer.second.mkdir(mode=0o700)
@@ -94,7 +93,7 @@ def test_a_writer_that_does_not_end(tmp_path, lone, started, capsys):
 
 def test_a_writer_that_ends_is_waited_for(tmp_path, lone, started, monkeypatch):
     """A writer that has just been started, or killed, is gone a moment later."""
-    monkeypatch.setattr(recovering, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(orphaned_spools, "_PATIENCE_S", 60.0)
     writer = started(A_WRITER, lone.spool)
     find = nameless_writers.process_of
 

@@ -107,14 +107,18 @@ for _ in range(2):
     run.log_dataset("ds", {str(data / "a.txt")!r}, save=True)
     run.log_dataset("unsaved", {str(data)!r})
     run.log_pretrained("w", path_or_uri={str(data / "sub/b.bin")!r}, save=True)
-while len(__import__("json").load(open(run.run_dir / "assets.json"))["pretrained"]) < 1:
-    pass
+run.log_pretrained("last", path_or_uri={str(data / "sub/b.bin")!r}, save=True)
+import json, time
+for _ in range(6000):  # until all of these, which are recorded one after the other, were read
+    if len(json.loads((run.run_dir / "assets.json").read_bytes())["pretrained"]) == 2:
+        break
+    time.sleep(0.01)
 open({str(data / "a.txt")!r}, "w").write("changed")
 run.log_dataset("ds", {str(data / "a.txt")!r}, save=True)
 """
     found = assets(ended(tmp_path, body).run_dir)
     assert [each["name"] for each in found["datasets"]] == ["ds", "unsaved", "ds"]
-    assert [each["name"] for each in found["pretrained"]] == ["w"]
+    assert [each["name"] for each in found["pretrained"]] == ["w", "last"]
     assert found["datasets"][2]["sha256"] == hashlib.sha256(b"changed").hexdigest()
 
 

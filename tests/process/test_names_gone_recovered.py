@@ -183,7 +183,7 @@ def test_resumed_while_a_writer_has_no_name(tmp_path):
     """
     refused = Trainer(tmp_path, body, expect_line=False, RUNICORN_FINISH_TIMEOUT_S="0.2")
     _, errors = refused.end()
-    assert f"process {writer.pid} has not stored" in errors
+    assert f"process {writer.pid} has still not stored" in errors
     writer.resume()
     resumed = Trainer(tmp_path, body, expect_line=False)
     _, errors = resumed.end()

@@ -82,7 +82,7 @@ def test_common_formats_are_outputs_and_the_rest_is_counted(tmp_path):
     end(trainer)
     assert set(by_key(trainer.run_dir)) == {f"out/{name}" for name in COMMON}
     (remark,) = status(trainer.run_dir)["remarks"]
-    assert "4 files match none of the default patterns" in remark
+    assert "4 files not archived: no default pattern matches" in remark
     assert all(ending in remark for ending in (".bin", ".md", "no ending", "patterns="))
     assert "storage_errors" not in status(trainer.run_dir)
 
@@ -107,7 +107,7 @@ for _ in range(3):
     trainer = started(tmp_path, body)
     trainer.go_on()
     _, errors = trainer.end()
-    assert errors.count("1 file matches none") == 1
+    assert errors.count("1 file not archived: no default pattern matches") == 1
 
 
 def outputs_now(trainer):

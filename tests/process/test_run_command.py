@@ -215,6 +215,43 @@ def test_a_program_that_is_not_there_makes_no_run():
     assert rn.runs() == []
 
 
+def test_a_workspace_that_is_too_large_is_told_in_words_of_the_command(script):
+    """The message names the option that archives no code; with it, the program runs."""
+    words = script("pass")
+    with open("weights.py", "wb") as file:
+        file.truncate(600 * 2**20)  # a hole: it takes no disk
+    code, _, err = command(program=words)
+    assert (code, rn.runs()) == (2, [])
+    assert b"runicorn run --force-code" in err
+    assert b"runicorn run --no-code" in err
+    assert command("--no-code", program=words)[0] == 0
+    assert the_run().status == "finished"
+
+
+def test_a_script_without_its_interpreter_makes_no_run(script):
+    """A file that is no program is named as a file, and the message says what to write."""
+    _, name = script("pass")
+    code, _, err = command(program=[name])
+    assert code == 1
+    assert b"the file 'train.py' cannot be started" in err
+    assert b"runicorn run -- python train.py" in err
+    assert rn.runs() == []
+
+
+@pytest.mark.parametrize("source", ["no line that names an interpreter", "#!/no/such/interpreter\n"])
+@pytest.mark.parametrize("tracking", ["1", "0"])
+def test_a_program_that_the_system_cannot_start_is_a_failed_run(script, source, tracking):
+    """The run's reason and the message say that it was not started, and the message says what to write."""
+    _, name = script(source)
+    os.chmod(name, 0o700)
+    code, _, err = command(program=[f"./{name}"], RUNICORN_ON=tracking)
+    assert code == 1
+    assert b"the program './train.py' was not started: " in err
+    assert b"runicorn run -- python train.py" in err
+    assert [info.status for info in rn.runs()] == ["failed"] * int(tracking)
+    assert all("was not started" in info.exit_reason for info in rn.runs())
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1], ids=str)
 def test_a_signal_that_is_sent_to_us_reaches_the_program(script, number):
     """It handles it as it likes, and its exit code stays the run's."""
@@ -320,14 +357,16 @@ def test_ctrl_c_reaches_the_program_once(script, terminal):
     ours, theirs = terminal
     words = script(
         """
-        import signal, sys
+        import os, signal, sys
         count = 0
+        came, send = os.pipe()  # not pause(): the signal may come before that is called
         def handle(number, frame):
             global count
             count += 1
+            os.write(send, b".")
         signal.signal(signal.SIGINT, handle)
         print("ready", flush=True)
-        signal.pause()
+        os.read(came, 1)
         print("times:", count, flush=True)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)

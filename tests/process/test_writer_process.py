@@ -399,7 +399,7 @@ def test_a_writer_that_ends_at_once_is_not_waited_for(tmp_path, start_program, w
     run_dir = Path(out.strip())
     assert len(events(run_dir)) == 100
     assert status(run_dir)["status"] == "finished"
-    assert "every one that was started has ended" in err
+    assert "each one that was started has ended" in err
     assert str(wrapper) in err
     for said in ("out of quota", "No module named msgspec"):
         assert (said in err) == (said in words)

@@ -56,6 +56,21 @@ def make_spool(storage, run_id="run"):
     )
 
 
+@pytest.mark.parametrize(
+    ("is_built", "is_switched_off", "found"),
+    [(True, False, "one call of C"), (True, True, "RUNICORN_ACCELERATOR"), (False, False, "was not built")],
+)
+def test_why_log_runs_in_python(is_built, is_switched_off, found, monkeypatch):
+    """The finding tells an accelerator that was not built from one that is switched off, and says what to do."""
+    there = object() if is_built and not is_switched_off else None
+    monkeypatch.setattr(surroundings, "push_metrics", there)
+    monkeypatch.setattr(surroundings, "is_switched_off", is_switched_off)
+    (finding,) = surroundings.accelerator()
+    assert found in finding.text
+    assert (finding.advice is None) == (there is not None)
+    assert is_switched_off == ("Remove RUNICORN_ACCELERATOR" in str(finding.advice))
+
+
 def test_healthy_place_is_found_to_be_one_and_left_as_it_was(storage, doctor, monkeypatch, capsys):
     """All is well: a writer was really started, every finding is there, and no probe or spool is left."""
     (storage / "runs").mkdir(parents=True)

@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 
 from runicorn.cli import COMMANDS, main, parser
-from runicorn.commands import curves, render, tail
+from runicorn.commands import drawn_curves, render, tail
 from runicorn.commands.following import FollowedFile
 from runicorn.host import identity
 from runicorn.reading import flat, plain_text
+from runicorn.reading.curves import Query, curve
+from runicorn.reading.part import Group
+from runicorn.reading.stretches import FoundPoints, Stretch
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 BEST = {"best_metric_name": "acc", "best_metric_value": 0.9, "best_metric_step": 2, "best_metric_mode": "max"}
@@ -315,7 +318,7 @@ def test_what_is_not_there_or_not_meant_is_an_error(storage, runicorn, capsys):
         assert out == "", arguments
         assert said in err, arguments
         assert "\x1b" not in err
-    assert "needs two runs" in runicorn("compare", "one", code=2)[1]
+    assert "needs at least two runs" in runicorn("compare", "one", code=2)[1]
     for arguments in (["ls", "--newer", "x"], ["plot", "one", "--smooth", "1"], ["ls", "--status", "lazy"], ["tail"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
@@ -529,15 +532,18 @@ def test_what_is_not_drawn_is_told(storage, runicorn):
 
 
 def test_smoothing_and_time(storage, runicorn):
-    """The moving average begins with the first value, has none where the value is none; time counts from the start."""
+    """The moving average is by distance, and has none where the value is none; time counts from the start."""
     curve_run(storage, "one", [1.0, 3.0, None, 3.0])
 
-    (series,) = json.loads(runicorn("plot", "one", "loss", "--smooth", "0.5", "--x", "time", "--json")[0])["series"]
+    (series,) = json.loads(runicorn("plot", "one", "loss", "--smooth", "0.999", "--x", "time", "--json")[0])["series"]
 
-    assert series["smoothed"] == [1.0, pytest.approx(7 / 3), None, pytest.approx(19 / 7)]
+    kept = 0.999 ** (1000 / 3)  # of what was before, after a third of the range
+    average, weight = 0.001 * kept + 3.0 * (1 - kept), 0.001 * kept + 1 - kept
+    later = kept**2 * average + 3.0 * (1 - kept**2), kept**2 * weight + 1 - kept**2
+    assert series["smoothed"] == [1.0, pytest.approx(average / weight), None, pytest.approx(later[0] / later[1])]
     assert series["x"] == pytest.approx([1, 2, 3, 4])
     assert series["y"] == [1.0, 3.0, None, 3.0]
-    out, _ = runicorn("plot", "one", "loss", "--smooth", "0.5", "--x", "time", "--height", "8")
+    out, _ = runicorn("plot", "one", "loss", "--smooth", "0.999", "--x", "time", "--height", "8")
     assert "." in out
     assert out.splitlines()[9].split() == ["1.0s", "4.0s"]
 
@@ -576,15 +582,37 @@ def test_curves_in_letters_where_there_are_no_dots(storage, runicorn, terminal, 
     assert has(terminal(*arguments)) == letters
 
 
-def test_thinning_keeps_what_sticks_out(draw):
-    """Of any number of points a few a column are left, in order, with both ends and the highest and lowest."""
+@pytest.mark.parametrize("place", [0, 1, 12_345, 19_999])
+def test_what_sticks_out_is_drawn(storage, runicorn, place):
+    """One value of 50 among 20,000 below 1.1 is at the top of the plot, above the steps that it was logged at."""
+    values = [1.0 + step % 7 / 100 for step in range(20_000)]
+    values[place] = 50.0
+    curve_run(storage, "one", values)
+    lines = runicorn("plot", "one", "loss", "--height", "10", "--width", "60")[0].splitlines()
+    label, _, drawn = lines[0].partition("|")
+    assert label.strip() == "50"
+    assert drawn.strip() == "*"
+    assert drawn.index("*") / len(lines[9].partition("|")[2]) == pytest.approx(place / 20_000, abs=0.05)
+    assert not any(line.partition("|")[2].strip() for line in lines[1:8])
+
+
+def test_a_plot_keeps_the_ends_of_each_bucket(draw):
+    """Of any number of points a few a column are left, in order, with the highest and the lowest."""
     for size in (1, 2, 400, 5000):
-        points = sorted((draw.random(), draw.gauss(0, 1)) for _ in range(size))
-        kept = curves.thinned(*(array("d", axis) for axis in zip(*points, strict=True)), 40)
+        steps = sorted({round(draw.random() * 10**6) for _ in range(size)})
+        points = [(step, draw.gauss(0, 1)) for step in steps]
+        x, y = (array(kind, axis) for kind, axis in zip("qd", zip(*points, strict=True), strict=True))
+        group = Group((), "")
+        group.numbers.extend((0, len(x)))
+        stretch = Stretch(x, y, (0, len(x)), 0, group)
+        made = curve(FoundPoints([stretch], len(x), 0, 0), Query(buckets=40))
+        (kept,) = drawn_curves.drawn(made, log=False, smooth=False)
         assert len(kept) <= 4 * 40
-        assert kept == sorted(set(kept))
-        assert set(kept) <= set(points)
-        assert {points[0], points[-1], max(points, key=lambda p: p[1]), min(points, key=lambda p: p[1])} <= set(kept)
+        assert [at for at, _ in kept] == sorted(at for at, _ in kept)
+        assert {y for _, y in kept} <= set(y)
+        assert {max(y), min(y)} <= {y for _, y in kept}
+        (logged,) = drawn_curves.drawn(made, log=True, smooth=False)
+        assert [value for _, value in logged] == [math.log10(value) for _, value in kept if value > 0]
 
 
 def test_flat_curves_and_huge_values_have_a_frame(storage, runicorn):

@@ -8,7 +8,7 @@ import random
 import msgspec
 import pytest
 
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Config, encode
 from runicorn.writer.assets import Assets
 from runicorn.writer.configuration import Configuration

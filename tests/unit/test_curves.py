@@ -153,7 +153,7 @@ def check(made, points, query, *, whole):
     assert made.inf == sum(math.isinf(y) for _, ys, _ in found for y in ys)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sessions=st.lists(records, min_size=1, max_size=3),
     x=st.sampled_from(["step", "time", "metric:lr"]),

@@ -1,12 +1,11 @@
-"""Where things live: a folder imports only from folders below it, modules are short, and a class name exists once."""
+"""Where things live: a folder imports only from folders below it, modules are short, and names exist once."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-
-import pytest
 
 import runicorn
 from runicorn.session import writer_process
@@ -36,19 +35,23 @@ LAYERS = [
 ]
 DEPTH = {name: depth for depth, layer in enumerate(reversed(LAYERS)) for name in layer}
 MODULES = sorted(HOUSE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 LONGEST_LINES = 400
-MOST_LOADED = 58
+MOST_LOADED = 61
 LONGER: set[str] = set()
+
+
+@functools.cache
+def _tree(path):
+    return ast.parse(path.read_text("utf-8"))
 
 
 def _layer(path):
     return path.relative_to(HOUSE).with_suffix("").parts[0]
 
 
-def _imported(tree):
+def _imported(path):
     """The folders, and modules at the top, from which a module imports: inside functions and for types too."""
-    for node in ast.walk(tree):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from ((name.name + ".__init__").split(".")[1] for name in node.names if _is_ours(name.name))
         elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
@@ -61,11 +64,11 @@ def _is_ours(name):
     return name.split(".")[0] == "runicorn"
 
 
-@pytest.mark.parametrize("path", [each for each in MODULES if each != HOUSE / "__init__.py"], ids=str)
-def test_a_module_imports_only_from_its_own_layer_and_from_those_below(path):
+def test_a_module_imports_only_from_its_own_layer_and_from_those_below():
     """Imports inside functions and for types count too; the front door alone, which is lazy, is exempt."""
-    above = {name for name in _imported(TREES[path]) if DEPTH[name] > DEPTH[_layer(path)]}
-    assert not above
+    modules = [each for each in MODULES if each != HOUSE / "__init__.py"]
+    arrows = {(str(path), name) for path in modules for name in _imported(path) if DEPTH[name] > DEPTH[_layer(path)]}
+    assert not arrows
 
 
 def test_the_top_has_ten_modules_at_most_and_folders_hold_no_folders():
@@ -82,10 +85,17 @@ def test_no_module_is_longer_than_a_reader_can_hold():
     assert long == LONGER
 
 
+def test_a_module_name_exists_once():
+    """A name without its folder says which module is meant; but adapters and commands are called as users call them."""
+    modules = (path for path in MODULES if _layer(path) not in {"integrations", "commands"})
+    names = Counter(path.name for path in modules if path.name != "__init__.py")
+    assert not [name for name, times in names.items() if times > 1]
+
+
 def test_a_class_name_exists_once():
     """One name, one thing; but an adapter is called what users of its framework guess, and a script imports one."""
-    trees = (tree for path, tree in TREES.items() if _layer(path) != "integrations")
-    nodes = (node for tree in trees for node in ast.walk(tree))
+    paths = (path for path in MODULES if _layer(path) != "integrations")
+    nodes = (node for path in paths for node in ast.walk(_tree(path)))
     names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
     assert not [name for name, times in names.items() if times > 1]
 

@@ -208,38 +208,36 @@ def test_a_rest_of_a_growth_that_was_cut_short(path):
 
 NO_ROOM = """
 import resource, sys
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[1])
 from test_plan import PlanFile, plan, read_again
 
-path, limit = sys.argv[1], int(sys.argv[3])
-file = PlanFile(path)
-file.write(plan(1))
-file.write(plan(2))
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-try:
-    file.write(plan(3, 2000))
-except OSError:
-    pass
-else:
-    assert read_again(path) == plan(3, 2000), "it said that the plan is in place"
-    sys.exit()
-assert read_again(path) == plan(2), f"a crash now would find {read_again(path)}"
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-file.write(plan(3, 2000))
-assert read_again(path) == plan(3, 2000)
-file.write(plan(4))
-assert read_again(path) == plan(4)
+for path in sys.argv[2:]:
+    limit = int(path.rpartition("-")[2])
+    file = PlanFile(path)
+    file.write(plan(1))
+    file.write(plan(2))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        file.write(plan(3, 2000))
+    except OSError:
+        assert read_again(path) == plan(2), f"{limit}: a crash now would find {read_again(path)}"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        file.write(plan(3, 2000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert read_again(path) == plan(3, 2000), f"{limit}: it said that the plan is in place"
+    file.write(plan(4))
+    assert read_again(path) == plan(4)
 """
 
 
-@pytest.mark.parametrize("limit", [4096, 50_000, 100_000, 199_000, 300_000, 500_000])
-def test_no_room_to_grow(tmp_path, limit):
+def test_no_room_to_grow(tmp_path):
     """Where a larger plan has no room, write() raises and the plan before is still in place; with room it goes on."""
-    path = tmp_path / "plan"
-    path.write_bytes(bytes(2 * SLOT_BYTES))
+    paths = [tmp_path / f"plan-{limit}" for limit in (4096, 50_000, 100_000, 199_000, 300_000, 500_000)]
+    for path in paths:
+        path.write_bytes(bytes(2 * SLOT_BYTES))
     done = subprocess.run(
-        [sys.executable, "-c", NO_ROOM, str(path), os.path.dirname(__file__), str(limit)],
+        [sys.executable, "-c", NO_ROOM, os.path.dirname(__file__), *map(str, paths)],
         capture_output=True,
         encoding="utf-8",
         timeout=100,

@@ -47,8 +47,11 @@ def made_up(size: int) -> bytes:
 
 
 sizes = st.one_of(st.integers(1, 700), st.integers(4090, 4100), st.integers(1, 40_000))
-payload_lists = st.lists(st.one_of(certain, sizes.map(made_up)), max_size=20)
-certain_lists = st.lists(certain, min_size=1, max_size=12)
+alike_lists = st.one_of(st.just(len(HELLO)), st.integers(1, CERTAIN_BYTES)).flatmap(  # read in a loop of their own
+    lambda size: st.lists(st.binary(min_size=size, max_size=size), min_size=1, max_size=12)
+)
+payload_lists = st.one_of(st.lists(st.one_of(certain, sizes.map(made_up)), max_size=20), alike_lists)
+certain_lists = st.one_of(st.lists(certain, min_size=1, max_size=12), alike_lists)
 limit_lists = st.lists(st.integers(1, 50_000), min_size=1)
 chunks = st.sampled_from([MIN_FRAME_BYTES, 16, 64, 1000, 4096, SegmentReader.CHUNK_BYTES])
 
@@ -192,6 +195,18 @@ def test_payloads_that_are_larger_than_the_readers_chunk(path):
         assert reader.sealed
 
 
+@examples(10)
+@given(runs=st.lists(st.tuples(st.integers(1, 300), st.integers(1, 200)), max_size=8), limits=limit_lists)
+def test_runs_of_payloads_of_one_length(path, runs, limits):
+    """Payloads are read in order however many of one length follow each other, and however few."""
+    payloads = [made_up(size + number)[:size] for size, count in runs for number in range(count)]
+    written(path, payloads, 20)
+    with reading(path) as reader:
+        assert reader.valid
+        assert read_all(reader, limits, len(payloads) + 2) == [HELLO, *payloads]
+        assert reader.position == bytes_of(payloads)
+
+
 @examples()
 @given(size=st.integers(100, 2000), payload=small)
 def test_a_prepared_segment_is_one_like_any_other(path, size, payload):
@@ -248,6 +263,31 @@ def test_a_flipped_bit(path, payloads, chunk, rest, data):
     found, reader = read_damaged(path, chunk)
     assert found == whole_frames(payloads, before, content(path))
     assert reader.position in frame_ends(payloads) or not found
+
+
+def test_each_flipped_bit_among_frames_of_one_length(path):
+    """Whichever bit of a run of frames of one length is flipped, the frames before it are read, and no others."""
+    payloads = [made_up(number)[: len(HELLO)] for number in range(10, 16)]
+    written(path, payloads, 20)
+    before = content(path)
+    for bit in range(8 * HEADER_BYTES, 8 * bytes_of(payloads)):
+        after = bytearray(before)
+        after[bit // 8] ^= 1 << bit % 8
+        overwrite(path, 0, after)
+        found, _ = read_damaged(path, SegmentReader.CHUNK_BYTES)
+        assert found == whole_frames(payloads, before, bytes(after)), bit
+
+
+def test_a_length_of_zero_with_the_checksum_of_nothing(path):
+    """A header whose length is zero is no frame, whatever its checksum is, at the beginning of a look as well."""
+    segment = written(path, [], 100)
+    with reading(path) as reader:
+        assert reader.valid
+        assert reader.read(1) == [HELLO]
+        segment.write(struct.pack("<II", 0, checksum(b"")) * 2)
+        assert reader.read(1000) == []
+        assert not reader.torn
+        assert not reader.sealed
 
 
 @examples()

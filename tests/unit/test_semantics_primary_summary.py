@@ -478,8 +478,9 @@ def test_cycles_of_any_kind_are_refused_at_once(open_run):
     assert summary(run) == {"endless": {"good": 1, "list": []}}
 
 
-def test_what_is_wide_and_deep_at_once_ends(open_run, caplog):
+def test_what_is_wide_and_deep_at_once_ends(open_run, caplog, monkeypatch):
     """A list that stands twice in itself, sixty times over, has more elements than there is time for."""
+    monkeypatch.setattr("runicorn.validation.json_values._MOST_VALUES", 20_000)
     run = open_run()
     value = []
     for _ in range(60):

@@ -10,8 +10,8 @@ import pytest
 from runicorn.host.locks import Lock
 from runicorn.queue import spool
 from runicorn.queue.control_page import ControlPage
-from runicorn.queue.decoding import decode
 from runicorn.queue.producer import Queue
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Dropped, Hello, Text, encode
 from runicorn.queue.segment import HEADER_BYTES, MAGIC, Segment, frame
 from runicorn.settings import Settings

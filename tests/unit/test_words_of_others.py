@@ -166,13 +166,21 @@ def test_another_word_for_finish_ends_the_run(open_run, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "instead"), [("config", r"run\.log_config\("), ("name", r"run\.alias"), ("url", r"run\.run_dir")]
+    ("name", "instead"),
+    [
+        ("config", r"run\.log_config\("),
+        ("name", r"init\(alias="),
+        ("tags", r"run\.set_labels\("),
+        ("url", r"run\.run_dir"),
+    ],
 )
-def test_an_attribute_that_we_do_not_have_says_what_to_ask(open_run, name, instead):
-    """``AttributeError``, so that ``hasattr()`` is false; completion offers none of these names."""
+def test_an_attribute_that_we_do_not_have_says_what_to_write(open_run, name, instead):
+    """``AttributeError``, so that ``hasattr()`` is false, also if it is set; completion offers none of these names."""
     run = open_run()
     with pytest.raises(AttributeError, match=instead):
         getattr(run, name)
+    with pytest.raises(AttributeError, match=instead):
+        setattr(run, name, "x")
     assert not hasattr(run, name)
     assert not {"config", "watch", "log_metric"} & set(dir(run))
 
@@ -183,6 +191,8 @@ def test_a_run_that_is_switched_off_takes_the_calls_of_others(storage):
         run = runicorn.init(storage=str(storage))
     run.log_metric("loss", 1)
     run.watch("model")
+    run.summary["acc"] = 1
+    run["loss"] = 1
     with pytest.raises(AttributeError, match="log_config"):
         run.config  # noqa: B018 - asking is the point
 
@@ -237,8 +247,84 @@ def test_fields_of_the_summary_by_keyword_are_stored(open_run, caplog):
     assert 'Write summary({"acc": 0.9})' in caplog.text
 
 
+def _by_attribute(run):
+    run.summary.acc = 1
+
+
 @pytest.mark.parametrize(
-    ("name", "instead"), [("log", "run.log("), ("start_run", "runicorn.init("), ("Image", "run.log_image(")]
+    "set_field",
+    [
+        lambda run: run.summary.__setitem__("acc", 1),
+        lambda run: run.summary.update({"acc": 1}),
+        lambda run: run.summary.update(acc=1),
+        _by_attribute,
+    ],
+)
+def test_a_summary_that_is_written_as_a_dict_is_stored(open_run, caplog, set_field):
+    """It is a dict elsewhere: the field is stored, and one warning shows the call."""
+    run = open_run()
+    set_field(run)
+    set_field(run)
+    run.finish()
+    assert runicorn.load(run).summary["acc"] == 1
+    assert caplog.text.count("it was taken as run.summary({") == 1
+
+
+def test_what_cannot_be_done_with_the_items_of_an_open_run_is_told_with_what_to_write(open_run, caplog):
+    """Setting and deleting warn, so that the loop goes on; reading raises ``TypeError``, for there is no value."""
+    run = open_run()
+    del run.summary["acc"]
+    for name in map(str, range(100)):
+        run[name] = 1
+        del run[name]
+    assert caplog.text.count("is not a call of runicorn. Nothing was done.") == 3
+    assert "Write run.summary({'acc': None})." in caplog.text
+    assert "Write run.log({name: value}) for a metric, run.log_config(" in caplog.text
+    for read in (lambda: run["loss"], lambda: run.summary["loss"], lambda: "loss" in run.summary):
+        with pytest.raises(runicorn.errors.WrongTypeError, match=r"runicorn\.load\(run\)"):
+            read()
+    with pytest.raises(AttributeError, match=r"runicorn\.load\(run\)\.summary"):
+        run.summary.get("loss")
+
+
+def test_the_summary_of_a_run_looks_like_the_call_that_it_is(open_run):
+    """Its name, signature and help are those of the function."""
+    call = open_run().summary
+    assert list(inspect.signature(call).parameters) == ["update"]
+    assert (call.__name__, call.__doc__) == ("summary", runicorn.Run.summary.__doc__)
+
+
+@pytest.mark.parametrize(
+    ("ask", "instead"),
+    [
+        (lambda run: run.history(), r"run\.to_pandas\(\)"),
+        (lambda run: run.tags, r"run\.info\.tags"),
+        (lambda run: run.name, r"run\.info\.alias"),
+        (lambda run: run.log({"loss": 1}), r"runicorn\.init\(run_id="),
+        (lambda run: run.zzz, "'zzz'$"),
+        (lambda run: run.__setitem__("loss", 1), r"runicorn\.init\(run_id="),
+        (lambda run: run["loss"][0], r"column\.value\[0\]"),
+    ],
+)
+def test_what_a_loaded_run_does_not_have_says_what_to_write(open_run, ask, instead):
+    """The kind of error is Python's, and the end of its message is ours."""
+    run = open_run()
+    run.log({"loss": 1})
+    run.finish()
+    with pytest.raises((AttributeError, TypeError), match=instead):
+        ask(runicorn.load(run))
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("log", "run.log("),
+        ("config", "run.log_config("),
+        ("watch", "runicorn.init("),
+        ("sweep", "runicorn.init("),
+        ("start_run", "runicorn.init("),
+        ("Image", "run.log_image("),
+    ],
 )
 def test_a_name_of_another_package_says_what_to_write(name, instead):
     """Python's own questions get no more than Python's own answer."""

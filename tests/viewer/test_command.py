@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -168,6 +170,43 @@ def test_open_hands_the_browser_a_file_that_goes(start_viewer, tmp_path, storage
     cli.main(["viewer", "--stop", "--storage", str(storage)])
     viewer.wait(timeout=60)
     assert not [path for path in (tmp_path / "viewers").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("word", ["baseline", "20260101_120000_ab", "20260101_120000_abcdef"])
+def test_run_is_the_page_that_the_link_leads_to(start_viewer, make_run, word):
+    """``--run`` takes an alias, an id or its beginning; the link leads to that run's page, with the token."""
+    make_run(meta={"alias": "baseline"})
+    viewer = start_viewer("--port", 0, "--run", word)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/run/20260101_120000_abcdef#t=[\w-]+", viewer.link)
+    again = start_viewer("--port", 0, "--run", word)
+    assert again.link == viewer.link
+    again.wait(timeout=60)
+    assert "running already" in again.told.read_text()
+
+
+def test_a_run_that_is_not_there_is_named(storage, make_run, capsys):
+    """Exit code 1 with its name, and no viewer is started."""
+    make_run()
+    assert cli.main(["viewer", "--storage", str(storage), "--no-open", "--run", "nobody"]) == 1
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_a_viewer_that_nobody_asks_does_nothing(start_program, make_run):
+    """Its server has no clock that ticks: it waits for a request, or for its end by a signal."""
+    make_run()
+    viewer = start_program(
+        "import sys, uvicorn\nfrom runicorn.cli import main\n"
+        "async def tick(*_): print('tick', flush=True)\nuvicorn.Server.on_tick = tick\n"
+        "sys.exit(main(['viewer', '--port', '0', '--no-open', '--storage', sys.argv[1]]))"
+    )
+    port, _ = link_parts(viewer.stdout.readline())
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 200
+    connection.close()
+    viewer.terminate()
+    told, _ = viewer.communicate(timeout=60)
+    assert told == ""
 
 
 def test_nothing_else_imports_its_libraries():

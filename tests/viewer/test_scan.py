@@ -28,7 +28,7 @@ def replace(run_dir, name, content):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_it_finds_what_a_listing_finds(storage, seed, monkeypatch):
-    """Over any changes: runs made and half made, ended, tagged, moved, deleted, folders that come and go."""
+    """Over any changes: runs made and half made, ended, tagged, moved, deleted, folders that come and go, all of it."""
     print(f"seed {seed}")
     draw = random.Random(seed)
     monkeypatch.setattr(scan, "_AT_ONCE", 10_000)
@@ -37,13 +37,20 @@ def test_it_finds_what_a_listing_finds(storage, seed, monkeypatch):
     looking = Scan(str(storage))
     made = []
     for number in range(60):
-        what = draw.choice(["make", "make", "half", "end", "tag", "delete", "move", "empty", "nothing"])
+        what = draw.choice(
+            ["make", "make", "half", "end", "tag", "delete", "move", "empty", "nothing", "folder", "all"]
+        )
         if what == "make":
             made.append(make(storage, draw.choice(folders), f"run{number}", draw.choice(["finished", "running"])))
         elif what == "half":
             (storage / "runs" / draw.choice(folders) / f"half{number}").mkdir(parents=True)
         elif what == "empty":
             (storage / "runs" / f"empty{number}" / "below").mkdir(parents=True)
+        elif what in {"folder", "all"}:
+            place = storage / "runs" / (draw.choice(folders) if what == "folder" else "")
+            if draw.random() < 0.5 and place.is_dir():
+                shutil.rmtree(place)
+                made = [run_dir for run_dir in made if run_dir.is_dir()]
         elif made:
             run_dir = draw.choice(made)
             if what == "end":
@@ -55,7 +62,7 @@ def test_it_finds_what_a_listing_finds(storage, seed, monkeypatch):
                 made.remove(run_dir)
             elif what == "move":
                 target = storage / "runs" / f"moved{number}" / run_dir.name
-                target.parent.mkdir()
+                target.parent.mkdir(parents=True)
                 run_dir.rename(target)
                 made[made.index(run_dir)] = target
         if draw.random() < 0.7:
@@ -75,3 +82,18 @@ def test_ended_runs_are_looked_at_in_turns(storage, monkeypatch):
     for _ in range(5):
         found = looking.infos()
     assert [info.tags for info in found] == [["new"]] * 10
+
+
+def test_what_a_look_costs_does_not_grow_with_what_has_gone(storage, monkeypatch):
+    """When all runs of many folders are removed at once, each of them is forgotten in one step."""
+    for number in range(300):
+        make(storage, f"p{number % 30}", f"run{number}")
+    looking = Scan(str(storage))
+    assert len(looking.infos()) == 300
+    shutil.rmtree(storage / "runs")
+    (storage / "runs").mkdir()
+    forgotten = []
+    forget = Scan._forget
+    monkeypatch.setattr(Scan, "_forget", lambda self, path: forgotten.append(path) or forget(self, path))
+    assert looking.infos() == []
+    assert len(forgotten) == len(set(forgotten)) == 330

@@ -1,6 +1,6 @@
 """The archive of the workspace: the same files give the same bytes.
 
-The files were listed by the process that trains, some time ago. So each is looked at again: what is no regular file
+The files were listed by the process that trains, some time ago. So each is checked again: what is no regular file
 any more, or is reached through a symlink now, is not read.
 """
 

@@ -53,10 +53,7 @@ def dataset(
     if save and limits is not None:
         limits.check(call, source)
     entry = {"name": escape(name), "context": escape(context), "uri": uri}
-    if isinstance(uri, dict):  # the viewer of 0.7.2 chokes on an object in that place
-        entry |= {"uri": msgspec.json.encode(uri).decode(), "described": uri}
-    entry["description"] = description and escape(description)
-    return InputAsset(time_s, "datasets", entry, os.fsencode(source), save)
+    return InputAsset(time_s, "datasets", _described(entry, "uri", description), os.fsencode(source), save)
 
 
 def pretrained(
@@ -92,10 +89,14 @@ def pretrained(
     if save and limits is not None:
         limits.check(call, source)
     entry = {"name": escape(name), "source_type": escape(source_type), "path_or_uri": given}
-    if isinstance(given, dict):
-        entry |= {"path_or_uri": msgspec.json.encode(given).decode(), "described": given}
-    entry["description"] = description and escape(description)
-    return InputAsset(time_s, "pretrained", entry, os.fsencode(source), save)
+    return InputAsset(time_s, "pretrained", _described(entry, "path_or_uri", description), os.fsencode(source), save)
+
+
+def _described(entry: dict[str, Any], place: str, description: str | None) -> dict[str, Any]:
+    """An entry with its description, and with text in a place that may hold a dict: the viewer of 0.7.2 needs that."""
+    if isinstance(entry[place], dict):
+        entry |= {place: msgspec.json.encode(entry[place]).decode(), "described": entry[place]}
+    return entry | {"description": description and escape(description)}
 
 
 class Limits:
@@ -117,8 +118,9 @@ class Limits:
             if files > self.max_files or total_bytes > self.max_bytes:
                 raise WrongValueError(
                     f"{call}: {source} is too large to archive: the limits are {self.max_files:,} files and "
-                    f"{self.max_bytes:,} bytes, and there are at least {files:,} with {total_bytes:,}. Nothing was "
-                    "recorded. Use save=False, raise max_archive_bytes or max_archive_files, or force_save=True."
+                    f"{self.max_bytes:,} bytes, and it has at least {files:,} files with {total_bytes:,} bytes. "
+                    "Nothing was recorded. Write save=False or force_save=True, or raise max_archive_bytes or "
+                    "max_archive_files."
                 )
 
 

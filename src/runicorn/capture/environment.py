@@ -1,6 +1,6 @@
 """What only this process can say of the environment that it runs in; the writer finds out the rest.
 
-Nothing here starts a process, imports a library of the program's or looks into files: it is part of ``init()``.
+Nothing here starts a process, imports a library of the program's or reads files: it is part of ``init()``.
 """
 
 from __future__ import annotations

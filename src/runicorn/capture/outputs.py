@@ -19,6 +19,7 @@ from runicorn.capture import datasets
 from runicorn.errors import WrongTypeError, WrongValueError
 from runicorn.queue.asset_records import Candidate, Scanning
 from runicorn.storage.escaping import escape
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +127,7 @@ def scan(
         scanning: where, and what for.
         seen: from output key to what was seen of it so far; changed.
         now: epoch seconds.
-        leave_out: a directory that is not looked into wherever it lies: the storage.
+        leave_out: a directory that is not searched, wherever it is: the storage.
         last: the run ends: what is there is ready.
     """
     found = ScanResult(0, 0, [], overflowed=False, unmatched=Counter())
@@ -155,8 +156,8 @@ def remark(found: ScanResult, scanning: Scanning) -> str:
         return ""
     endings = [escape(ending or "no ending") for ending, many in found.unmatched.most_common(_MOST_ENDINGS) if many]
     return (
-        f"outputs: {'1 file matches' if count == 1 else f'{count:,} files match'} none of the default patterns and "
-        f"were not archived ({', '.join(endings)}). If they are outputs, name them with patterns=[...]"
+        f"outputs: {counted(count, 'file')} not archived: no default pattern matches ({', '.join(endings)}). If they "
+        "are outputs, name them with patterns=[...]"
     )
 
 

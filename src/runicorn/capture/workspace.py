@@ -267,8 +267,8 @@ def _if_not_utf_8(path: str) -> str:
 def _too_many(root: str, files: list[tuple[str, int]], limit: int, ignore_file: str) -> str:
     most = _heaviest(files, lambda _: 1, lambda weight: f"{weight:,} files")
     return (
-        f"code snapshot too large: too many files: there are more than the {limit:,} that are the limit in {root}. "
-        f"Most were found in {most} (the search ended at the limit). {_way_out(ignore_file)}"
+        f"code snapshot too large: too many files: more than {limit:,} in {root}, and that is the limit. "
+        f"Most are in {most} (the search ended at the limit). {_way_out(ignore_file)}"
     )
 
 
@@ -276,16 +276,17 @@ def _too_large(root: str, files: list[tuple[str, int]], limit: int, ignore_file:
     most = _heaviest(files, lambda size: size, lambda weight: f"{weight / MIB:,.1f} MiB")
     total = sum(size for _, size in files)
     return (
-        f"code snapshot too large: total bytes exceeded: {total / MIB:,.1f} MiB and more in {root}, "
-        f"{limit / MIB:,.1f} MiB is the limit. Largest were {most} (the search ended at the limit). "
+        f"code snapshot too large: total bytes exceeded: {total / MIB:,.1f} MiB or more in {root}, and "
+        f"the limit is {limit / MIB:,.1f} MiB. The largest are {most} (the search ended at the limit). "
         f"{_way_out(ignore_file)}"
     )
 
 
 def _way_out(ignore_file: str) -> str:
     return (
-        f"No run was made. Write what is not code into {ignore_file} in the workspace, for example a line data/, or "
-        "pass force_snapshot=True to archive all of it."
+        f"No run was made. Name what is not code in {ignore_file} in the workspace, for example in a line data/. "
+        "To archive all of it, write force_snapshot=True, or runicorn run --force-code. To archive no code, write "
+        "snapshot_code=False, or runicorn run --no-code."
     )
 
 

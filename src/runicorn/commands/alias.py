@@ -21,7 +21,7 @@ HELP = "set or show the alias of a run"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and what it shall be called."""
     add_run(parser)
-    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without it, print the present one")
+    parser.add_argument("alias", nargs="?", metavar="NAME", help="the new alias; without it, print the current one")
     parser.add_argument("--clear", action="store_true", help="remove the alias")
     add_storage(parser)
     parser.add_argument(
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Change the alias, or show it."""
     if options.clear and options.alias is not None:
         raise WrongValueError(
-            f"--clear and an alias, {options.alias!r}, are given. Nothing was changed. Write one of them."
+            f"Both --clear and the alias {options.alias!r} are given. Nothing was changed. Write one of them."
         )
     info = targets.find(the_run(options.run, options), options.storage)
     if options.clear or options.alias is not None:

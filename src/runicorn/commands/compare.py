@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runicorn.commands import described, render
-from runicorn.commands.figures import MOST_BYTES, events_bytes, figures_of
+from runicorn.commands.figures import MOST_BYTES, add_figures, events_bytes, figures_of
 from runicorn.commands.options import RUN_HELP, add_json, add_latest, add_storage, the_run
 from runicorn.errors import WrongValueError
 from runicorn.reading import flat
@@ -33,18 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_latest(parser)
     add_storage(parser)
     parser.add_argument("--all", action="store_true", help="also show what is equal in all runs")
-    parser.add_argument(
-        "--figures",
-        action="store_true",
-        help=f"compare metrics even for a run with more than {render.size(MOST_BYTES)} of numbers",
-    )
+    add_figures(parser, "compare metrics")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare."""
     if len(options.runs) < 2:
-        raise WrongValueError(f"compare needs two runs at least, and was given {options.runs[0]!r} alone.")
+        raise WrongValueError(f"compare needs at least two runs, and only {options.runs[0]!r} was given.")
     runs = [load(the_run(given, options)) for given in options.runs]
     parts = {"config": _rows([flat.flat(run.config) for run in runs]), "summary": _rows(list(map(_summary, runs)))}
     metrics: dict[str, Rows] = {}

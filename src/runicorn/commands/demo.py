@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
 from runicorn.commands import demo_model, plain_plot
-from runicorn.commands.curves import Bounds
+from runicorn.commands.drawn_curves import Bounds
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ def _train_and_report(storage: str | None, seconds: float, seed: int) -> int:
 
 
 def viewer_command(run: rn.Run) -> str:
-    """The line that opens a run's storage in the viewer, for a person who has just made it."""
+    """The line that opens a run in the viewer, for a person who has just made it."""
     storage = shlex.quote(os.path.abspath(run.storage_root))
     installed = find_spec("starlette") and find_spec("uvicorn")
     install = "" if installed else "pip install 'runicorn[viewer]' && "
-    return f"{install}runicorn viewer --storage {storage} --open"
+    return f"{install}runicorn viewer --storage {storage} --run {run.id} --open"
 
 
 class DemoTraining:

@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from runicorn.commands import plain_plot, render
-from runicorn.commands.curves import Bounds, DrawnCurve, Point, bounds_of
+from runicorn.commands.drawn_curves import Bounds, DrawnCurve, Point, bounds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

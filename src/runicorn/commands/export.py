@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="PATH",
-        help="file, or directory for tensorboard, to write; of several runs the directory for files named by id; "
+        help="the file to write; for tensorboard or several runs a directory, where files are named by the run's id; "
         "'-' = standard output",
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--superseded",
         action="store_true",
-        help="also values that a later session of a resumed run has superseded (with --lines: each of them)",
+        help="also write values that a later session of a resumed run has superseded (with --lines: all of them)",
     )
     parser.add_argument(
         "--force", action="store_true", help="replace an existing file, or a directory that holds only event files"

@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from runicorn.commands import render
 from runicorn.errors import MetricNotFoundError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from runicorn.reading import Column, LoadedRun
 
 MOST_BYTES = 256 * 1024**2
 """Of the events files of a run, up to which its figures are worked out without being asked for: a second or two."""
+
+
+def add_figures(parser: argparse.ArgumentParser, does: str) -> None:
+    """``--figures``, of the commands that show them."""
+    most = render.size(MOST_BYTES)
+    parser.add_argument(
+        "--figures", action="store_true", help=f"{does} even for a run with more than {most} of numbers"
+    )
 
 
 class Figures(msgspec.Struct, frozen=True):

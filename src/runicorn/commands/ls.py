@@ -35,12 +35,18 @@ _LONGEST_ALIAS = 40
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, in which order, and how."""
     add_storage(parser)
-    parser.add_argument("path", metavar="PATH", nargs="?", help="only a path and all below it, or a pattern ('cv/*')")
     parser.add_argument(
-        "--status", action="append", choices=STATUSES, metavar="STATUS", help=f"may be repeated: {', '.join(STATUSES)}"
+        "path", metavar="PATH", nargs="?", help="only runs at this path and below it, or a pattern ('cv/*')"
     )
-    parser.add_argument("--alias", metavar="PATTERN", help="only runs with this alias, or with one like this pattern")
-    parser.add_argument("--group", metavar="PATTERN", help="only runs of this group, or of one like this pattern")
+    parser.add_argument(
+        "--status",
+        action="append",
+        choices=STATUSES,
+        metavar="STATUS",
+        help=f"only runs of this status; may be repeated: {', '.join(STATUSES)}",
+    )
+    parser.add_argument("--alias", metavar="PATTERN", help="only runs whose alias is this, or matches this pattern")
+    parser.add_argument("--group", metavar="PATTERN", help="only runs whose group is this, or matches this pattern")
     parser.add_argument(
         "--newer",
         type=age_s,
@@ -52,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sort", choices=tuple(_KEYS), default="age", help="order of the runs (default: age, newest first)"
     )
     parser.add_argument("--reverse", action="store_true", help="reverse the order; runs without a value stay last")
-    parser.add_argument("--limit", type=count, metavar="N", help="only the first N")
-    parser.add_argument("--recycled", action="store_true", help="also runs in the recycle folder")
+    parser.add_argument("--limit", type=count, metavar="N", help="only the first N runs")
+    parser.add_argument("--recycled", action="store_true", help="also list runs in the recycle folder")
     parser.add_argument(
         "--watch",
         type=positive_s,

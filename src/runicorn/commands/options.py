@@ -30,7 +30,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document, for scripts")
 
 
-RUN_HELP = "a run: its id, the beginning of one, its alias, path or directory"
+RUN_HELP = "a run: its id or the beginning of its id, its alias, its path or its directory"
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

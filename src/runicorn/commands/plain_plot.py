@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from runicorn.commands.curves import Bounds, Point
+    from runicorn.commands.drawn_curves import Bounds, Point
 
 AXES_HEIGHT = 2
 """Lines of the frame below the curves."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
-from array import array
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from runicorn.commands import curves, described, render
-from runicorn.commands.curves import DrawnCurve
+from runicorn.commands import described, drawn_curves, render
 from runicorn.commands.drawing import draw
+from runicorn.commands.drawn_curves import DrawnCurve
 from runicorn.commands.figures import as_number, main_column, number_of_ranks
 from runicorn.commands.options import add_json, add_latest, add_storage, count, the_run
 from runicorn.errors import NotFoundError
 from runicorn.reading import plain_text
+from runicorn.reading.curves import POINTS, Curve, Query, curve, smoothed, unit_of
+from runicorn.reading.levels import LevelStore
 from runicorn.reading.loaded import LoadedRun, load
+from runicorn.reading.stretches import STEP, TIME, collect, is_of_rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 
 HELP = "plot metrics of one or several runs in the terminal"
 
-STEP, TIME = "step", "time"
-_LARGEST = 1e300
-"""Values beyond that are not drawn: the distance of two of them may be infinite."""
 _LEAST_WIDTH, _LEAST_HEIGHT, _MOST_HEIGHT = 20, 4, 30
 _LINES_BESIDE = 6
 _DOTS_A_COLUMN = 2
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metric",
         action="append",
         metavar="NAME",
-        help="a metric with any name; may be repeated. All other words are then runs",
+        help="a metric, whatever its name; may be repeated. All other words are then runs",
     )
     add_latest(parser)
     add_storage(parser)
@@ -59,47 +59,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="moving average, from 0 to below 1; the raw line is drawn behind it",
     )
-    parser.add_argument("--rank", type=count, metavar="N", help="values of this rank (default: of rank 0)")
-    parser.add_argument("--width", type=_size(_LEAST_WIDTH), metavar="N", help="columns (default: all)")
-    parser.add_argument("--height", type=_size(_LEAST_HEIGHT), metavar="N", help="lines (default: what fits)")
+    parser.add_argument("--rank", type=count, metavar="N", help="the rank whose values are shown (default: 0)")
+    parser.add_argument(
+        "--width", type=_size(_LEAST_WIDTH), metavar="N", help="width in columns (default: that of the terminal)"
+    )
+    parser.add_argument("--height", type=_size(_LEAST_HEIGHT), metavar="N", help="height in lines (default: what fits)")
     add_json(parser)
 
 
 class Series(msgspec.Struct, frozen=True):
-    """A metric of a run, as it is plotted.
+    """A metric of a run that is plotted.
 
     Attributes:
         run: where it is from.
         metric: its name.
         label: for the legend.
-        x: steps in rising order, or seconds since the run began.
-        y: values as they were logged.
-        ranks: how many ranks have values of it.
-        superseded: how many values a later session has superseded.
     """
 
     run: LoadedRun
     metric: str
     label: str
-    x: Sequence[float]
-    y: Sequence[Any]
-    ranks: int
-    superseded: int = 0
-
-    def points(self) -> tuple[Sequence[float], Sequence[float]]:
-        """Those that can be drawn."""
-        if getattr(self.y, "typecode", "") == "d" and all(map(_is_drawn, self.y)):  # most are like that
-            return self.x, self.y
-        positions = [position for position, value in enumerate(self.y) if _is_drawn(value)]
-        return array("d", (self.x[at] for at in positions)), array("d", (float(self.y[at]) for at in positions))
 
 
 def run(options: argparse.Namespace) -> int:
     """Plot."""
     runs, metrics = runs_and_metrics(options.what, options.metric or [], options)
-    series = _series(runs, metrics, options)
+    series = _series(runs, metrics)
     if options.json:
-        render.emit({"x": options.x, "series": [_document(each, options.smooth) for each in series]})
+        render.emit({"x": options.x, "series": [_document(each, options) for each in series]})
         return 0
     terminal = shutil.get_terminal_size()
     width = options.width or max(_LEAST_WIDTH, terminal.columns)
@@ -135,13 +122,13 @@ def runs_and_metrics(
         if primary is None or primary not in runs[0]:
             raise NotFoundError(
                 f"No metric is named. Run {runs[0].info.id} has {', '.join(runs[0].metrics[:20]) or 'none'}. "
-                "Write --metric NAME for a metric that has the name of a run."
+                "If a metric has the same name as a run, write --metric NAME."
             )
         metrics = [primary]
     return runs, metrics
 
 
-def _series(runs: list[LoadedRun], metrics: list[str], options: argparse.Namespace) -> list[Series]:
+def _series(runs: list[LoadedRun], metrics: list[str]) -> list[Series]:
     """Each metric of each run that has it; at least one has."""
     labels = described.labels([run.info for run in runs])
     found = []
@@ -155,11 +142,47 @@ def _series(runs: list[LoadedRun], metrics: list[str], options: argparse.Namespa
         for run, label in having:
             names = [label] if len(runs) > 1 else []
             names += [plain_text.plain(metric)] if len(metrics) > 1 or len(runs) == 1 else []
-            column = main_column(run, metric, options.rank)
-            x, y = _axes(column, run, options.x)
-            ranks = number_of_ranks(run.metric(metric)) if run.ranks else 1
-            found.append(Series(run, metric, " ".join(names), x, y, ranks, run.superseded_count(metric)))
+            found.append(Series(run, metric, " ".join(names)))
     return found
+
+
+def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[DrawnCurve]:
+    """The curve of a series, behind it the raw one if it is smoothed; what cannot be drawn is told."""
+    made = _curve(series, width, options)
+    lines = drawn_curves.drawn(made, log=options.log, smooth=options.smooth > 0)
+    beyond = 0
+    if made.kind == POINTS:
+        beyond = sum(drawn_curves.LARGEST <= abs(value) < math.inf for value in made.arrays["y"])
+    _tell(series, made, made.others + made.nan + made.inf + beyond, "not finite, and are not drawn")
+    if made.replaced:
+        described.say(f"{series.label}: {made.replaced:,} values are left out that a later session has superseded.")
+    ranks = _number_of_ranks(series)
+    if options.rank is None and ranks > 1:
+        described.say(f"{series.label}: {ranks} ranks have values; rank 0 is shown. Choose another with --rank N.")
+    _tell(series, made, made.log_hidden or 0, "0 or below, and are not drawn on a logarithmic axis")
+    names = ["", series.label] if len(lines) > 1 else [series.label]
+    return [DrawnCurve(name, line, number) for name, line in zip(names, lines, strict=True) if line]
+
+
+def _curve(series: Series, width: int, options: argparse.Namespace) -> Curve:
+    """What the viewer draws too, of as many buckets as there are dots.
+
+    Raises:
+        LookupError: there are no values of the rank.
+    """
+    run = series.run
+    files = run.events_files()
+    is_wanted = is_of_rank(files, series.metric, options.rank) if run.ranks or options.rank is not None else None
+    found = collect(files, series.metric, LevelStore(), x=options.x, is_wanted=is_wanted)
+    if not found.total and options.rank is not None:
+        main_column(run, series.metric, options.rank)  # says that there are none
+    offset = run.info.started_at if options.x == TIME else 0
+    query = Query(buckets=_DOTS_A_COLUMN * width, offset=offset, smooth=options.smooth, count_hidden=options.log)
+    return curve(found, query)
+
+
+def _number_of_ranks(series: Series) -> int:
+    return number_of_ranks(series.run.metric(series.metric)) if series.run.ranks else 1
 
 
 def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequence[Any]]:
@@ -174,56 +197,33 @@ def _axes(column: Column, run: LoadedRun, x: str) -> tuple[Sequence[float], Sequ
     return [column.time[position] - begin_s for position in timed], [column.value[position] for position in timed]
 
 
-def _curves(series: Series, number: int, width: int, options: argparse.Namespace) -> list[DrawnCurve]:
-    """The curve of a series, behind it the raw one where it is smoothed; what cannot be drawn is told."""
-    x, y = series.points()
-    _tell(series, len(series.y) - len(y), "not finite, and are not drawn")
-    if series.superseded:
-        described.say(f"{series.label}: {series.superseded:,} values are left out that a later session has superseded.")
-    if options.rank is None and series.ranks > 1:
-        described.say(
-            f"{series.label}: {series.ranks} ranks have values; rank 0 is shown. Choose another with --rank N."
-        )
-    lines = [("", x, y), (series.label, x, curves.smoothed(y, options.smooth))] if options.smooth else []
-    found = []
-    for name, line_x, line_y in lines or [(series.label, x, y)]:
-        drawn_x, drawn_y = curves.on_log_axis(line_x, line_y) if options.log else (line_x, line_y)
-        points = curves.thinned(drawn_x, drawn_y, _DOTS_A_COLUMN * width)
-        if points:
-            found.append(DrawnCurve(name, points, number))
-    if options.log:
-        _tell(series, sum(value <= 0 for value in y), "0 or below, and are not drawn on a logarithmic axis")
-    return found
-
-
-def _is_drawn(value: object) -> bool:
-    number = as_number(value)
-    return number is not None and -_LARGEST < number < _LARGEST
-
-
-def _tell(series: Series, left_out: int, what: str) -> None:
+def _tell(series: Series, made: Curve, left_out: int, what: str) -> None:
     if left_out:
-        described.say(f"{series.label}: {left_out:,} of {len(series.y):,} values are {what}.")
+        total = made.total
+        described.say(f"{series.label}: {left_out:,} of {total:,} values are {what}.")
 
 
-def _document(series: Series, weight: float) -> dict[str, Any]:
-    smooth = None
-    if weight:
-        positions = [position for position, value in enumerate(series.y) if as_number(value) is not None]
-        values = iter(curves.smoothed([float(series.y[position]) for position in positions], weight))
-        numbers = set(positions)
-        smooth = [next(values) if position in numbers else None for position in range(len(series.y))]
-    info = series.run.info
+def _document(series: Series, options: argparse.Namespace) -> dict[str, Any]:
+    run, info = series.run, series.run.info
+    x, y = _axes(main_column(run, series.metric, options.rank), run, options.x)
     return {
         "run": info.id,
         "run_dir": info.run_dir,
         "metric": series.metric,
-        "x": list(series.x),
-        "y": list(series.y),
-        "smoothed": smooth,
-        "ranks": series.ranks,
-        "superseded": series.superseded,
+        "x": list(x),
+        "y": list(y),
+        "smoothed": _smoothed(x, y, options.smooth) if options.smooth else None,
+        "ranks": _number_of_ranks(series),
+        "superseded": run.superseded_count(series.metric),
     }
+
+
+def _smoothed(x: Sequence[float], y: Sequence[Any], weight: float) -> list[float | None]:
+    """The moving average beside values; None beside what is no number."""
+    numbers = [as_number(value) for value in y]
+    floats = [math.nan if number is None else float(number) for number in numbers]
+    found, _ = smoothed(x, floats, weight, unit_of(x[0], x[-1]) if x else 0.0)
+    return [None if number is None else value for number, value in zip(numbers, found, strict=True)]
 
 
 def _names(runs: list[LoadedRun]) -> str:

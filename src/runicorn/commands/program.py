@@ -1,8 +1,8 @@
-"""A program that runs in our terminal as if we were not there, with what it prints handed on as text.
+"""A program that runs in our terminal as if it were started there; what it prints is also handed on as text.
 
 Its standard input is ours. A stream of ours that is a terminal is a terminal for the program too, of the same size;
-any other one is a pipe. Signals that are sent to us are sent on. Those that a terminal's keys send, the program gets by
-itself: it is in our process group.
+any other one is a pipe. Signals that are sent to us are sent on. The program itself gets the
+signals of a terminal's keys, because it is in our process group.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.05
 _REST_S = 2.0
-"""How long it is read on after the program's end: what it has started may hold its streams open for ever."""
+"""How long we read after the program's end: processes that it has started may hold its streams open for ever."""
 _OF_KEYS = {"SIGINT", "SIGQUIT"}
 _SENT_ON = ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 

@@ -20,8 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which storage."""
     parser.add_argument(
         "--storage",
-        help="only runs of this storage root (default: saves the records in memory of all your runs on this host, and "
-        "marks the lost runs of the storage that init() would use)",
+        help="only runs of this storage root (default: save the records in memory of all your runs on this host, and "
+        "mark the lost runs of the storage that init() would use)",
     )
     add_json(parser)
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Recover, and say what became of each run."""
     from runicorn.managing.lost_runs import end_lost
-    from runicorn.session.recover import recover
+    from runicorn.session.orphaned_spools import recover
 
     root = os.path.abspath(os.path.expanduser(options.storage)) if options.storage else None
     settings = Settings.from_environment()
@@ -57,5 +57,5 @@ def run(options: argparse.Namespace) -> int:
             print(plain_text.plain(problem))
         if not stored and not ended and not problems:
             where = plain_text.plain(root) if root else "this user on this host"
-            print(f"Nothing to recover: no run of {where} left records behind, and none is lost.")
+            print(f"Nothing to recover: no run of {where} left records behind, and none is `lost`.")
     return 0 if all(each.stored for each in stored) and not problems else 1

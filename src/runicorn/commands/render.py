@@ -32,7 +32,7 @@ _STYLES = {"running": "green", "lost": "bold red", "failed": "red", "interrupted
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[int] = (), whole: Collection[int] = ()
 ) -> None:
-    """Print a table: with rich where it is installed and a person looks on, else as aligned columns.
+    """Print a table: with rich if it is installed and stdout is a terminal, else as aligned columns.
 
     Args:
         columns: their titles. Words in a column ``status`` are coloured.

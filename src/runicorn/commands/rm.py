@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, and which way."""
     parser.add_argument("runs", nargs="*", metavar="RUN", help=RUN_HELP)
     add_latest(parser)
-    parser.add_argument("--restore", action="store_true", help="bring them back; without RUN, show what is there")
+    parser.add_argument(
+        "--restore", action="store_true", help="bring runs back; without RUN, list what is in the recycle folder"
+    )
     parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
     add_storage(parser)
     parser.add_argument(

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
 from runicorn.commands.program import Program
@@ -23,12 +23,15 @@ from runicorn.validation.secrets import mask_arguments
 from runicorn.writer import end_status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from runicorn.noop import NoOpRun
 
 HELP = "start any program as a run, and record what it prints and how it ends"
 
 _SIGNALLED = 128
 """What shells add to the number of the signal that has ended a program, for its exit code."""
+_FOR_SCRIPTS = "If it is a script, write its interpreter before it: runicorn run -- python train.py"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument("--storage", metavar="DIR", help="storage root (default: RUNICORN_DIR, your configuration)")
     parser.add_argument("--no-code", action="store_true", help="do not archive the code of the working directory")
-    parser.add_argument("--force-code", action="store_true", help="archive it even if it is larger than 500 MiB")
+    parser.add_argument("--force-code", action="store_true", help="archive the code even if it is larger than 500 MiB")
     parser.add_argument(
-        "--progress-bars", choices=CONSOLE_MODES, default="smart", help="what becomes of progress bars (default: smart)"
+        "--progress-bars",
+        choices=CONSOLE_MODES,
+        default="smart",
+        help="store the last state of each progress bar (smart, the default), every state (all), or nothing (none)",
     )
     parser.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="the program, and its arguments")
 
@@ -57,13 +63,13 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         ValueError: no program is named.
-        LookupError: there is no such program.
+        LookupError: there is no such program, or it cannot be started.
     """
     words = options.program[1:] if options.program[:1] == ["--"] else options.program
     if not words:
         raise WrongValueError("no program is named. Write for example: runicorn run -- python train.py")
     if shutil.which(words[0]) is None:
-        raise NotFoundError(f"there is no program {words[0]!r}. Nothing was started, and no run was made.")
+        raise NotFoundError(_not_found(words[0]))
     opened = rn.init(
         path=options.path,
         storage=options.storage,
@@ -77,24 +83,51 @@ def run(options: argparse.Namespace) -> int:
     return code if code >= 0 else _SIGNALLED - code
 
 
+def _not_found(word: str) -> str:
+    if os.path.isfile(word):
+        return f"the file {word!r} cannot be started as a program. No run was made. {_FOR_SCRIPTS}"
+    return f"there is no program {word!r}. Nothing was started, and no run was made."
+
+
 def _followed(words: list[str], opened: Run | NoOpRun, options: argparse.Namespace) -> int:
     """Run the program to its end, and end the run; its exit code, or minus the number of a signal."""
     if not isinstance(opened, Run):  # tracking is switched off
-        return Program(words, {}, {}).wait()
+        return _started(words, opened, {}, {}).wait()
     if options.group:
         opened.set_labels(group=options.group)
     opened.log_config(extra={"command": mask_arguments(words)})
     session = opened._session  # noqa: SLF001 - ours
     recorders = {number: Recorder(session, number, options.progress_bars) for number in (1, 2)}
     environment = {supervised.VARIABLE: str(opened.run_dir)}
-    code = Program(words, environment, {number: each.record for number, each in recorders.items()}).wait()
+    take = {number: each.record for number, each in recorders.items()}
+    code = _started(words, opened, environment, take).wait()
     opened.finish(*_ending(code, str(opened.run_dir)))
-    print(f"runicorn run: {opened.id} {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
+    print(f"runicorn run: run {opened.id} is in {shlex.quote(str(opened.run_dir))}", file=sys.stderr)
     return code
 
 
+def _started(
+    words: list[str], opened: Run | NoOpRun, environment: dict[str, str], take: Mapping[int, Callable[[str], Any]]
+) -> Program:
+    """The program; if the system cannot start it, the run has failed.
+
+    Raises:
+        LookupError: it cannot be started: it is neither a binary nor a script that names an interpreter which is there.
+    """
+    try:
+        return Program(words, environment, take)
+    except OSError as error:
+        reason = f"the program {words[0]!r} was not started: {error.strerror}"
+        opened.finish("failed", reason)
+        raise NotFoundError(f"{reason}. Its run has failed. {_FOR_SCRIPTS}") from error
+
+
 def _ending(code: int, run_dir: str) -> tuple[str, str | None]:
-    """How the run ended: by the program's exit code; its own ``finish()`` says more, if the two do not disagree."""
+    """Status and reason of the run.
+
+    They are those of the program's own ``finish()``. If it made no such call, or said ``finished`` and ended with
+    another code than 0, they are those of the exit code.
+    """
     status, reason = end_status.of_exit_code(code)
     files = RunDir(run_dir)
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.commands import described, render
-from runicorn.commands.figures import MOST_BYTES, Figures, events_bytes, figures_of
+from runicorn.commands.figures import MOST_BYTES, Figures, add_figures, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.reading import flat, plain_text
 from runicorn.reading.info import LOST
@@ -29,11 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
     add_run(parser)
     add_storage(parser)
-    parser.add_argument(
-        "--figures",
-        action="store_true",
-        help=f"show statistics of metrics even for a run with more than {render.size(MOST_BYTES)} of numbers",
-    )
+    add_figures(parser, "show statistics of metrics")
     add_json(parser)
 
 

@@ -47,8 +47,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--add", action="append", default=[], metavar="TAG", help="as +TAG")
-    parser.add_argument("--remove", action="append", default=[], metavar="TAG", help="as -TAG")
+    parser.add_argument("--add", action="append", default=[], metavar="TAG", help="same as +TAG")
+    parser.add_argument("--remove", action="append", default=[], metavar="TAG", help="same as -TAG")
     add_storage(parser)
     parser.add_argument(
         "--force-other-host", action="store_true", help="change the run even if another host may have it open"

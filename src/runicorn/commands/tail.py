@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"number of lines to begin with (default: {_LINES})",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it ends")
-    parser.add_argument("--no-metrics", action="store_true", help="text alone")
-    parser.add_argument("--no-text", action="store_true", help="metrics alone")
+    parser.add_argument("--no-metrics", action="store_true", help="show only text")
+    parser.add_argument("--no-text", action="store_true", help="show only metrics")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from runicorn.commands.options import positive_s
@@ -14,7 +15,7 @@ from runicorn.storage import paths
 if TYPE_CHECKING:
     from runicorn.viewer import address
 
-HELP = "open a page on the runs of a storage in the browser"
+HELP = "show the runs of a storage in the browser"
 PORT = 23300
 _BROWSER_S = 5.0
 """How long a browser has to read the file that leads it to a viewer which runs already."""
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="storage root; may be repeated (default: RUNICORN_DIR, your configuration, ./.runicorn)",
     )
+    parser.add_argument("--run", metavar="RUN", help="begin with the page of this run, instead of the list of all")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1); another one "
                         "needs --allow-host, and there is no encryption")  # fmt: skip
     parser.add_argument(
@@ -37,15 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--socket", nargs="?", const="", metavar="PATH", help="listen at a Unix socket that only you "
                         "can connect to, for ssh -L 23300:PATH; without PATH one is made")  # fmt: skip
-    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if there is "
-                        "one on this machine)")  # fmt: skip
-    parser.add_argument("--read-only", action="store_true", help="write nothing: lost runs are shown, and not ended")
+    parser.add_argument("--open", action=argparse.BooleanOptionalAction, help="open the browser (default: if this "
+                        "machine has one and you sit at a terminal)")  # fmt: skip
+    parser.add_argument("--read-only", action="store_true", help="write nothing: lost runs are shown, but not ended")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="answer requests to this "
                         "host name too, such as that of a proxy; may be repeated")  # fmt: skip
-    parser.add_argument("--idle-timeout", type=positive_s, metavar="S", help="end after so many seconds without a page")
+    parser.add_argument("--idle-timeout", type=positive_s, metavar="S", help="end after S seconds without an open page")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--list", action="store_true", help="print the links of your viewers that run")
-    what.add_argument("--stop", action="store_true", help="end them; with --storage, those of that storage")
+    what.add_argument("--list", action="store_true", help="print the links of your running viewers")
+    what.add_argument(
+        "--stop", action="store_true", help="end your running viewers; with --storage, only those of that storage"
+    )
     parser.add_argument("--reload", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--remote-mode", nargs="?", const="", help=argparse.SUPPRESS)
 
@@ -66,8 +70,8 @@ def run(options: argparse.Namespace) -> int:
     storages = _storages(options.storage)
     if options.host not in _LOCAL and options.socket is None and not options.allow_host:
         raise WrongValueError(
-            f"--host {options.host} is reached from other machines: add --allow-host NAME with the name that they use. "
-            "There is no encryption; --socket and ssh -L have one."
+            f"Other machines can reach --host {options.host}: add --allow-host NAME, with the host name that they use. "
+            "There is no encryption; use --socket with ssh -L for that."
         )
     return _serve(options, storages)
 
@@ -76,10 +80,11 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
     from runicorn.viewer import address, serving
     from runicorn.viewer.state import Viewer
 
+    page = "" if options.run is None else _page_of(options.run, storages)
     there = _running_already(options, storages)
     if there is not None:
-        with serving.opened(there.link, opens=_opens(options), lasts_s=_BROWSER_S):
-            serving.say_link(there.link)
+        with serving.opened(there.link_to(page), opens=_opens(options), lasts_s=_BROWSER_S):
+            serving.say_link(there.link_to(page))
             print("It was running already.", file=sys.stderr)
         return 0
     viewer = Viewer(storages, read_only=options.read_only, allowed=options.allow_host)
@@ -90,11 +95,26 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
         made, path = address.bind_socket(options.socket)
         entry = serving.entry_of(viewer, path=path)
     with serving.published(entry):
-        serving.say_link(entry.link)
+        serving.say_link(entry.link_to(page))
         _say_where(options, entry)
-        with serving.opened(entry.link, opens=_opens(options)):
+        with serving.opened(entry.link_to(page), opens=_opens(options)):
             serving.serve(viewer, made, idle_s=options.idle_timeout)
     return 0
+
+
+def _page_of(run: str, storages: list[str]) -> str:
+    """The page of a run, from the first storage that has it.
+
+    Raises:
+        LookupError: none has, or the word stands for several.
+    """
+    from runicorn.reading.listing import find
+    from runicorn.viewer.changes import plain_key
+
+    for storage in storages[:-1]:
+        with suppress(LookupError):
+            return f"run/{plain_key(find(run, storage))}"
+    return f"run/{plain_key(find(run, storages[-1]))}"
 
 
 def _say_where(options: argparse.Namespace, entry: address.Entry) -> None:

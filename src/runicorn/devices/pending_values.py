@@ -134,7 +134,7 @@ class PendingValues:
                 "often, or set RUNICORN_DEVICE_WAIT=1 to have log() wait.",
             )
         self._push(record)
-        # Not before the writer can know of them: another thread may look for what has arrived at any moment.
+        # Not before the writer can know of them: another thread may collect what has arrived at any moment.
         if pending.parts:
             # One queue for each stream: one that stands still must not hold up the others. No queue is ever removed,
             # so that no thread appends to one that another has just thrown away; there are as many as streams.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _OVERFLOW = spool.OVERFLOW_SUFFIX
 _ADVICE = (
     "The next `runicorn recover` removes it if a process died while it made this directory. If there is "
-    "anything else in it, it stays: look what that is, and move or remove it."
+    "anything else in it, it stays: check what that is, and move or remove it."
 )
 
 

@@ -171,7 +171,7 @@ def _is_stored(run_dir: str) -> bool:
 
 
 def _clean_up(settings: Settings, folder: str) -> None:
-    from runicorn.session.recover import recover
+    from runicorn.session.orphaned_spools import recover
 
     with suppress(OSError):  # nothing, where the run has ended as it should
         recover(settings, os.path.join(folder, "storage"))

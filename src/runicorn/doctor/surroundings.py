@@ -13,7 +13,7 @@ from runicorn import switch
 from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import identity, ranks
 from runicorn.lifecycle import job_script
-from runicorn.queue.accelerator import push_metrics
+from runicorn.queue.accelerator import is_switched_off, push_metrics
 from runicorn.session import supervised
 from runicorn.settings import Settings
 from runicorn.validation.secrets import mask_variable
@@ -42,6 +42,8 @@ _OF_THE_VIEWER = ("RUNICORN_REMOTE_", "RUNICORN_CORS_", "RUNICORN_SSH_", "RUNICO
 _OF_THE_VIEWER_TOO = frozenset({"RUNICORN_DISABLE_MODERN_STORAGE", "RUNICORN_IDLE_TIMEOUT", "RUNICORN_LOG_FILE"})
 _NEEDED = ("msgspec", "psutil", "pathspec")
 _USED_WHERE_THERE = ("rich", "plotille", "Pillow", "numpy", "pandas", "polars", "pyarrow", "tensorboardX")
+_BUILD = "A call costs twice as much. Install a C compiler, then install runicorn again."
+_SWITCH_ON = "A call costs twice as much. Remove RUNICORN_ACCELERATOR from the environment."
 
 
 def settings() -> tuple[Settings, list[Finding]]:
@@ -154,13 +156,13 @@ def versions() -> Iterator[Finding]:
 def accelerator() -> Iterator[Finding]:
     """Whether ``log()`` is one call of C."""
     is_there = push_metrics is not None
-    how = (
-        "one call of C"
-        if is_there
-        else "Python: its accelerator was not built, or RUNICORN_ACCELERATOR switches it off"
-    )
-    advice = None if is_there else "A call costs twice as much. To build it, install a C compiler, then runicorn again."
-    yield Finding("accelerator", OK, f"log() is {how}", advice, {"accelerator": is_there})
+    if is_there:
+        text, advice = "log() is one call of C", None
+    elif is_switched_off:
+        text, advice = "log() runs in Python: RUNICORN_ACCELERATOR switches its accelerator off", _SWITCH_ON
+    else:
+        text, advice = "log() runs in Python: its accelerator was not built", _BUILD
+    yield Finding("accelerator", OK, text, advice, {"accelerator": is_there})
 
 
 def _version(name: str) -> str | None:

@@ -168,7 +168,7 @@ def _put_aside(directory: removal.Directory, target: str) -> str | None:
 
 
 def _remove_before(directory: removal.Directory, before: str, may_go: Callable[[str], bool]) -> None:
-    """Remove what was replaced, if still nothing else is in it: somebody may have put a file there since we looked."""
+    """Remove what was replaced, if still nothing else is in it: somebody may have put a file there meanwhile."""
     if may_go(os.path.join(directory.path, before)):
         directory.remove_tree(before)
 

@@ -85,7 +85,7 @@ class Lock:
             path: the lock file.
             again: return the lock that this process has on it, where it has one.
             create: make the file where it is missing.
-            ours: nobody but this process ever takes it. Others look at it, for microseconds, and that is waited out.
+            ours: nobody but this process ever takes it. Others probe it, for microseconds, and that is waited out.
 
         Raises:
             FileNotFoundError: it is missing, and ``create`` is false.

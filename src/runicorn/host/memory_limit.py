@@ -1,6 +1,6 @@
 """How much memory the cgroups of this process have left.
 
-What lies in a file system in memory counts as theirs, whoever looks at its free space: a container that may have
+What lies in a file system in memory counts as theirs, whoever asks for its free space: a container that may have
 2 GiB sees a shared memory of half of its host's memory, and filling that gets its processes killed.
 """
 
@@ -43,7 +43,7 @@ class MemoryLimit:
     """The limits of every level from this process's cgroup up to the root that it can see.
 
     Args:
-        root: in whose ``proc/self`` and below which everything is looked for.
+        root: in whose ``proc/self`` and below which everything is searched.
     """
 
     def __init__(self, root: str = "/") -> None:

@@ -1,4 +1,4 @@
-"""The pidfd of a run's owner that it hands to the writer which it starts; loaded by both, so it is short."""
+"""The pidfd that a run's owner hands to the writer that it starts. Both load this module, so it is short."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 import sys
 
 HANDED_FD = 3
-"""Where a writer that its run's owner has started finds the owner's pidfd."""
+"""The descriptor of the owner's pidfd in a writer that the owner has started."""
 
 HANDED, NOT_HANDED = "owner", "-"
 
 
 def open_own() -> int:
-    """A pidfd of this process, to hand to the writer; -1 if there is none to be had."""
+    """A pidfd of this process, to hand to the writer; -1 if the system has none."""
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return -1
     try:

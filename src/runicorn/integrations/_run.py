@@ -218,7 +218,7 @@ class RunHolder:
             tell(
                 self._adapter,
                 "unused",
-                f"run {run.id} is open and is used; {unused} had no effect. Leave it out, or end that run before.",
+                f"run {run.id} is open and is used, so {unused} had no effect. Leave it out, or end that run first.",
             )
 
     def _ending(self, status: str | None, reason: str | None) -> tuple[str, str | None]:

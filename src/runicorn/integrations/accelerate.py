@@ -73,7 +73,7 @@ class RunicornTracker(_Tracker):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Have ``Accelerator(log_with="runicorn")`` mean this tracker; before the ``Accelerator`` is made.
+    """Make ``Accelerator(log_with="runicorn")`` use this tracker; call it before you make the ``Accelerator``.
 
     Raises:
         AttributeError: Accelerate is older than 1.15: write ``log_with=RunicornTracker(...)``.

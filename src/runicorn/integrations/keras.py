@@ -58,7 +58,7 @@ class RunicornCallback(_Callback):  # type: ignore[misc]
 
     @_run.harmless
     def on_test_end(self, logs: Any = None) -> None:
-        """Log an evaluation that is none of ``fit()``, whose metrics come with the epoch's."""
+        """Log an evaluation outside ``fit()``; the metrics of those inside come with the epoch's."""
         if not self._holder.is_training:
             self._holder.open(**self._suggested()).log(_names.flat(logs or {}, "test_"), step=self._epoch)
             self._holder.end()

@@ -10,10 +10,10 @@ _run.needed("lightgbm", "lightgbm")
 
 
 def log_to_runicorn(path: str | None = None, *, run: Any = None, **init: Any) -> LightGBMCallback:
-    """A callback that logs ``<data>/<metric>`` after each iteration; of ``cv`` ``<data>/<metric>-mean`` and ``-std``.
+    """A callback that logs ``<data>/<metric>`` after each iteration; in ``cv``, ``<data>/<metric>-mean`` and ``-std``.
 
-    A run that the callback has opened is ended at the last iteration; after early stopping, which tells callbacks
-    nothing, as soon as nobody holds the callback any more.
+    If the callback has opened the run, the run ends at the last iteration. LightGBM does not tell callbacks about early
+    stopping: then the run ends when no variable refers to the callback any more.
 
     Args:
         path: path of the run, if the program has not opened one.
@@ -51,7 +51,7 @@ class LightGBMCallback:
 
 
 def _point(result: Any) -> dict[str, Any]:
-    """Data, metric, value, and whether more is better; of ``cv`` a fifth member, the deviation."""
+    """Data, metric, value, and whether more is better; in ``cv``, a fifth member: the deviation."""
     if hasattr(result, "dataset_name"):
         name, value = f"{result.dataset_name}/{result.metric_name}", result.metric_value
         deviation = getattr(result, "metric_std_dev", None)

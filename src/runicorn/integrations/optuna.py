@@ -21,10 +21,10 @@ _in_thread = threading.local()
 
 
 class RunicornCallback:
-    """A callback that logs a point for each trial: its values, its parameters and its state; its number is the step.
+    """A callback that logs a point for each trial: its values, parameters and state; the step is its number.
 
-    Optuna tells no callback that the study has ended. A run that the callback has opened is ended as soon as nobody
-    holds the callback any more.
+    Optuna does not tell callbacks that the study has ended. If the callback has opened the run, the run ends when no
+    variable refers to the callback any more.
 
     Args:
         path: path of the run, if the program has not opened one; None = after the study's name.

@@ -19,7 +19,7 @@ _UserCallback: Any = getattr(_run.needed("ray.train", "'ray[train]'"), "UserCall
 
 
 class RunicornLoggerCallback(_Callback):  # type: ignore[misc]
-    """A callback of the driver that gives each trial a run, whose id is that of the trial; its step is the trial's.
+    """A callback in the driver that gives each trial a run; the run has the id and the steps of the trial.
 
     The trials of one experiment are in one group; a run that the driver has open is their parent. A trial that is
     restored goes on in its run.

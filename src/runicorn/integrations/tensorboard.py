@@ -19,13 +19,13 @@ _OF_FILES = frozenset(
 
 
 class SummaryWriter:
-    """Scalars, texts, images, figures and hyperparameters go into a run; everything else is counted and told once.
+    """Scalars, texts, images, figures and hyperparameters go into a run; a warning names what is not stored.
 
     ``close()``, or leaving ``with``, ends the run if the writer has opened it. What is written later opens it again.
     A call without ``global_step`` has step 0, as in TensorBoard.
 
     Args:
-        log_dir: becomes the run's path: ``runs/exp1``; of an absolute one its last segment. None = ``runs``.
+        log_dir: becomes the run's path: ``runs/exp1``; an absolute path gives its last segment. None = ``runs``.
         comment: the run's alias, if there is no ``log_dir``.
         *_of_files: ``purge_step`` and what follows it have no effect.
         logdir: as ``log_dir``.
@@ -158,13 +158,13 @@ class SummaryWriter:
         self.close()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        """What TensorBoard has beside these: counted, and told once."""
+        """Another method of TensorBoard's writer: its calls are counted, and the first one warns."""
         if not name.startswith("add_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def not_stored(*_args: Any, **_kwargs: Any) -> None:
             self._not_stored[name] += 1
-            _run.tell("SummaryWriter", name, f"{name}() is not stored by runicorn; summary.json has how often.")
+            _run.tell("SummaryWriter", name, f"runicorn does not store {name}(); summary.json counts the calls.")
 
         return not_stored
 

@@ -54,12 +54,12 @@ class RunicornCallback(_Callback):  # type: ignore[misc]
 
     @_run.harmless
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """``on_log`` had the metrics; an evaluation after the training ends here."""
+        """End an evaluation after the training; ``on_log`` has logged its metrics."""
         self._end_outside_training()
 
     @_run.harmless
     def on_predict(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
-        """Log the metrics, which no ``on_log`` had."""
+        """Log the metrics: ``on_log`` does not get them."""
         self._log(args, state, metrics)
         self._end_outside_training()
 
@@ -98,7 +98,7 @@ class RunicornCallback(_Callback):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Have ``TrainingArguments(report_to="runicorn")`` mean this callback; ``"all"`` stays what it is."""
+    """Make ``TrainingArguments(report_to="runicorn")`` use this callback; ``"all"`` does not include it."""
     _run.needed("transformers.integrations.integration_utils", "transformers").INTEGRATION_TO_CALLBACK["runicorn"] = (
         RunicornCallback
     )

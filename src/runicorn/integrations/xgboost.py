@@ -12,7 +12,7 @@ _Callback: Any = _xgboost.callback.TrainingCallback
 
 
 class RunicornCallback(_Callback):  # type: ignore[misc]
-    """A callback that logs ``<data>/<metric>`` after each round; of ``cv`` ``<data>/<metric>-mean`` and ``-std``.
+    """A callback that logs ``<data>/<metric>`` after each round; in ``cv``, ``<data>/<metric>-mean`` and ``-std``.
 
     All trainings of one callback go into one run. If the callback has opened it, it is ended after each of them, and
     opened again for the next.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from runicorn.errors import RunElsewhereError, StillBusyError
 from runicorn.host.identity import hostname, may_live
 from runicorn.lifecycle.opening import opened_before, read_meta, session_of
-from runicorn.queue import liveness, opening_lock, rendezvous, spool
+from runicorn.queue import live_spools, opening_lock, rendezvous, spool
 from runicorn.run import Run
 from runicorn.session import active_runs, adopt, joining, nameless_writers
 from runicorn.storage import resumption, run_files, statuses
@@ -41,7 +41,7 @@ class ExistingRun:
         self._run_dir = run_dir
 
     def join_or_resume(self) -> Run:
-        """Join it where it lives, resume it where it has ended."""
+        """Join it if it lives, resume it if it has ended."""
         for _ in range(_MOST_TRIES):
             run = self._join_live() or self._resume()
             if run is not None:
@@ -53,11 +53,11 @@ class ExistingRun:
         )
 
     def _join_live(self) -> Run | None:
-        """Join the run where its owner lives on this host; wait while somebody is making it."""
+        """Join the run if its owner lives on this host; wait while a process is making it."""
         deadline = time.monotonic() + _BEING_MADE_S
         while True:
             address = adopt.find_spool(self._run_dir, self._opening.host)
-            if address is not None and liveness.is_live(address):
+            if address is not None and live_spools.is_live(address):
                 if joining.is_closed(address):
                     self._wait_for_its_end(address)
                 elif os.path.exists(os.path.join(self._run_dir, run_files.STATUS)):
@@ -71,7 +71,7 @@ class ExistingRun:
         """Wait while the run's owner is in ``finish()``: it takes no more records, and goes on when it has ended."""
         limit_s = self._opening.settings.finish_timeout_s or float("inf")
         deadline = time.monotonic() + limit_s
-        while liveness.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
+        while live_spools.is_live(address) and joining.is_closed(address) and os.path.isdir(address.spool):
             if time.monotonic() > deadline:
                 raise StillBusyError(
                     f"init(): run {address.run_id} is being ended by process {address.owner_pid}, which has not "
@@ -81,11 +81,11 @@ class ExistingRun:
             time.sleep(_POLL_S)
 
     def _resume(self) -> Run | None:
-        """Go on with a run that has ended, or whose owner is dead; None where another process has just done so."""
+        """Go on with a run that has ended, or whose owner is dead; None if another process has just done so."""
         self._check_host()
         nameless_writers.wait_until_found(self._run_dir, self._opening.host, self._opening.settings.finish_timeout_s)
         for earlier in adopt.spools_of(self._run_dir, self._opening.settings):
-            if liveness.is_live(earlier):
+            if live_spools.is_live(earlier):
                 return None  # another process was faster to resume it
             adopt.finish_earlier_session(earlier, self._opening.settings, self._opening.storage)
         with opening_lock.hold(self._run_dir, self._opening.settings):
@@ -94,7 +94,7 @@ class ExistingRun:
             return self._go_on()
 
     def _check_host(self) -> None:
-        """Raise where the run may live on another host."""
+        """Raise if the run may live on another host."""
         if joining.read_status(self._run_dir).get("status") != statuses.RUNNING:
             return
         last = joining.last_session(read_meta(self._run_dir))

@@ -39,15 +39,17 @@ _OF_MODULE = {
     "start_run new_run init_run Task SummaryWriter Experiment": "run = runicorn.init(path=...)",
     "set_experiment set_project create_experiment": "runicorn.init(path=...)",
     "login set_tracking_uri autolog": "runicorn.init(storage=...): runs are plain files on this machine",
-    "active_run": "runicorn.get_active_run()",
+    "active_run last_active_run": "runicorn.get_active_run()",
     "Settings": "environment variables RUNICORN_...",
     "Image": "run.log_image(name, image)",
-    "Table Histogram Artifact Audio Video": "run.log({...}) with numbers, or run.log_image(name, image)",
-    "Api": "runicorn.runs() and runicorn.load(run)",
-    "config": "run.log_config(args=...)",
+    "Table Histogram Artifact Audio Video Html Object3D": "run.log({...}) with numbers, or run.log_image(name, image)",
+    "Api MlflowClient search_runs get_run": "runicorn.runs() and runicorn.load(run)",
+    "config": "run.log_config(args=...), on the run that runicorn.init() returns",
+    "sweep agent": "a loop that opens one run for each set of arguments: with runicorn.init(...) as run",
     "log log_text log_image log_config log_dataset log_pretrained summary finish flush set_labels set_primary_metric "
-    "watch_outputs log_metric log_metrics log_param log_params log_artifact watch define_metric alert save track end "
-    "end_run add_scalar": "run = runicorn.init(path=...) once, then run.log({...}), run.finish()",
+    "watch_outputs log_metric log_metrics log_param log_params log_artifact log_artifacts log_model log_dict log_table "
+    "log_figure use_artifact set_tag set_tags watch unwatch define_metric alert save track end end_run "
+    "add_scalar": "run = runicorn.init(path=...) once, then run.log({...}), run.finish()",
 }
 _INSTEAD_OF_MODULE = {name: instead for names, instead in _OF_MODULE.items() for name in names.split()}
 
@@ -65,7 +67,7 @@ def error(unknown: list[Any], known: frozenset[str]) -> TypeError:
         known: those that it has.
     """
     told = "; ".join(f"{name!r}: {_advice(name, known)}" for name in unknown)
-    return WrongTypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead of {told}.")
+    return WrongTypeError(f"init() got an unexpected keyword argument. Nothing was made. Write instead: {told}.")
 
 
 def _advice(name: str, known: frozenset[str]) -> str:

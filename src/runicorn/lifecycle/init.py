@@ -131,16 +131,7 @@ def init(
     run = _opened(opening, run_id)
     session = run._session  # noqa: SLF001 - ours, not the public's
     if path is not None and run.path != opening.path:
-        instead = (
-            f"Write runicorn run --path {opening.path or '/'}, which opens the run."
-            if session.is_supervised
-            else "Use another run_id for a run of its own."
-        )
-        run._refusals.warn(  # noqa: SLF001 - ours
-            "path",
-            f"init(): run {run.id} already exists under the path {run.path!r}, and was opened there, not under "
-            f"{opening.path!r}. {instead}",
-        )
+        run._refusals.warn("path", _of_another_path(run, opening.path))  # noqa: SLF001 - ours
     if files is not None:
         capture_at_start.hand_over_code(session, run.workspace_root, files)
     if capture_env:
@@ -150,6 +141,18 @@ def init(
 
         console.start(session, tqdm_mode)
     return run
+
+
+def _of_another_path(run: Run, asked: str) -> str:
+    if run._session.is_supervised:  # noqa: SLF001 - ours
+        return (
+            f"init(): runicorn run has opened this run under the path {run.path!r}, so path={asked!r} is not used. "
+            f"To use it, write runicorn run --path {asked or '/'}."
+        )
+    return (
+        f"init(): run {run.id} already exists under the path {run.path!r}, and was opened there, not under {asked!r}. "
+        "Use another run_id for a run of its own."
+    )
 
 
 def _check_descriptors() -> None:

@@ -80,7 +80,7 @@ class Job:
                 return session
         raise StillBusyError(
             f"init(): the spool of run {self.run_id} on this host appeared and disappeared for "
-            f"{joining.PATIENCE_S:.0f} s. Nothing was lost. Check {self.run_dir}, and call init() again."
+            f"{joining.PATIENCE_S:.0f} s. All records are safe. Check {self.run_dir}, and call init() again."
         )
 
     def step_so_far(self) -> int:

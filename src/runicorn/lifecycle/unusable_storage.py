@@ -34,17 +34,17 @@ def error(refusal: OSError, storage: str) -> OSError:
 
 
 def inside_a_run(storage: str, run_dir: str) -> ForbiddenPathError:
-    """The error for a storage that is the directory of a run, or lies in it.
+    """The error for a storage that is a run's directory, or is inside one.
 
     Args:
         storage: the storage root that was chosen.
         run_dir: that directory.
     """
-    place = "is" if os.path.realpath(storage) == run_dir else "lies in"
+    place = "is" if os.path.realpath(storage) == run_dir else "is inside"
     above = paths.storage_of_run(run_dir)
     message = (
         f"init(): the storage {storage} {place} the directory of run {os.path.basename(run_dir)}. Nothing was made: "
-        f"runs inside a run are not found. Write the storage that this run is in, init(storage={above!r}), or another "
-        "directory; to go on with that run, write its id as run_id as well."
+        f"runs inside a run are not found. Write the storage of that run, init(storage={above!r}), or another "
+        "directory. To resume that run, write its storage and its run_id."
     )
     return ForbiddenPathError(errno.EACCES, message, storage)

@@ -61,7 +61,7 @@ def end_one(info: RunInfo, settings: Settings) -> RunInfo | None:
     """
     # Read anew: it may have been resumed, or stored, since the list was made; and no init() shall do so meanwhile.
     with suppress(LookupError, ValueError), opening_lock.hold(info.run_dir, settings):
-        # First: a writer that ends while we look has written how the run has ended.
+        # First: a writer that ends meanwhile has written how the run has ended.
         has_records = _is_being_stored(info) or targets.spools_of(info, settings)
         info = targets.find(info.run_dir, info.storage)
         if info.status == LOST and not has_records:
@@ -87,7 +87,7 @@ def _end(info: RunInfo) -> None:
 
 
 def _remove_pointer(files: RunDir) -> None:
-    """Remove the file that names a spool which is gone; one that has lost its address alone is known by it."""
+    """Remove the file that names the run's spool if that is gone; a spool without address is known by this file."""
     name = run_files.spool_pointer(identity.label_of(identity.hostname()))
     fd = files.open_for_reading(name)
     if fd is None:

@@ -193,7 +193,7 @@ def _is_in_layout(info: RunInfo) -> bool:
 
 
 def _recycle_folder(storage: str, *, make: bool) -> str:
-    """The folder, after a look at what it is.
+    """The folder, after a check of what it is.
 
     Raises:
         FileNotFoundError: it is not there.

@@ -1,10 +1,10 @@
 /* The usual log() in one call of C: check, encode, frame, push.
  *
- * It takes what needs no thought: a plain dict of names and of floats, integers, bools, strings and None. It declines
- * everything else, and then run.py does the same in Python. The bytes that it pushes are those of
+ * It takes the usual case: a plain dict of names and of floats, integers, bools, strings and None. It declines
+ * everything else, and run.py then does the same in Python. The bytes that it pushes are those of
  * frame(encode(Metrics(time, step, data, stage))); tests compare them.
  *
- * No Python code runs between the first look at the dict and the push: every type is checked to be the exact one, and
+ * No Python code runs between the first read of the dict and the push: every type is checked to be the exact one, and
  * nothing here gives up the GIL. So no thread and no signal handler can change the dict on the way.
  *
  * Stable ABI of Python 3.10: one build serves all later versions.

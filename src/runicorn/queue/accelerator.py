@@ -1,7 +1,7 @@
 """The usual ``log()`` in one call of C, if this installation has it; ``run.py`` does the same in Python.
 
-It is built when the package is, if there is a compiler, and for no other reason than what a call costs in a training
-loop: ``bench/cold_call.py`` measures both. ``RUNICORN_ACCELERATOR=0`` leaves it alone.
+The installation compiles it if there is a compiler. A call in a training loop then costs less, as
+``bench/cold_call.py`` measures; nothing else changes. ``RUNICORN_ACCELERATOR=0`` switches it off.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 push_metrics: Callable[..., bool | None] | None = None
-"""See ``_accelerator.pyi``; None = there is none."""
+"""See ``_accelerator.pyi``; None = this installation has none, or it is switched off."""
+is_switched_off = os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() in {"0", "false", "no", "n", "off"}
+"""Whether the user wants ``log()`` in Python."""
 
-if os.environ.get("RUNICORN_ACCELERATOR", "").strip().lower() not in {"0", "false", "no", "n", "off"}:
+if not is_switched_off:
     try:
         from runicorn.queue import _accelerator
     except ImportError:  # no compiler was there, or it was built for another machine

@@ -89,7 +89,7 @@ class Outputs(msgspec.Struct, array_like=True, tag="u"):
 
 
 class Scanning(msgspec.Struct, array_like=True):
-    """Where outputs are looked for, and when one is ready; fields as the arguments of ``watch_outputs()``."""
+    """Where outputs are searched, and when one is ready; fields as the arguments of ``watch_outputs()``."""
 
     directories: list[bytes]
     patterns: list[str]

@@ -6,7 +6,7 @@
     8     1  closed: the run takes no more records (set by the owner's finish() or by the writer)
     9     1  done: everything is on disk, the final status is written
     10    1  renewed: the page was made again without what the one before said
-    11    1  moved: another page has the spool's name for it now; who has this one mapped looks there
+    11    1  moved: another page has the spool's name for it now; who has this one mapped goes there
     12    4  u32 others: producers that live on after the owner's interpreter has ended
     16    8  u64 heartbeat: ticks of the writer; it moves, its value means nothing
     24    8  u64 stored: records stored so far
@@ -24,7 +24,7 @@
 
 Who writes what: the writer all of it, except ``closed`` (the owner too), ``moved``, the slots, and what a producer
 has made. A producer adds to the slot that its number falls on. Two producers may share a slot, and an addition may then
-be lost; that makes the budget wrong by one segment, until the writer looks at what is there.
+be undone; the budget is then wrong by one segment, until the writer counts what is there.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _of_ended_runs: ControlPage | None = None
 
 
 class ControlPage:
-    """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` looks at."""
+    """The mapped page. ``closed`` is a one-byte view: ``page.closed[0]`` is what ``log()`` reads."""
 
     def __init__(self, mapped: mmap.mmap, file_id: tuple[int, int] = (0, 0)) -> None:
         self._older: list[memoryview] = []
@@ -188,7 +188,7 @@ class ControlPage:
 
     @property
     def moved(self) -> bool:
-        """Whether another page has been made, because this one had lost its name."""
+        """Whether another page has been made, because this one's name was gone."""
         return bool(self._view[_MOVED_AT])
 
     def close(self) -> None:
@@ -207,7 +207,7 @@ class ControlPage:
             pass
 
     def close_run(self) -> None:
-        """Refuse every call that looks from now on."""
+        """Refuse every call that reads it from now on."""
         for view in (self._view, *self._older):
             view[_CLOSED_AT] = 1
 
@@ -347,7 +347,7 @@ class ControlPage:
                 _producer.pack_into(self._view, at, 0, 0, 0, 0)
 
     def _producer_at(self, number: int) -> int | None:
-        """Where a producer is, or may be noted; None if there is no room. The number says where to look first."""
+        """Where a producer is, or may be noted; None if there is no room. The number says where to search first."""
         for index in range(_PRODUCERS):
             at = _PRODUCERS_AT + _producer.size * ((number + index) % _PRODUCERS)
             there = _u32.unpack_from(self._view, at)[0]

@@ -2,7 +2,7 @@
 
 Names in shared memory can go at any time (systemd's RemoveIPC, a cluster's cleaner). What the writer has opened it
 reads by descriptor; what it has not opened, only its producer has. The producer sees the writer's mark in the mapping
-of each, and where a segment without a mark has lost its name, it makes the same again in the overflow directory.
+of each, and if the name of a segment without a mark is gone, it makes the same again in the overflow directory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class KeptSegments:
             self._keep_only([*(each for each in self._segments if not each.stored), segment])
 
     def is_out_of_reach(self, segment: Segment, generation: int | None) -> bool:
-        """Whether a segment that is not kept yet has lost its name before the writer of a generation has opened it."""
+        """Whether a segment is not kept yet, and its name was gone before the writer of a generation opened it."""
         return segment.number > self._newest and not _is_held(segment, generation) and not os.path.lexists(segment.path)
 
     def copy_unreachable(self, generation: int | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runicorn.queue import spool, spool_address
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Hello, Metrics, PartialMetrics
 from runicorn.queue.segment_reader import SegmentReader
 

@@ -209,7 +209,7 @@ class Queue(NewSegments):
                 self._lock = Lock.take(path, again=True, ours=True) or self._lock
 
     def _has_named_lock(self) -> bool:
-        # No generator that is left early: what a signal handler raises while one is closed gets lost.
+        # No generator that is left early: what a signal handler raises while one is closed is dropped.
         for directory in (self._address.spool, self._address.overflow):
             path = os.path.join(directory, self._producer + spool.LOCK_SUFFIX)
             lock = held_here(path)

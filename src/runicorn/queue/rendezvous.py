@@ -141,7 +141,7 @@ def _write_exclusively(directory: removal.Directory, name: str, text: str) -> bo
 
 
 def write_first(path: str, text: str, kind: directory_kinds.Kind) -> None:
-    """Make a file in a directory that this process has just made: nobody looks for it yet.
+    """Make a file in a directory that this process has just made: nobody reads it yet.
 
     Raises:
         OSError: it cannot be made, or is there.

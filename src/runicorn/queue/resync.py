@@ -1,6 +1,6 @@
 """Where the frames of a segment go on behind damage.
 
-Records begin with the header of a short MessagePack array and a tag of one letter. Only there a frame is looked for,
+Records begin with the header of a short MessagePack array and a tag of one letter. Only there a frame is searched for,
 and it counts if its length fits, its checksum holds and its payload decodes: random bytes are passed over fast, and no
 record is invented.
 """
@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.segment import FRAME_HEADER_BYTES, MIN_FRAME_BYTES, SEAL, adler32, unpack_frame_header
 
 _BLOCK_BYTES = 256 * 1024

@@ -207,7 +207,7 @@ class Segment:
         while True:
             left = self.size_bytes - self._map.tell()
             try:
-                # Another thread may have written since tell(): then this raises, and we look again. It ends
+                # Another thread may have written since tell(): then this raises, and we try again. It ends
                 # because each such write makes the rest smaller.
                 self._map.write(_seal_mark + bytes(left - 4) if left >= MIN_FRAME_BYTES else bytes(left))
             except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 import time
 from contextlib import suppress
 
@@ -134,7 +135,7 @@ class SegmentReader:
     def read(self, limit_bytes: int) -> list[bytes]:
         """The payloads that are complete from ``position`` on, about ``limit_bytes`` of them; advances.
 
-        Stops at a zero length, a wrong checksum (``torn`` is then true: look again, ``skip_damage``, or give up if the
+        Stops at a zero length, a wrong checksum (``torn`` is then true: read again, ``skip_damage``, or give up if the
         producer is dead) or the seal.
         """
         payloads: list[bytes] = []
@@ -248,24 +249,25 @@ class SegmentReader:
 
     def _parse(self, chunk: bytes, payloads: list[bytes]) -> int:
         """Append the whole frames of ``chunk``; return how many bytes they take."""
-        at = 0
+        at = look_at = 0
         size = len(chunk)
         while size - at >= MIN_FRAME_BYTES:
+            if at >= look_at:
+                first, at = at, _take_alike(chunk, at, payloads)
+                look_at = at + (1 if at - first > _LONG_BYTES else _LONG_BYTES)
+                continue
             length, expected = unpack_frame_header(chunk, at)
             start = at + FRAME_HEADER_BYTES
-            if length == 0:
+            end = start + length
+            if not length or end > size:
+                self.sealed |= length == SEAL
                 return at
-            if length == SEAL:
-                self.sealed = True
-                return at
-            if start + length > size:
-                return at
-            payload = chunk[start : start + length]
+            payload = chunk[start:end]
             if adler32(payload) != expected:
                 self.torn = True
                 return at
             payloads.append(payload)
-            at = start + length
+            at = end
         if self.size_bytes - self.position - at < MIN_FRAME_BYTES:
             self.sealed = True
         return at
@@ -295,3 +297,27 @@ class SegmentReader:
     def close(self) -> None:
         """Give the descriptor back."""
         os.close(self._fd)
+
+
+_LONG_BYTES = 8192
+"""After more than this of frames of one length, the next ones are tried together at once; else this much later."""
+
+
+def _take_alike(chunk: bytes, at: int, payloads: list[bytes]) -> int:
+    """Append the whole frames that are as long as the one at ``at``; return where they end.
+
+    A training loop's mostly are, and ``iter_unpack`` takes half the time of one ``unpack_from`` a frame.
+    """
+    length = int.from_bytes(chunk[at : at + 4], "little")
+    frame_bytes = FRAME_HEADER_BYTES + length
+    count = (len(chunk) - at) // frame_bytes
+    if not length or not count:
+        return at
+    found = len(payloads)
+    for size, expected, payload in struct.iter_unpack(
+        f"<II{length}s", memoryview(chunk)[at : at + count * frame_bytes]
+    ):
+        if size != length or adler32(payload) != expected:
+            break
+        payloads.append(payload)
+    return at + (len(payloads) - found) * frame_bytes

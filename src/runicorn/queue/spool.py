@@ -103,7 +103,7 @@ def create(
 ) -> tuple[Address, Lock]:
     """Make a spool for a run, in shared memory or else in the temp directory, and take its owner lock.
 
-    A temp directory that is full, or cannot be written, is no reason not to track: then it is the user's cache.
+    If the temp directory is full or cannot be written, the spool is in the user's cache.
 
     Raises:
         OSError: none can be written; names one of them.
@@ -321,7 +321,7 @@ def remove(directory: str) -> None:
                 folder.remove_all(last=(CONTROL, ADDRESS, OWNER_LOCK))
         except OSError:
             return
-        # A process that has looked before the run was closed may make one more segment meanwhile.
+        # A process that has checked before the run was closed may make one more segment meanwhile.
         with suppress(OSError), removal.parent_of(directory, directory_kinds.SPOOLS) as (base, name):
             base.remove_empty(name)
 

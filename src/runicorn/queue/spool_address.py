@@ -93,7 +93,7 @@ _NO_TEXT = "bytes:"  # an absolute path does not begin like that
 
 
 def read_address(spool: str) -> Address:
-    """Read where a spool belongs, after a look at who made it.
+    """Read where a spool belongs, after a check of who made it.
 
     Raises:
         OSError: it is not there, or not private to this user: records in it could be somebody else's.

@@ -89,7 +89,7 @@ def repair_before_serving(path: str) -> None:
 
 
 def freshen(address: spool_address.Address) -> None:
-    """Have nothing look old: cleaners go by age."""
+    """Make every file new: cleaners go by age."""
     for directory in (address.spool, address.overflow):
         with suppress(OSError):
             for name in os.listdir(directory):
@@ -163,7 +163,7 @@ class ProcessProbe:
 
 
 def probe_owner(address: spool_address.Address) -> locks.Probe | ProcessProbe:
-    """A probe of the owner: by its lock, or by its process if that has lost its name.
+    """A probe of the owner: by its lock, or by its process if the lock file's name is gone.
 
     Raises:
         OSError: the lock is there, and cannot be opened.

@@ -2,11 +2,11 @@
 
 ::
 
-    <cache directory>/runicorn-cache-<uid>/     this user's alone; nothing else is looked at, or goes
+    <cache directory>/runicorn-cache-<uid>/     this user's alone; nothing else in it is read or removed
         columns-1/<file>/<from>-<to>.part       numbers of an events file
         index-1/<32 hex>.msgpack                what is known of a storage's runs
 
-Nobody is told when a file goes: who has looked for one and not found it makes it again. So there are no locks, and
+Nobody is told when a file goes: who does not find one makes it again. So there are no locks, and
 the folder may be removed while it is used.
 """
 
@@ -107,7 +107,7 @@ class Cache:
         return at
 
     def _make_room(self, size: int) -> None:
-        """Remove what was used longest ago; looked at when this process begins to write, and then now and again."""
+        """Remove what was used longest ago; called when this process begins to write, and then now and again."""
         if self._unlooked_bytes is not None and self._unlooked_bytes + size < min(
             _LOOK_AFTER_BYTES, self.most_bytes // 8
         ):
@@ -177,7 +177,7 @@ def touch(path: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file that nobody will look for again."""
+    """Remove a file that nobody will read again."""
     with suppress(OSError), removal.parent_of(path, directory_kinds.CACHE) as (folder, name):
         folder.remove(name)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from itertools import chain, compress, groupby, islice, repeat
 from operator import lt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from runicorn.errors import WrongTypeError
 from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, extend
 from runicorn.storage.wording import counted
 
@@ -43,6 +44,9 @@ class Column:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    def __getitem__(self, position: object) -> NoReturn:
+        raise WrongTypeError(f"A column has no items of its own. Write column.value[{position!r}], or column.step.")
 
     def __repr__(self) -> str:
         return f"Column({self.name!r}, {counted(len(self), 'value')})"

@@ -1,4 +1,4 @@
-"""Curves of a given width: of millions of values what a screen can show, with nothing lost that stands out.
+"""Curves of a given width: of millions of values what a screen can show, and every value that stands out.
 
 Values are put into buckets by x, whose bounds are multiples of a round step: growth does not move them, and runs share
 them. Of each bucket a curve has the least and the greatest value, the mean, the last one, and how many there are. So a
@@ -36,7 +36,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         start: least x; None = from the first on.
         stop: greatest x, which is included; None = to the last.
         buckets: about so many at most.
-        width: of a bucket, instead of that; wider where there would be more than 4,000.
+        width: of a bucket, instead of that, and never points; wider where there would be more than 4,000.
         offset: is taken off x; None = the first x.
         smooth: 0 to below 1.
         count_hidden: count values that a logarithmic axis cannot show.
@@ -200,7 +200,7 @@ def curve(found: FoundPoints, query: Query) -> Curve:
         kind=POINTS, arrays={}, width=float(grid.width), total=found.total, in_range=count, others=found.others,
         replaced=found.replaced, first_x=float(first), last_x=float(last),
     )  # fmt: skip
-    if count <= 2 * query.buckets:
+    if query.width is None and count <= 2 * query.buckets:
         _add_points(made, ranges, grid)
     else:
         _add_buckets(made, ranges, grid, count)
@@ -208,7 +208,7 @@ def curve(found: FoundPoints, query: Query) -> Curve:
         made.log_hidden = _hidden(made, ranges)
     if query.smooth:
         before = None if low <= first else _smoothed_before(found, query, offset, (first, low))
-        _add_smooth(made, query.smooth, (last - first) / _UNITS_OF_RANGE, before)
+        _add_smooth(made, query.smooth, unit_of(first, last), before)
     return made
 
 
@@ -304,6 +304,11 @@ def _hidden(made: Curve, ranges: Ranges) -> int:
     )
 
 
+def unit_of(first: float, last: float) -> float:
+    """The unit of x that the weight of smoothing is for, of a whole curve."""
+    return (last - first) / _UNITS_OF_RANGE
+
+
 State = tuple[float, float, float]
 """Of an average that moves: weighted sum, sum of weights, and the x that it has come to."""
 
@@ -346,7 +351,7 @@ def _smoothed_before(found: FoundPoints, query: Query, offset: float, ends: tupl
     count = bisect_left(x, ends[1])
     whole = first_and_last(found.stretches)
     assert whole is not None
-    _, state = smoothed(x[:count], y[:count], query.smooth, (whole[1] - whole[0]) / _UNITS_OF_RANGE)
+    _, state = smoothed(x[:count], y[:count], query.smooth, unit_of(*whole))
     return state
 
 

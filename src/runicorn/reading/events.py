@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from runicorn.reading import cache as caches
 from runicorn.reading.blocks import FilePiece, blocks, read_at
 from runicorn.reading.decoding import Decoder
 from runicorn.reading.part import Header, Part
-from runicorn.reading.part_file import StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
+from runicorn.reading.part_file import Mapped, StoredPart, bare_groups, pieces_of, read_header, stored_part, thawed
 from runicorn.reading.plain_files import DamagedError, Problem, open_inside
-from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -40,7 +39,7 @@ class EventsFile:
 
     Attributes:
         headers: of its parts, in their order.
-        size: of the file when it was looked at last, bytes.
+        size: of the file when it was read last, bytes.
         late: the run's main file, and the number of the session that has left this one; None for all other files.
         has_more: the last ``read()`` was told to stop before that.
         edges: where later sessions begin, byte offsets; each begins a part. May be set anew before ``read()``.
@@ -150,7 +149,7 @@ class EventsFile:
             limit = self.size
             self._read_to(file, limit)
         self.has_more = limit < self.size
-        if self._growing is not None:
+        if self._growing is not None and not self.has_more:
             grown = self.end - max(self._kept_bytes, self._growing.header.start)
             if grown >= max(_LEAST_KEPT_BYTES, (self.end - self._growing.header.start) // 4):
                 self._keep(file)
@@ -195,7 +194,7 @@ class EventsFile:
             return None
         header = self.headers[-1]
         try:
-            with _Mapped(self._path(header)) as content:
+            with Mapped(self._path(header)) as content:
                 part = thawed(*read_header(content))
         except (OSError, ValueError):
             part = self._decoded_again(header)
@@ -224,7 +223,7 @@ class EventsFile:
     def _take_part(self, file: BinaryIO, end: int) -> bool:
         path = self._path(Header(self.end, end))
         try:
-            with _Mapped(path) as content:
+            with Mapped(path) as content:
                 header, _ = read_header(content)
         except (OSError, ValueError):
             return False
@@ -258,6 +257,17 @@ class EventsFile:
         if header.end - header.start >= _PART_BYTES:
             del self._in_memory[header.start]
 
+    def let_go(self) -> None:
+        """Have what is in memory in the cache alone, if the cache takes it; it comes back when the file grows."""
+        part = self._growing
+        if part is None or self.end - part.header.start < _LEAST_KEPT_BYTES:
+            return
+        with suppress(OSError, DamagedError), open_inside(self._run_dir, self.name) as file:
+            self._keep(file)
+        if self._kept_bytes == self.end:
+            self._in_memory.pop(part.header.start, None)
+            self._growing = None
+
     def add_to(self, builder: ColumnBuilder, name: str) -> None:
         """Append what the file has of a metric."""
         for header, of_name in self.of_metric(name):
@@ -275,7 +285,7 @@ class EventsFile:
                 if known is not None and known.header.end == header.end and name not in known.columns_by_name:
                     continue
                 try:
-                    with _Mapped(self._path(header)) as content:
+                    with Mapped(self._path(header)) as content:
                         stored, arrays = stored_part(content, known)
                         if stored.header.start == header.start and stored.header.end == header.end:
                             self._stored[header.start] = stored
@@ -310,7 +320,7 @@ class EventsFile:
         return sum(1 for edge in self._edges if edge <= header.start)
 
     def bare_groups(self, known: Container[tuple[int, int]]) -> Iterator[tuple[Header, list[Group]]]:
-        """The groups of each part, to look at their steps and origins; those in the cache have no columns.
+        """The groups of each part, for their steps and origins; those in the cache have no columns.
 
         Args:
             known: beginnings and ends of parts that are not opened; their groups are left out.
@@ -322,7 +332,7 @@ class EventsFile:
             part = self._in_memory.get(header.start)
             if part is None:
                 try:
-                    with _Mapped(self._path(header)) as content:
+                    with Mapped(self._path(header)) as content:
                         yield header, bare_groups(content)
                         continue
                 except (OSError, ValueError):
@@ -336,7 +346,7 @@ class EventsFile:
             part = self._in_memory.get(header.start)
             if part is None:
                 try:
-                    with _Mapped(self._path(header)) as content:
+                    with Mapped(self._path(header)) as content:
                         part = thawed(*read_header(content))
                 except (OSError, ValueError):
                     part = self._decoded_again(header)
@@ -355,24 +365,6 @@ class EventsFile:
 
     def _path(self, header: Header) -> str:
         return self._cache.path(_FOLDER, self._folder, _file_name(header)) or ""
-
-
-class _Mapped:
-    """The content of a file of the cache, mapped into memory while it is looked at.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: str) -> None:
-        with os.fdopen(plain_json.open_regular(path), "rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def __enter__(self) -> memoryview:
-        return memoryview(self._map)
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing: it is unmapped with the last view of it."""
 
 
 def _file_name(header: Header) -> str:

@@ -61,7 +61,7 @@ class Index:
             else:
                 kept[location.run_dir] = each
             yield _with_step_so_far(each.info)
-        if not recycled:  # those were not looked for
+        if not recycled:  # those were not searched
             kept.update({run_dir: each for run_dir, each in known.items() if os.path.exists(run_dir)})
         if changed or len(known) > len(kept):
             self._write(kept)

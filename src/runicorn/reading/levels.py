@@ -1,7 +1,7 @@
 """Levels of a column: what each block of 256 values comes to, so that a curve of millions is drawn from thousands.
 
 They are made when a long curve is asked for the first time, part by part, and kept beside the parts in the cache;
-those of a part that grows are made longer. What is lost is made again.
+those of a part that grows are made longer. What was removed is made again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _LOOK = 8192
 _LEAST_KEPT = 64 * BLOCK
 _MOST_HELD = 4096
 _HEAD = struct.Struct("=4s5q")
-_MAGIC = b"lvl1"
+_MAGIC = b"lvl2"
 _COUNTS = "H"
+_STEPS, _TIMES, _LEVELS = "steps", "times", "levels "
+"""What is known of a group, or of a column; a metric may have any name."""
 
 
 class Summed(NamedTuple):
@@ -144,19 +146,6 @@ class Levels:
         return self.low, self.high, self.total, self.finite, self.nan
 
 
-class Shape:
-    """Of a group: where its steps and its times fall."""
-
-    def __init__(self) -> None:
-        self.step, self.time = Falls(), Falls()
-
-    def look(self, group: Group) -> Shape:
-        """Look at what has come."""
-        self.step.look(group.steps)
-        self.time.look(group.times)
-        return self
-
-
 class LevelStore:
     """The levels of one run's columns, held in memory and kept in the cache.
 
@@ -164,23 +153,26 @@ class LevelStore:
     """
 
     def __init__(self) -> None:
-        self._growing: WeakKeyDictionary[Group, dict[str, Levels | Shape]] = WeakKeyDictionary()
-        self._held: dict[str, Levels | Shape] = {}
+        self._growing: WeakKeyDictionary[Group, dict[str, Levels | Falls]] = WeakKeyDictionary()
+        self._held: dict[str, Levels | Falls] = {}
 
-    def shape(self, file: EventsFile, header: Header, group: Group, number: int) -> Shape:
-        """Where steps and times of a group fall, which has the metric in the column of that number."""
-        if isinstance(group.steps, array):
-            found = self._growing.setdefault(group, {}).setdefault("", Shape())
-            assert isinstance(found, Shape)
-            return found.look(group)
-        key = _key(file, header, group, number, "shape")
+    def falls(self, file: EventsFile, header: Header, group: Group, *, of_times: bool) -> Falls:
+        """Where the steps of a group fall, or its times; all of its metrics share them."""
+        x, what = (group.times, _TIMES) if of_times else (group.steps, _STEPS)
+        if isinstance(x, array):
+            found = self._growing.setdefault(group, {}).setdefault(what, Falls())
+            assert isinstance(found, Falls)
+            found.look(x)
+            return found
+        key = _key(file, header, group, what)
         held = self._take(key)
-        if not isinstance(held, Shape):
-            held = _read_shape(file.kept(key), len(group.steps))
+        if not isinstance(held, Falls):
+            held = _read_falls(file.kept(key), len(x))
             if held is None:
-                held = Shape().look(group)
-                if len(group.steps) >= _LEAST_KEPT:
-                    file.keep_beside(_pieces_of_shape(held), key)
+                held = Falls()
+                held.look(x)
+                if len(x) >= _LEAST_KEPT:
+                    file.keep_beside(_pieces_of_falls(held), key)
             self._hold(key, held)
         return held
 
@@ -190,11 +182,11 @@ class LevelStore:
             return None
         values = group.columns[number]
         if isinstance(values, array):
-            found = self._growing.setdefault(group, {}).setdefault(group.names[number], Levels())
+            found = self._growing.setdefault(group, {}).setdefault(_LEVELS + group.names[number], Levels())
             assert isinstance(found, Levels)
             found.grow(values)
             return found
-        key = _key(file, header, group, number, "levels")
+        key = _key(file, header, group, _LEVELS, group.names[number], group.kinds[number])
         held = self._take(key)
         if not isinstance(held, Levels):
             held = _read_levels(file.kept(key), len(values))
@@ -206,21 +198,21 @@ class LevelStore:
             self._hold(key, held)
         return held
 
-    def _take(self, key: str) -> Levels | Shape | None:
+    def _take(self, key: str) -> Levels | Falls | None:
         found = self._held.pop(key, None)
         if found is not None:
             self._held[key] = found  # the one that was used last is the last to go
         return found
 
-    def _hold(self, key: str, what: Levels | Shape) -> None:
+    def _hold(self, key: str, what: Levels | Falls) -> None:
         self._held[key] = what
         if len(self._held) > _MOST_HELD:
             del self._held[next(iter(self._held))]
 
 
-def _key(file: EventsFile, header: Header, group: Group, number: int, what: str) -> str:
+def _key(file: EventsFile, header: Header, group: Group, *what: str) -> str:
     """A name for a file of the cache: the stretch of the events file, and a digest of what else tells it."""
-    parts = (what, file.name, group.names[number], group.kinds[number], list(group.numbers), header.lines)
+    parts = (what, file.name, list(group.numbers), header.lines)
     digest = hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass") + header.seal).hexdigest()[:32]
     return f"{header.start}-{header.end}-{digest}.levels"
 
@@ -238,23 +230,18 @@ def _read_levels(content: bytes | None, count: int) -> Levels | None:
     return found if _fill(content, [(column, blocks) for column in found.columns()]) else None
 
 
-def _pieces_of_shape(shape: Shape) -> list[bytes | memoryview]:
-    step, time = shape.step, shape.time
-    head = _HEAD.pack(_MAGIC, step.seen, time.seen, len(step.places), len(time.places), 1)
-    return [head, memoryview(step.places), memoryview(time.places)]
+def _pieces_of_falls(falls: Falls) -> list[bytes | memoryview]:
+    return [_HEAD.pack(_MAGIC, falls.seen, len(falls.places), 0, 0, 1), memoryview(falls.places)]
 
 
-def _read_shape(content: bytes | None, count: int) -> Shape | None:
+def _read_falls(content: bytes | None, count: int) -> Falls | None:
     if content is None or len(content) < _HEAD.size:
         return None
-    magic, step_seen, time_seen, steps, times, is_shape = _HEAD.unpack_from(content)
-    found = Shape()
-    if (magic, step_seen, time_seen, is_shape) != (_MAGIC, count, count, 1):
+    _, _, places, *_ = _HEAD.unpack_from(content)
+    found = Falls(seen=count)
+    if content[: _HEAD.size] != _HEAD.pack(_MAGIC, count, places, 0, 0, 1):
         return None
-    if not _fill(content, [(found.step.places, steps), (found.time.places, times)]):
-        return None
-    found.step.seen = found.time.seen = count
-    return found
+    return found if _fill(content, [(found.places, places)]) else None
 
 
 def _fill(content: bytes, columns: Sequence[tuple[array[Any], int]]) -> bool:

@@ -85,7 +85,7 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     Args:
         run: its id, the beginning of one, its alias, its directory (of whichever storage), its path if no other run
             has it, its info, or the run itself.
-        storage: the storage root in which ids and aliases are looked for; None = as ``init()`` finds it.
+        storage: the storage root in which ids and aliases are searched; None = as ``init()`` finds it.
 
     Raises:
         LookupError: none is meant, or several are; says which. Or tracking is switched off, and there is none.
@@ -105,26 +105,7 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     locations = list(run_locations(root))
     by_id = [location for location in locations if os.path.basename(location.run_dir) == given]
     if not by_id:
-        infos = runs(root)
-        by_alias = [info for info in infos if info.alias == given and given]
-        by_prefix = [info for info in infos if info.id.startswith(given) and given]
-        if not (by_alias or by_prefix) and location_of(directory, "") is not None:
-            return _in_directory(directory)
-        by_path = [info for info in infos if info.path == given.strip("/") and given]
-        chosen = by_alias or by_prefix or by_path
-        if len(chosen) == 1:
-            return chosen[0]
-        if chosen:
-            what = "alias" if by_alias else "id prefix" if by_prefix else "path"
-            error = RunNotFoundError(
-                f"{len(chosen)} runs in {root} match the {what} {given!r}: {_listed(chosen)}. Name one by its id."
-            )
-            error.candidates = chosen
-            raise error
-        raise RunNotFoundError(
-            f"No run matches {given!r} in {root} (tried id, id prefix, alias, path, directory). "
-            f"{_newest(infos) or 'There is no run.' + inside_a_run(root)}"
-        )
+        return _by_other_names(given, root, directory)
     if len(by_id) > 1:
         directories = ", ".join(location.run_dir for location in by_id)
         raise RunNotFoundError(
@@ -133,13 +114,36 @@ def find(run: str | os.PathLike[str] | RunInfo | LoggedRun, storage: str | os.Pa
     return judged(read_info(by_id[0].run_dir, root, by_id[0].path))
 
 
+def _by_other_names(given: str, root: str, directory: str) -> RunInfo:
+    """The run of an alias, of the beginning of an id, in a directory, or of a path: the first of these that matches."""
+    infos = runs(root)
+    by_alias = [info for info in infos if info.alias == given and given]
+    by_prefix = [info for info in infos if info.id.startswith(given) and given]
+    if not (by_alias or by_prefix) and location_of(directory, "") is not None:
+        return _in_directory(directory)
+    chosen = by_alias or by_prefix or [info for info in infos if info.path == given.strip("/") and given]
+    if len(chosen) == 1:
+        return chosen[0]
+    if not chosen:
+        raise RunNotFoundError(
+            f"No run matches {given!r} in {root} (tried id, id prefix, alias, path, directory). "
+            f"{_newest(infos) or 'The storage has no runs.' + inside_a_run(root)}"
+        )
+    what = "alias" if by_alias else "id prefix" if by_prefix else "path"
+    error = RunNotFoundError(
+        f"{len(chosen)} runs in {root} match the {what} {given!r}: {_listed(chosen)}. Name one by its id."
+    )
+    error.candidates = chosen
+    raise error
+
+
 def inside_a_run(root: str) -> str:
-    """What to say of a storage that is the directory of a run, or lies in it; else nothing."""
+    """What to say of a storage that is a run's directory, or is inside one; empty for any other storage."""
     run_dir = paths.run_around(root)
     if run_dir is None:
         return ""
     name, above = os.path.basename(run_dir), paths.storage_of_run(run_dir)
-    return f" This directory belongs to run {name}, which is in the storage {above}: name that storage."
+    return f" This directory belongs to run {name}, which is in the storage {above}. Use that storage."
 
 
 def _directory_of(run: object) -> str:

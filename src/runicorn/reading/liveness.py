@@ -28,7 +28,7 @@ def judged(info: RunInfo) -> RunInfo:
         return info
     if info.hostname != identity.hostname() or has_somebody(info) or not is_of_this_host(info):
         return with_duration_so_far(info)
-    # Its writer may have ended the run, and removed all that we looked for, since its status was read.
+    # Its writer may have ended the run, and removed all that we searched for, since its status was read.
     again = read_info(info.run_dir, info.storage, info.path)
     if again.status != statuses.RUNNING:
         return again

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from runicorn.errors import MetricNotFoundError, WrongValueError
-from runicorn.reading import sessions, text
+from runicorn.errors import MetricNotFoundError, WrongTypeError, WrongValueError
+from runicorn.reading import foreign_names, sessions, text
 from runicorn.reading import table as tables
 from runicorn.reading.cache import Cache
+from runicorn.reading.call_rows import lines_table
 from runicorn.reading.column import Column, ColumnBuilder
 from runicorn.reading.events import EventsFile
 from runicorn.reading.info import LOST, RunInfo
-from runicorn.reading.lines import lines_table
 from runicorn.reading.listing import find
 from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_object
 from runicorn.storage import run_files, statuses
@@ -73,13 +73,19 @@ class LoadedRun:
     def __getitem__(self, name: str) -> Column:
         return self.metric(name)
 
+    def __setitem__(self, name: str, value: object) -> NoReturn:
+        raise WrongTypeError(f"run[{name!r}] = ...: a run that was loaded cannot be changed. {foreign_names.GO_ON}.")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"'LoadedRun' object has no attribute {name!r}{foreign_names.hint(name)}")
+
     def __contains__(self, name: object) -> bool:
-        return any(name in file.names for file in self._read_files())
+        return any(name in file.names for file in self.events_files())
 
     @property
     def metrics(self) -> list[str]:
         """Names of all metrics, sorted."""
-        return sorted({name for file in self._read_files() for name in file.names})
+        return sorted({name for file in self.events_files() for name in file.names})
 
     def metric(
         self,
@@ -107,7 +113,7 @@ class LoadedRun:
         """
         column = self._columns.get((name, superseded))
         if column is None:
-            column = self._columns[name, superseded] = self._build(name, self._read_files(), superseded=superseded)
+            column = self._columns[name, superseded] = self._build(name, self.events_files(), superseded=superseded)
             if not len(column):
                 del self._columns[name, superseded]
                 raise MetricNotFoundError(f"run {self.info.id} has no metric {name!r}. It has {_some(self.metrics)}.")
@@ -115,7 +121,7 @@ class LoadedRun:
 
     def superseded_count(self, name: str) -> int:
         """How many values of a metric a later session has superseded."""
-        return sum(sessions.superseded_count(file, name) for file in self._read_files() if name in file.names)
+        return sum(sessions.superseded_count(file, name) for file in self.events_files() if name in file.names)
 
     @property
     def ranks(self) -> list[int]:
@@ -132,7 +138,7 @@ class LoadedRun:
         """Images, in the order of the files."""
         return [
             LoggedImage(each.step, each.key, each.caption, self._inside(each.path), each.time)
-            for file in self._read_files()
+            for file in self.events_files()
             for each in file.images
         ]
 
@@ -162,14 +168,14 @@ class LoadedRun:
         """List of what could not be read: file, byte offset, reason; at most 1,000 for every 32 MiB of a file."""
         found = [Problem(name, 0, "could not be read") for name in self.info.damaged if name != run_files.SUMMARY]
         found += [problem for name in _JSON for problem in [self._object_and_problem(name)[1]] if problem]
-        found += [each for file in self._read_files() for each in file.problems(is_live=self._is_live)]
+        found += [each for file in self.events_files() for each in file.problems(is_live=self._is_live)]
         return found
 
     @property
     def problem_count(self) -> int:
         """Number of problems, also of those that ``problems`` does not list."""
         others = [each for each in self.problems if not each.file.startswith(_MARKED)]
-        return len(others) + sum(file.problem_count(is_live=self._is_live) for file in self._read_files())
+        return len(others) + sum(file.problem_count(is_live=self._is_live) for file in self.events_files())
 
     def text(self, last: int | None = None) -> Iterator[str]:
         """Lines of ``logs.txt`` as it is now; then lines of other hosts, each with ``[host]`` before it.
@@ -278,13 +284,14 @@ class LoadedRun:
         return {file.name: self._build(name, [file], superseded=superseded) for file in files}
 
     def _files_of(self, ranks: str) -> list[EventsFile]:
-        return [file for file in self._read_files() if ranks == "all" or file.name == run_files.EVENTS]
+        return [file for file in self.events_files() if ranks == "all" or file.name == run_files.EVENTS]
 
     @property
     def _is_live(self) -> bool:
         return self.info.status == statuses.RUNNING
 
-    def _read_files(self) -> list[EventsFile]:
+    def events_files(self) -> list[EventsFile]:
+        """Its events files, as far as they were read: those of ranks and of other hosts behind the main one."""
         if self._files is None:
             self._files = {}
             self._read_on()
@@ -322,7 +329,7 @@ class LoadedRun:
         return builder.column()
 
     def _origins(self) -> set[tuple[str | None, int | None, str | None]]:
-        return {origin for file in self._read_files() for header in file.headers for origin in header.origins}
+        return {origin for file in self.events_files() for header in file.headers for origin in header.origins}
 
     def _object(self, name: str) -> dict[str, Any]:
         return self._object_and_problem(name)[0]

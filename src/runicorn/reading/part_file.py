@@ -8,6 +8,7 @@ What are not floats or 64 bit integers (text, booleans, null) is a JSON list.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 from array import array
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.reading.part import FLOATS, INTS, OTHERS, Group, GroupEntry, Header, Part, extend
+from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +25,24 @@ if TYPE_CHECKING:
 _ALIGNMENT = 8
 _MARK_BYTES = 16
 _HEADER_AT = 8 + _MARK_BYTES
+
+
+class Mapped:
+    """The content of a file of the cache, mapped into memory while it is looked at.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: str) -> None:
+        with os.fdopen(plain_json.open_regular(path), "rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __enter__(self) -> memoryview:
+        return memoryview(self._map)
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing: it is unmapped with the last view of it."""
 
 
 def pieces_of(part: Part) -> list[bytes | memoryview]:

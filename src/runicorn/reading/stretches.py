@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from runicorn.reading.events import EventsFile
     from runicorn.reading.lenient import Origin
-    from runicorn.reading.levels import Falls, Levels, LevelStore
+    from runicorn.reading.levels import Levels, LevelStore
     from runicorn.reading.part import Group, Header
 
     Place = tuple[EventsFile, Header, Group, int]
@@ -101,6 +101,23 @@ def collect(
     return FoundPoints(collector.stretches, collector.total, collector.others, collector.replaced)
 
 
+def is_of_rank(files: Iterable[EventsFile], name: str, rank: int | None) -> Callable[[Origin], bool]:
+    """Says which origins have the values of a metric that are one line: of a rank, else of 0 or the first that has."""
+    wanted = _main_rank(files, name) if rank is None else rank
+    return lambda origin: (origin[1] or 0) == wanted
+
+
+def _main_rank(files: Iterable[EventsFile], name: str) -> int:
+    ranks = {
+        header.origins[number][1] or 0
+        for file in files
+        for header, of_name in file.of_metric(name)
+        for group, _ in of_name
+        for number in set(group.origins[::2])
+    }
+    return min(ranks, default=0)
+
+
 class _Collector:
     def __init__(
         self, store: LevelStore, x: str, is_wanted: Callable[[Origin], bool] | None, *, superseded: bool
@@ -120,16 +137,17 @@ class _Collector:
         for session, header, of_name in pieces:
             self._parts += 1
             for group, number in of_name:
-                shape = self._store.shape(file, header, group, number)
                 ranges = _ranges_of(group, header.origins, self._is_wanted)
-                ranges = self._of_session(group, shape.step, ranges, limits.get(session))
+                ranges = self._of_session((file, header, group, number), ranges, limits.get(session))
                 self.total += sum(stop - start for start, stop in ranges)
                 self._add_ranges((file, header, group, number), ranges, others)
 
-    def _of_session(self, group: Group, falls: Falls, ranges: Ranges, limit: int | None) -> Ranges:
+    def _of_session(self, place: Place, ranges: Ranges, limit: int | None) -> Ranges:
         """The ranges of which nothing was superseded; of those that were, if they are asked for."""
         if limit is None:
             return [] if self._superseded else ranges
+        file, header, group, _ = place
+        falls = self._store.falls(file, header, group, of_times=False)
         kept: Ranges = []
         old: Ranges = []
         if falls.is_unsorted:
@@ -154,8 +172,8 @@ class _Collector:
             else:
                 self._add_picked(place, x, ranges)
             return
-        shape = self._store.shape(file, header, group, number)
-        x, falls = (group.times, shape.time) if self._x == TIME else (group.steps, shape.step)
+        falls = self._store.falls(file, header, group, of_times=self._x == TIME)
+        x = group.times if self._x == TIME else group.steps
         if group.kinds[number] == OTHERS or falls.is_unsorted or len(ranges) > _MOST_RANGES:
             self._add_picked(place, x, ranges)
             return

@@ -23,7 +23,7 @@ _naming: dict[tuple[int, str], threading.RLock] = {}
 
 
 def get_active_run() -> Any:
-    """The newest run that is not finished; finishing it gives back the one before.
+    """Return the newest run that is not finished; when that one is finished, the one before it.
 
     First of those that were opened in this thread or asynchronous task (a ``contextvars`` context), then of those of
     this process.

@@ -75,10 +75,10 @@ def _orphans_among(paths: list[str], storage: str | None) -> list[spool_address.
         try:
             if any(locks.is_held(os.path.join(path, lock)) for lock in (spool.OWNER_LOCK, spool.WRITER_LOCK)):
                 continue
-            from runicorn.queue import liveness  # for a spool that nobody holds alone
+            from runicorn.queue import live_spools  # for a spool that nobody holds alone
 
             address = spool_address.read_address(path)
-            if liveness.is_live(address) or _has_nameless_writer(path):
+            if live_spools.is_live(address) or _has_nameless_writer(path):
                 continue  # by a producer: its owner may be yet to come
         except (OSError, ValueError):  # it has just gone, or is not ours
             continue
@@ -94,10 +94,10 @@ def held_by_writers(settings: Settings, storage: str | None) -> list[spool_addre
 
 
 def _is_held_by_its_writer_alone(address: spool_address.Address) -> bool:
-    from runicorn.queue import liveness
+    from runicorn.queue import live_spools
 
     try:
-        if liveness.is_live(address) or liveness.has_living_producer(address.spool):
+        if live_spools.is_live(address) or live_spools.has_living_producer(address.spool):
             return False
     except OSError:  # it has just gone
         return False
@@ -220,7 +220,7 @@ def finish_earlier_session(address: spool_address.Address, settings: Settings, s
         if now - began > limit_s:
             raise StillBusyError(
                 f"init(): what an earlier session of run {address.run_id} left in {address.spool} was not stored "
-                f"within {limit_s:.0f} s. It is still there; nothing was changed. See whether {address.run_dir} can be "
+                f"within {limit_s:.0f} s. It is still there; nothing was changed. Check that {address.run_dir} can be "
                 "written."
             )
         if now - launched >= _RELAUNCH_S and not locks.is_held(os.path.join(address.spool, spool.WRITER_LOCK)):
@@ -268,6 +268,6 @@ def _remove_rest(path: str) -> None:
                 spool.remove(path)
             return
         lock = locks.Lock.take(os.path.join(path, spool.OWNER_LOCK), create=False)
-        if lock is not None:  # its maker is dead, and no other process that looks comes in between
+        if lock is not None:  # its maker is dead, and no other process that checks comes in between
             spool.remove(path)
             lock.release()

@@ -98,7 +98,7 @@ class Connection:
         """Warn that a call came after the end of the run."""
         self.let_go_of_ended_run()
         now, queue = time.time(), self.queue
-        # The run ends, and a writer waits for what this process has logged before, if that has lost its names.
+        # The run ends. If names of files are gone, a writer waits for what this process has logged before.
         if not self.is_owner and not (self.control.done or queue.checked_at <= now < queue.next_check_at):
             self.check(now)
         self.refusals.warn(
@@ -111,7 +111,7 @@ class Connection:
         self.refusals.warn(
             "spool",
             f"The spool is full ({error}): records are refused until the writer has made room, and counted in "
-            "status.json. Storing is stalled or too slow: look at the storage "
+            "status.json. Storing is stalled or too slow: check the storage "
             f"{self.address.storage}, or raise RUNICORN_SPOOL_MAX_BYTES.",
         )
 

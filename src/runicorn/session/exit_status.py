@@ -129,7 +129,7 @@ class _Witness:
 
 
 def watch() -> None:
-    """Wrap ``sys.exit``, and look which module this interpreter ends with; again at each ``init()``."""
+    """Wrap ``sys.exit``, and find which module this interpreter ends with; again at each ``init()``."""
     global _real_exit, _our_exit, _main_frame  # noqa: PLW0603 - one per process
     _main_frame = _find_main_frame()
     if _our_exit is not None:  # somebody may have wrapped ours

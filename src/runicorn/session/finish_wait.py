@@ -50,8 +50,8 @@ class WaitNotice:
         limit = "" if left_s == float("inf") else f", for {left_s:.0f} s at most"
         task = f"; {doing}" if (doing := self._control.task) else ""
         text = (
-            f"runicorn: waiting until everything is stored{limit}: {self._control.stored_records:,} records are, "
-            f"up to {self._control.spooled_bytes / 1e6:.1f} MB are not{task}{trouble} "
+            f"runicorn: waiting until everything is stored{limit}: {self._control.stored_records:,} records are "
+            f"stored, up to {self._control.spooled_bytes / 1e6:.1f} MB are not yet{task}{trouble} "
             "(Ctrl-C stops the waiting, not the storing)"
         )
         self._write(f"\r\x1b[K{text}" if terminal else f"{text}\n")

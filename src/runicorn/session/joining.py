@@ -127,7 +127,7 @@ def register(
     except ClosedError:
         session.discard()
         return None
-    # Closed meanwhile: whoever closed it looks at the spool again afterwards, and has found us or not.
+    # Closed meanwhile: whoever closed it reads the spool again afterwards, and has found us or not.
     if session.control.closed[0]:
         session.discard()
         return None
@@ -184,7 +184,7 @@ def spool_here(
                 joined_session=str(last_session(_read_meta(run_dir)).get("session") or ""),
             )
             point_to(pointer, fresh, lock)
-            with suppress(OSError):  # those who log will look for a writer, and start one
+            with suppress(OSError):  # those who log check for a writer, and start one
                 if writer_process.can_launch():
                     writer_process.launch(fresh.spool)
             return fresh, lock

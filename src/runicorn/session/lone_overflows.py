@@ -63,7 +63,7 @@ def _bring_back(overflow: str, settings: Settings, deadline: float) -> Staying |
     except OSError as error:
         if not os.path.lexists(os.path.join(overflow, spool_address.ADDRESS)):
             return _without_address(overflow)
-        why = f"the spool cannot be made again by it: {error}. Mend that. {_AGAIN}"
+        why = f"the spool cannot be made again from it: {error}. Fix that. {_AGAIN}"
     return Staying(overflow, address, why) if why else None
 
 

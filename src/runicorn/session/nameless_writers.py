@@ -43,7 +43,7 @@ def any_writer_of(run_dir: str, host: str) -> int | None:
 
 
 def process_of(spool_path: str) -> int | None:
-    """Process id of a writer of a spool, by its arguments: its lock may have lost its name.
+    """Process id of a writer of a spool, by its arguments: the name of its lock file may be gone.
 
     Raises:
         OSError: the processes of this host cannot be listed.
@@ -80,8 +80,8 @@ def wait_until_found(run_dir: str, host: str, limit_s: float) -> None:
     while (pid := writer_of(run_dir, host)) is not None:
         if time.monotonic() > deadline:
             raise StillBusyError(
-                f"init(): process {pid} has not stored what an earlier session of the run in {run_dir} has logged "
-                f"within {limit_s:.0f} s. Nothing was changed. Check that the directory can be written."
+                f"init(): after {limit_s:.0f} s, process {pid} has still not stored what an earlier session of the run "
+                f"in {run_dir} logged. Nothing was changed. Check that the directory can be written."
             )
         time.sleep(_POLL_S)
 

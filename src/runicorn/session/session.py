@@ -134,7 +134,7 @@ class Session(Connection):
         """The owner may be gone, or busy: whoever waits for a writer sees to it that there is one."""
         try:
             return WriterMonitor(self.address, self.control, self.refusals, self._offer_all)
-        except OSError:  # the run has just ended, the spool has lost its name, or there is no descriptor left
+        except OSError:  # the run has just ended, the spool's name is gone, or there is no descriptor left
             return None
 
     def _repeat_end(self, end: End) -> None:
@@ -183,7 +183,7 @@ class Session(Connection):
     def _has_ended_by_another_page(self) -> bool:
         """Whether the run has ended, and its spool is removed, by a writer that knows another control page than ours.
 
-        It made one of its own if ours had lost its name before it came up.
+        It made one of its own if the name of ours was gone before it came up.
         """
         if not self.is_owner or self.control.done or os.path.lexists(self.address.spool):
             return False

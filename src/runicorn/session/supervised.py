@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from runicorn.queue import liveness, rendezvous, spool_address
+from runicorn.queue import live_spools, rendezvous, spool_address
 from runicorn.session import adopt
 from runicorn.storage import directory_kinds
 
@@ -27,22 +27,22 @@ _CLAIM = "script"
 def address_of(run_dir: str, host: str) -> spool_address.Address | None:
     """The spool of the command's run; None if the run has ended, or lives on another host."""
     address = adopt.find_spool(run_dir, host)
-    return address if address is not None and liveness.is_live(address) else None
+    return address if address is not None and live_spools.is_live(address) else None
 
 
 def join(session: Session) -> None:
-    """Note that a session is a script's; the first one of a run speaks for the owner."""
+    """Note that a session belongs to a script; the first such session of a run speaks for the owner."""
     session.is_supervised = True
     if session.queue.rank is not None:
         return
-    with suppress(OSError):  # it is there: another process has come first
+    with suppress(OSError):  # the file is there: another process came first
         claim = os.path.join(session.address.spool, _CLAIM)
         rendezvous.write_first(claim, str(os.getpid()), directory_kinds.SPOOL)
         session.queue.speak_for_owner()
 
 
 def word_of(meta: dict[str, Any]) -> tuple[str, str | None] | None:
-    """The status and the reason that the script has given to ``finish()``; None if it has not called it."""
+    """Status and reason that the script gave to ``finish()``; None if it did not call that."""
     said = meta.get(SAID)
     if not isinstance(said, list) or len(said) != 2 or not isinstance(said[0], str):
         return None

@@ -59,7 +59,7 @@ class WriterMonitor:
         """Start a writer and do not wait for it."""
         self._since_s = time.monotonic()
         if not writer_process.can_launch():
-            self._go_in_process("this program has no Python interpreter of its own to start one with")
+            self._go_in_process("there is no Python interpreter to start it with")
             return
         self._started = None
         try:
@@ -80,7 +80,7 @@ class WriterMonitor:
             if not self.is_writer_alive() and not self._control.done:
                 self._failed_starts += 1
                 if self._failed_starts > _MOST_FAILED_STARTS:
-                    self._go_in_process(self._trouble or f"every one that was started has ended{self._writer_output()}")
+                    self._go_in_process(self._trouble or f"each one that was started has ended{self._writer_output()}")
                 self._prepare()
                 self.start()
         self.pass_on()

@@ -144,7 +144,7 @@ def _import_directories() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=1)
 def _found_by(_path: tuple[str, ...]) -> tuple[str, ...]:
-    """The same, looked for once as long as ``sys.path`` stays as it is."""
+    """The same, searched once as long as ``sys.path`` stays as it is."""
     found: list[str] = []
     # Our own package by a folder in it. Pillow, if it is there: it encodes images.
     for origin in (os.path.dirname(__file__), msgspec.__file__, _origin("psutil"), _origin("PIL")):

@@ -62,7 +62,7 @@ VIEWERS = Kind(
     r"viewer-[0-9a-f]{16}\.json|open-[0-9a-f]{16}\.html|viewer-[0-9a-f]{16}\.sock|viewers",
     private=True,
 )
-"""What viewers that run have left of themselves: links, and sockets; nobody but this user may look into it."""
+"""What viewers that run have left of themselves: links, and sockets; nobody but this user may read it."""
 EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
 """The directory that an export is put into."""
 PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)

@@ -1,7 +1,7 @@
 """Directories and files that their owner can use, whatever the program's umask takes away.
 
-The umask is the program's, and one for all its threads: it is not changed. What it takes from the group and from others
-stays taken; without the owner's own bits a directory that we have just made is one that we cannot enter.
+The umask belongs to the program, for all its threads, so it is not changed. What it takes from the group and from
+others stays taken. What it takes from the owner is given back: else we could not enter a directory that we have made.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def make_directory(path: str, mode: int = 0o777, *, at: int | None = None) -> No
 
 
 def make_usable(path: str, *, at: int | None = None) -> None:
-    """Give a directory or file that we have just made, and no link, what its owner needs."""
+    """Give the owner of a directory or file that we have just made what it needs; leave links alone."""
     if sys.platform != "win32":
         made = os.stat(path, dir_fd=at, follow_symlinks=False)
         bits = _DIRECTORY if stat.S_ISDIR(made.st_mode) else _FILE
@@ -39,7 +39,7 @@ def make_usable(path: str, *, at: int | None = None) -> None:
 
 
 def make_directories(path: str, mode: int = 0o777) -> None:
-    """Make a directory and those above it, as far as they are not there.
+    """Make a directory, and those above it that are missing.
 
     Raises:
         OSError: one cannot be made.
@@ -57,10 +57,10 @@ def make_directories(path: str, mode: int = 0o777) -> None:
 
 
 def open_file(path: str, flags: int, mode: int, *, at: int | None = None) -> int:
-    """Open a file that may be made by this; its descriptor.
+    """Open a file, and make it if ``flags`` say so; its descriptor.
 
     Raises:
-        OSError: it cannot be opened, or not be made.
+        OSError: it cannot be opened or made.
     """
     fd = os.open(path, flags, mode, dir_fd=at)
     opened = os.fstat(fd)

@@ -1,4 +1,4 @@
-"""Where runs live: rules for run paths and ids, and the order in which the storage root is looked for."""
+"""Where runs live: rules for run paths and ids, and the order in which the storage root is searched."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def normalise_path(path: str | None) -> str:
         raise WrongValueError(
             f"init(): path={path!r} is not a run path. Between '/' it may hold ASCII letters, digits, '_-.=+,@' and "
             "blanks; no part begins with a dot or a blank, or ends with one. Nothing was made. Write for example "
-            f"{_nearest(normal)!r}, or '/' for the root; runicorn.slug(text) makes such a part of any text."
+            f"{_nearest(normal)!r}, or '/' for the root; runicorn.slug(text) turns any text into such a part."
         )
     if len(normal) > _LONGEST_PATH:
-        raise WrongValueError(f"init(): path has {len(normal)} characters, {_LONGEST_PATH} is the most: shorten it.")
+        raise WrongValueError(f"init(): path has {len(normal)} characters; the limit is {_LONGEST_PATH}. Shorten it.")
     return normal
 
 
@@ -174,7 +174,7 @@ def check_location(storage: str, path: str, run_id: str | None) -> None:
 
 
 def run_around(directory: str) -> str | None:
-    """The directory of the run that a directory is, or lies in; None if there is none: ``meta.json`` tells."""
+    """The run directory that a directory is, or is inside, as its ``meta.json`` says; None if there is none."""
     from runicorn.storage import plain_json
 
     at = os.path.realpath(directory)
@@ -189,7 +189,7 @@ def run_around(directory: str) -> str | None:
 
 
 def storage_of_run(run_dir: str) -> str:
-    """The storage that a run directory lies in, by where it is: above ``runs``; else what it lies in."""
+    """The storage of a run directory: the directory above ``runs``; its parent if there is no ``runs``."""
     at = os.path.dirname(run_dir)
     while os.path.basename(at) not in {RUNS, ""}:
         at = os.path.dirname(at)

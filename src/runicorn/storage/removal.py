@@ -1,6 +1,6 @@
 """Remove, rename and replace files: every call of this package that takes a name away from a file is in this module.
 
-A directory is opened once, without following a link, and looked at: whose it is, who may enter it. What is done in it
+A directory is opened once, without following a link, and checked: whose it is, who may enter it. What is done in it
 then goes through its descriptor, so nothing that is put into its place meanwhile is reached. Only names of a shape
 that this package makes go, and a name never has a slash: who means a directory below opens that first. So a file that
 somebody else has put there stays, and so does the directory that it is in.
@@ -335,7 +335,7 @@ def remove_from_spool(path: str) -> bool:
         with parent_of(path, NAMED_IN_SPOOL) as (directory, name):
             return directory.remove(name)
     except OSError as error:
-        # Who has no descriptor left must still be able to make room: then the directory is looked at by its name.
+        # Who has no descriptor left must still be able to make room: then the directory is read by its name.
         return error.errno in _NO_DESCRIPTOR and _remove_by_path(path)
 
 

@@ -46,7 +46,7 @@ def make(*parts: str) -> str:
 def _make_root() -> str:
     try:
         root = tempfile.mkdtemp(prefix=_PREFIX)
-    except FileNotFoundError:  # it was there when Python has looked for it
+    except FileNotFoundError:  # it was there when Python searched for it
         root = tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp" if os.path.isdir("/tmp") else os.getcwd())  # noqa: S108 - random
     modes.make_usable(root)
     return root

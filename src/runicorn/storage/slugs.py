@@ -15,14 +15,14 @@ _WITHOUT_ACCENT = str.maketrans(
 
 
 def slug(text: Any, longest: int = DEFAULT_LONGEST) -> str:
-    """One segment of a run path of any text: ``slug("my model/é v1.0")`` is ``"my-model-e-v1.0"``.
+    """Turn any text into one segment of a run path: ``slug("my model/é v1.0")`` is ``"my-model-e-v1.0"``.
 
-    The same text gives the same segment. Accents are taken off; blanks, slashes and what else is not allowed become
-    ``-``. Where letters or digits are lost, or the text is too long, eight hex digits of its hash stand at the end,
-    so that two such texts stay apart.
+    The same text gives the same segment. Accents are removed; blanks, slashes and other characters that are not
+    allowed become ``-``. If letters or digits are left out, or the text is too long, eight hex digits of its hash
+    stand at the end, so that two such texts stay apart.
 
     Args:
-        text: a string; of anything else its ``str()``.
+        text: a string; anything else is converted by ``str()``.
         longest: the most characters of the result, 16 to 200.
 
     Returns:
@@ -43,8 +43,8 @@ def slug(text: Any, longest: int = DEFAULT_LONGEST) -> str:
     made = _NOT_ALLOWED.sub("-", unmarked)
     # If a character was replaced, the dashes at the ends are ours.
     made = made.strip("." if made == unmarked else "-.")
-    lost = any(each.isalnum() and not each.isascii() for each in unmarked)
-    if made and not lost and len(made) <= longest:
+    left_out = any(each.isalnum() and not each.isascii() for each in unmarked)
+    if made and not left_out and len(made) <= longest:
         return made
     kept = made[: longest - 9].rstrip("-.")
     return f"{kept or 'run'}-{_digest(given)}"

@@ -145,8 +145,8 @@ def timeout_s(given: Any, call: str) -> float:
         seconds = float("inf")
     except Exception:  # noqa: BLE001 - whatever a value's own methods raise
         raise WrongTypeError(
-            f"{call}: timeout_s={shown(given)} is of type {kind.__name__}. Write a number of seconds, or None. Nothing "
-            "was waited for."
+            f"{call}: timeout_s={shown(given)} is of type {kind.__name__}. Write a number of seconds, or None. It did "
+            "not wait."
         ) from None
     if not seconds >= 0:
         raise WrongValueError(

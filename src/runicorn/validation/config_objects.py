@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runicorn.storage.wording import counted
+from runicorn.validation.json_values import text_of
 from runicorn.validation.metrics import is_missing, shown
 from runicorn.validation.secret_names import strength
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MOST_IN_ONE = 20_000
-"""Elements of one object that are looked at."""
+"""Elements of one object that are read."""
 
 NOT_THERE = object()
 """Stands for a value that is missing, as None is one."""
@@ -42,10 +43,8 @@ def plain_of(value: Any) -> Any:
     for base in (int, float):
         if isinstance(value, base):
             return base(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, collections.UserString):  # its elements are of its own type, without an end
-        return str(value.data)
+    if (text := text_of(value)) is not None:
+        return text
     if is_missing(type(value)):
         return None
     if isinstance(value, (bytes, bytearray)):

@@ -91,7 +91,7 @@ def config_files(given: Any) -> list[str]:
 
 
 class _Conversion:
-    """One conversion: what is being looked at, and what is left of its budgets."""
+    """One conversion: what is being converted, and what is left of its budgets."""
 
     def __init__(self) -> None:
         self._until = monotonic() + SECONDS

@@ -53,7 +53,7 @@ def remark(mode: str, data: bytes | memoryview) -> str:
     if not mode:
         return ""
     channels = [data[channel::4] for channel in range(3)] if mode == "RGBA" else [data]
-    # A look at some pixels is enough for nearly all images; all are looked at only if those are dark.
+    # A few pixels decide for nearly all images; all are read only if those are dark.
     if any(max(each[:: len(each) // _SAMPLES + 1], default=0) >= _DARK for each in channels):
         return ""
     found = set[int]()

@@ -79,7 +79,7 @@ class Picture(NamedTuple):
 def picture_of(image: Any, format: str) -> Picture:  # noqa: A002 - as users of log_image() write it
     """An image as it is now.
 
-    ``format`` is png, jpg, jpeg or webp; it is not looked at where the image is a file already.
+    ``format`` is png, jpg, jpeg or webp; it is ignored if the image is a file already.
 
     Raises:
         TypeError: no image.

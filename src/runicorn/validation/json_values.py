@@ -41,7 +41,7 @@ def jsonable(value: Any, refuse: Callable[[str, Any], None]) -> Any:
 
 
 class _Cleaning:
-    """One value that is being looked at, and those that it is in."""
+    """One value that is being converted, and those that it is in."""
 
     def __init__(self, refuse: Callable[[str, Any], None]) -> None:
         self._refuse = refuse
@@ -127,6 +127,14 @@ def _name(key: Any) -> str | None:
         return None
 
 
+def text_of(value: Any) -> str | None:
+    """The text of a string, or of a kind of one, as a plain string; None if the value is none."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    # The elements of a UserString are UserStrings too, without an end.
+    return str(value.data) if isinstance(value, collections.UserString) else None
+
+
 def _plain(value: Any, most: int) -> Any:
     """A value one step nearer to JSON, its elements as a list or ``_Items``; ``LEFT_OUT`` if there is no such step."""
     kind = type(value)
@@ -139,10 +147,8 @@ def _plain(value: Any, most: int) -> Any:
     for base in (bool, int, float):
         if isinstance(value, base):
             return base(value)
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, collections.UserString):  # its elements are of its own type, without an end
-        return str(value.data)
+    if (text := text_of(value)) is not None:
+        return text
     if isinstance(value, dict):
         return _Items(islice(value.items(), most))
     if isinstance(value, (list, tuple)):

@@ -248,7 +248,7 @@ def mask_arguments(argv: Iterable[str]) -> list[str]:
             option = option if option.endswith("s") else ""
             continue
         if option in _USERS:
-            argument = _USER.sub(rf"\g<1>{MASK}", argument)  # noqa: PLW2901 - what is left of it is looked at below
+            argument = _USER.sub(rf"\g<1>{MASK}", argument)  # noqa: PLW2901 - what is left of it is checked below
         name, equals, value = argument.partition("=")
         option = ""
         if not _OPTION.fullmatch(name):

@@ -62,10 +62,14 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def link(self) -> str:
         """The link that opens it; of a socket, through the port that is carried to it."""
+        return self.link_to("")
+
+    def link_to(self, page: str) -> str:
+        """The link to one of its pages."""
         if self.socket:
-            return f"http://localhost:23300/#t={self.token}"
+            return f"http://localhost:23300/{page}#t={self.token}"
         host = LOCAL if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104 - it is not bound here
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/#t={self.token}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{page}#t={self.token}"
 
 
 def folder() -> str:

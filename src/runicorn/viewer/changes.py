@@ -92,7 +92,7 @@ class RunTable:
         return sorted(rows, key=lambda row: (row.info.created_at or 0.0, row.info.id), reverse=True)
 
     def find(self, key: str) -> RunRow | None:
-        """The run of a key; looked for in the storages if the table has none."""
+        """The run of a key; searched in the storages if the table has none."""
         if key not in self._rows:
             self.refresh()
         return self._rows.get(key)
@@ -164,11 +164,16 @@ class RunTable:
         return key
 
 
+def plain_key(info: RunInfo) -> str:
+    """The key of a run that has its id alone: text that stands in an address as it is."""
+    if _KEY.fullmatch(info.id) and info.id not in {".", ".."}:
+        return info.id
+    return "x-" + hashlib.sha256(os.fsencode(info.run_dir)).hexdigest()[:16]
+
+
 def _candidates(info: RunInfo, storage: int) -> Iterator[str]:
-    """Keys for a run, each of which may be taken: text that stands in an address as it is."""
-    name = info.id
-    if not _KEY.fullmatch(name) or name in {".", ".."}:
-        name = "x-" + hashlib.sha256(os.fsencode(info.run_dir)).hexdigest()[:16]
+    """Keys for a run, each of which may be taken."""
+    name = plain_key(info)
     yield name
     yield f"{name}~{storage}"
     number = 2

@@ -1,6 +1,6 @@
 """Runs that say ``running`` though nobody is left to end them: shown as lost at once, and ended when that is sure.
 
-A run is ended only if it is this user's and of this machine, all of its locks were free at two looks some time apart,
+A run is ended only if it is this user's and of this machine, all of its locks were free at two checks some time apart,
 and none of its files changed between them. Then a writer stores what the killed process has left in memory, and the
 status says why: that is what ``runicorn recover`` does.
 """
@@ -38,11 +38,11 @@ class Checker:
 
     Args:
         table: of the runs.
-        pace: how often it looks.
-        ends: whether it ends what is lost; else it only shows that.
+        pace: how often it checks.
+        ends: whether it ends lost runs; else it only shows them.
 
     Attributes:
-        looked_at: when it has looked at all, epoch seconds; None before.
+        looked_at: when it has checked all runs, epoch seconds; None before.
         ended: keys of the runs that it has ended, or seen to.
         troubles: what has kept it from that, in words.
     """
@@ -62,12 +62,12 @@ class Checker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._work, name="runicorn-viewer-checker", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking; the thread ends by itself."""
+        """Stop checking; the thread ends by itself."""
         self._closed = True
         self._woken.set()
 
@@ -88,7 +88,7 @@ class Checker:
         }
 
     def look(self, keys: list[str] | None = None) -> None:
-        """Look at some runs, or at all that are not ended; end those that have been lost for long enough."""
+        """Check some runs, or all that have not ended; end those that have been lost for long enough."""
         with self._lock:
             if keys is None:
                 self._table.refresh()
@@ -112,12 +112,12 @@ class Checker:
                 elif self._watched:
                     self._watched = {key: at for key, at in self._watched.copy().items() if now - at < _WATCHED_FOR_S}
                     self.look([key for key in self._watched.copy() if self._is_open(key)])
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may find it gone
-                self._tell(f"looking at runs: {type(error).__name__}: {error}")
+            except Exception as error:  # noqa: BLE001 - whatever it is, it may be gone at the next check
+                self._tell(f"checking runs: {type(error).__name__}: {error}")
             self._wait(next_of_all)
 
     def _wait(self, until: float) -> None:
-        """Wait until it is time to look; a page that begins to show a run ends a wait for all."""
+        """Wait until the next check is due; it is due at once if a page begins to show another run."""
         left_s = max(0.0, until - time.monotonic())
         if self._watched:
             time.sleep(min(self._pace.check_watched_s, left_s))

@@ -11,11 +11,11 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from runicorn.reading.curves import Curve, Query, curve
-from runicorn.reading.stretches import METRIC, STEP, TIME, FoundPoints, Stretch, all_points, collect
+from runicorn.reading.stretches import METRIC, STEP, TIME, FoundPoints, Stretch, all_points, collect, is_of_rank
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number
 from runicorn.viewer.bodies import body_of
-from runicorn.viewer.frames import KIND, document, frame
+from runicorn.viewer.curve_frames import KIND, document, frame
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -218,27 +218,8 @@ def _origins(
     """Which origins have the values that are wanted; None if all have."""
     if isinstance(rank, str) or (rank is None and not opened.ranks()):
         return None if stage is None else lambda origin: origin[0] == stage
-    wanted = rank
-    if rank is None:
-        wanted = _main_rank(opened, metric)
-    return lambda origin: (origin[1] or 0) == wanted and (stage is None or origin[0] == stage)
-
-
-def _main_rank(opened: OpenRun, metric: str) -> int:
-    """Rank 0, or the first that has values of a metric."""
-    ranks = {
-        origin[1] or 0
-        for file in opened.files.values()
-        for header, of_name in file.of_metric(metric)
-        for origin in _origins_of(header.origins, of_name)
-    }
-    return min(ranks, default=0)
-
-
-def _origins_of(origins: list[Origin], of_name: list[Any]) -> Iterator[Origin]:
-    for group, _ in of_name:
-        for number in set(group.origins[::2]):
-            yield origins[number]
+    is_of = is_of_rank(opened.files.values(), metric, rank)
+    return lambda origin: is_of(origin) and (stage is None or origin[0] == stage)
 
 
 def _slowest(found: FoundPoints) -> FoundPoints:

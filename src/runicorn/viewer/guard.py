@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = b"x-runicorn-token"
 API = "/api/"
+TRUSTED = "runicorn.trusted"
+"""In the scope of a request that has the token."""
 _ALWAYS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@?#\s]+)(?::([0-9]{1,5}))?")
@@ -64,6 +66,10 @@ class Guard:
         except ProblemError as problem:
             await answering.refuse(problem)
             return
+        if not scope["path"].startswith(API):  # anybody may ask for the page, and must not be able to fill the places
+            await self._app(scope, receive, answering.send)
+            return
+        scope[TRUSTED] = True
         self._active += 1
         try:
             await self._app(scope, receive, answering.send)
@@ -72,8 +78,6 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = _Headers(scope)
-        if self._active >= limits.CONNECTIONS:
-            raise ProblemError(429, "Too many requests are being answered.", "Close other tabs, or ask again.")
         if not scope["path"].startswith("/"):
             raise ProblemError(400, "The request line names a host.", "Ask for a path alone.")
         host = self._check_host(headers)
@@ -90,6 +94,8 @@ class Guard:
                 "The token is missing, or is that of another start of the viewer.",
                 "Open the link that `runicorn viewer` has printed; `runicorn viewer --list` prints it again.",
             )
+        if scope["path"].startswith(API) and self._active >= limits.CONNECTIONS:
+            raise ProblemError(429, "Too many requests are being answered.", "Close other tabs, or ask again.")
 
     def _check_host(self, headers: _Headers) -> str:
         hosts = headers.all(b"host")

@@ -1,4 +1,4 @@
-"""``GET live``: what changes in the runs that a page shows; what nobody watches is not looked at."""
+"""``GET live``: what changes in the runs that a page shows; what no page shows is not read."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ class WatchedRuns:
 
     @property
     def pause_s(self) -> float:
-        """How long until the next look."""
+        """How long until the next reading."""
         return self._viewer.pace.run_s if self._keys or self._logs else self._viewer.pace.list_s
 
     def look(self) -> list[Event]:
-        """What has changed since the last look."""
+        """What has changed since the last call."""
         events = [event for key in self._keys for event in self._of_run(key)]
         events += [event for key in self._logs for event in self._of_logs(key)]
         if self._with_list and time.monotonic() - self._listed_at >= self._viewer.pace.list_s - 0.01:

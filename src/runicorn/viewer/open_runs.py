@@ -1,4 +1,4 @@
-"""The runs that somebody looks at: their events are read on, a bounded piece at a time, and kept as columns."""
+"""The runs that a page shows: their events are read on, a bounded piece at a time, and kept as columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BREATH_S = 0.001
 
 
 class OpenRun:
-    """A run whose events are read. ``lock`` is held while its columns are looked at, and while they grow.
+    """A run whose events are read. ``lock`` is held while its columns are read, and while they grow.
 
     Args:
         run_dir: the run's directory.
@@ -41,6 +41,7 @@ class OpenRun:
         files: its events files, in their order.
         store: the levels of its columns.
         resumed: what ``meta.json`` says of its later sessions.
+        is_live: whether somebody adds to it.
     """
 
     def __init__(self, run_dir: str, cache: Cache) -> None:
@@ -50,6 +51,7 @@ class OpenRun:
         self.store = LevelStore()
         self.resumed: list[dict[str, Any]] = []
         self.is_complete = False
+        self.is_live = False
         self._cache = cache
         self._stamps: tuple[Any, ...] = ()
         self._waiting = 0
@@ -67,7 +69,7 @@ class OpenRun:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for the lock, or holds it to look at columns."""
+        """Whether somebody waits for the lock, or holds it to read columns."""
         return self._waiting > 0
 
     def read_on(self, most_bytes: int = _AT_ONCE_BYTES) -> bool:
@@ -87,6 +89,9 @@ class OpenRun:
                 is_complete = is_complete and not file.has_more
             self.is_complete = is_complete
             self._stamps = stamps
+            if is_complete and not self.is_live:  # nobody adds to it: the cache has it
+                for file in self.files.values():
+                    file.let_go()
             return not self.is_complete
 
     def _look(self) -> tuple[Any, ...]:
@@ -195,6 +200,7 @@ class OpenRuns:
         """A run, opened if it is not; those that were not asked for the longest are closed."""
         with self._lock:
             found = self._open.pop(info.run_dir, None) or OpenRun(info.run_dir, self._cache)
+            found.is_live = is_live(info)
             self._open[info.run_dir] = found
             while len(self._open) > _MOST_OPEN:
                 del self._open[next(iter(self._open))]
@@ -253,9 +259,9 @@ def is_live(info: RunInfo) -> bool:
     return info.status == statuses.RUNNING
 
 
-def _stamp(path: str) -> tuple[int, int, int]:
+def _stamp(path: str) -> tuple[int, int, int, int]:
     try:
         status = os.stat(path)
     except OSError:
-        return 0, 0, 0
-    return status.st_dev, status.st_ino, status.st_size
+        return 0, 0, 0, 0
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

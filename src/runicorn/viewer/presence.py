@@ -1,6 +1,6 @@
-"""Whether somebody has a run open, as the viewer shows it; more careful than a listing, for it may end what is lost.
+"""Whether somebody has a run open, as the viewer shows it; more careful than a listing, for it may end a lost run.
 
-A run is shown as ``lost`` if its processes are gone: its locks are free, or it has left no word of a spool and its pid
+A run is shown as ``lost`` if its processes are gone: its locks are free, or it names no spool and its pid
 is gone. Where its spool cannot be asked, since it is gone by name or unreadable, and the process that opened it is
 still there, or may be, it is ``unknown``.
 """

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from runicorn.host import identity
-from runicorn.viewer import address
+from runicorn.viewer import address, limits
 from runicorn.viewer.app import make_app
+from runicorn.viewer.connections import BoundedConnection
 
 if TYPE_CHECKING:
     import socket
@@ -58,6 +59,11 @@ class Server(uvicorn.Server):
         del frame
         self.end()
 
+    async def main_loop(self) -> None:
+        """Wait until it is told to go; its own one looks ten times a second."""
+        if not self.should_exit:
+            await self._viewer.closing.wait()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
@@ -79,8 +85,10 @@ def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -
         server_header=False,
         date_header=False,
         proxy_headers=False,
+        http=BoundedConnection,
         ws="none",
         lifespan="on",
+        backlog=limits.BACKLOG,
         timeout_graceful_shutdown=_GRACE_S,
         timeout_keep_alive=30,
         h11_max_incomplete_event_size=64 * 1024,

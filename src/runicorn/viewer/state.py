@@ -28,12 +28,12 @@ class Viewer:
         token: that requests carry; None = a new one.
         read_only: nothing is written: no run is ended.
         allowed: names of hosts beside those of this machine that requests may name.
-        pace: how often is looked; None = as the environment says.
+        pace: pauses between two checks; None = as the environment says.
 
     Attributes:
         table: of the runs.
-        open_runs: those that are looked at.
-        checker: ends what is lost.
+        open_runs: those that a page shows.
+        checker: ends lost runs.
         stop: ends the server; set by who runs it.
         closing: is set when the viewer ends, so that streams do.
         asked_at: when the last request came, by a clock that only rises.

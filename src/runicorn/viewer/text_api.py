@@ -160,7 +160,7 @@ def search(request: Request) -> Response:
     row, number, name = _source(request)
     text = request.query_params.get("q", "")
     if not text or len(text) > 1000:
-        raise ProblemError(400, "q is the text that is looked for, 1,000 characters at most.")
+        raise ProblemError(400, "q is the text to search for: 1,000 characters at most.")
     limit = query_int(request, "limit", 200, 1, limits.HITS)
     back = query_flag(request, "back")
     try:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runicorn.queue.asset_records import Chore, Image, InputAsset, WatchOutputs
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import (
     Config,
     Dropped,
@@ -26,12 +26,12 @@ from runicorn.queue.records import (
 from runicorn.storage import last_lines
 from runicorn.storage.wording import counted
 from runicorn.writer import pending, reconcile, record_names
-from runicorn.writer.lines import add_image, add_metrics, add_printed, add_text
+from runicorn.writer.lines import add_image, add_metrics, add_printed, add_resolved, add_text
 from runicorn.writer.overhead import KEY
 from runicorn.writer.retry import GaveUpError, RunFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from runicorn.writer.followed import SegmentChunk
     from runicorn.writer.plan import Plan
@@ -86,50 +86,84 @@ class Records(RunFiles):
                 f"segment {piece.segment} was damaged in {counted(damage.size_bytes, 'byte')} at {damage.start}: "
                 "what was logged there was dropped; the rest is stored"
             )
-        for payload in piece.payloads:
-            try:
-                record = decode(payload)
-            except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
-                state.damaged_bytes += len(payload)
-                size = counted(len(payload), "byte")
-                self.note(f"a record of {size} in segment {piece.segment} cannot be decoded and was dropped")
+        for start in range(0, len(piece.payloads), _AT_A_TIME):
+            records = self._decoded(piece.payloads[start : start + _AT_A_TIME], piece.segment)
+            if {*map(type, records)} == _METRICS_ALONE:
+                self._add_metrics(records, hello, events)
                 continue
-            if type(record) is Metrics:
-                if record.step > HIGHEST_STEP:  # noqa: PLR1730 - an auto step behind the highest; min() costs three times that
-                    record.step = HIGHEST_STEP
-                if not state.pending or not pending.must_wait(state.pending, record, hello):
-                    self._add_metrics(record, hello, events)
-            else:
-                try:
-                    self._apply(record, piece, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
-                except GaveUpError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
-                    if isinstance(record, End):  # without it the run would be waited for for ever
-                        state.see_end(record, hello)
-                        continue
-                    kind = type(record).__name__
-                    self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
+            metrics: list[Metrics] = []
+            for record in records:
+                if type(record) is Metrics:
+                    metrics.append(record)
+                    continue
+                if type(record) not in _BESIDE_EVENTS:
+                    self._add_metrics(metrics, hello, events)
+                    metrics = []
+                self._apply_or_note(record, piece, (events, logs), lambda each: self._set_primary(each, buffers, sizes))
+            self._add_metrics(metrics, hello, events)
 
-    def _add_metrics(
-        self, record: Metrics | PartialMetrics, hello: Hello, events: bytearray, missing: list[str] | None = None
+    def _decoded(self, payloads: list[bytes], segment: str) -> list[Any]:
+        try:
+            return list(map(decode, payloads))
+        except (msgspec.DecodeError, RecursionError):  # its checksum was right: another version of this package
+            if len(payloads) > 1:
+                return [record for payload in payloads for record in self._decoded([payload], segment)]
+        self.state.damaged_bytes += len(payloads[0])
+        size = counted(len(payloads[0]), "byte")
+        self.note(f"a record of {size} in segment {segment} cannot be decoded and was dropped")
+        return []
+
+    def _apply_or_note(
+        self,
+        record: Any,
+        piece: SegmentChunk,
+        buffers: tuple[bytearray, bytearray],
+        set_primary: Callable[[Primary], None],
     ) -> None:
+        try:
+            self._apply(record, piece, buffers, set_primary)
+        except GaveUpError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one that no writer can store must not stop all that follow
+            if isinstance(record, End):  # without it the run would be waited for for ever
+                self.state.see_end(record, piece.hello)
+                return
+            kind = type(record).__name__
+            self.note(f"a record of type {kind} was not stored: {type(error).__name__}: {error}")
+
+    def _add_metrics(self, records: list[Metrics], hello: Hello, events: bytearray) -> None:
+        """Lines of records of one producer, except of those that wait for an earlier one."""
+        waiting = self.state.pending
+        if waiting:
+            records = [record for record in records if not pending.must_wait(waiting, record, hello)]
+        if records:
+            self._see(records, hello)
+            add_metrics(records, hello, events)
+
+    def _see(self, records: Sequence[Metrics | PartialMetrics], hello: Hello) -> None:
+        """Update what is known of the run by the records that are stored now."""
         state = self.state
-        step = record.step
-        primary = state.primary
-        if primary is not None and primary.name in record.data:
-            state.see_value(record.data[primary.name], step)
-        if hello.is_owner and not hello.rank and (state.last_step is None or step > state.last_step):
-            state.last_step = step
-        state.records += 1
-        state.last_time = record.time
-        add_metrics(record, hello, events, missing)
+        highest = max([record.step for record in records])
+        if highest > HIGHEST_STEP:  # an auto step behind the highest
+            highest = HIGHEST_STEP
+            for record in records:
+                record.step = min(record.step, HIGHEST_STEP)
+        if state.primary is not None:
+            name = state.primary.name
+            for record in records:
+                if name in record.data:
+                    state.see_value(record.data[name], record.step)
+        if hello.is_owner and not hello.rank:
+            state.last_step = highest if state.last_step is None else max(highest, state.last_step)
+        state.records += len(records)
+        state.last_time = records[-1].time
 
     def _add_resolved(self, resolved: list[pending.WaitingRecord], events: bytearray) -> None:
         """Lines of records that have waited for values from a device."""
         for each in resolved:
             self.state.missing_values += len(each.record.missing)
-            self._add_metrics(each.record, each.hello, events, each.record.missing)
+            self._see([each.record], each.hello)
+            add_resolved(each.record, each.hello, events)
 
     def _apply(
         self,
@@ -277,3 +311,11 @@ class Records(RunFiles):
 
 
 HIGHEST_STEP = 2**63 - 1
+
+_AT_A_TIME = 256
+"""Records that become lines together: many, because each call costs; few, so that the processor's cache holds them."""
+
+_METRICS_ALONE = {Metrics}
+
+_BESIDE_EVENTS = {Text, Printed, Dropped}
+"""Records that have nothing to do with event lines: those before and behind them become lines together."""

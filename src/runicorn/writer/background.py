@@ -182,7 +182,7 @@ class Chores:
     def _environment(self, chore: Environment) -> Outcome:
         from runicorn.writer import environment_survey
 
-        self._what = "looking at the environment"
+        self._what = "recording the environment"
         found = environment_survey.environment(chore.facts, os.fsdecode(chore.workspace_root))
         return Outcome(files={run_files.ENVIRONMENT: found})
 
@@ -221,13 +221,13 @@ class Chores:
 
     def _input_asset(self, chore: InputAsset) -> Outcome:
         entry, source = chore.entry, os.fsdecode(chore.source)
-        self._what = f"{'archiving' if chore.save else 'looking at'} {entry['name']}"
+        self._what = f"{'archiving' if chore.save else 'recording'} {entry['name']}"
         try:
             files = datasets.walk(source)
             found = self._saved(chore.section, entry["name"], source, files) if chore.save else _measured(source, files)
         except (SourceError, OSError, _GaveUpError) as error:
             found = {"saved": False, "error": escape(str(error))}
-            notes = [f"{entry['name']} was not {'archived' if chore.save else 'looked at'}: {error}"]
+            notes = [f"{entry['name']} was not {'archived' if chore.save else 'recorded'}: {error}"]
             return Outcome(entries=[(chore.section, {**entry, **found})], notes=notes)
         return Outcome(entries=[(chore.section, {**entry, **found})])
 
@@ -254,7 +254,7 @@ class Chores:
         }
 
     def _scan(self, scanning: Scanning, *, last: bool) -> Outcome:
-        self._what = "looking for outputs"
+        self._what = "scanning for outputs"
         found = outputs.scan(scanning, self._seen, time.time(), leave_out=self._storage, last=last)
         # A watch scans again; its last scan is the last.
         outcome = self._archive_outputs(scanning.mode, found.candidates, comes_again=not last)
@@ -337,7 +337,7 @@ class Chores:
 
 
 def _measured(source: str, files: list[str]) -> dict[str, Any]:
-    """Size and times of a file or directory, where its content is not looked at."""
+    """Size and times of a file or directory whose content is not read."""
     statuses = [os.stat(path) for path in files]
     newest = max((status.st_mtime for status in statuses), default=os.stat(source).st_mtime)
     total_bytes = sum(status.st_size for status in statuses)

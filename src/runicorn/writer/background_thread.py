@@ -1,4 +1,4 @@
-"""What the writer has done beside its batches: chores are begun, outputs looked for, outcomes put into the files."""
+"""What the writer has done beside its batches: chores are begun, outputs found, outcomes put into the files."""
 
 from __future__ import annotations
 
@@ -141,5 +141,5 @@ class SideWork:
         kept = self._store.read_or_set_aside(self._store.names.outputs_state).get("seen", {})
         try:
             return msgspec.convert(kept, dict[str, outputs.Seen])
-        except msgspec.ValidationError:  # that of another program: then all are looked at anew
+        except msgspec.ValidationError:  # that of another program: then all are checked anew
             return {}

@@ -25,11 +25,12 @@ class Tail(Segments):
 
     Attributes:
         left_out: how many segments are there that could not be opened at the last scan, for want of descriptors.
-        held_back: how many segments are waited for that have lost their names, and may come back.
+        held_back: how many segments are waited for whose names are gone, and may come back.
+        collected_bytes: how many bytes were read last.
         torn_bytes: how many torn frames have been found.
         is_in_doubt: whether the files have to say what is stored of what was read: a segment was not the one that its
-            name means; or an earlier writer had it open, whose plan is lost.
-        has_lost_plan: whether the plan of an earlier writer is lost.
+            name means; or an earlier writer had it open, whose plan is gone.
+        has_lost_plan: whether the plan of an earlier writer is gone.
 
     It holds them open and reads by descriptor: the spool may go by name at any time (systemd's RemoveIPC,
     a cluster's cleaner of shared memory), and nothing that was pushed before may go with it.
@@ -103,6 +104,7 @@ class Tail(Segments):
                 self._producers = {name: self._producers.pop(name), **self._producers}
                 continue
             left -= self._collect_from(self._producers[name], share, pieces, probe=probe)
+        self.collected_bytes = limit_bytes - left
         if not self.left_out:
             self._look_for_unseen(noted)
         return pieces
@@ -163,7 +165,7 @@ class Tail(Segments):
         by_mark = self._origins.setdefault(followed.mark, [])
         producer = self._producer(followed.name)
         by_turn = self._turns.setdefault((producer.name, origin.turn), [])
-        # A dead producer had one segment a turn; a living one may have given one up. A copy may have lost its mark.
+        # A dead producer had one segment a turn; a living one may have given one up. A copy may be without its mark.
         known = by_mark + by_turn if producer.dead and origin.turn is not None else by_mark
         found = next((each for each in known if each.name == origin.name or each.may_be(origin)), None)
         if found is None:
@@ -197,7 +199,7 @@ class Tail(Segments):
         return Hello(f"{self._address.host}-{pid}", not_owner=pid != self._address.owner_pid)
 
     def _is_in_turn(self, producer: Producer, followed: Followed) -> bool:
-        """Whether the segment before has been had; one that has lost its name unseen is made again by its producer."""
+        """Whether the segment before was read; if its name went before that, its producer makes it again."""
         before = followed.reader.before
         if before is None or producer.has_had(before):
             return True
@@ -233,10 +235,10 @@ class Tail(Segments):
         return len(producer.segments) > before
 
     def _look_for_unseen(self, noted: list[Noted]) -> None:
-        """Know of producers whose segments have lost their names unseen; while they live, they make them again."""
+        """Know of producers whose segments' names went before they were read; while they live, they make them again."""
         now = time.monotonic()
         for each in noted:
-            if each.number in self._forgotten:  # on a page that was made while we looked at the one before
+            if each.number in self._forgotten:  # on a page that was made while we read the one before
                 self._control.forget_producer(each.number)
             elif each.made > each.stored and each.pid:
                 producer = self._producer(f"{each.pid:x}.{each.number:08x}-")

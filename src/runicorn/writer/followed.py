@@ -10,7 +10,7 @@ import msgspec
 from runicorn.host import identity
 from runicorn.host.locks import Probe
 from runicorn.queue import spool, spool_repair
-from runicorn.queue.decoding import decode
+from runicorn.queue.record_decoding import decode
 from runicorn.queue.records import Hello
 from runicorn.queue.segment import FOLLOWED, FRAME_HEADER_BYTES, HEADER_BYTES, number_of
 from runicorn.queue.segment_reader import Damage, SegmentReader
@@ -237,7 +237,7 @@ class Producer:
         try:
             probe = self.open_probe()
             self.dead = not probe.is_held() and not spool_repair.has_dropped_lock(probe, self.pid, self._spool)
-        except FileNotFoundError:  # its lock file had lost its name before we saw it: the process id is all there is
+        except FileNotFoundError:  # the name of its lock file was gone before we saw it: the process id is all there is
             self.dead = not self._has_process()
         except OSError:  # out of descriptors: the next probe will say
             return

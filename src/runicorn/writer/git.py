@@ -137,7 +137,7 @@ class _Git:
         """Have files compared as they are: filters such as the one of git-lfs are programs of the configuration.
 
         Returns:
-            Whether that was possible; if not, no file may be looked at.
+            Whether that was possible; if not, no file may be read.
         """
         question = ("config", "--null", "--name-only", "--get-regexp", r"^filter\..*\.(clean|smudge|process)$")
         said = self._run(question)

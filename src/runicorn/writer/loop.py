@@ -124,7 +124,7 @@ class Writer:
         if pieces or self._tail.finished() or self._store.needs_plan:
             self._tail.prepare_spares(self._largest_segment_bytes)
             self._store.store(pieces)
-        return sum(sum(map(len, piece.payloads)) for piece in pieces)
+        return self._tail.collected_bytes
 
     def _repair_spool(self) -> None:
         """Make again what somebody has removed of the spool by name, so that the next writer finds it."""

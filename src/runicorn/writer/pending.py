@@ -48,7 +48,7 @@ def _is_same(waiting: PartialMetrics, record: PartialMetrics) -> bool:
 
 def must_wait(pending: Pending, record: Metrics, hello: Hello) -> bool:
     """Whether a complete record has to wait for one of its step; it is added then."""
-    if record.step not in pending.get(hello.producer, ()):
+    if min(record.step, _HIGHEST_STEP) not in pending.get(hello.producer, ()):
         return False
     add(pending, PartialMetrics(record.time, record.step, record.data, record.stage, 0, [], []), hello)
     return True

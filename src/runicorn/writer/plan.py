@@ -6,7 +6,7 @@ next writer builds the same lines again, sees by the length of each file how man
 appends the rest. Nothing is ever truncated: readers follow these files.
 
 A segment that was read to its end is removed when the *next* plan is in place; that plan still names it, so a
-crash between the two cannot make it look new.
+crash between the two cannot make it new.
 
 The file has two slots that are written in turn. A slot that a crash left half written has a wrong checksum; the
 other one is then the newest, and the batch of the torn one has not been begun. The slots are reserved with the
@@ -47,7 +47,7 @@ class Plan(msgspec.Struct, array_like=True):
 
     ``last``: nothing follows, so what waits for more (a line without its end on a terminal) is stored as it is.
     ``in_doubt``: a part of the batch was stored before the plan, which one the files say.
-    ``follows_lost``: a plan was lost before this one, so what it had read of other segments is not known.
+    ``follows_lost``: the plan before this one is gone, so what it had read of other segments is not known.
     """
 
     sequence: int

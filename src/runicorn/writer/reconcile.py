@@ -44,14 +44,14 @@ class SegmentText(msgspec.Struct, frozen=True):
 
 
 class Wanted:
-    """Lines that are looked for in a file: by all that is in them; if values are missing, by time and step of the call.
+    """Lines that are searched in a file: by all that is in them; if values are missing, by time and step of the call.
 
-    Such a value may have been stored before the record was damaged that had brought it from its device. And lines of
-    which is not known who logged them are looked for by the rest of them.
+    A value may be missing because the record that brought it from its device was damaged after it had been stored. If
+    it is not known who logged a line, the rest of the line is compared.
 
     Args:
         content: the lines, with their ends.
-        of_unknown: those of them whose segments do not say any more who has written them.
+        of_unknown: those of them from segments that no longer say which process wrote them.
     """
 
     def __init__(self, content: bytes | bytearray, of_unknown: bytes = b"") -> None:
@@ -92,7 +92,7 @@ def without(content: bytes | bytearray, there: Counter[bytes]) -> bytes:
 
 
 def events_of_unknown(segments: Iterable[list[Step]]) -> dict[str, bytes]:
-    """The lines of events by segments that do not say any more who has written them, by the name of their file."""
+    """By the name of a file: lines of events from segments that no longer say which process wrote them."""
     found: dict[str, bytes] = {}
     for step in (step for steps in segments for step in steps if step.is_of_unknown):
         found[step.name] = found.get(step.name, b"") + step.events
@@ -136,7 +136,7 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
     found = [0] * len(segments)
     once = _once(Counter(line for each in segments for line in each.lines), known)
     # What is printed into one line comes as several records. Without one of them the line is another one: those behind
-    # it are looked for, and it is stored itself, for a part of it may be missing.
+    # it are searched for, and it is stored itself, for a part of it may be missing.
     changed: list[bytes] = []
     beyond = {
         line: (number, position)
@@ -171,7 +171,7 @@ def missing_text(segments: list[SegmentText], there: Iterable[bytes], known: Cou
 
 
 def not_begun(lines: list[bytes], there: Iterable[bytes]) -> list[bytes]:
-    """The lines with which no line of a file begins, that goes on behind them."""
+    """The lines that are not the beginning of a longer line of a file."""
     begun: set[bytes] = set()
     for stored in there:
         begun.update(line for line in lines if line and stored.startswith(line) and len(stored) > len(line))

@@ -120,7 +120,7 @@ class RunState(
 
     @property
     def has_read_out_of_turn(self) -> bool:
-        """Whether a line's end is waited for that a segment out of its turn has begun."""
+        """Whether a segment out of its turn has begun a line whose end has not come yet."""
         return any(_BESIDE in key for key in self.screens)
 
     def trim_screens(self, *, last: bool) -> list[tuple[int, list[tuple[float, str]]]]:

@@ -36,6 +36,7 @@ class Segments:
         self._highest_fd = _descriptors() - _KEPT_FREE
         self.left_out = 0
         self.held_back = 0
+        self.collected_bytes = 0
         self.torn_bytes = 0
         self.has_lost_plan = False
         self._has_strange = False
@@ -47,7 +48,7 @@ class Segments:
         self._turns: dict[tuple[str, int | None], list[Origin]] = {}  # by the name of the producer, and turn
 
     def _await_copies(self, ranges: list[SegmentRange]) -> None:
-        """Take up the segments of a plan, in whichever tier: a producer may make one again that has lost its name."""
+        """Take up the segments of a plan, in whichever tier: a producer may make one again whose name is gone."""
         deadline = time.monotonic() + RESTORE_WAIT_S
         while True:
             absent = []
@@ -108,7 +109,7 @@ class Segments:
             return True
         try:
             fd = _open(os.path.join(self._directories[tier], name))
-        except FileNotFoundError:  # taken away by name since we looked
+        except FileNotFoundError:  # removed meanwhile
             return True
         except OSError:
             return False
@@ -141,12 +142,12 @@ class Segments:
 
     @staticmethod
     def _why_not(producer: Producer) -> str:
-        """What else is to be said of it while the process lives, which would have made them again."""
+        """What a living process can do: it makes its segments again at its next call."""
         if producer.dead:
             return ""
         return (
-            f". Process {producer.pid} lives and has them in its memory, but has not called since that: have it call "
-            "run.flush() before the run ends"
+            f". Process {producer.pid} lives and still has them in memory, but has made no call since then. Call "
+            "run.flush() in it before the run ends"
         )
 
     def ranges(self) -> list[SegmentRange]:

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from runicorn.host.locks import Lock
-from runicorn.queue import crash_points, liveness, moved_runs, rendezvous, spool, spool_address, spool_repair
+from runicorn.queue import crash_points, live_spools, moved_runs, rendezvous, spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_directory import RunDir
@@ -95,7 +95,7 @@ def _follow(address: spool_address.Address) -> spool_address.Address:
     try:
         return moved_runs.follow(address)
     except FileNotFoundError as error:
-        if liveness.is_live(address):
+        if live_spools.is_live(address):
             return address
         raise GaveUpError(str(error)) from error
 

@@ -1,7 +1,7 @@
-"""Segments that have lost their names before a writer has opened them, while their process lives and maps them.
+"""Segments whose names were removed before a writer opened them, while their process lives and still maps them.
 
-Their process makes them again when it next calls. One that never calls again still has them, and where the system
-allows that (Linux, for root) they are opened by the mapping.
+The process makes them again at its next call. If it makes no more calls, they are opened through its mapping, if the
+system allows that (Linux, for root).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DELETED = f"{SEGMENT_SUFFIX} (deleted)".encode()
 
 
 def open_mapped(pid: int, directory: str, producer: str) -> Iterator[tuple[str, int]]:
-    """Name and descriptor of each segment that a process maps and that has no name any more; none if it is not allowed.
+    """Name and descriptor of each segment that a process maps and that has no name any more; none if not allowed.
 
     Args:
         pid: of the process.

@@ -301,3 +301,13 @@ def test_another_host_needs_its_name(storage, capsys):
     told = capsys.readouterr().err
     assert "--allow-host" in told
     assert "encryption" in told
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "inf", "1e9", "soon"])
+def test_a_pause_that_is_no_number_of_seconds_is_refused_by_its_name(monkeypatch, text):
+    """A viewer that never pauses, or always, is not started."""
+    monkeypatch.setenv("RUNICORN_VIEWER_CHECK_S", text)
+    with pytest.raises(ValueError, match="RUNICORN_VIEWER_CHECK_S"):
+        limits.Pace.from_environment()
+    monkeypatch.setenv("RUNICORN_VIEWER_CHECK_S", "0.5")
+    assert limits.Pace.from_environment() == limits.Pace(check_s=0.5)

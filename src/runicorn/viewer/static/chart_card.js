@@ -155,14 +155,14 @@ function shownText(head) {
 
 /** The figures of a chart for those who do not see it. @param {{ metric: string, name: string, curves: Curve[] }} props */
 function FiguresTable({ metric, name, curves }) {
-  return html`<table class="hidden-text figures">
+  return html`<div class="hidden-text"><table class="figures">
     <caption>${metric}</caption>
     <thead><tr><th>Run</th><th>Last</th><th>Min</th><th>Max</th><th>n</th></tr></thead>
     <tbody>${curves.map((curve) => html`<tr>
       <th scope="row">${curves.length > 1 ? `${name}, ${curveName(curve)}` : name}</th>
       <td>${exactText(curve.head.last_value)}</td><td>${exactText(curve.head.low)}</td><td>${exactText(curve.head.high)}</td><td>${curve.head.in_range}</td>
     </tr>`)}</tbody>
-  </table>`;
+  </table></div>`;
 }
 
 /** @param {number | null} value */

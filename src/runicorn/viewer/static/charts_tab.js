@@ -165,7 +165,8 @@ function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
   const { width } = useSize(lane);
   const view = useView(lane);
   const dark = useDark();
-  const columns = Math.max(1, Math.floor((width + CARD_GAP) / (CARD_WIDTH + CARD_GAP)));
+  // Two charts have the whole width; one is no wider than that of two.
+  const columns = Math.max(1, Math.min(Math.floor((width + CARD_GAP) / (CARD_WIDTH + CARD_GAP)), Math.max(2, guess)));
   const lines = useMemo(
     () => (names ? linesOf(names, chosen, columns, row.best_metric_name, isSystem) : guessedLines(guess, columns)),
     [names, columns, chosen.pinned.join(), chosen.closed.join(), chosen.only, row.best_metric_name],

@@ -16,7 +16,7 @@ import { source } from "./source.js";
  * @property {boolean} superseded
  * @property {boolean} log whether values at or below zero are counted
  * @property {number} buckets
- * @typedef {{ curves: Curve[], version: string, error: string }} KeptCurves
+ * @typedef {{ curves: Curve[], version: string, error: string, at?: number }} KeptCurves
  */
 
 const KEPT_CURVES = 400;
@@ -56,7 +56,8 @@ export function useCurves(wish, metric, version, inView) {
       setShown(keptCurves.get(key) ?? null);
       tellAgain((count) => count + 1);
     };
-    const pause = kept?.error ? AGAIN_MS : kept ? LIVE_PAUSE_MS : 0;
+    // Since the last answer, not since the last news: those may come faster than that.
+    const pause = kept ? (kept.at ?? 0) + (kept.error ? AGAIN_MS : LIVE_PAUSE_MS) - performance.now() : 0;
     const timer = setTimeout(() => wantCurves(key, wish, metric, tell), pause);
     return () => {
       clearTimeout(timer);
@@ -96,7 +97,7 @@ function tailOf(kept, wish) {
   const curve = kept?.curves[0];
   if (!curve || kept.curves.length > 1 || wish.log || wish.smooth || wish.to !== null || wish.x.startsWith("metric:")) return null;
   const { head, data } = curve;
-  if (head.error || head.indexed < 1 || !head.n || head.n > wish.buckets * 1.5) return null;
+  if (head.error || !head.version || head.indexed < 1 || !head.n || head.n > wish.buckets * 1.5) return null;
   return head.kind === "buckets" ? { from: data.x[head.n - 1], width: head.width } : null;
 }
 
@@ -131,7 +132,7 @@ function rankOf(rank) {
 /** @param {string} key @param {KeptCurves} kept */
 function keepCurves(key, kept) {
   keptCurves.delete(key);
-  keptCurves.set(key, kept);
+  keptCurves.set(key, { ...kept, at: performance.now() });
   if (keptCurves.size > KEPT_CURVES) keptCurves.delete(keptCurves.keys().next().value ?? "");
   for (const tell of wantedCurves.get(key)?.tell ?? []) tell();
 }
@@ -142,7 +143,7 @@ function mergeTail(key, tail) {
   if (!before) return;
   const isOfOneKind = !tail.head.error && !tail.head.nan && !tail.head.inf && tail.head.kind === "buckets" && tail.head.width === before.head.width && tail.head.replaced === before.head.replaced;
   // Points instead of buckets, or values that were superseded: the whole is asked for at the next look.
-  const curve = isOfOneKind ? joinedCurve(before, tail) : { ...before, head: { ...before.head, indexed: 0, version: "" } };
+  const curve = isOfOneKind ? joinedCurve(before, tail) : { ...before, head: { ...before.head, version: "" } };
   keepCurves(key, { curves: [curve], version: curve.head.version, error: "" });
 }
 

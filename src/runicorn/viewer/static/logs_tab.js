@@ -163,7 +163,7 @@ function LogView({ row, number, at, search }) {
     <div class="bar">
       ${follows ? html`<span class="quiet">${row.status === "running" ? "Following the end; scroll up to pause." : "The end of the log."}</span>` : html`<button class="plain" onClick=${toEnd}>To the end</button>`}
       <span class="grow"></span>
-      <span class="quiet">${shown ? `${bytesText(shown.from)} to ${bytesText(shown.to)} of ${bytesText(Math.max(shown.size, shown.to))}` : ""}</span>
+      <span class="quiet cut">${shown ? `${bytesText(shown.from)} to ${bytesText(shown.to)} of ${bytesText(Math.max(shown.size, shown.to))}` : ""}</span>
     </div>`;
 }
 
@@ -277,7 +277,7 @@ function nextStyle(before, codes) {
     else if (code === 39) style.front = "";
     else if (code === 49) style.back = "";
     else if (code === 38 || code === 48) {
-      const { colour, used } = largeColour(numbers.slice(index + 1));
+      const { colour, used } = largeColour(numbers.slice(index + 1, index + 5));
       if (code === 38) style.front = colour;
       else style.back = colour;
       index += used;

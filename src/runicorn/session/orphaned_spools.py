@@ -128,7 +128,7 @@ def _recover(address: Address, storage: str | None) -> Recovered:
 def _store(address: Address) -> Recovered:
     before = _lines(address)
     serve(address.spool, handle_signals=False)
-    stored = not os.path.isdir(address.spool)  # by us, or by another writer while we looked
+    stored = not os.path.isdir(address.spool)  # by us, or by another writer meanwhile
     status, late = "", False
     if stored and os.path.isdir(address.run_dir):
         files = RunDir(address.run_dir)
