@@ -239,7 +239,7 @@ class Run(AssetVerbs, KeepingVerbs):
         self._session.send(Primary(escape(metric_name), mode, time()), "set_primary_metric()")
 
     def get_logging_handler(self, level: int | str = 20, fmt: str | None = None) -> logging.Handler:
-        """A ``logging.Handler`` that writes into ``logs.txt``.
+        """A ``logging.Handler`` that writes into ``logs.txt``; ``finish()`` takes it off its loggers.
 
         Args:
             level: the lowest level it takes; 20 is ``logging.INFO``.

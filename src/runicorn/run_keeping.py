@@ -209,6 +209,14 @@ class KeepingVerbs(RunHandle):
             )
             return
         self._tell_what_is_left(stored=self._end_run(End(time(), status, reason), timeout_s))
+        self._detach_handlers()
+
+    @guarded
+    def _detach_handlers(self) -> None:
+        """Take the run's handlers off the loggers, for they would be called for ever and do nothing."""
+        logging_handler = sys.modules.get("runicorn.capture.logging_handler")
+        if logging_handler is not None:
+            logging_handler.detach(self)
 
     @guarded
     def _tell_command(self, status: str, reason: str | None) -> None:

@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from reading import card, figures, row_names
 from storages import few_runs, write_run
 
+import runicorn as rn
+
 
 @pytest.fixture(scope="session")
 def several(tmp_path_factory):
@@ -280,3 +282,19 @@ def test_scroll_through_many_runs_keeps_few_rows(tmp_path, viewer_of, open_page)
     page.locator(".table").evaluate("(table) => { table.scrollTop = 26 * 1500; }")
     expect(page.get_by_text(first, exact=True)).to_have_count(0)
     assert page.locator(".body [role=row]").count() < 60
+
+
+def test_a_group_is_a_column_and_a_click_on_it_filters(viewer_of, open_page, storage):
+    """Only if a run has one; the address names it, so that a link shows the same runs."""
+    rn.init(storage=str(storage), alias="alone").finish()
+    viewer = viewer_of(storage)
+    page = open_page(viewer.at())
+    expect(page.locator("a.name", has_text="alone")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Group")).to_have_count(0)
+    for number in range(2):
+        with rn.init(storage=str(storage), alias=f"trial-{number}") as run:
+            run.set_labels(group="my sweep")
+    expect(page.get_by_role("columnheader", name="Group")).to_be_visible()
+    page.get_by_role("link", name="my sweep").first.click()
+    expect(page.locator("a.name")).to_have_text(["trial-1", "trial-0"])
+    assert "my+sweep" in page.url or "my%20sweep" in page.url

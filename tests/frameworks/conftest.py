@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,11 @@ def torchrun(tmp_path, storage):
         return out
 
     return run
+
+
+@pytest.fixture
+def short_directory():
+    """Ray puts sockets into its directory, whose path may have a hundred characters."""
+    directory = tempfile.mkdtemp(dir="/tmp")
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)

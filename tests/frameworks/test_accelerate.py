@@ -114,3 +114,25 @@ def test_two_ranks_of_torchrun_are_one_run(torchrun, storage):
     run = the_run(storage)
     assert run.status == "finished"
     assert logged(run.run_dir) == [{"loss/0": 0.0, "loss/1": 1.0, "mean": 0.5}] * 3
+
+
+LEFT = """
+import sys
+from accelerate import Accelerator
+from runicorn.integrations.accelerate import register
+
+register()
+accelerator = Accelerator(log_with="runicorn", cpu=True)
+accelerator.init_trackers("left", init_kwargs={"runicorn": {"storage": sys.argv[1]}})
+accelerator.log({"loss": 1.0}, step=1)
+raise ValueError("diverged")
+"""
+
+
+def test_an_exception_that_ends_the_script_is_the_reason_though_nobody_has_called_end_training(start_program, storage):
+    """The end is the interpreter's, and the exception its own."""
+    process = start_program(LEFT)
+    process.communicate(timeout=200)
+    assert process.returncode == 1
+    (run,) = rn.runs(storage=str(storage))
+    assert (run.status, run.exit_reason) == ("failed", "ValueError: diverged")

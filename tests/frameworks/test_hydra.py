@@ -84,6 +84,27 @@ def test_the_jobs_of_a_multirun_have_a_run_each(run_jobs, storage):
     assert len({meta(path)["group"] for path in runs.values()}) == 1
 
 
+def test_a_run_around_the_jobs_is_their_parent_and_a_job_alone_uses_it(start_program, tmp_path, storage):
+    """It is not ended by a job; the job script's group is that of the jobs."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    for overrides in (["--multirun", "lr=1,4"], ["lr=5"]):
+        around = PROGRAM.replace(
+            "\nmain()\n",
+            "\nwith rn.init(path='around', alias='a'):\n    main()\n    rn.get_active_run().log(after=1)\n",
+        )
+        process = start_program(
+            "import os, sys; del sys.argv[1]; os.environ['RUNICORN_GROUP'] = 'job'\n" + around, *overrides
+        )
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == 0, out + err
+    alone, first = rn.runs(path="around", storage=str(storage))
+    jobs = rn.runs(group="job", storage=str(storage))
+    assert {run.alias: run.parent for run in jobs} == {"lr=1": first.id, "lr=4": first.id}
+    assert [line["data"].get("loss") for line in events(alone.run_dir)] == [5, 2.5, 5 / 3, None]
+    assert content(alone.run_dir, "assets.json")["config"]["args"]["lr"] == 5
+    assert len(rn.runs(storage=str(storage))) == 4
+
+
 def test_a_sigint_ends_the_run_as_interrupted(run_jobs, storage):
     """Hydra calls no callback then."""
     code, told = run_jobs("lr=3")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-
 import pytest
 from support import content, events, meta, status
 from support.installed import needed
@@ -17,6 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 PROGRAM = """
 import sys
 import ray
+import runicorn as rn
 from ray import tune
 from runicorn.integrations.ray import RunicornLoggerCallback
 
@@ -33,6 +31,7 @@ def train(config):
         raise ValueError("diverged")
 
 
+around = rn.init(path="around", storage=sys.argv[1])
 tune.Tuner(
     train,
     param_space={"lr": tune.grid_search([1, 2])},
@@ -44,21 +43,14 @@ tune.Tuner(
 """
 
 
-@pytest.fixture
-def short_directory():
-    """Ray puts sockets into its directory, whose path may have a hundred characters."""
-    directory = tempfile.mkdtemp(dir="/tmp")
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
 def test_each_trial_has_a_run(start_program, storage, short_directory):
-    """In one group, at the trial's steps; one that raises has failed, with its reason."""
+    """In one group, below the driver's run, at the trial's steps; one that raises has failed, with its reason."""
     process = start_program(PROGRAM, short_directory)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 0, out + err
-    runs = rn.runs(storage=str(storage))
-    assert {run.path for run in runs} == {"my-search"}
+    (around,) = rn.runs(path="around", storage=str(storage))
+    runs = rn.runs(path="my-search", storage=str(storage))
+    assert {run.parent for run in runs} == {around.id}
     by_rate = {content(run.run_dir, "assets.json")["config"]["args"]["lr"]: run.run_dir for run in runs}
     assert status(by_rate[1])["status"] == "finished"
     assert status(by_rate[2])["status"] == "failed"
@@ -68,3 +60,33 @@ def test_each_trial_has_a_run(start_program, storage, short_directory):
         assert [line["global_step"] for line in lines if "nested/a" in line][:3] == [1, 2, 3]
         assert "pid" not in lines[0]
         assert meta(path)["group"] == "my search"
+
+
+STOPPED = (
+    PROGRAM.replace("range(3)", "range(10**6)")
+    .replace("callbacks=[", "callbacks=[Interrupt(), ")
+    .replace(
+        "def train(",
+        """class Interrupt(tune.Callback):
+    is_sent = False
+
+    def on_trial_result(self, **_):
+        if not self.is_sent:
+            self.is_sent = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def train(""",
+    )
+    .replace("import sys", "import os, signal, sys")
+)
+
+
+def test_ctrl_c_interrupts_the_runs_of_the_trials_that_go_on(start_program, storage, short_directory):
+    """Tune itself takes the signal, and ends well."""
+    process = start_program(STOPPED, short_directory)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    runs = rn.runs(path="my-search", storage=str(storage))
+    assert runs
+    assert {(run.status, run.exit_reason) for run in runs} == {("interrupted", "Ray Tune was stopped")}

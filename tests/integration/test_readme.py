@@ -119,7 +119,7 @@ def test_command_line(tmp_path, monkeypatch, capsys):
         assert main(arguments) == 0, line
     assert "Nothing to recover" in capsys.readouterr().out
     assert (tmp_path / "run.parquet").is_file()
-    assert sorted(info.alias for info in rn.runs()) == ["best", "seed-43"]
+    assert sorted(info.alias for info in rn.runs()) == ["best", "hello", "seed-43"]
 
 
 @pytest.mark.timeout(300)

@@ -591,3 +591,26 @@ def test_ls_shows_groups_where_there_are_some(script):
     ).stdout
     assert [each["group"] for each in json.loads(found)] == ["sweep"]
     assert status(the_run(group="sweep").run_dir)["status"] == "finished"
+
+
+ADAPTERS = """
+    import runicorn as rn
+    from runicorn.integrations import _many, _run
+    holder = _run.RunHolder("Adapter")
+    holder.begin(path="of-the-framework").log(a=1)
+    holder.end()
+    with _many.one_of_many("Adapter", "study", {"path": "trials", "alias": "trial-0"}, {}) as run:
+        run.log(b=1)
+"""
+
+
+def test_adapters_of_the_script_log_into_the_run_of_the_command(script):
+    """It keeps its path without a warning, and is not ended by them; the run of a trial is its child."""
+    code, _, err = command("--path", "cv/x", program=script(ADAPTERS))
+    assert code == 0
+    assert b"already exists" not in err
+    runs = {info.path: info for info in rn.runs()}
+    assert runs.keys() == {"cv/x", "trials"}
+    assert logged(runs["cv/x"].run_dir) == [{"a": 1}]
+    assert (runs["trials"].parent, runs["trials"].group) == (runs["cv/x"].id, "study")
+    assert {info.status for info in runs.values()} == {"finished"}

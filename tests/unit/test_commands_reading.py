@@ -764,3 +764,13 @@ def test_the_newest_of_several_runs_is_taken_if_it_is_asked_for(storage, runicor
         assert err == f"runicorn show: 3 runs match '{word}'; --latest takes the newest, new.\n"
     assert runicorn("show", "old", "--latest")[1] == ""
     assert runicorn("rm", "cv/x", "--latest", "--yes")[0].startswith("new: ")
+
+
+def test_show_names_group_and_parent(storage, runicorn):
+    """If the run has them, and only then."""
+    make(storage, "child", meta={"group": "sweep", "parent": "above"})
+    make(storage, "alone")
+    shown = runicorn("show", "child")[0]
+    assert re.search(r"^group +sweep$", shown, re.MULTILINE)
+    assert re.search(r"^parent +above$", shown, re.MULTILINE)
+    assert not re.search(r"^(group|parent)\b", runicorn("show", "alone")[0], re.MULTILINE)

@@ -10,10 +10,10 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from support import content, logged, status, steps, warnings_in
+from support import content, logged, meta, status, steps, warnings_in
 
 import runicorn as rn
-from runicorn.integrations import _run
+from runicorn.integrations import _many, _run
 from runicorn.integrations._run import RunHolder
 
 
@@ -421,7 +421,7 @@ def test_the_end_of_the_interpreter_is_the_end_of_a_training(start_program, rest
 
 HELD = """
 import os, sys
-from runicorn.integrations import _run
+from runicorn.integrations import _many, _run
 
 os.holder, os.module = _run.RunHolder("Adapter", storage=sys.argv[1]), _run  # the module is emptied before os is
 os.holder.begin()
@@ -433,3 +433,88 @@ os.holder.end()
 def test_an_adapter_that_outlives_its_module_says_nothing(run_program):
     """At the end of the interpreter a module may be empty before the objects that it has made are gone."""
     assert run_program(HELD).stderr == ""
+
+
+def test_a_job_script_decides_on_the_run_of_an_adapter(monkeypatch):
+    """Before what the framework calls the experiment; the run has the group, and a later phase keeps it."""
+    for name, value in {"PATH": "job/a", "ALIAS": "seed-1", "GROUP": "sweep"}.items():
+        monkeypatch.setenv(f"RUNICORN_{name}", value)
+    holder = RunHolder("Adapter")
+    holder.begin(path="of-the-framework", alias="its name")
+    holder.end()
+    holder.begin(path="of-the-framework")
+    holder.end()
+    (info,) = rn.runs()
+    assert (info.path, info.alias, info.group) == ("job/a", "seed-1", "sweep")
+
+
+def test_what_an_adapter_was_given_comes_before_the_job_script(monkeypatch, holder):
+    """A blank variable says nothing."""
+    monkeypatch.setenv("RUNICORN_PATH", "job/a")
+    monkeypatch.setenv("RUNICORN_ALIAS", " ")
+    run = holder.open(path="of-the-framework", alias="its name")
+    assert (run.path, run.alias) == ("one", "its name")
+
+
+def test_a_variable_that_is_no_path_is_named_and_ends_no_training(monkeypatch, caplog):
+    """One line says which; nothing is stored."""
+    monkeypatch.setenv("RUNICORN_PATH", "../x")
+    assert isinstance(RunHolder("Adapter").begin(), rn.NoOpRun)
+    assert isinstance(_many.one_of_many("Trials", "study", {"path": "p", "alias": "t"}, {}), rn.NoOpRun)
+    assert [text.count("RUNICORN_PATH") for text in warnings_in(caplog)] == [1, 1]
+    assert rn.runs() == []
+
+
+def test_a_job_script_does_not_decide_on_a_run_of_the_program(monkeypatch, open_run, holder):
+    """The adapter uses that run as it is."""
+    monkeypatch.setenv("RUNICORN_GROUP", "sweep")
+    run = open_run(path="own")
+    assert holder.begin() is run
+    holder.end()
+    assert "group" not in meta(run)
+
+
+def test_runs_of_trials_have_a_group_and_the_run_around_them_as_parent(monkeypatch, open_run):
+    """The job script decides on path and group; the alias tells the trials apart, so it is theirs."""
+    monkeypatch.setenv("RUNICORN_PATH", "job/a")
+    monkeypatch.setenv("RUNICORN_ALIAS", "seed-1")
+    around = open_run(path="around")
+    for group in ("", "sweep"):
+        monkeypatch.setenv("RUNICORN_GROUP", group)
+        with _many.one_of_many("Adapter", "study", {"path": "p", "alias": "trial-0"}, {}) as run:
+            assert RunHolder("Inner").open() is run
+        stored = meta(run)
+        assert (run.path, run.alias, stored["group"], stored["parent"]) == (
+            "job/a",
+            "trial-0",
+            group or "study",
+            around.id,
+        )
+
+
+def test_the_run_of_a_trial_in_another_thread_is_nobody_elses():
+    """An adapter outside of it opens one of its own, and the next trial is not its child."""
+    with _many.one_of_many("Adapter", "study", {"path": "p", "alias": "trial-0"}, {}) as trial:
+        found = []
+
+        def elsewhere():
+            found.append(RunHolder("Outer", path="outer").open())
+            found.append(_many.one_of_many("Adapter", "study", {"path": "p", "alias": "trial-1"}, {}))
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join(60)
+        outer, other = found
+        assert outer is not trial
+        assert "parent" not in meta(other)
+        outer.finish()
+        other.finish()
+
+
+def test_a_trial_that_is_given_the_open_run_by_its_id_is_not_its_own_child(open_run):
+    """Nothing raises, and there is one run."""
+    around = open_run(run_id="named")
+    assert _many.one_of_many("Adapter", "study", {"path": "p", "alias": "t"}, {"run_id": "named"}) is around
+    stored = meta(around)
+    assert stored["group"] == "study"
+    assert "parent" not in stored

@@ -234,6 +234,23 @@ def test_a_handler_never_logs_the_librarys_own_records(open_run, name):
     assert without_clock(run) == ["T | WARNING | runicornish | theirs", ""]
 
 
+def test_the_end_of_a_run_takes_its_handlers_off_their_loggers(open_run, logger):
+    """Of all loggers, the root too; those of another run and of the program stay."""
+    first, second, own = open_run(), open_run(), logging.NullHandler()
+    root, handler = logging.getLogger(), first.get_logging_handler()
+    kept = second.get_logging_handler()
+    root.addHandler(handler)
+    for each in (handler, first.get_logging_handler(), kept, own):
+        logger.addHandler(each)
+    first.finish()
+    assert logger.handlers == [kept, own]
+    assert handler not in root.handlers
+    logger.info("after")
+    second.finish()
+    assert without_clock(second) == ["T | INFO | program.part | after", ""]
+    assert logger.handlers == [own]
+
+
 def test_a_handler_stops_at_finish(open_run, logger, caplog):
     """After ``finish()`` it stores nothing, and says nothing about that."""
     run = open_run()

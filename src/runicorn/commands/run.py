@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import runicorn as rn
 from runicorn.commands.program import Program
 from runicorn.errors import NotFoundError, WrongValueError
+from runicorn.lifecycle import job_script
 from runicorn.queue.records import CONSOLE_MODES
 from runicorn.run import Run
 from runicorn.session import supervised
@@ -37,15 +38,12 @@ _FOR_SCRIPTS = "If it is a script, write its interpreter before it: runicorn run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and which program."""
     parser.usage = "runicorn run [options] -- PROGRAM [ARGUMENT ...]"
-    parser.add_argument(
-        "--path", default=os.environ.get("RUNICORN_PATH"), help="path of the run (default: RUNICORN_PATH, or default)"
-    )
-    parser.add_argument(
-        "--alias", default=os.environ.get("RUNICORN_ALIAS"), help="alias of the run (default: RUNICORN_ALIAS)"
-    )
-    parser.add_argument(
-        "--group", default=os.environ.get("RUNICORN_GROUP"), help="group of the run (default: RUNICORN_GROUP)"
-    )
+    for field in ("path", "alias", "group"):
+        variable = job_script.VARIABLES[field]
+        known = f"{variable}, or default" if field == "path" else variable
+        parser.add_argument(
+            f"--{field}", default=job_script.decides(field), help=f"{field} of the run (default: {known})"
+        )
     parser.add_argument("--storage", metavar="DIR", help="storage root (default: RUNICORN_DIR, your configuration)")
     parser.add_argument("--no-code", action="store_true", help="do not archive the code of the working directory")
     parser.add_argument("--force-code", action="store_true", help="archive the code even if it is larger than 500 MiB")

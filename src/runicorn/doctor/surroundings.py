@@ -12,7 +12,9 @@ import msgspec
 from runicorn import switch
 from runicorn.doctor.finding import BROKEN, NOTE, OK, Finding
 from runicorn.host import identity, ranks
+from runicorn.lifecycle import job_script
 from runicorn.queue.accelerator import is_switched_off, push_metrics
+from runicorn.session import supervised
 from runicorn.settings import Settings
 from runicorn.validation.secrets import mask_variable
 
@@ -32,8 +34,9 @@ _OTHERS = frozenset(
         "CACHE_DIR",
         "CACHE_MAX_BYTES",
         "CRASH_AT",
+        "STORAGE_FAULT",
     )
-) | {"RUNICORN_STORAGE_FAULT"}
+) | {*job_script.VARIABLES.values(), supervised.VARIABLE}
 _FOR_TESTS = ("RUNICORN_CRASH_AT", "RUNICORN_STORAGE_FAULT")
 _OF_THE_VIEWER = ("RUNICORN_REMOTE_", "RUNICORN_CORS_", "RUNICORN_SSH_", "RUNICORN_FRONTEND", "RUNICORN_DESKTOP")
 _OF_THE_VIEWER_TOO = frozenset({"RUNICORN_DISABLE_MODERN_STORAGE", "RUNICORN_IDLE_TIMEOUT", "RUNICORN_LOG_FILE"})

@@ -12,6 +12,7 @@ XGBoost            ``xgb.train(callbacks=[RunicornCallback()])``         ``runic
 LightGBM           ``lgb.train(callbacks=[log_to_runicorn()])``          ``runicorn.integrations.lightgbm``
 Optuna             ``study.optimize(callbacks=[RunicornCallback()])``    ``runicorn.integrations.optuna``
 Ray Tune           ``RunConfig(callbacks=[RunicornLoggerCallback()])``   ``runicorn.integrations.ray``
+Ray Train          ``RunConfig(callbacks=[RunicornUserCallback()])``     ``runicorn.integrations.ray``
 Hydra              ``hydra.callbacks.runicorn._target_: ...``            ``runicorn.integrations.hydra``
 Ignite             ``RunicornLogger().attach_output_handler(...)``       ``runicorn.integrations.ignite``
 TensorBoard        ``SummaryWriter("runs/one")``                         ``runicorn.integrations.tensorboard``

@@ -23,12 +23,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from runicorn.errors import MissingPackageError, WrongTypeError
-from runicorn.host import ranks
+from runicorn.host import identity, ranks
+from runicorn.lifecycle import job_script, opening
 from runicorn.lifecycle.init import init
 from runicorn.noop import NoOpRun
 from runicorn.refusals import LOGGER
 from runicorn.run import Run
-from runicorn.session import active_runs, at_exit, exit_status
+from runicorn.session import active_runs, at_exit, exit_status, supervised
 from runicorn.settings import Settings
 from runicorn.storage import paths, statuses
 
@@ -43,6 +44,8 @@ _AGAIN = ("capture_console", "tqdm_mode")
 
 _by_adapters: weakref.WeakSet[Run] = weakref.WeakSet()
 """The runs that adapters have opened: no other adapter takes them for one that the program has opened."""
+runs_of_many: weakref.WeakSet[Run] = weakref.WeakSet()
+"""Those of trials and jobs, which end with them: adapters inside take them, those of another thread do not."""
 _in_training: weakref.WeakSet[RunHolder] = weakref.WeakSet()
 _watching_pid: int | None = None
 _told: set[tuple[str, str]] = set()
@@ -95,6 +98,8 @@ class RunHolder:
     def open(self, path: str | None = None, alias: str | None = None, rank: int | None = None) -> Run | NoOpRun:
         """The run, which is opened if it is not; never raises, unless strict.
 
+        The job script's variables come before what the framework says, and after what the adapter was given.
+
         Args:
             path: what the framework calls the experiment, for a run of its own without a ``path``.
             alias: likewise.
@@ -110,7 +115,7 @@ class RunHolder:
 
     def begin(self, path: str | None = None, alias: str | None = None, rank: int | None = None) -> Run | NoOpRun:
         """``open()`` at the beginning of a training whose end the framework will tell, unless an exception ends it."""
-        if not self.is_training and not self.is_ours and _opened_by_program() not in {None, self._run}:
+        if not self.is_training and not self.is_ours and opened_by_program() not in {None, self._run}:
             self._run = None  # the program has opened another one since
         run = self.open(path, alias, rank)
         self.is_training = True
@@ -177,7 +182,7 @@ class RunHolder:
             return NoOpRun()
         if self._given is not None and not self._given.is_finished:
             return self._given
-        running = None if self._given is not None or "run_id" in self._arguments else _opened_by_program()
+        running = None if self._given is not None or "run_id" in self._arguments else opened_by_program()
         if running is not None:
             self._tell_unused(running)
             self._owning_pid = None
@@ -185,8 +190,10 @@ class RunHolder:
         before = self._run or self._given
         if isinstance(before, Run):
             return self._continued(before)
-        arguments = {**{name: value for name, value in suggested.items() if value is not None}, **self._arguments}
-        return self._own(arguments)
+        run = self._own({**job_script.named(suggested), **self._arguments})
+        if self.is_ours:
+            run.set_labels(group=job_script.decides("group"))
+        return run
 
     def _continued(self, run: Run) -> Run | NoOpRun:
         """The run of an earlier phase, which has ended; its owner alone opens it again."""
@@ -316,9 +323,22 @@ def _rank_of_environment() -> int:
     return 0 if info is None else info.rank
 
 
-def _opened_by_program() -> Run | None:
-    """The run that the program itself has opened, of this context or else of this process."""
-    return next((run for run in active_runs.active() if run not in _by_adapters), None)
+def opened_by_program() -> Run | None:
+    """The run that the program has opened, of this context or else of this process; or ``runicorn run`` for it."""
+    others = runs_of_many.difference(active_runs.in_context())
+    found = (run for run in active_runs.active() if run not in _by_adapters and run not in others)
+    return next(found, None) or _of_command()
+
+
+def _of_command() -> Run | None:
+    """The run that ``runicorn run`` has opened for this program, if nobody has asked for it yet."""
+    run_dir = os.environ.get(supervised.VARIABLE)
+    if not run_dir or any(pid == os.getpid() for pid, _ in opening.opened_before):
+        return None
+    if supervised.address_of(run_dir, identity.label_of(identity.hostname())) is None:
+        return None
+    run = or_none("runicorn run", init)
+    return run if isinstance(run, Run) else None
 
 
 def _errors_now() -> set[int]:

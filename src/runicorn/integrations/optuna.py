@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
-import runicorn
-from runicorn.integrations import _names, _run
+from runicorn.integrations import _many, _names, _run
+from runicorn.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _optuna = _run.needed("optuna", "optuna")
+_studies: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+"""The runs of studies, by their names: the trials' parents."""
+_in_thread = threading.local()
+"""``orphan``: number and run of the trial that this thread has ended last, if the study had no run yet."""
 
 
 class RunicornCallback:
@@ -37,25 +43,35 @@ class RunicornCallback:
         """Log a trial."""
         run = self._holder.open(path=_slug(study.study_name))
         run.log(_names.flat(_point(trial)), step=trial.number)
+        if isinstance(run, Run):
+            _studies[study.study_name] = run
+            number, orphan = getattr(_in_thread, "orphan", (None, None))
+            if orphan is not None and number == trial.number:
+                _many.adopt(orphan, run)
+                del _in_thread.orphan
 
 
 def track(path: str | None = None, **init: Any) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """A decorator of an objective that gives each trial a run; adapters and ``get_active_run()`` find it.
 
-    The study's name is the run's group. A pruned trial is ``interrupted`` with the reason ``pruned``.
+    The study's name is the runs' group; that of ``RunicornCallback()``, or one that is open around the study, is their
+    parent. A pruned trial is ``interrupted`` with the reason ``pruned``.
 
     Args:
         path: path of the runs; None = the study's name.
         **init: more arguments of ``runicorn.init()``.
     """
+    given = init if path is None else {"path": path, **init}
 
     def decorate(objective: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @functools.wraps(objective)
         def tracked(trial: Any) -> Any:
             study = trial.study.study_name
-            arguments = {"path": path or _slug(study), "alias": f"trial-{trial.number}", **init}
-            with _run.or_none("track", lambda: runicorn.init(**arguments)) as run:
-                run.set_labels(group=study)
+            suggested = {"path": _slug(study), "alias": f"trial-{trial.number}"}
+            above = _studies.get(study)
+            with _many.one_of_many("track", study, suggested, given, above) as run:
+                if above is None and isinstance(run, Run):
+                    _in_thread.orphan = (trial.number, run)
                 try:
                     value = _with_parameters(objective, trial, run)
                 except _optuna.TrialPruned:

@@ -200,10 +200,11 @@ class ControlPage:
             self._map.close()
 
     def __del__(self) -> None:
-        with suppress(Exception):  # closed, or an interpreter that ends has taken something away
-            if self._file_id != (0, 0):
-                for view in (self._view, *self._older):
-                    mappings.keep_if_not_ours(view.obj, view.nbytes)
+        try:  # not by suppress(): at the end of the interpreter this module may be empty
+            for view in (self._view, *self._older) if self._file_id != (0, 0) else ():
+                mappings.keep_if_not_ours(view.obj, view.nbytes)
+        except Exception:  # noqa: BLE001, S110 - closed, or an interpreter that ends has taken something away
+            pass
 
     def close_run(self) -> None:
         """Refuse every call that reads it from now on."""

@@ -36,10 +36,15 @@ def get_active_run() -> Any:
 
 def active() -> Iterator[Any]:
     """The runs that are not finished, newest first: those of this context, then those of this process."""
-    for runs in (_in_context.get(), _open):
+    for runs in (in_context(), _open):
         for run in reversed(runs):
             if not run.is_finished:
                 yield run
+
+
+def in_context() -> tuple[Any, ...]:
+    """The runs that were opened in this context, oldest first."""
+    return _in_context.get()
 
 
 def opened(run: Any) -> None:

@@ -206,12 +206,12 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
       <option value="">All paths</option>${paths.map((each) => html`<option value=${each.path}>${each.path}</option>`)}</select>
     <span class="quiet wide-only" aria-live="polite">${isNarrowed || shown.length !== all.length ? `${countText(shown.length)} of ${countOf(all.length, "run")}` : countOf(all.length, "run")}</span>
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
-    <${ColumnsPopover} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
+    <${ColumnsPopover} all=${all} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
 }
 
-/** @param {{ others: { name: string, runs: number }[], chosen: string[], hidden: string[] }} props */
-function ColumnsPopover({ others, chosen, hidden }) {
+/** @param {{ all: any[], others: { name: string, runs: number }[], chosen: string[], hidden: string[] }} props */
+function ColumnsPopover({ all, others, chosen, hidden }) {
   const [text, setText] = useState("");
   const flip = (list, name) => (list.includes(name) ? list.filter((each) => each !== name) : [...list, name]).join(",");
   const names = others.map((each) => each.name);
@@ -219,7 +219,7 @@ function ColumnsPopover({ others, chosen, hidden }) {
   const found = others.filter((each) => !/^summary\.(best_metric_|runicorn\.)/.test(each.name) && each.name.toLowerCase().includes(text.toLowerCase())).slice(0, 200);
   return html`<${Popover} label="Columns">
     <div class="row"><h2>Columns</h2></div>
-    ${standardColumns([], "", false).filter((each) => each.id !== "name").map((each) => html`<label class="check" key=${each.id}>
+    ${standardColumns(all, "", false).filter((each) => each.id !== "name").map((each) => html`<label class="check" key=${each.id}>
       <input type="checkbox" checked=${!hidden.includes(each.id)} onChange=${() => changeQuery({ hide: flip(hidden, each.id) })} />${each.name}</label>`)}
     ${others.length > 0 && html`<h2>Config and summary</h2>
       ${others.length > 12 && html`<input type="search" aria-label="Find a column" placeholder="Find a column" value=${text} onInput=${(event) => setText(event.target.value)} />`}
@@ -234,11 +234,13 @@ function standardColumns(runs, path, isNarrow) {
   const metrics = [...new Set(runs.map((run) => run.best_metric_name).filter(Boolean))];
   const one = metrics.length === 1 ? metrics[0] : null;
   const hasReason = !isNarrow && runs.some((run) => run.reason || silence(run));
+  const groups = runs.some((run) => run.group) ? [{ id: "group", name: "Group", by: "group", least: 84, share: 0.5, cell: (run) => run.group && html`<a class="quiet" href=${hrefOf("", { q: `group="${run.group}"` })} title=${`only runs of ${run.group}`}>${run.group}</a>` }] : [];
   const tail = (run) => (path && run.path.startsWith(`${path}/`) ? run.path.slice(path.length + 1) : run.path === path && path ? "" : run.path);
   return [
     { id: "status", name: "Status", by: "status", least: hasReason ? 150 : isNarrow ? 104 : 108, share: hasReason ? 1 : 0, narrow: true, cell: (run) => html`<${Status} run=${run} />${hasReason && html`<span class="more" title=${run.reason ?? ""}> ${run.reason ?? silence(run)}</span>`}` },
     { id: "name", name: "Run", by: "name", least: isNarrow ? 100 : 176, share: 0.6, narrow: true, cell: (run) => html`<a class="name" href=${runHref(run.key)} title=${run.id}>${runName(run)}</a>` },
     { id: "path", name: "Path", by: "path", least: 84, share: 1, cell: (run) => html`<span class="quiet" title=${run.path}>${tail(run)}</span>` },
+    ...groups,
     { id: "best", name: one ?? "Best", by: "best", least: one || isNarrow ? 84 : 140, share: one ? 0 : 0.5, right: true, narrow: true, cell: (run) => bestCell(run, one || isNarrow) },
     { id: "trend", name: "Trend", by: "", least: 108, cell: (run) => html`<${Sparkline} run=${run} />` },
     { id: "step", name: "Step", by: "step", least: 80, right: true, cell: (run) => stepText(run.last_step) },
