@@ -35,6 +35,7 @@ sys.stdin.readline()
 interrupted(%s)
 """
 PLACES = [
+    ("at_exit, '_wait_for_children'", 1),
     ("at_exit, 'how_it_ended'", 1),
     ("type(run), '_end_at_exit'", 1),
     ("session.Session, '_push_end'", 1),
@@ -54,7 +55,7 @@ PLACES = [
 def test_ctrl_c_again(tmp_path, place, times, end):
     """Wherever in the end of a program Ctrl-C comes, what its stopped writer has not opened is stored once."""
     body = textwrap.dedent(SCRIPT % f"{place}, {times}") + end + "\n"
-    trainer = Trainer(tmp_path, body, RUNICORN_EXIT_WAIT_S="0.1", **SMALL)
+    trainer = Trainer(tmp_path, body, RUNICORN_EXIT_WAIT_S="0.1", RUNICORN_FINISH_TIMEOUT_S="0.1", **SMALL)
     writer = suspended_writer(trainer)
     log_rest(trainer)
     segments = sorted(trainer.spool.glob("*.seg"))

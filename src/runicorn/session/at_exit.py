@@ -45,6 +45,7 @@ def watch_exit() -> None:
         return
     _registered_pid = os.getpid()
     _exception_before = getattr(sys, "last_value", None)
+    atexit.register(_leave_open_runs)  # which comes after
     atexit.register(_end_open_runs)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
@@ -82,6 +83,12 @@ def _end_runs(ending: Callable[[], tuple[str, str | None]]) -> None:
         for run in open_runs():
             run._end_at_exit(_last_word(status, reason))  # noqa: SLF001 - ours, not the public's
     except KeyboardInterrupt:  # of one who presses Ctrl-C again
+        _leave_open_runs()
+
+
+def _leave_open_runs() -> None:
+    """Once more at the end: a Ctrl-C that came while C code ran is raised by the first line of our first hook."""
+    if os.getpid() == _registered_pid:
         for run in open_runs():
             run._leave_at_exit(_last_word(statuses.INTERRUPTED, "KeyboardInterrupt"))  # noqa: SLF001 - as above
 
