@@ -246,6 +246,7 @@ class KeepingVerbs(RunHandle):
                 stored = self._session.end_run(end, timeout_s)
         except KeyboardInterrupt:  # stops the waiting, not the writer
             stored = False
+            self._session.leave(end)
         if stored:
             active_runs.ended(self)
             if not active_runs.open_runs():
@@ -258,9 +259,16 @@ class KeepingVerbs(RunHandle):
         self._await_devices(self._session.address.settings.exit_wait_s)
         if not self._session.is_owner:
             self._session.push_rank_end(end)
+            self._session.leave()
             return
-        begun = self._ending.get("status")
-        if begun is not None:
-            end = End(end.time, *begun)
-        self._ending["status"] = (end.status, end.reason)
-        self._end_run(end, self._session.address.settings.exit_wait_s)
+        self._end_run(self._last_word(end), self._session.address.settings.exit_wait_s)
+
+    @guarded
+    def _leave_at_exit(self, end: End) -> None:
+        """The interpreter ends, and nobody waits any more."""
+        self._session.leave(self._last_word(end) if self._session.is_owner else None)
+
+    def _last_word(self, end: End) -> End:
+        """What ``finish()`` has said before, if it was called."""
+        begun = self._ending.setdefault("status", (end.status, end.reason))
+        return end if begun == (end.status, end.reason) else End(end.time, *begun)

@@ -225,6 +225,11 @@ class Queue(NewSegments):
         """Whether all that is sealed is stored."""
         return self._kept.is_stored()
 
+    def release_if_closed(self) -> None:
+        """Give up that lock unless this process takes records still."""
+        if not self._open:
+            self.release()
+
     def release(self) -> None:
         """Give up the lock that says that this process still produces; after ``close()``."""
         if self._lock is not None:

@@ -145,15 +145,20 @@ class Segment:
     def copy_to(self, path: str) -> Segment:
         """Make the same under another name, for a writer that has not opened this one; this one is sealed.
 
+        It has that name when it is whole: what a signal handler raises meanwhile leaves nothing that a writer takes up.
+
         Raises:
             OSError: as ``create()``.
         """
-        mapped = self._map_new(path, self.size_bytes)
+        temporary = f"{path}.new"
+        removal.remove_from_spool(temporary)  # half made before such a signal
+        mapped = self._map_new(temporary, self.size_bytes)
         mapped[_BEFORE_AT:] = memoryview(self._map)[_BEFORE_AT:]
         mapped[8:_MARK_AT] = self._map[8:_MARK_AT]
         mapped[_COPIED_AT] = bool(self._map[_STATE_AT] or self._map[_COPIED_AT])
         mapped[:8] = MAGIC
         mapped.seek(self.size_bytes)
+        removal.rename_in_spool(temporary, path)
         return type(self)(path, mapped, self.size_bytes)
 
     @staticmethod

@@ -15,13 +15,16 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runicorn.queue import spool
 from runicorn.queue.records import End
 from runicorn.session import exit_status
 from runicorn.session.active_runs import open_runs
 from runicorn.storage import directory_kinds, removal, statuses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _registered_pid: int | None = None
 _exception_before: Any = None
@@ -42,6 +45,7 @@ def watch_exit() -> None:
         return
     _registered_pid = os.getpid()
     _exception_before = getattr(sys, "last_value", None)
+    atexit.register(_leave_open_runs)  # which comes after
     atexit.register(_end_open_runs)
     process = sys.modules.get("multiprocessing.process")
     if process is not None and process.parent_process() is not None:
@@ -63,22 +67,36 @@ def _end_runs_of_child() -> None:
     with suppress(Exception):
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what comes next: its threads may log
     ending = exit_status.of_system_exit(error) if isinstance(error, SystemExit) else exit_status.of_exception(error)
-    _end_runs(*ending)
+    _end_runs(lambda: ending)
 
 
 def _end_open_runs() -> None:
     if os.getpid() != _registered_pid:  # a forked child runs its parent's hooks as well
         return
     _wait_for_children()
-    _end_runs(*how_it_ended())
+    _end_runs(how_it_ended)
 
 
-def _end_runs(status: str, reason: str | None) -> None:
+def _end_runs(ending: Callable[[], tuple[str, str | None]]) -> None:
+    try:
+        status, reason = ending()
+        for run in open_runs():
+            run._end_at_exit(_last_word(status, reason))  # noqa: SLF001 - ours, not the public's
+    except KeyboardInterrupt:  # of one who presses Ctrl-C again
+        _leave_open_runs()
+
+
+def _leave_open_runs() -> None:
+    """Once more at the end: a Ctrl-C that came while C code ran is raised by the first line of our first hook."""
+    if os.getpid() == _registered_pid:
+        for run in open_runs():
+            run._leave_at_exit(_last_word(statuses.INTERRUPTED, "KeyboardInterrupt"))  # noqa: SLF001 - as above
+
+
+def _last_word(status: str, reason: str | None) -> End:
     # With process 1 of a container the kernel takes the writer: then nobody is left to ask for the exit code.
     provisional = os.getpid() != 1 and not _is_interactive()
-    for run in open_runs():
-        end = End(time.time(), status, reason, lingering=True, provisional=provisional)
-        run._end_at_exit(end)  # noqa: SLF001 - ours, not the public's
+    return End(time.time(), status, reason, lingering=True, provisional=provisional)
 
 
 def _wait_for_children() -> None:

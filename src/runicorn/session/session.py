@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ClosedError", "Session", "SpoolFullError"]
 
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
+_MOST_INTERRUPTIONS = 5
 
 
 class Session(Connection):
@@ -67,7 +68,34 @@ class Session(Connection):
         stored = self._wait(deadline, end)
         if stored:
             self._release()
+        else:
+            self.leave(end)
         return stored
+
+    def leave(self, end: End | None = None) -> None:
+        """Wait no more, and maybe end: what this process alone has, since its name has gone, is made again now.
+
+        Ctrl-C does not stop that, which takes as long as copying memory does.
+
+        Args:
+            end: the last record, if nobody has pushed it; None in a process that has joined.
+        """
+        for _ in range(_MOST_INTERRUPTIONS):
+            with suppress(KeyboardInterrupt):
+                self._leave(end)
+                return
+
+    def _leave(self, end: End | None) -> None:
+        if end is not None:
+            with suppress(SpoolFullError):
+                self.queue.push_end(end, self.refusals.take_count())
+                if not end.lingering:
+                    self.control.close_run()
+        if self._monitor is None or self._monitor.is_writer_alive():
+            self._keep_in_reach()
+        else:
+            self._offer_all()
+        self.queue.release_if_closed()
 
     def _push_end(self, end: End, deadline: Deadline) -> bool:
         """Push the run's end; wait while the spool does not take it, and say so."""
@@ -169,7 +197,6 @@ class Session(Connection):
             if self._monitor is not None:
                 self._monitor.pass_on()  # what it said at its end
         finally:
-            self.queue.release()
             progress.clear()
         return True
 

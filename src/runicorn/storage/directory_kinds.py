@@ -37,7 +37,7 @@ _PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
 
 SPOOL = Kind(
     r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed|script"
-    rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg)|blob-(?:spare|[0-9a-f]{{16}})",
+    rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg(?:\.new)?)|blob-(?:spare|[0-9a-f]{{16}})",
     private=True,
 )
 """A spool and its overflow directory; a name that is not here keeps the directory that it is in."""
