@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support import events, status, wait_until
+from support import events, logged, status, stopped_writer, wait_until
 from support.trainers import Trainer, assert_exactly_once, counted, wait_dead
 from support.two_parts import (
     SMALL,
@@ -26,8 +26,10 @@ from support.two_parts import (
     wipe_and_go_on,
 )
 
+import runicorn as rn
 from runicorn.queue import spool, spool_repair
 from runicorn.queue.control_page import ControlPage
+from runicorn.writer.serve import serve
 
 
 @pytest.mark.parametrize("what", ["everything", "files", "both places"])
@@ -350,3 +352,16 @@ class Said:
     assert trainer.process.returncode == 0, errors
     assert len(events(trainer.run_dir)) == 1000
     assert status(trainer.run_dir)["status"] == "finished"
+
+
+def test_a_new_lock_file_lets_no_second_writer_in_while_the_first_one_lives(tmp_path):
+    """The first has a file that has lost its name, and waits: whoever takes the lock of the new file finds that."""
+    with rn.init(storage=str(tmp_path)) as run:
+        run.log({"n": 1})
+        spool_path = Path(run._session.address.spool)
+        with stopped_writer(run):
+            (spool_path / "writer.lock").unlink()
+            (spool_path / "writer.lock").touch(0o600)
+            assert serve(str(spool_path), handle_signals=False) is False
+        run.log({"n": 2})
+    assert logged(run) == [{"n": 1}, {"n": 2}]

@@ -127,6 +127,35 @@ def has_dropped_lock(probe: locks.Probe, pid: int, spool_path: str) -> bool:
         return False
 
 
+def has_unlinked_writer(spool_path: str) -> bool:
+    """Whether a writer lives whose lock file has no name any more: the file that has it now is another one.
+
+    It stores by what it has open, and a second writer would store the same again. Such a writer takes the new file's
+    lock too, but not while it waits for a storage that fails.
+
+    Args:
+        spool_path: of the spool.
+    """
+    if sys.platform != "linux":
+        return False
+    link = os.path.join(os.path.basename(spool_path), f"{spool.WRITER_LOCK} (deleted)")
+    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())
+    return any(_has_open(pid, link) for pid in pids if pid != os.getpid())
+
+
+def _has_open(pid: int, link: str) -> bool:
+    directory = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(directory)
+    except OSError:  # it has ended, or is another user's
+        return False
+    for name in names:
+        with suppress(OSError):
+            if os.readlink(os.path.join(directory, name)).endswith(link):
+                return True
+    return False
+
+
 def lives(address: spool_address.Address) -> bool:
     """Whether the owner's process lives, by its id and start: where its lock file has gone by name."""
     try:

@@ -62,6 +62,8 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
     try:
         address = _follow(spool_address.read_address(spool_path))
         ControlPage.restore_magic(os.path.join(spool_path, spool.CONTROL))
+        if _had_writer(spool_path) and spool_repair.has_unlinked_writer(spool_path):
+            return False
         if _is_done(address) or is_unused(address):
             # The writer before us was killed while it removed it, or its maker while it made it.
             spool.remove_spool(address)
@@ -98,6 +100,11 @@ def _follow(address: spool_address.Address) -> spool_address.Address:
         if live_spools.is_live(address):
             return address
         raise GaveUpError(str(error)) from error
+
+
+def _had_writer(spool_path: str) -> bool:
+    """Whether another process has been this spool's writer before."""
+    return ControlPage.open(os.path.join(spool_path, spool.CONTROL)).generation > 0
 
 
 def _is_done(address: spool_address.Address) -> bool:
