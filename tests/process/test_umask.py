@@ -101,7 +101,7 @@ def command(*words):
 
 command("doctor")
 storage = run.storage_root
-for kind in ("csv", "jsonl", "parquet", "tensorboard"):
+for kind in ("csv", "jsonl", "parquet"):
     command("export", run.id, "--format", kind, "-o", f"{storage}/exported-{kind}")
 command("rm", run.id, "--yes")
 print("done", flush=True)

@@ -294,7 +294,7 @@ def test_the_viewer_itself_does_it(train, storage, start_viewer):
     pace = {
         "RUNICORN_VIEWER_CHECK_S": "0.2",
         "RUNICORN_VIEWER_CHECK_WATCHED_S": "0.1",
-        "RUNICORN_VIEWER_END_AFTER_S": "0.5",
+        "RUNICORN_VIEWER_END_AFTER_S": "4",
     }
     viewer = start_viewer("--port", 0, environment=pace)
     port, token = link_parts(viewer.link)
