@@ -139,20 +139,24 @@ def has_unlinked_writer(spool_path: str) -> bool:
     if sys.platform != "linux":
         return False
     link = os.path.join(os.path.basename(spool_path), f"{spool.WRITER_LOCK} (deleted)")
-    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())
-    return any(_has_open(pid, link) for pid in pids if pid != os.getpid())
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and int(name) != os.getpid() and _holds_lock(int(name), link):
+            return True
+    return False
 
 
-def _has_open(pid: int, link: str) -> bool:
-    directory = f"/proc/{pid}/fd"
+def _holds_lock(pid: int, link: str) -> bool:
+    """Whether a process has the lock of a file: who probes it has the file open, too."""
     try:
-        names = os.listdir(directory)
+        names = os.listdir(f"/proc/{pid}/fd")
     except OSError:  # it has ended, or is another user's
         return False
     for name in names:
         with suppress(OSError):
-            if os.readlink(os.path.join(directory, name)).endswith(link):
-                return True
+            if os.readlink(f"/proc/{pid}/fd/{name}").endswith(link):
+                with open(f"/proc/{pid}/fdinfo/{name}", "rb") as info:
+                    if b"lock:" in info.read():
+                        return True
     return False
 
 
