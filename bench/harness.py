@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -94,7 +95,16 @@ def machine_facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "msgspec": msgspec.__version__,
+        "code": _commit(),
     }
+
+
+def _commit() -> str:
+    """The commit that is checked out, and whether files differ from it; empty if this is no checkout."""
+    git = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(git, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    return ""
 
 
 def _cpu_model() -> str:
@@ -233,7 +243,7 @@ def describe_machine(machine: dict[str, Any]) -> str:
     return (
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB; "
         f"{machine['system']}; {machine['python']}; msgspec {machine['msgspec']}; "
-        f"load before: {machine['load_average_1min']}"
+        f"load before: {machine['load_average_1min']}" + (f"; code {machine['code']}" if machine.get("code") else "")
     )
 
 

@@ -14,6 +14,9 @@ r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wro
     python bench/peers --json > figures/peers.json
     python bench/peers/plot.py figures/peers.json > bench/peers.svg
     python bench/report.py figures > bench/RESULTS.md
+
+With ``--keep bench/RESULTS.md`` the sections of that document stay for which there are no new figures; each says of
+which code it is.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import re
 
 import harness
 
@@ -54,12 +58,22 @@ def section(result: dict) -> str:
     return "\n\n".join([harness.as_markdown(result), *filter(None, [PLOTS.get(result["benchmark"])])])
 
 
+def kept_sections(document: str) -> dict[str, str]:
+    """The sections of an earlier document, by their benchmark."""
+    sections = re.split(r"\n\n(?=## )", document.strip())[1:]
+    commands = [re.search(r"^`python bench/(\w+)", text, re.MULTILINE) for text in sections]
+    return {found[1]: text for found, text in zip(commands, sections, strict=True) if found}
+
+
 def main() -> None:
     """Print the document."""
     parser = argparse.ArgumentParser(description="RESULTS.md from the benchmarks' JSON")
     parser.add_argument("directory", type=pathlib.Path, help="where the JSON files are")
-    results = read_results(parser.parse_args().directory)
-    print("\n\n".join([HEADER, *map(section, results)]))
+    parser.add_argument("--keep", type=pathlib.Path, metavar="FILE", help="an earlier document, for the other sections")
+    arguments = parser.parse_args()
+    kept = kept_sections(arguments.keep.read_text(encoding="utf-8")) if arguments.keep else {}
+    sections = kept | {result["benchmark"]: section(result) for result in read_results(arguments.directory)}
+    print("\n\n".join([HEADER, *(sections[name] for name in sorted(sections, key=lambda name: _rank(name, [name])))]))
 
 
 if __name__ == "__main__":
