@@ -14,7 +14,7 @@ import runicorn
 
 BENCH = pathlib.Path(__file__).parents[2] / "bench"
 SOURCE = pathlib.Path(runicorn.__file__).parents[1]
-MACHINE = {"cpu", "cores", "memory_bytes", "load_average_1min", "system", "python", "msgspec"}
+MACHINE = {"cpu", "cores", "memory_bytes", "load_average_1min", "system", "python", "msgspec", "code"}
 
 FIGURES = {
     "log_latency": {"calls", "timer_pair", "switch_interval_s", "rows", "parts_ns"},
