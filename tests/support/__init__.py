@@ -32,12 +32,18 @@ def directory_of(run: Run | Path | str) -> Path:
 
 
 def json_lines(run: Run | Path | str, name: str = "events.jsonl") -> list[dict[str, Any]]:
-    """Every line of a file, each of which is valid JSON and whole."""
+    """Every line of a file, each of which is valid JSON and whole; a write that is under way is waited for."""
     path = directory_of(run) / name
     if not path.exists():
         return []
-    *lines, rest = path.read_bytes().split(b"\n")
-    assert not rest, f"{path} ends in half a line: {rest!r}"
+    read: list[bytes] = []
+
+    def is_whole() -> bool:
+        read[:] = path.read_bytes().split(b"\n")
+        return not read.pop()
+
+    wait_until(is_whole, what=f"{path} ends in a whole line")
+    lines = read
     return [json.loads(line, parse_constant=_not_json) for line in lines]
 
 

@@ -161,8 +161,9 @@ class Lock:
         with _alone():
             # Taken out first: a signal handler may release as well.
             fd, self._fd = self._fd, -1
+            if _held.get(self._key) == (os.getpid(), self):  # also if a first try was interrupted before this
+                del _held[self._key]
             if fd >= 0:
-                _held.pop(self._key, None)
                 _close(fd, self._key)
 
 
