@@ -163,9 +163,10 @@ def test_what_was_broken_is_told_with_its_cause(open_run, caplog, monkeypatch):
     def boom(_record):
         raise Injected("boom")
 
-    monkeypatch.setattr(run._session, "check_writer", lambda: boom(None))
-    run._queue.next_check_at = 0.0
-    run.log(a=1)
+    with monkeypatch.context() as broken:  # and whole again when the run is ended
+        broken.setattr(run._session, "check_writer", lambda: boom(None))
+        run._queue.next_check_at = 0.0
+        run.log(a=1)
     (warning,) = warnings_in(caplog)
     assert "Injected: boom" in warning
     assert "later calls are stored" in warning
