@@ -24,7 +24,7 @@ const LIVE_PAUSE_MS = 300;
 const AGAIN_MS = 3000;
 /** @type {Map<string, KeptCurves>} */
 const keptCurves = new Map();
-/** @type {Map<string, { wish: CurveWish, metric: string, tell: Set<() => void> }>} */
+/** @type {Map<string, { wish: CurveWish, metric: string, tell: Set<() => void>, again: boolean }>} */
 const wantedCurves = new Map();
 /** @type {Set<string>} */
 const askedCurves = new Set();
@@ -69,8 +69,9 @@ export function useCurves(wish, metric, version, inView) {
 
 /** @param {string} key @param {CurveWish} wish @param {string} metric @param {() => void} tell */
 function wantCurves(key, wish, metric, tell) {
-  const wanted = wantedCurves.get(key) ?? { wish, metric, tell: new Set() };
+  const wanted = wantedCurves.get(key) ?? { wish, metric, tell: new Set(), again: false };
   wanted.tell.add(tell);
+  wanted.again = askedCurves.has(key); // the answer that is under way may be older than this wish
   wantedCurves.set(key, wanted);
   if (!curvesTimer) curvesTimer = window.setTimeout(fetchWanted, 15);
 }
@@ -80,6 +81,7 @@ function fetchWanted() {
   const batches = new Map();
   for (const [key, wanted] of wantedCurves) {
     if (askedCurves.has(key)) continue;
+    wanted.again = false;
     const part = tailOf(keptCurves.get(key), wanted.wish);
     const sort = JSON.stringify([wanted.wish, part]);
     const batch = batches.get(sort) ?? { wish: wanted.wish, part, keys: new Map() };
@@ -120,7 +122,9 @@ async function fetchBatch({ wish, part, keys }) {
   }
   for (const key of keys.values()) {
     askedCurves.delete(key);
-    wantedCurves.delete(key);
+    const wanted = wantedCurves.get(key);
+    if (!wanted?.again) wantedCurves.delete(key);
+    else if (!curvesTimer) curvesTimer = window.setTimeout(fetchWanted, 15);
   }
 }
 
