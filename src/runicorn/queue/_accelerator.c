@@ -67,7 +67,7 @@ put_integer(unsigned char *out, long long number)
                                  : put_tagged(out, 0xd3, bits, 8);
 }
 
-/* NULL if there is no room for it, or if it cannot be had as UTF-8. */
+/* NULL if there is no room for it. */
 static unsigned char *
 put_string(unsigned char *out, const unsigned char *end, const char *text, Py_ssize_t length)
 {
@@ -85,16 +85,23 @@ put_string(unsigned char *out, const unsigned char *end, const char *text, Py_ss
     return out + length;
 }
 
+/* The text of a string, which Python keeps; NULL without an error if it has a lone surrogate. */
+static const char *
+utf8_of(PyObject *text, Py_ssize_t *length)
+{
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, length);
+    if (utf8 == NULL) {
+        PyErr_Clear();
+    }
+    return utf8;
+}
+
 static unsigned char *
 put_text(unsigned char *out, const unsigned char *end, PyObject *text)
 {
     Py_ssize_t length;
-    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &length);
-    if (utf8 == NULL) { /* a lone surrogate */
-        PyErr_Clear();
-        return NULL;
-    }
-    return put_string(out, end, utf8, length);
+    const char *utf8 = utf8_of(text, &length);
+    return utf8 == NULL ? NULL : put_string(out, end, utf8, length);
 }
 
 /* What a record has of its own under these names; run.py renames such a metric, or takes it as the stage. */
@@ -119,16 +126,8 @@ static unsigned char *
 put_name(unsigned char *out, const unsigned char *end, PyObject *name)
 {
     Py_ssize_t length;
-    const char *utf8;
-    if (!PyUnicode_CheckExact(name)) {
-        return NULL;
-    }
-    utf8 = PyUnicode_AsUTF8AndSize(name, &length);
-    if (utf8 == NULL) {
-        PyErr_Clear();
-        return NULL;
-    }
-    return is_reserved(utf8, length) ? NULL : put_string(out, end, utf8, length);
+    const char *utf8 = PyUnicode_CheckExact(name) ? utf8_of(name, &length) : NULL;
+    return utf8 == NULL || is_reserved(utf8, length) ? NULL : put_string(out, end, utf8, length);
 }
 
 static unsigned char *
