@@ -66,7 +66,9 @@ class Bench:
         result = {
             "benchmark": os.path.splitext(os.path.basename(sys.argv[0]))[0],
             "question": self.question,
-            "command": f"python bench/{os.path.basename(sys.argv[0])} {' '.join(sys.argv[1:])}".strip(),
+            "command": " ".join(
+                ["python", f"bench/{os.path.basename(sys.argv[0])}", *map(_without_directory, sys.argv[1:])]
+            ),
             "quick": arguments.quick,
             "machine": machine,
             "figures": figures,
@@ -80,6 +82,11 @@ class Bench:
         parser.add_argument("--quick", action="store_true", help="a smoke run; its figures mean nothing")
         self.add_arguments(parser)
         return parser.parse_args()
+
+
+def _without_directory(word: str) -> str:
+    """A word of the command; of a path only its name, for results say nothing of where a checkout lies."""
+    return os.path.basename(os.path.normpath(word)) if os.path.isabs(word) else word
 
 
 # --- the machine --------------------------------------------------------------------------------------

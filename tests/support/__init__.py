@@ -43,8 +43,7 @@ def json_lines(run: Run | Path | str, name: str = "events.jsonl") -> list[dict[s
         return not read.pop()
 
     wait_until(is_whole, what=f"{path} ends in a whole line")
-    lines = read
-    return [json.loads(line, parse_constant=_not_json) for line in lines]
+    return [json.loads(line, parse_constant=_not_json) for line in read]
 
 
 def events(run: Run | Path | str, name: str = "events.jsonl") -> list[dict[str, Any]]:
