@@ -37,6 +37,8 @@ import { viewerRoot } from "./address.js";
  *
  * @typedef {object} Source where runs come from
  * @property {(place: string) => Promise<any>} get JSON of a place of the interface, such as `runs/abc`
+ * @property {(place: string) => Promise<Blob>} blob the bytes of a place, such as those of an image
+ * @property {(method: string, place: string, content: object) => Promise<any>} send a change; what is answered
  * @property {(wish: object, each: (curve: Curve) => void, signal?: AbortSignal) => Promise<void>} curves
  * @property {(wish: string, each: (name: string, data: any) => void, signal: AbortSignal) => Promise<void>} live
  */
@@ -51,6 +53,7 @@ export class SourceError extends Error {
   }
 }
 
+const JSON_HEADERS = { "Content-Type": "application/json" };
 const TOKEN = "runicorn-token";
 const tokenPlace = `${TOKEN} ${viewerRoot().pathname}`;
 
@@ -120,6 +123,8 @@ async function ask(place, init = {}) {
 function serverSource() {
   return {
     get: async (place) => (await ask(place)).json(),
+    blob: async (place) => (await ask(place)).blob(),
+    send: async (method, place, content) => (await ask(place, { method, body: JSON.stringify(content), headers: JSON_HEADERS })).json(),
     curves: async (wish, each, signal) => {
       const headers = { "Content-Type": "application/json" };
       const answer = await ask("curves", { method: "POST", body: JSON.stringify(wish), headers, signal });
