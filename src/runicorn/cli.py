@@ -27,6 +27,7 @@ COMMANDS = (
     "recover",
     "doctor",
     "viewer",
+    "report",
     "ui",
 )
 _MODULES = {"ui": "viewer"}

@@ -9,6 +9,7 @@ FIRST = "app.js"
 _IMPORT = re.compile(r'^import \{ (?P<names>[\w, ]+) \} from "\./(?P<file>[\w/-]+\.js)";\n', re.MULTILINE)
 _COMMENT = re.compile(r"/\*\*.*?\*/ ?", re.DOTALL)
 _EXPORT = re.compile(r"^export (?=async function|function|class|const)", re.MULTILINE)
+_EXPORTS = re.compile(r"export\{([\w ,]+)\};?\s*$")
 _LINE = re.compile(r"^ *(?://.*)?\n", re.MULTILINE)
 
 
@@ -42,3 +43,26 @@ def _add(folder: str, name: str, texts: dict[str, str], others: dict[str, set[st
         else:
             _add(folder, found["file"], texts, others)
     texts[name] = _LINE.sub("", _EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", text))))
+
+
+def whole_script(folder: str) -> str:
+    """The joined modules with what they import in them too: one script that needs no other file.
+
+    Args:
+        folder: that they lie in.
+
+    Raises:
+        OSError: a module cannot be read.
+    """
+    return _IMPORT.sub(lambda found: _enclosed(folder, found), joined_modules(folder))
+
+
+def _enclosed(folder: str, found: re.Match[str]) -> str:
+    """A module as a function that is called at once, so that its short names meet nobody else's."""
+    with open(os.path.join(folder, found["file"]), encoding="utf-8") as file:
+        text = file.read()
+    exports = _EXPORTS.search(text)
+    assert exports is not None
+    outer = dict(reversed(each.split(" as ")) for each in exports[1].split(","))
+    wanted = ", ".join(f"{name}: {outer[name]}" for name in found["names"].split(", "))
+    return f"const {{ {found['names']} }} = (() => {{\n{_EXPORTS.sub('', text)}\nreturn {{ {wanted} }};\n}})();\n"

@@ -29,6 +29,8 @@ class Viewer:
         read_only: nothing is written: no run is ended.
         allowed: names of hosts beside those of this machine that requests may name.
         pace: pauses between two checks; None = as the environment says.
+        table: of the runs; None = all of these storages.
+        open_runs: what opens them; None = reads them on in the background.
 
     Attributes:
         table: of the runs.
@@ -47,14 +49,16 @@ class Viewer:
         read_only: bool = False,
         allowed: Iterable[str] = (),
         pace: limits.Pace | None = None,
+        table: RunTable | None = None,
+        open_runs: OpenRuns | None = None,
     ) -> None:
         self.storages = list(storages)
         self.token = token or Token()
         self.read_only = read_only
         self.allowed = list(allowed)
         self.pace = pace or limits.Pace.from_environment()
-        self.table = RunTable(self.storages)
-        self.open_runs = OpenRuns()
+        self.table = table or RunTable(self.storages)
+        self.open_runs = open_runs or OpenRuns()
         self.checker = Checker(self.table, self.pace, ends=not read_only)
         self.started_at = time.time()
         self.asked_at = time.monotonic()

@@ -1,6 +1,7 @@
 // @ts-check
 /** The address is the state: which page, which run, and everything that was chosen on it. */
 import { useEffect, useState } from "./vendor/htm-preact.js";
+import { isFramed, reportData } from "./report_data.js";
 
 /**
  * @typedef {object} Address
@@ -10,7 +11,10 @@ import { useEffect, useState } from "./vendor/htm-preact.js";
  * @property {URLSearchParams} query
  */
 
-const rootUrl = new URL(document.documentElement.dataset.root ?? "./", location.href);
+// A report is one file, wherever it lies: its pages are behind the # of its address.
+const rootUrl = reportData ? new URL(location.href) : new URL(document.documentElement.dataset.root ?? "./", location.href);
+const REPORT_ROOT = "#/";
+let reportPlace = location.hash;
 /** @type {Set<(address: Address) => void>} */
 const addressListeners = new Set();
 
@@ -21,12 +25,27 @@ export function viewerRoot() {
 
 /** @returns {Address} */
 function readAddress() {
-  const below = location.pathname.startsWith(rootUrl.pathname) ? location.pathname.slice(rootUrl.pathname.length) : "";
-  const [page, key, tab] = below.split("/");
-  const query = new URLSearchParams(location.search);
+  const [page, key, tab] = placeBelow().split("/");
+  const query = currentQuery();
   if (!page || page === "index.html") return { page: "runs", key: "", tab: "", query };
   if (page === "run" && key) return { page, key: decoded(key), tab: tab || "charts", query };
   return { page: ["problems", "compare", "explore"].includes(page) ? page : "unknown", key: "", tab: "", query };
+}
+
+/** Where the page is below its root, without what is chosen on it. */
+function placeBelow() {
+  if (reportData) return reportText().split("?")[0];
+  return location.pathname.startsWith(rootUrl.pathname) ? location.pathname.slice(rootUrl.pathname.length) : "";
+}
+
+/** What is chosen on this page, as it stands in the address. */
+export function currentQuery() {
+  return new URLSearchParams(reportData ? reportText().split("?").slice(1).join("?") : location.search);
+}
+
+/** Place and choices of a report. */
+function reportText() {
+  return reportPlace.startsWith(REPORT_ROOT) ? reportPlace.slice(REPORT_ROOT.length) : reportData?.start ?? "";
 }
 
 /** @param {string} text */
@@ -44,8 +63,10 @@ function decoded(text) {
  * @param {Record<string, string | number | null | undefined> | URLSearchParams} [query] empty members are left out
  */
 export function hrefOf(place, query) {
+  const text = queryText(query ?? {});
+  if (reportData) return `${REPORT_ROOT}${place}${text ? `?${text}` : ""}`;
   const url = new URL(place || "./", rootUrl);
-  url.search = queryText(query ?? {});
+  url.search = text;
   return url.pathname + url.search;
 }
 
@@ -71,8 +92,25 @@ function readable(text) {
 
 /** Go to another page; the browser's back comes back. @param {string} href */
 export function goTo(href) {
-  history.pushState(null, "", href);
+  setAddress(href, true);
+}
+
+/** @param {string} href @param {boolean} keep whether the browser's back comes back to what was before */
+function setAddress(href, keep) {
+  if (reportData) reportPlace = href;
+  try {
+    // What a frame adds would be undone by the back of the page around it.
+    if (keep && !isFramed) history.pushState(null, "", absoluteHref(href));
+    else history.replaceState(null, "", absoluteHref(href));
+  } catch (error) {
+    if (!reportData) throw error; // a frame may have no address that can be changed
+  }
   tellAddress();
+}
+
+/** Of a report that has no base of its own, as in a frame. @param {string} href */
+function absoluteHref(href) {
+  return reportData ? location.href.split("#")[0] + href : href;
 }
 
 /**
@@ -81,16 +119,13 @@ export function goTo(href) {
  * @param {boolean} [keep] whether the browser's back undoes it
  */
 export function changeQuery(changes, keep = false) {
-  const query = new URLSearchParams(location.search);
+  const query = currentQuery();
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === undefined || value === "") query.delete(name);
     else query.set(name, String(value));
   }
   const text = queryText(query);
-  const href = location.pathname + (text ? `?${text}` : "");
-  if (keep) history.pushState(null, "", href);
-  else history.replaceState(null, "", href);
-  tellAddress();
+  setAddress((reportData ? REPORT_ROOT + placeBelow() : location.pathname) + (text ? `?${text}` : ""), keep);
 }
 
 function tellAddress() {
@@ -100,23 +135,36 @@ function tellAddress() {
 
 /** Follow links of this page without loading it again. */
 export function followLinks() {
-  addEventListener("popstate", tellAddress);
+  addEventListener("popstate", () => {
+    reportPlace = location.hash;
+    tellAddress();
+  });
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest("a[href]") : null;
     if (!(link instanceof HTMLAnchorElement) || link.download || link.target) return;
-    if (link.origin !== location.origin || !link.pathname.startsWith(rootUrl.pathname)) return;
+    const href = hrefToFollow(link);
+    if (href === null) return;
     event.preventDefault();
-    if (link.href !== location.href) goTo(link.pathname + link.search);
+    if (reportData ? href !== reportPlace : link.href !== location.href) goTo(href);
   });
+}
+
+/** Where a link leads below the page's root; null if it leads elsewhere. @param {HTMLAnchorElement} link */
+function hrefToFollow(link) {
+  if (reportData) {
+    const href = link.getAttribute("href") ?? "";
+    return href.startsWith(REPORT_ROOT) ? href : null;
+  }
+  return link.origin === location.origin && link.pathname.startsWith(rootUrl.pathname) ? link.pathname + link.search : null;
 }
 
 /** @returns {Address} */
 export function useAddress() {
-  const [address, setAddress] = useState(readAddress);
+  const [address, tell] = useState(readAddress);
   useEffect(() => {
-    addressListeners.add(setAddress);
-    return () => void addressListeners.delete(setAddress);
+    addressListeners.add(tell);
+    return () => void addressListeners.delete(tell);
   }, []);
   return address;
 }

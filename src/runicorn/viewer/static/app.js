@@ -3,7 +3,7 @@
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { followLinks, hrefOf, useAddress } from "./address.js";
 import { setServerNow, useLinkState } from "./live.js";
-import { useKeys } from "./parts.js";
+import { ReportLine, useKeys } from "./parts.js";
 import { ProblemsPage } from "./problems_page.js";
 import { RunPage } from "./run_page.js";
 import { RunsPage } from "./runs_page.js";
@@ -28,7 +28,7 @@ function App() {
   const [error, setError] = useState(null);
   const help = useRef(null);
   const enter = async () => {
-    if (!takeToken()) await askForToken();
+    if (!source.report && !takeToken()) await askForToken();
     try {
       const answer = await source.get("server");
       setServerNow(answer.now);
@@ -47,16 +47,17 @@ function App() {
   const here = (pages) => (pages.includes(address.page) ? "page" : null);
   return html`<a class="skip" href="#main" onClick=${skipToMain}>To the content</a>
     <header class="top">
-      <a class="brand" href=${hrefOf("")}>Runicorn</a>
+      <a class="brand" href=${hrefOf(source.report?.start ?? "")}>Runicorn</a>
       <nav aria-label="Pages">
-        <a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>
-        <a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>
+        ${source.has("runs") && html`<a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>`}
+        ${source.has("problems") && html`<a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>`}
       </nav>
       <span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>
       <span class="grow"></span>
       <${LinkWord} />
       <button aria-label="Keys and help" title="Keys and help" onClick=${() => help.current?.showModal()}>?</button>
     </header>
+    <${ReportLine} />
     ${server && html`<${Page} address=${address} />`}
     <dialog ref=${help} aria-label="Keys and help" onClick=${(event) => event.target === help.current && help.current?.close()}>
       <h2>Keys</h2>

@@ -6,6 +6,7 @@ import { useCurves } from "./curve_store.js";
 import { countText, shortNumber } from "./format.js";
 import { Popover, curveStyle, useSize } from "./parts.js";
 import { Plot, placeText, plotData } from "./plot.js";
+import { isFramed } from "./report_data.js";
 
 /** A bucket is as wide as a line is thick: more of them would make a noisy curve a solid block. */
 const PX_A_BUCKET = 1.5;
@@ -149,6 +150,7 @@ function Foot({ curves, logY }) {
 function shownText(head) {
   if (!head.in_range && head.total) return `none of ${countText(head.total)} points in this range`;
   const whole = head.in_range < head.total ? `${countText(head.in_range)} in view of ${countText(head.total)}` : countText(head.total);
+  if (head.finest) return `${countText(head.n)} of ${whole} points, min to max shown; the report holds no more`;
   if (head.kind === "points") return head.in_range < head.total ? `${whole} points, each shown` : `${whole} point${head.total === 1 ? "" : "s"}, each shown`;
   return `${countText(head.n)} of ${whole} points, min to max shown`;
 }
@@ -182,8 +184,8 @@ function CardMenu({ metric, view, curves, drawn, plot, name, isPinned, isOnly, s
     ${item(isPinned ? "Unpin" : "Pin to the top", () => actions.pin(metric))}
     ${item("Hide", () => actions.hide(metric))}
     ${(replaced || settings.superseded) && item(settings.superseded ? "Hide what the resume replaced" : "Show what the resume replaced", actions.old)}
-    ${item("Save as PNG", () => savePng(what, `${file}.png`))}
-    ${item("Save as SVG", () => saveSvg(what, `${file}.svg`))}
-    ${item("Save as CSV", () => saveCsv(what, `${file}.csv`))}
+    ${!isFramed && item("Save as PNG", () => savePng(what, `${file}.png`))}
+    ${!isFramed && item("Save as SVG", () => saveSvg(what, `${file}.svg`))}
+    ${!isFramed && item("Save as CSV", () => saveCsv(what, `${file}.csv`))}
 `;
 }

@@ -1,7 +1,7 @@
 // @ts-check
 /** The charts of a run: folders by name, search over thousands of names, and only the cards near the view exist. */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
-import { changeQuery } from "./address.js";
+import { changeQuery, currentQuery } from "./address.js";
 import { ChartCard } from "./chart_card.js";
 import { countOf, countText, shortNumber } from "./format.js";
 import { Ago, Popover, Trouble, runName, useDark, useKeys, useSize } from "./parts.js";
@@ -14,6 +14,7 @@ const FOLDER_HEIGHT = 28;
 const FEW_CHARTS = 12;
 const SMALL_FOLDER = 3;
 const AHEAD_PX = 500;
+const AT_ONCE_PX = 20_000;
 const MOST_NAMES = 10_000;
 const SYSTEM = "system/";
 const AXES = [["step", "Step"], ["time", "Time since the start"], ["wall", "Wall clock"], ["relative_step", "Step since the first"]];
@@ -142,19 +143,21 @@ function AxesSettings({ chosen, head }) {
   const stages = [...new Set((head.stages ?? []).map((each) => each.stage))];
   const pick = (name) => (event) => changeQuery({ [name]: event.target.value });
   const isOther = !AXES.some(([value]) => value === chosen.x);
+  const { report } = source;
+  const axes = AXES.filter(([value]) => !report || report.axes.includes(value));
   const flip = (name, is) => () => changeQuery({ [name]: is ? null : "1" });
   return html`
     <label class="row">x axis <select value=${chosen.x} onChange=${(event) => changeQuery({ x: event.target.value === "step" ? null : event.target.value, from: null, to: null })}>
-      ${AXES.map(([value, text]) => html`<option value=${value}>${text}</option>`)}${isOther && html`<option value=${chosen.x}>${chosen.x.replace("metric:", "")}</option>`}</select></label>
-    <label class="row">or a metric <input type="text" placeholder="name" value=${isOther ? chosen.x.slice(7) : ""} onChange=${(event) => changeQuery({ x: event.target.value ? `metric:${event.target.value}` : null, from: null, to: null })} /></label>
+      ${axes.map(([value, text]) => html`<option value=${value}>${text}</option>`)}${isOther && html`<option value=${chosen.x}>${chosen.x.replace("metric:", "")}</option>`}</select></label>
+    ${!report && html`<label class="row">or a metric <input type="text" placeholder="name" value=${isOther ? chosen.x.slice(7) : ""} onChange=${(event) => changeQuery({ x: event.target.value ? `metric:${event.target.value}` : null, from: null, to: null })} /></label>`}
     <label class="row">from <input type="number" step="any" value=${chosen.from ?? ""} onChange=${pick("from")} /></label>
     <label class="row">to <input type="number" step="any" value=${chosen.to ?? ""} onChange=${pick("to")} /></label>
     <label class="row"><span>Smooth ${chosen.smooth ? shortNumber(chosen.smooth) : "off"}</span><input type="range" min="0" max="0.99" step="0.01" value=${chosen.smooth} onInput=${(event) => changeQuery({ smooth: Number(event.target.value) || null })} /></label>
     <label class="check"><input type="checkbox" checked=${chosen.logX} onChange=${flip("logx", chosen.logX)} />Log x</label>
     <label class="check"><input type="checkbox" checked=${chosen.logYAll} onChange=${flip("logy", chosen.logYAll)} />Log y</label>
     ${head.resumed?.length > 0 && html`<label class="check"><input type="checkbox" checked=${chosen.superseded} onChange=${flip("old", chosen.superseded)} />Show what a resume replaced</label>`}
-    ${stages.length > 1 && html`<label class="row">Stage <select value=${chosen.stage ?? ""} onChange=${pick("stage")}><option value="">all</option>${stages.map((stage) => html`<option value=${stage}>${stage}</option>`)}</select></label>`}
-    ${head.ranks?.length > 1 && html`<label class="row">Ranks <select value=${chosen.rank ?? ""} onChange=${pick("rank")}>
+    ${!report && stages.length > 1 && html`<label class="row">Stage <select value=${chosen.stage ?? ""} onChange=${pick("stage")}><option value="">all</option>${stages.map((stage) => html`<option value=${stage}>${stage}</option>`)}</select></label>`}
+    ${!report && head.ranks?.length > 1 && html`<label class="row">Ranks <select value=${chosen.rank ?? ""} onChange=${pick("rank")}>
       <option value="">rank 0</option><option value="each">each</option><option value="mean">mean</option><option value="minmax">min to max</option><option value="slowest">slowest</option>
       ${head.ranks.map((rank) => html`<option value=${rank}>rank ${rank}</option>`)}</select></label>`}`;
 }
@@ -202,7 +205,7 @@ function flipped(list, name) {
 
 /** @returns {import("./chart_card.js").CardActions} */
 function cardActions() {
-  const now = () => chartSettings(new URLSearchParams(location.search));
+  const now = () => chartSettings(currentQuery());
   return {
     zoom: (from, to) => changeQuery({ from: from === null ? null : zoomBound(from, to), to: to === null ? null : zoomBound(to, from) }, true),
     logY: (metric) => changeQuery({ ly: flipped(now().logY, metric) }),
@@ -291,7 +294,9 @@ function useView(ref) {
     const look = () => {
       const top = -(ref.current?.getBoundingClientRect().top ?? 0);
       const step = 50;
-      const next = { top: Math.floor(top / step) * step, bottom: Math.ceil((top + innerHeight) / step) * step };
+      const bottom = Math.ceil((top + innerHeight) / step) * step;
+      // A report may be printed: its charts stand before anybody has come to them.
+      const next = source.report ? { top: 0, bottom: Math.max(bottom, AT_ONCE_PX) } : { top: Math.floor(top / step) * step, bottom };
       setView((before) => (before.top === next.top && before.bottom === next.bottom ? before : next));
     };
     look();

@@ -28,9 +28,9 @@ let streamTimer;
 let clockAhead = 0;
 let heardAt = 0;
 
-/** Epoch seconds by the server's clock, to which the times of runs belong. */
+/** Epoch seconds by the server's clock, to which the times of runs belong; in a report it stands still. */
 export function serverNow() {
-  return Date.now() / 1000 + clockAhead;
+  return source.report?.made_at ?? Date.now() / 1000 + clockAhead;
 }
 
 /** @param {number} now of an answer that has just come */
@@ -61,7 +61,7 @@ function renewStream() {
 }
 
 async function openStream() {
-  const wish = document.hidden ? "" : wishedText();
+  const wish = document.hidden || source.report ? "" : wishedText();
   if (wish === streamWish && stream) return;
   stream?.abort();
   stream = null;

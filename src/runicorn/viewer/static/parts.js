@@ -3,6 +3,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { agoText, momentText, spanText } from "./format.js";
 import { serverNow } from "./live.js";
+import { source } from "./source.js";
 
 const CURVE_COLOURS = 7;
 const CURVE_DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
@@ -25,9 +26,9 @@ export function useTicking(make) {
   return make();
 }
 
-/** "3 min ago", with the moment itself on hover. @param {{ time: number | null | undefined }} props */
+/** "3 min ago", with the moment itself on hover; in a report, which is read later, the moment. @param {{ time: number | null | undefined }} props */
 export function Ago({ time }) {
-  const text = useTicking(() => agoText(time, serverNow()));
+  const text = useTicking(() => (source.report ? momentText(time) : agoText(time, serverNow())));
   return html`<span title=${momentText(time)}>${text}</span>`;
 }
 
@@ -135,6 +136,7 @@ export function useDark() {
     wish.addEventListener("change", change);
     return () => wish.removeEventListener("change", change);
   }, []);
+  useEffect(() => void document.documentElement.classList.toggle("drawn-dark", dark), [dark]); // on paper the canvases are turned
   return dark;
 }
 
@@ -166,4 +168,10 @@ export function saveFile(blob, name) {
   link.download = name.replace(/[^\w.@+=-]+/g, "_");
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** When and from what a report was made, and what is not in it. */
+export function ReportLine() {
+  const { report } = source;
+  return report && html`<p class="report-line quiet" role="note" aria-label="About this report">Report made ${momentText(report.made_at)} ${report.lines.map((line) => html` · <span key=${line}>${line}</span>`)}</p>`;
 }

@@ -58,7 +58,8 @@ export function RunPage({ runKey, tab }) {
 
 /** @param {any} head */
 function tabsOf(head) {
-  const tabs = [["charts", "Charts"], ["summary", "Summary and config"], ["logs", "Logs"]];
+  const tabs = [["charts", "Charts"], ["summary", "Summary and config"]];
+  if (!head || source.has(`runs/${encodeURIComponent(head.run.key)}/logs`)) tabs.push(["logs", "Logs"]);
   if (head?.system_metrics) tabs.push(["system", "System"]);
   return tabs;
 }
@@ -84,7 +85,7 @@ function RunHead({ head, row, runKey }) {
       <span class="grow"></span><span class="wide-only"><${Tags} tags=${row.tags} /></span>
     </div>
     <div class="facts">
-      ${row.path && html`<span><a href=${hrefOf("", { path: row.path })}>${row.path}</a></span>`}
+      ${row.path && html`<span>${source.has("runs") ? html`<a href=${hrefOf("", { path: row.path })}>${row.path}</a>` : row.path}</span>`}
       ${row.alias && html`<span>${row.id}</span>`}
       ${row.best_metric_value !== null && row.best_metric_value !== undefined && html`<span>best ${row.best_metric_name} <b title=${row.best_metric_value} data-exact=${row.best_metric_value}>${shortNumber(row.best_metric_value)}</b>${row.best_metric_step !== null ? ` at step ${stepText(row.best_metric_step)}` : ""}</span>`}
       ${row.last_step !== null && html`<span>step ${stepText(row.last_step)}</span>`}
@@ -118,7 +119,7 @@ function FieldsTab({ head, row, query }) {
   const place = `runs/${encodeURIComponent(row.key)}`;
   useEffect(() => {
     let isMine = true;
-    const ask = (name) => source.get(`${place}/${name}`).catch((error) => ({ error, fields: [] }));
+    const ask = (name) => (source.has(`${place}/${name}`) ? source.get(`${place}/${name}`).catch((error) => ({ error, fields: [] })) : { fields: [] });
     const ofTheStart = parts ? [parts.config, parts.environment] : [ask("config"), ask("environment")];
     Promise.all([...ofTheStart, ask("summary"), ask("problems")]).then(([config, environment, summary, problems]) => isMine && setParts({ config, summary, environment, problems }));
     return () => void (isMine = false);

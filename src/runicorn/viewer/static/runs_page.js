@@ -139,6 +139,7 @@ function listOf(text) {
 function useKeptColumns(cols) {
   const first = useRef(true);
   useEffect(() => {
+    if (source.report) return; // what is kept is the viewer's; a frame may keep nothing at all
     const kept = localStorage.getItem(COLUMNS_KEPT);
     if (first.current && !cols && kept) changeQuery({ cols: kept });
     else if (!first.current || cols) localStorage.setItem(COLUMNS_KEPT, cols ?? "");

@@ -1,9 +1,10 @@
 // @ts-check
 /**
- * The data layer: one interface. Today its one source is the server; a report will bring one that reads what is
- * embedded in it.
+ * The data layer: one interface, and two sources: the server, and what is embedded in a report.
  */
 import { viewerRoot } from "./address.js";
+import { embeddedSource } from "./embedded_source.js";
+import { reportData } from "./report_data.js";
 
 /**
  * @typedef {object} CurveHead
@@ -30,6 +31,7 @@ import { viewerRoot } from "./address.js";
  * @property {number | null} log_hidden
  * @property {string} version
  * @property {number} indexed
+ * @property {boolean} [finest] of a report: more was asked for than is in it
  * @property {string} [error]
  * @property {boolean} [end]
  *
@@ -41,6 +43,8 @@ import { viewerRoot } from "./address.js";
  * @property {(method: string, place: string, content: object) => Promise<any>} send a change; what is answered
  * @property {(wish: object, each: (curve: Curve) => void, signal?: AbortSignal) => Promise<void>} curves
  * @property {(wish: string, each: (name: string, data: any) => void, signal: AbortSignal) => Promise<void>} live
+ * @property {(place: string) => boolean} has whether there is an answer to a place; a server always has one
+ * @property {import("./report_data.js").ReportData | null} report what a report says of itself
  */
 
 /** What went wrong, in the words of who answered. */
@@ -134,11 +138,13 @@ function serverSource() {
       const answer = await ask(`live?${wish}`, { signal, headers: { Accept: "text/event-stream" } });
       await readEvents(/** @type {ReadableStream<Uint8Array>} */ (answer.body).getReader(), each);
     },
+    has: () => true,
+    report: null,
   };
 }
 
 /** The source of this page. */
-export const source = serverSource();
+export const source = reportData ? embeddedSource(reportData, (what, hint) => new SourceError(404, what, hint)) : serverSource();
 
 /**
  * Take frames apart: u32 bytes of the head, u32 bytes of the body, head, body.

@@ -1,0 +1,215 @@
+"""What a report holds: answers of the interface, curves and images of its runs, and words about what is not in it."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runicorn.errors import MetricNotFoundError
+from runicorn.reading.curves import MOST_BUCKETS
+from runicorn.storage import statuses
+from runicorn.storage.wording import counted
+from runicorn.viewer.inside import Inside
+from runicorn.viewer.packed_curves import packed_curves
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runicorn.reading import RunInfo
+
+LOGS, ENVIRONMENT, CODE = "logs", "environment", "code"
+PARTS = (LOGS, ENVIRONMENT, CODE)
+"""What is in a report only if it is asked for: it may say more than its reader should know."""
+AXES = ("step", "time", "wall", "relative_step")
+IMAGES = 20
+_MOST_CURVES = 300
+_MOST_NAMES = 10_000
+_MOST_COLUMNS = 200
+_AT_ONCE = 50
+_LOG_BYTES = 1 << 20
+
+
+class ReportWishes(NamedTuple):
+    """What a report shall hold.
+
+    Attributes:
+        metrics: names; one with commas that no run has is several. Empty = all, up to 300 curves.
+        parts: of ``PARTS``.
+        images: how many at most.
+        axes: of the charts, of ``AXES``.
+    """
+
+    metrics: tuple[str, ...] = ()
+    parts: frozenset[str] = frozenset()
+    images: int = IMAGES
+    axes: tuple[str, ...] = ("step",)
+
+
+class ReportContents:
+    """What a report of some runs holds, as its page finds it.
+
+    Args:
+        infos: of the runs, in the order in which they were named.
+        wishes: what of them.
+
+    Attributes:
+        data: of the page.
+        figures: how much it is.
+
+    Raises:
+        KeyError: no run has a metric of a name that is wished.
+    """
+
+    def __init__(self, infos: Sequence[RunInfo], wishes: ReportWishes) -> None:
+        self._infos = list(infos)
+        self._wishes = wishes
+        self._places: dict[str, Any] = {}
+        self._blobs: dict[str, Any] = {}
+        self._curves: list[dict[str, Any]] = []
+        self.figures: dict[str, int] = {}
+        self._inside = Inside(self._infos)
+        try:
+            names = self._add_metrics()
+            for key in self._inside.keys:
+                self._add_run(key)
+            self._add_curves(names)
+            self._add_all()
+            self.data = self._data()
+        finally:
+            self._inside.close()
+
+    def _get(self, place: str) -> Any:
+        return self._inside.ask(place).value
+
+    def _add(self, place: str, asked: str = "") -> None:
+        """Hold the answer to a place; to one that asks for more, if that is named."""
+        self._places[place] = self._get(asked or place)
+
+    def _add_metrics(self) -> list[str]:
+        """Choose the metrics, and hold the lists of their names; all names that were chosen."""
+        answers = {}
+        for key in self._inside.keys:
+            for prefix in ("", "?prefix=system/"):
+                place = f"{_place(key)}/metrics{prefix}"
+                answers[place] = self._get(f"{place}{'&' if prefix else '?'}limit={_MOST_NAMES}")
+        # The names of the system come behind all others.
+        ordered = sorted(answers.items(), key=lambda each: each[0].endswith("system/"))
+        every = dict.fromkeys(name for _, answer in ordered for name in answer["metrics"])
+        chosen = self._chosen(every)
+        for place, answer in answers.items():
+            kept = [name for name in answer["metrics"] if name in chosen]
+            self._places[place] = {**answer, "metrics": kept, "total": len(kept), "matching": len(kept), "next": None}
+        self.figures |= {"metrics": len(chosen), "metrics_left_out": len(every) - len(chosen)}
+        return list(chosen)
+
+    def _chosen(self, every: dict[str, None]) -> dict[str, None]:
+        if not self._wishes.metrics:
+            most = max(1, _MOST_CURVES // len(self._infos) // len(self._wishes.axes))
+            return dict.fromkeys(list(every)[:most])
+        wished = [name for given in self._wishes.metrics for name in ([given] if given in every else given.split(","))]
+        for name in wished:
+            if name not in every:
+                raise MetricNotFoundError(f"No metric {name!r}. There are: {', '.join(list(every)[:20]) or 'none'}.")
+        return dict.fromkeys(wished)
+
+    def _add_run(self, key: str) -> None:
+        place = _place(key)
+        head = self._get(place)
+        head["metrics"] = len(self._places[f"{place}/metrics"]["metrics"])
+        head["system_metrics"] = len(self._places[f"{place}/metrics?prefix=system/"]["metrics"])
+        self._places[place] = head
+        for part in ("config", "summary", "problems"):
+            self._add(f"{place}/{part}")
+        if ENVIRONMENT in self._wishes.parts:
+            self._add(f"{place}/environment")
+        if LOGS in self._wishes.parts:
+            self._add_logs(place, head)
+
+    def _add_logs(self, place: str, head: dict[str, Any]) -> None:
+        """The end of each log file, as if that were all of it."""
+        for source in head["logs"]:
+            name = f"{place}/logs?source={source['source']}"
+            window = self._get(f"{name}&offset=-{_LOG_BYTES}&bytes={_LOG_BYTES}")
+            left = self.figures.get("log_bytes_left_out", 0)
+            self.figures["log_bytes_left_out"] = left + window["offset"]
+            self._places[name] = {**window, "at_start": True, "at_end": True, "live": False}
+
+    def _add_curves(self, names: list[str]) -> None:
+        for axis in self._wishes.axes:
+            for key in self._inside.keys:
+                for at in range(0, len(names), _AT_ONCE):
+                    body = {"runs": [key], "metrics": names[at : at + _AT_ONCE], "x": axis, "buckets": MOST_BUCKETS,
+                            "superseded": True, "log": True}  # fmt: skip
+                    self._curves += packed_curves(self._inside.ask("curves", body).content)
+        heads = [each["head"] for each in self._curves if each["head"]["x"] == self._wishes.axes[0]]
+        pieces = [head for head in heads if head["kind"] == "buckets"]
+        self.figures |= {
+            "curves": sum(not head["superseded"] for head in heads),
+            "points": sum(head["in_range"] for head in heads),
+            "points_in_pieces": sum(head["in_range"] for head in pieces),
+            "pieces": sum(head["n"] for head in pieces),
+        }
+
+    def _add_all(self) -> None:
+        """What there is of all runs together."""
+        self._add("server")
+        if len(self._infos) > 1:
+            self._add("runs/columns")
+            names = [each["name"] for each in self._places["runs/columns"]["columns"]][:_MOST_COLUMNS]
+            wanted = urllib.parse.quote(",".join(name for name in names if "," not in name), safe="")
+            self._add("runs", f"runs?cols={wanted}")
+
+    def _data(self) -> dict[str, Any]:
+        keys = self._inside.keys
+        return {
+            "made_at": self._inside.made_at,
+            "start": "" if len(keys) > 1 else _page(keys[0]),
+            "lines": self._lines(),
+            "axes": self._wishes.axes,
+            "places": self._places,
+            "blobs": self._blobs,
+            "curves": self._curves,
+        }
+
+    def _lines(self) -> list[str]:
+        """What it is made of, and what is not in it, for people."""
+        figures = self.figures
+        points, pieces = figures["points_in_pieces"], figures["pieces"]
+        lines = [*self._origins(), *self._running()]
+        curves = f"{counted(figures['curves'], 'curve')} of {counted(figures['points'], 'point')}"
+        if pieces:
+            lines.append(f"{curves}; {points:,} of them as {pieces:,} pieces: least, greatest, mean and last of each")
+        else:
+            lines.append(f"{curves}, all in it")
+        if figures["metrics_left_out"]:
+            lines.append(f"{counted(figures['metrics_left_out'], 'metric')} left out")
+        if figures.get("log_bytes_left_out"):
+            lines.append(f"the first {counted(figures['log_bytes_left_out'], 'byte')} of the logs left out")
+        missing = [part for part in PARTS if part not in self._wishes.parts]
+        if missing:
+            lines.append(f"without {', '.join(missing)}")
+        return lines
+
+    def _origins(self) -> list[str]:
+        if len(self._infos) == 1:
+            info = self._infos[0]
+            host = f" on {info.hostname}" if info.hostname else ""
+            return [f"from {info.run_dir}{host}"]
+        storages = dict.fromkeys(info.storage for info in self._infos)
+        return [f"{len(self._infos)} runs from {', '.join(storages)}"]
+
+    def _running(self) -> list[str]:
+        running = sum(info.status == statuses.RUNNING for info in self._infos)
+        if not running:
+            return []
+        if len(self._infos) == 1:
+            return ["the run was still running then"]
+        return [f"{running} of the runs {'was' if running == 1 else 'were'} still running then"]
+
+
+def _place(key: str) -> str:
+    return f"runs/{urllib.parse.quote(key, safe='')}"
+
+
+def _page(key: str) -> str:
+    return f"run/{urllib.parse.quote(key, safe='')}"

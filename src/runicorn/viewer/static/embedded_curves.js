@@ -1,0 +1,137 @@
+// @ts-check
+/** Curves of a report: the buckets that it holds, put together to as many as a chart takes, as the server does it. */
+
+/** @typedef {import("./source.js").Curve} Curve */
+/** @typedef {{ from?: number | null, to?: number | null, buckets?: number, width?: number | null, smooth?: number }} EmbeddedWish */
+
+const DEFAULT_BUCKETS = 1000;
+const SMOOTH_UNITS = 1000;
+
+/**
+ * A curve as a chart asks for it; what is finer than the report's buckets is not there.
+ * @param {Curve} whole @param {EmbeddedWish} wish @returns {Curve}
+ */
+export function drawnCurve(whole, wish) {
+  const { head } = whole;
+  if (!head.n) return whole;
+  const buckets = wish.buckets ?? DEFAULT_BUCKETS;
+  const low = Math.max(wish.from ?? -Infinity, head.first_x ?? -Infinity);
+  const high = Math.min(wish.to ?? Infinity, head.last_x ?? Infinity);
+  const isPoints = head.kind === "points";
+  const inView = isPoints ? whole.data.x.filter((x) => x >= low && x <= high).length : Infinity;
+  const asPoints = isPoints && !wish.width && inView <= 2 * buckets;
+  const width = asPoints ? head.width : bucketWidth(head, wish.width ?? Math.max(0, high - low) / buckets);
+  const made = asPoints ? { ...whole.data } : bucketsOf(whole, width);
+  if (wish.smooth) made.smooth = smoothedValues(made.x, asPoints ? made.y : made.mean, wish.smooth, ((head.last_x ?? 0) - (head.first_x ?? 0)) / SMOOTH_UNITS);
+  const data = rangeOf(made, asPoints ? 0 : width, wish.from ?? null, wish.to ?? null);
+  const n = data.x.length;
+  const isWhole = n === made.x.length;
+  const finest = !isPoints && width === head.width && n * 2 < buckets;
+  return { head: { ...head, kind: asPoints ? "points" : "buckets", n, shown: n, width, arrays: Object.keys(data), finest, ...(isWhole ? {} : figuresOf(head, data)) }, data };
+}
+
+/** The least width that is a round multiple of the report's own, or of 1, and not below what is wished. @param {any} head @param {number} wished */
+function bucketWidth(head, wished) {
+  const own = head.kind === "buckets" ? head.width : 0;
+  if (own && wished <= own) return own;
+  const isWhole = !own && Number.isInteger(head.width);
+  if (isWhole && wished <= 1) return 1;
+  const unit = own || 1;
+  const power = Math.floor(Math.log10(wished / unit || 1));
+  for (const exponent of [power, power + 1]) {
+    const ten = exponent < 0 ? 1 / 10 ** -exponent : 10 ** exponent;
+    for (const digit of [1, 2, 5]) if (digit * ten * unit >= wished) return digit * ten * unit;
+  }
+  return wished || 1;
+}
+
+/** Buckets of a width, out of points or of finer buckets. @param {Curve} whole @param {number} width @returns {Record<string, Float64Array>} */
+function bucketsOf({ head, data }, width) {
+  if (head.kind === "buckets" && width === head.width) return { ...data };
+  const isPoints = head.kind === "points";
+  /** @type {any[]} */
+  const rows = [];
+  for (let at = 0; at < head.n; at++) {
+    // The bound is a multiple of the narrower width, whose rounding must not put it into the bucket before.
+    const number = isPoints ? Math.floor(data.x[at] / width) : Math.floor((data.x[at] + head.width / 2) / width);
+    let row = rows[rows.length - 1];
+    if (row?.number !== number) rows.push((row = { number, min: Infinity, max: -Infinity, sum: 0, finite: 0, last: NaN, count: 0 }));
+    const count = isPoints ? 1 : data.count[at];
+    const odd = isPoints ? Number(!Number.isFinite(data.y[at])) : data.nonfinite?.[at] ?? 0;
+    if (count > odd) {
+      row.min = Math.min(row.min, isPoints ? data.y[at] : data.min[at]);
+      row.max = Math.max(row.max, isPoints ? data.y[at] : data.max[at]);
+      row.sum += (count - odd) * (isPoints ? data.y[at] : data.mean[at]);
+      row.finite += count - odd;
+    }
+    row.last = isPoints ? data.y[at] : data.last[at];
+    row.count += count;
+  }
+  const column = (read) => Float64Array.from(rows, read);
+  const some = (read) => column((row) => (row.finite ? read(row) : NaN));
+  const found = { x: column((row) => row.number * width), min: some((row) => row.min), max: some((row) => row.max), mean: some((row) => Math.min(row.max, Math.max(row.min, row.sum / row.finite))), last: column((row) => row.last), count: column((row) => row.count) };
+  return rows.some((row) => row.finite < row.count) ? { ...found, nonfinite: column((row) => row.count - row.finite) } : found;
+}
+
+/** What of the arrays is in a range; a bucket that is partly in it is whole in it. @param {Record<string, Float64Array>} data @param {number} width @param {number | null} from @param {number | null} to */
+function rangeOf(data, width, from, to) {
+  const { x } = data;
+  let [start, stop] = [0, x.length];
+  while (from !== null && start < stop && (width ? x[start] + width <= from : x[start] < from)) start++;
+  while (to !== null && stop > start && x[stop - 1] > to) stop--;
+  /** @type {Record<string, Float64Array>} */
+  const part = {};
+  for (const [name, values] of Object.entries(data)) part[name] = values.subarray(start, stop);
+  return part;
+}
+
+/** What the head says of a range. @param {any} head @param {Record<string, Float64Array>} data */
+function figuresOf(head, data) {
+  const total = (values) => values.reduce((sum, value) => sum + value, 0);
+  const finite = (values) => values.filter((value) => Number.isFinite(value));
+  const [lows, highs] = [finite(data.min ?? data.y), finite(data.max ?? data.y)];
+  const low = lows.length ? lows.reduce((least, value) => Math.min(least, value)) : null;
+  const odd = data.y ? data.y.filter((value) => !Number.isFinite(value)) : null;
+  const nan = odd ? odd.filter((value) => Number.isNaN(value)).length : head.nan ? total(data.nonfinite ?? data.x.slice(0, 0)) : 0;
+  const inf = odd ? odd.length - nan : head.nan ? 0 : total(data.nonfinite ?? data.x.slice(0, 0));
+  const last = data.last ?? data.y;
+  const hidden = data.y ? data.y.filter((value) => value <= 0 && Number.isFinite(value)).length : low !== null && low > 0 ? 0 : null;
+  return { in_range: data.count ? total(data.count) : data.x.length, nan, inf, low, high: highs.length ? highs.reduce((most, value) => Math.max(most, value)) : null, last_value: last.length ? last[last.length - 1] : null, log_hidden: hidden };
+}
+
+/**
+ * The moving average over x, without the pull of its beginning towards 0.
+ * @param {Float64Array} x @param {Float64Array} y @param {number} weight @param {number} unit of x that the weight is for
+ */
+function smoothedValues(x, y, weight, unit) {
+  let [sum, weights, before] = [0, 0, 0];
+  return Float64Array.from(x, (here, at) => {
+    const value = y[at];
+    if (Number.isFinite(value)) {
+      const kept = !weights ? 0 : unit <= 0 ? weight : here <= before ? weight ** (1 / SMOOTH_UNITS) : weight ** ((here - before) / unit);
+      const share = weights ? 1 - kept : 1 - weight;
+      [sum, weights, before] = [kept * sum + share * value, kept * weights + share, here];
+    }
+    return weights ? sum / weights : NaN;
+  });
+}
+
+/** One curve over all members of a group, on one grid. @param {Curve[]} members @param {EmbeddedWish} wish @param {string} group @param {string} metric @returns {Curve} */
+export function groupCurve(members, wish, group, metric) {
+  const drawn = members.filter(({ head }) => head.n).map((each) => drawnCurve(each, { ...wish, width: null, smooth: 0 }));
+  const width = Math.max(0, ...drawn.map(({ head }) => head.width)) || 1;
+  const columns = new Map();
+  for (const each of drawn) {
+    const { x, min, max, mean } = rangeOf(bucketsOf(each, width), width, wish.from ?? null, wish.to ?? null);
+    x.forEach((at, index) => {
+      if (Number.isFinite(mean[index])) columns.set(at, [...(columns.get(at) ?? []), [min[index], max[index], mean[index]]]);
+    });
+  }
+  const xs = [...columns.keys()].sort((first, second) => first - second);
+  const column = (read) => Float64Array.from(xs, (x) => read(columns.get(x)));
+  const mean = (rows) => rows.reduce((sum, row) => sum + row[2], 0) / rows.length;
+  const deviation = (rows) => (rows.length < 2 ? 0 : Math.sqrt(rows.reduce((sum, row) => sum + (row[2] - mean(rows)) ** 2, 0) / (rows.length - 1)));
+  const data = { x: Float64Array.from(xs), mean: column(mean), min: column((rows) => Math.min(...rows.map((row) => row[0]))), max: column((rows) => Math.max(...rows.map((row) => row[1]))), std: column(deviation), members: column((rows) => rows.length) };
+  const head = Object({ run: null, metric, rank: null, group, superseded: false, kind: "group", n: xs.length, shown: xs.length, width, members: drawn.length, arrays: Object.keys(data) });
+  return { head, data };
+}

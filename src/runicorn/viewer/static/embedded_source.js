@@ -1,0 +1,109 @@
+// @ts-check
+/** The source of a report: answers of the interface, and curves, out of the page itself. Nothing is asked of anybody. */
+import { drawnCurve, groupCurve } from "./embedded_curves.js";
+
+/** @typedef {import("./source.js").Curve} Curve */
+/** @typedef {import("./report_data.js").ReportData} ReportData */
+/** @typedef {(what: string, hint: string) => Error} MakeError */
+
+/**
+ * @param {ReportData} report @param {MakeError} missing
+ * @returns {import("./source.js").Source}
+ */
+export function embeddedSource(report, missing) {
+  const places = Object.keys(report.places).map(placeParts);
+  const curves = unpackedCurves(report);
+  const refuse = () => missing("The report does not hold this.", "runicorn viewer shows the run itself; runicorn report --help says what a report can hold.");
+  return {
+    get: async (place) => {
+      const found = nearestPlace(places, place);
+      if (!found) throw refuse();
+      return structuredClone(report.places[found]);
+    },
+    blob: async (place) => {
+      const found = report.blobs[place];
+      if (!found) throw refuse();
+      return new Blob([bytesOf(found.data)], { type: found.type });
+    },
+    send: async () => {
+      throw missing("A report cannot be changed.", "runicorn viewer can change the run.");
+    },
+    curves: async (wish, each) => answerCurves(curves, wish, each),
+    live: () => new Promise(() => undefined),
+    has: (place) => nearestPlace(places, place) !== null,
+    report,
+  };
+}
+
+/** @param {string} place */
+function placeParts(place) {
+  const [path, query] = place.split("?");
+  return { place, path, members: [...new URLSearchParams(query ?? "")].map((each) => each.join("=")) };
+}
+
+/**
+ * The place with the same path that has most of what is asked for, and nothing else: an answer may hold more than was
+ * asked, and never something else.
+ * @param {ReturnType<typeof placeParts>[]} places @param {string} place
+ */
+function nearestPlace(places, place) {
+  const asked = placeParts(place);
+  const fitting = places.filter((each) => each.path === asked.path && each.members.every((member) => asked.members.includes(member)));
+  const most = Math.max(...fitting.map((each) => each.members.length));
+  return fitting.find((each) => each.members.length === most)?.place ?? null;
+}
+
+/** @param {string} text base64 */
+function bytesOf(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+/** The curves of a run's metric, each unpacked when it is first asked for. @param {ReportData} report */
+function unpackedCurves(report) {
+  const byName = new Map();
+  for (const packed of report.curves) {
+    const name = embeddedName(packed.head.run, packed.head.metric, String(Object(packed.head).x));
+    byName.set(name, [...(byName.get(name) ?? []), packed]);
+  }
+  const ready = new Map();
+  return (run, metric, x) => {
+    const name = embeddedName(run, metric, x);
+    if (!ready.has(name)) ready.set(name, Promise.all((byName.get(name) ?? []).map(unpackedCurve)));
+    return ready.get(name);
+  };
+}
+
+/** @param {string} run @param {string} metric @param {string} x */
+function embeddedName(run, metric, x) {
+  return JSON.stringify([run, metric, x]);
+}
+
+/**
+ * Arrays of floats, whose first bytes stand together, then their second bytes, and so on: so they pack well.
+ * @param {import("./report_data.js").PackedCurve} packed @returns {Promise<Curve>}
+ */
+async function unpackedCurve({ head, data }) {
+  const stream = new Blob([bytesOf(data)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const count = planes.length / 8;
+  const bytes = new Uint8Array(planes.length);
+  for (let plane = 0; plane < 8; plane++) for (let at = 0; at < count; at++) bytes[at * 8 + plane] = planes[plane * count + at];
+  const arrays = head.arrays.map((name, index) => [name, new Float64Array(bytes.buffer, index * head.n * 8, head.n)]);
+  return { head, data: Object.fromEntries(arrays) };
+}
+
+/** @param {(run: string, metric: string, x: string) => Promise<Curve[]>} curvesOf @param {any} wish @param {(curve: Curve) => void} each */
+async function answerCurves(curvesOf, wish, each) {
+  const x = wish.x ?? "step";
+  for (const metric of wish.metrics) {
+    for (const group of wish.groups ?? []) {
+      const members = await Promise.all(group.runs.map((run) => curvesOf(run, metric, x)));
+      each(groupCurve(members.map((found) => found.find((curve) => !curve.head.superseded)).filter(Boolean), wish, group.name, metric));
+    }
+    for (const run of wish.runs ?? []) {
+      const found = (await curvesOf(run, metric, x)).filter((curve) => wish.superseded || !curve.head.superseded);
+      for (const curve of found) each(drawnCurve(curve, wish));
+      if (!found.length) each({ head: Object({ run, metric, arrays: [], n: 0, error: "not in the report" }), data: {} });
+    }
+  }
+}
