@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from runicorn.run import Run
     from runicorn.storage.slugs import slug
     from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
+    from runicorn.viewer.notebook import show
 
     __version__: str
 
@@ -43,6 +44,7 @@ __all__ = [
     "reset_enabled",
     "runs",
     "set_enabled",
+    "show",
     "slug",
 ]
 
@@ -58,6 +60,7 @@ _HOME_OF = {
     "reset_enabled": "switch",
     "runs": "reading",
     "set_enabled": "switch",
+    "show": "viewer.notebook",
     "slug": "storage.slugs",
 }
 

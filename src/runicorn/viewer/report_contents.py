@@ -177,10 +177,8 @@ class ReportContents:
         points, pieces = figures["points_in_pieces"], figures["pieces"]
         lines = [*self._origins(), *self._running()]
         curves = f"{counted(figures['curves'], 'curve')} of {counted(figures['points'], 'point')}"
-        if pieces:
-            lines.append(f"{curves}; {points:,} of them as {pieces:,} pieces: least, greatest, mean and last of each")
-        else:
-            lines.append(f"{curves}, all in it")
+        kept = f"{points:,} single ones left out, {pieces:,} pieces kept: least, greatest, mean and last value of each"
+        lines.append(f"{curves}; {kept}" if pieces else f"{curves}, all in it")
         if figures["metrics_left_out"]:
             lines.append(f"{counted(figures['metrics_left_out'], 'metric')} left out")
         if figures.get("log_bytes_left_out"):

@@ -5,6 +5,7 @@ import { followLinks, hrefOf, useAddress } from "./address.js";
 import { setServerNow, useLinkState } from "./live.js";
 import { ReportLine, useKeys } from "./parts.js";
 import { ProblemsPage } from "./problems_page.js";
+import { isFramed } from "./report_data.js";
 import { RunPage } from "./run_page.js";
 import { RunsPage } from "./runs_page.js";
 import { askForToken, keepToken, source, takeToken } from "./source.js";
@@ -52,7 +53,7 @@ function App() {
         ${source.has("runs") && html`<a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>`}
         ${source.has("problems") && html`<a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>`}
       </nav>
-      <span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>
+      ${!source.report && html`<span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>`}
       <span class="grow"></span>
       <${LinkWord} />
       <button aria-label="Keys and help" title="Keys and help" onClick=${() => help.current?.showModal()}>?</button>
@@ -64,7 +65,7 @@ function App() {
       <dl>${HELP.map(([keys, what]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
       <p class="quiet">Drag on a chart to zoom, on all of them; double-click shows everything again.<br />The address of the page holds all that you have chosen: copy it to come back.</p>
       <p class="quiet">Runicorn ${server?.version ?? ""} on ${server?.hostname ?? ""}</p>
-      <form method="dialog"><button class="plain" autofocus>Close</button></form>
+      <form method="dialog"><button class="plain" autofocus=${!isFramed}>Close</button></form>
     </dialog>`;
 }
 
