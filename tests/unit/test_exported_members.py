@@ -48,6 +48,7 @@ def test_the_package_exports_these_names():
         "reset_enabled",
         "runs",
         "set_enabled",
+        "show",
         "slug",
     ]
 

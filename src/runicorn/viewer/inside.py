@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -95,11 +96,15 @@ class Inside:
         self.made_at = time.time()
         self._app = make_app(self.viewer)
         self._loop = asyncio.new_event_loop()
+        # The caller's thread may have a loop that runs already, as that of a notebook has.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="runicorn-inside", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """End what it has begun."""
         self.viewer.close()
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
         self._loop.close()
 
     def ask(self, place: str, body: Any = None) -> Answer:
@@ -112,7 +117,8 @@ class Inside:
         Raises:
             ValueError: it is answered with an error.
         """
-        answer = self._loop.run_until_complete(self._ask(place, b"" if body is None else json.dumps(body).encode()))
+        question = self._ask(place, b"" if body is None else json.dumps(body).encode())
+        answer = asyncio.run_coroutine_threadsafe(question, self._loop).result()
         if answer.status != 200:
             raise WrongValueError(answer.value["error"]["what"])
         return answer

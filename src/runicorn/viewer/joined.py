@@ -63,6 +63,6 @@ def _enclosed(folder: str, found: re.Match[str]) -> str:
         text = file.read()
     exports = _EXPORTS.search(text)
     assert exports is not None
-    outer = dict(reversed(each.split(" as ")) for each in exports[1].split(","))
+    outer = {each.split(" as ")[1]: each.split(" as ")[0] for each in exports[1].split(",")}
     wanted = ", ".join(f"{name}: {outer[name]}" for name in found["names"].split(", "))
     return f"const {{ {found['names']} }} = (() => {{\n{_EXPORTS.sub('', text)}\nreturn {{ {wanted} }};\n}})();\n"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import html
 import logging
-import os
 import subprocess
 import sys
-import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from runicorn.errors import MissingPackageError, RunNotFoundError, StorageError, WrongValueError
 from runicorn.noop import NoOpRun
@@ -18,7 +16,8 @@ from runicorn.storage import paths
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    import os
+    from collections.abc import Iterable
 
     from runicorn.reading import RunInfo
     from runicorn.reading.listing import LoggedRun
@@ -92,7 +91,7 @@ def show(
     if len({info.run_dir for info in infos}) < len(infos):
         raise WrongValueError("show(): a run is meant more than once. Name each run once.")
     if live:
-        return _link(_in_own_thread(lambda: _viewer_link(infos)))
+        return _link(_viewer_link(infos))
     if not any(name in sys.modules for name in _NOTEBOOKS):
         logging.getLogger("runicorn").warning(
             "rn.show() draws in notebooks, and this is none. Write a file: runicorn report %s -o report.html",
@@ -127,7 +126,7 @@ def _frame(infos: list[RunInfo], height: int, metrics: tuple[str, ...], images: 
     from runicorn.viewer.report import make_report
     from runicorn.viewer.report_contents import ReportWishes
 
-    made = _in_own_thread(lambda: make_report(infos, ReportWishes(metrics=metrics, images=images)))
+    made = make_report(infos, ReportWishes(metrics=metrics, images=images))
     content = made.content.decode("utf-8")
     title = f"Report of {counted(len(infos), 'run')}"
     look = f"width: 100%; height: {height}px; border: 1px solid #8884; border-radius: 4px"
@@ -147,25 +146,6 @@ def _link(link: str) -> Shown:
         "(on the machine of this notebook)</p>"
     )
     return Shown(markup, link, link)
-
-
-def _in_own_thread(act: Callable[[], Any]) -> Any:
-    """Do something in a thread of its own: that of a notebook has a loop that runs already."""
-    results: list[Any] = []
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            results.append(act())
-        except BaseException as error:  # noqa: BLE001 - it is raised again, in the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=work, name="runicorn-show")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return results[0]
 
 
 def _viewer_link(infos: list[RunInfo]) -> str:

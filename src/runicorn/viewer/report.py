@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="app"></div>
-<noscript>This report is drawn by a script that is in it. It needs JavaScript, and asks nobody for anything. {told}</noscript>
+<noscript>This report needs JavaScript: scripts that are in it draw it, and ask nobody for anything. {told}</noscript>
 <script type="application/json" id="report-data">{data}</script>
 <script>{library}</script>
 <script type="module">{script}</script>

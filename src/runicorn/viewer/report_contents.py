@@ -156,7 +156,7 @@ class ReportContents:
         if len(self._infos) > 1:
             self._add("runs/columns")
             names = [each["name"] for each in self._places["runs/columns"]["columns"]][:_MOST_COLUMNS]
-            wanted = urllib.parse.quote(",".join(name for name in names if "," not in name), safe="")
+            wanted = urllib.parse.quote(",".join(name for name in names if "," not in name), safe="", errors="replace")
             self._add("runs", f"runs?cols={wanted}")
 
     def _data(self) -> dict[str, Any]:

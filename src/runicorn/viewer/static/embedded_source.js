@@ -6,6 +6,8 @@ import { drawnCurve, groupCurve } from "./embedded_curves.js";
 /** @typedef {import("./report_data.js").ReportData} ReportData */
 /** @typedef {(what: string, hint: string) => Error} MakeError */
 
+const MOST_HITS = 1000;
+
 /**
  * @param {ReportData} report @param {MakeError} missing
  * @returns {import("./source.js").Source}
@@ -14,12 +16,15 @@ export function embeddedSource(report, missing) {
   const places = Object.keys(report.places).map(placeParts);
   const curves = unpackedCurves(report);
   const refuse = () => missing("The report does not hold this.", "runicorn viewer shows the run itself; runicorn report --help says what a report can hold.");
+  const get = async (place) => {
+    const search = /^(.*\/logs)\/search\?(.*)$/.exec(place);
+    if (search) return linesFound(await get(`${search[1]}?${search[2]}`), new URLSearchParams(search[2]).get("q") ?? "");
+    const found = nearestPlace(places, place);
+    if (!found) throw refuse();
+    return structuredClone(report.places[found]);
+  };
   return {
-    get: async (place) => {
-      const found = nearestPlace(places, place);
-      if (!found) throw refuse();
-      return structuredClone(report.places[found]);
-    },
+    get,
     blob: async (place) => {
       const found = report.blobs[place];
       if (!found) throw refuse();
@@ -51,6 +56,13 @@ function nearestPlace(places, place) {
   const fitting = places.filter((each) => each.path === asked.path && each.members.every((member) => asked.members.includes(member)));
   const most = Math.max(...fitting.map((each) => each.members.length));
   return fitting.find((each) => each.members.length === most)?.place ?? null;
+}
+
+/** What the server finds in a log, found in the part of it that is here. @param {any} window @param {string} words */
+function linesFound(window, words) {
+  const lines = window.text.split("\n").map((text, index) => ({ offset: window.offsets[index], text }));
+  const hits = lines.filter(({ text }) => text.toLowerCase().includes(words.toLowerCase())).slice(0, MOST_HITS);
+  return { source: window.source, hits, next: null, scanned: window.size, size: window.size };
 }
 
 /** @param {string} text base64 */

@@ -173,5 +173,5 @@ export function saveFile(blob, name) {
 /** When and from what a report was made, and what is not in it. */
 export function ReportLine() {
   const { report } = source;
-  return report && html`<p class="report-line quiet" role="note" aria-label="About this report">Report made ${momentText(report.made_at)} ${report.lines.map((line) => html` · <span key=${line}>${line}</span>`)}</p>`;
+  return report && html`<section class="report-line quiet" aria-label="About this report">Report made ${momentText(report.made_at)}${report.lines.map((line) => html` · <span key=${line}>${line}</span>`)}</section>`;
 }

@@ -59,7 +59,7 @@ export function RunPage({ runKey, tab }) {
 /** @param {any} head */
 function tabsOf(head) {
   const tabs = [["charts", "Charts"], ["summary", "Summary and config"]];
-  if (!head || source.has(`runs/${encodeURIComponent(head.run.key)}/logs`)) tabs.push(["logs", "Logs"]);
+  if (!head || source.has(`runs/${encodeURIComponent(head.run.key)}/logs?source=0`)) tabs.push(["logs", "Logs"]);
   if (head?.system_metrics) tabs.push(["system", "System"]);
   return tabs;
 }

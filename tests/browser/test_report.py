@@ -1,0 +1,284 @@
+"""A report is a file that a browser draws alone: no server, no request, no script but its own, whatever a run holds."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import random
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import PATIENCE_MS, Watched
+from playwright.sync_api import expect
+from reading import card, figures, foot
+from storages import SPIKE, few_runs, million_records, write_run
+
+import runicorn as rn
+from runicorn.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+RUN = "20260101_000000_aaaaaa"
+
+
+@pytest.fixture
+def open_file(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a file; at the end no page has reported an error, or asked for anything but that file."""
+    contexts = []
+    watched = Watched()
+    asked: list[str] = []
+    read: list[str] = []
+
+    def open_at(path: Path, place: str = "", *, width: int = 1280, scheme: str = "light") -> Page:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, accept_downloads=True, offline=True
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        watched.watch(page)
+        page.on("request", lambda request: asked.append(request.url.split("#")[0]))
+        page.on("requestfinished", lambda request: read.append(request.url))
+        page.goto(path.as_uri() + place)
+        return page
+
+    open_at.watched = watched
+    open_at.read = read
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert not watched.faults
+    assert all(url.startswith(("file:", "blob:null/", "data:image/")) for url in asked), asked
+
+
+def report(storage: Path, target: Path, *arguments: str) -> Path:
+    """Write a report by the command."""
+    assert main(["report", *arguments, "--storage", str(storage), "-o", str(target)]) == 0
+    return target
+
+
+@pytest.fixture(scope="session")
+def long_run(tmp_path_factory):
+    """The report of a run of a million records with one outlier."""
+    storage = tmp_path_factory.mktemp("long")
+    write_run(storage, RUN, million_records(), log="hello\n", config={"lr": 0.1})
+    return report(storage, storage / "report.html", RUN)
+
+
+def test_report_shows_every_outlier_and_says_how_many_points_are_left_out(long_run, open_file):
+    """Of a million values the one outlier is in the figures and the picture; when, whence and how many stand above."""
+    page = open_file(long_run)
+    assert figures(page, "loss")[0]["max"] == SPIKE
+    assert figures(page, "loss")[0]["n"] == 1_000_000
+    assert figures(page, "val_loss")[0]["n"] == 40
+    about = page.get_by_role("region", name="About this report")
+    expect(about).to_contain_text(re.compile(r"made \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"))
+    expect(about).to_contain_text(RUN)
+    expect(about).to_contain_text("2 curves of 1,000,040 points; 1,000,000 single ones left out")
+    expect(about).to_contain_text("without logs, environment, code")
+    assert re.search(r"of 1,000,000 points, min to max shown", foot(page, "loss"))
+    assert "40 points, each shown" in foot(page, "val_loss")
+
+
+def drag(page: Page, metric: str, start: float, stop: float) -> None:
+    """Drag over a part of a chart."""
+    box = card(page, metric).locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * start, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * stop, box["y"] + 50, steps=5)
+    page.mouse.up()
+
+
+def test_zoom_goes_as_far_as_the_report_goes_and_says_so(long_run, open_file):
+    """A drag zooms all charts into the pieces that are there; the address keeps it, and a double-click undoes it."""
+    page = open_file(long_run)
+    figures(page, "loss")
+    drag(page, "loss", 0.5, 0.55)
+    expect(card(page, "loss").locator("figcaption")).to_contain_text("in view of 1,000,000 points")
+    expect(card(page, "loss").locator("figcaption")).to_contain_text("the report holds no more")
+    assert "from=" in page.url
+    assert page.url.startswith(long_run.as_uri() + "#/run/")
+    page.reload()
+    expect(card(page, "loss").locator("figcaption")).to_contain_text("in view of 1,000,000 points")
+    card(page, "loss").locator(".u-over").dblclick()
+    expect(card(page, "loss").locator("figcaption")).not_to_contain_text("in view")
+    page.keyboard.press("l")
+    expect(page.get_by_role("button", name="Log y")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("link", name="Summary and config").click()
+    expect(page.get_by_role("region", name="Config")).to_contain_text("lr")
+    page.go_back()
+    expect(card(page, "loss")).to_be_visible()
+    assert page.get_by_role("link", name="Logs").count() == 0
+
+
+def saved_rows(page: Page, metric: str) -> list[dict[str, float]]:
+    """What a chart saves as CSV."""
+    with page.expect_download() as download:
+        card(page, metric).get_by_role("button", name=f"Menu of {metric}").click()
+        page.get_by_role("button", name="Save as CSV").click()
+    head, *lines = download.value.path().read_text().splitlines()
+    return [dict(zip(head.split(","), map(float, line.split(",")), strict=True)) for line in lines]
+
+
+@pytest.mark.parametrize("count", [300, 20_000])
+def test_curves_of_a_report_are_those_of_the_values(tmp_path, open_file, count):
+    """Each bucket that a chart of a report draws has least, greatest, mean, last and count of its values, in any zoom."""
+    seed = random.randrange(1000)
+    print("seed", seed)
+    draw = random.Random(seed)
+    values = [draw.gauss(0, 10.0 ** draw.randrange(-3, 3)) for _ in range(count)]
+    values[7], values[70] = math.nan, math.inf
+    write_run(tmp_path, RUN, ({"step": step, "loss": value} for step, value in enumerate(values)))
+    path = report(tmp_path, tmp_path / "report.html", RUN)
+    for place in ("", f"#/run/{RUN}?from={count // 10}&to={count // 2}"):
+        page = open_file(path, place)
+        figures(page, "loss")
+        rows = saved_rows(page, "loss")
+        width = rows[1]["x"] - rows[0]["x"]
+        if "y" in rows[0]:
+            assert [repr(row["y"]) for row in rows] == [repr(values[int(row["x"])]) for row in rows]
+            continue
+        for row in rows:
+            inside = values[int(row["x"]) : int(row["x"] + width)]
+            finite = [value for value in inside if math.isfinite(value)]
+            assert row["count"] == len(inside)
+            wanted = (min(finite), max(finite), inside[-1])
+            assert (row["min"], row["max"], row["last"]) == pytest.approx(wanted, rel=1e-6, nan_ok=True)
+            assert row["mean"] == pytest.approx(math.fsum(finite) / len(finite), rel=1e-5, abs=1e-5)
+
+
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "]]></style><img src=x onerror=alert(1)>",
+    "\u2028\u2029{{}}${alert(1)}",
+    "\"'><iframe srcdoc='<script>alert(1)</script>'>",
+    "\ud800 half",
+]
+
+
+def hostile_storage(storage: Path) -> None:
+    """Each text of two runs is one that would be markup."""
+    for number in range(2):
+        texts = {f"{name}{each}": each for name in "ab" for each in HOSTILE}
+        lines = [{"step": step, **{f"m{each}": step / 7 for each in HOSTILE}} for step in range(1, 20)]
+        run_dir = write_run(
+            storage, f"20260101_00000{number}_aaaaaa", lines, path="cv", status="failed", log="\n".join(HOSTILE[:5]),
+            config=texts, summary={**texts, "best_metric_name": f"m{HOSTILE[0]}", "best_metric_value": 1.0,
+            "best_metric_step": 7, "best_metric_mode": "min"}, reason=HOSTILE[0], alias=f"{HOSTILE[0]}{number}",
+            tags=HOSTILE, notes=HOSTILE[1], hostname=HOSTILE[2], group=HOSTILE[4],
+        )  # fmt: skip
+        (run_dir / "environment.json").write_text(json.dumps(texts))
+
+
+def test_texts_of_a_run_are_texts_in_its_report(tmp_path, open_file):
+    """Names, values and logs that look like markup are shown as they are: nothing runs, and the policy has no report."""
+    hostile_storage(tmp_path)
+    target = report(
+        tmp_path, tmp_path / "report.html", "20260101_000000_aaaaaa", "20260101_000001_aaaaaa",
+        "--with", "logs,environment", "--metrics", f"m{HOSTILE[0]}", "--metrics", f"m{HOSTILE[1]}",
+    )  # fmt: skip
+    for place in ("", "#/", "#/run/20260101_000000_aaaaaa", "#/run/20260101_000001_aaaaaa/summary"):
+        page = open_file(target, place)
+        expect(page.locator("main")).to_contain_text(HOSTILE[0])
+    page = open_file(target, "#/run/20260101_000000_aaaaaa/logs?q=script")
+    expect(page.locator(".log-view")).to_contain_text(HOSTILE[2])
+    expect(page.get_by_role("region", name="Lines found")).to_contain_text(HOSTILE[0])
+
+
+def test_no_script_runs_but_those_of_the_report(long_run, tmp_path, open_file):
+    """What is added to the file, inline or from elsewhere, is refused by its policy, and the report is drawn."""
+    open_file.watched.allowed += ["Refused to", "policy:", "violates the following", "Content Security Policy"]
+    text = long_run.read_text(encoding="utf-8")
+    added = '<script>window.taken = 1</script><script src="other.js"></script><img src="x.png" onerror="taken = 2">'
+    changed = tmp_path / "changed.html"
+    changed.write_text(text.replace('<div id="app">', f'{added}<div id="app">', 1), encoding="utf-8")
+    (tmp_path / "other.js").write_text("window.taken = 3")
+    page = open_file(changed)
+    assert figures(page, "loss")[0]["max"] == SPIKE
+    assert page.evaluate("window.taken") is None
+    assert open_file.read == [changed.as_uri()]
+
+
+def test_report_of_several_runs(tmp_path, open_file):
+    """It begins with all of them, and leads to each."""
+    few_runs(tmp_path, 4)
+    names = [path.name for path in sorted((tmp_path / "runs").rglob("20260101_*"))]
+    page = open_file(report(tmp_path, tmp_path / "report.html", *names))
+    expect(page.get_by_role("region", name="About this report")).to_contain_text("4 runs from")
+    page.goto(f"{(tmp_path / 'report.html').as_uri()}#/?cols=config.args.lr")
+    expect(page.locator("[role=row] a.name")).to_have_count(4)
+    expect(page.get_by_role("columnheader", name="lr")).to_be_visible()
+    page.locator("[role=row] a.name").first.click()
+    expect(card(page, "loss")).to_be_visible()
+    assert page.get_by_role("link", name="Problems").count() == 0
+
+
+def test_report_of_a_run_that_goes_on_says_so(tmp_path, open_file):
+    """A report of a running run says that it was running when it was made; its times stand still."""
+    with rn.init(storage=tmp_path) as run:
+        run.log({"loss": 1.0})
+        path = report(tmp_path, tmp_path / "report.html", run.id)
+    page = open_file(path)
+    expect(page.get_by_role("region", name="About this report")).to_contain_text("the run was still running then")
+    expect(page.locator(".run-line")).to_contain_text("running")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_can_be_read_by_everybody(tmp_path, open_file, scheme):
+    """Axe finds no fault on its pages, light and dark."""
+    few_runs(tmp_path, 3)
+    names = [path.name for path in sorted((tmp_path / "runs").rglob("20260101_*"))]
+    target = report(tmp_path, tmp_path / "report.html", *names, "--with", "logs")
+    for place in ("", "#/", f"#/run/{names[0]}", f"#/run/{names[0]}/summary", f"#/run/{names[0]}/logs"):
+        page = open_file(target, place, scheme=scheme)
+        expect(page.locator("main")).to_be_visible()
+        expect(page.locator(".skeleton")).to_have_count(0)
+        found = Axe().run(page).response["violations"]
+        assert not found, [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found]
+
+
+def test_report_can_be_printed(tmp_path, open_file):
+    """On paper all charts stand, none is wider than the paper, and what only a screen can do is gone."""
+    lines = [{"step": step, **{f"m{number}": step / 7 for number in range(40)}} for step in range(1, 50)]
+    write_run(tmp_path, RUN, lines)
+    page = open_file(report(tmp_path, tmp_path / "report.html", RUN))
+    expect(page.locator("canvas")).to_have_count(40)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 720, "height": 1000})
+    assert page.evaluate("[...document.querySelectorAll('canvas')].every((each) => each.getBoundingClientRect().right <= 720)")
+    assert page.get_by_role("button", name="Axes").count() == 0
+    expect(page.get_by_role("region", name="About this report")).to_be_visible()
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_frame_of_a_notebook_draws_the_report(tmp_path, open_file, monkeypatch):
+    """What a cell shows is the report in a frame of its own, which can zoom and change tabs but reaches nothing else."""
+    monkeypatch.setitem(__import__("sys").modules, "IPython", object())
+    with rn.init(storage=tmp_path, alias="</iframe><script>alert(1)</script>") as run:
+        for step in range(500):
+            run.log({"loss": 1 / (step + 1)})
+    shown = rn.show(run, height=500)
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html><meta charset=utf-8><p id=cell>a cell</p>{shown._repr_html_()}", encoding="utf-8")
+    page = open_file(cell)
+    frame = page.frames[1]
+    expect(frame.locator("figure.card canvas")).to_have_count(1)
+    assert page.locator("iframe").get_attribute("sandbox") == "allow-scripts"
+    assert page.locator("iframe").bounding_box()["height"] == pytest.approx(500, abs=2)
+    frame.get_by_role("link", name="Summary and config").click()
+    expect(frame.get_by_role("region", name="Run")).to_contain_text(run.id)
+    frame.get_by_role("link", name="Charts").click()
+    expect(frame.locator("figure.card canvas")).to_have_count(1)
+    assert page.url == cell.as_uri()
+    assert frame.evaluate("(() => { try { return parent.document.title; } catch { return null; } })()") is None
+    assert html.unescape(shown._repr_html_()).count("<script>alert") == 0
+
+
