@@ -6,18 +6,17 @@ import math
 import os
 import re
 import threading
-import zlib
-from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, Any, NamedTuple
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import StreamingResponse
 
 from runicorn.reading.plain_files import DamagedError
-from runicorn.storage import run_files
 from runicorn.viewer import limits
-from runicorn.viewer.answers import ProblemError, answer, query_int
+from runicorn.viewer.answers import ProblemError, answer, query_flag, query_int
 from runicorn.viewer.below import open_below, pieces
 from runicorn.viewer.image_heads import HEAD_BYTES, ImageKind, kind_of
+from runicorn.viewer.image_index import BEFORE_ALL, ImageIndex, Listed, around, of_key
 from runicorn.viewer.state import viewer_of
 
 if TYPE_CHECKING:
@@ -33,86 +32,10 @@ MOST_SHOWN_BYTES = 64 * limits.MIB
 MOST_SHOWN_PIXELS = 100_000_000
 """A browser takes four bytes a pixel for an image that it shows."""
 _MOST_LISTED, _LISTED = 5000, 1000
-_MOST_STEPS = 10_000
 _MOST_INDICES = 16
 _MOST_FACTS = 20_000
 _FARTHEST = 2**62
-_OF_FILE = 24
 _NUMBER = re.compile(r"[0-9]{1,16}")
-_BEFORE_ALL = -(2**63)
-
-
-class Listed(NamedTuple):
-    """An image as the events tell of it, in the order of steps; one without a step is before all of them."""
-
-    at: int
-    place: int
-    number: int
-    step: int | None
-    key: str
-    caption: str | None
-    path: str
-    time: float
-    rank: int | None
-
-
-class ImageIndex:
-    """The images of a run.
-
-    Args:
-        opened: the run; its lock is held.
-
-    Attributes:
-        by_key: the images of each key, by step.
-        by_number: each.
-        version: of the events that they were read from.
-    """
-
-    def __init__(self, opened: OpenRun) -> None:
-        self.version = opened.version
-        self.by_key: dict[str, list[Listed]] = {}
-        self.by_number: dict[int, Listed] = {}
-        place = 0
-        for name, file in opened.files.items():
-            first = 0 if name == run_files.EVENTS else (1 + zlib.crc32(name.encode()) % 2**28) << _OF_FILE
-            for number, image in enumerate(file.images, first):
-                step, key, caption, path, time, rank = image
-                at = _BEFORE_ALL if step is None else step
-                listed = Listed(at, place, number, step, key, caption, path, time, rank)
-                place += 1
-                self.by_number[number] = listed
-                self.by_key.setdefault(key, []).append(listed)
-        for images_of_key in self.by_key.values():
-            images_of_key.sort()
-
-    def keys(self) -> list[dict[str, Any]]:
-        """Each key, how many images it has, and the first and last step of them."""
-        return [
-            {"key": key, "count": len(found), "first_step": found[0].step, "last_step": found[-1].step}
-            for key, found in sorted(self.by_key.items())
-        ]
-
-    def steps(self) -> list[int]:
-        """The steps at which there are images; of very many, evenly taken ones with the last."""
-        found = sorted({each.step for listed in self.by_key.values() for each in listed if each.step is not None})
-        if len(found) <= _MOST_STEPS:
-            return found
-        return [*found[:: math.ceil(len(found) / (_MOST_STEPS - 1))], found[-1]]
-
-    def of_key(self, key: str, first: int, last: int) -> list[Listed]:
-        """The images of a key from a step to another one, both included."""
-        found = self.by_key.get(key, [])
-        begin = bisect_left(found, first, key=lambda each: each.at)
-        return found[begin : bisect_right(found, last, key=lambda each: each.at)]
-
-    def around(self, step: int) -> list[Listed]:
-        """Of each key those of the nearest step at or below one; what begins later is left out."""
-        nearest: list[Listed] = []
-        for _, found in sorted(self.by_key.items()):
-            end = bisect_right(found, step, key=lambda each: each.at)
-            if end:
-                nearest += found[bisect_left(found, found[end - 1].at, key=lambda each: each.at) : end]
-        return nearest
 
 
 _indices: dict[str, ImageIndex] = {}
@@ -124,14 +47,15 @@ def images(request: Request) -> Response:
     """``GET runs/{key}/images``."""
     row, opened, index = _index_of(request)
     key, query = request.query_params.get("key"), request.query_params
-    content: dict[str, Any] = {"version": index.version, "count": len(index.by_number)}
+    content: dict[str, Any] = {"version": index.version, "count": len(index.by_number), "superseded": index.superseded}
+    by_key = index.with_superseded if query_flag(request, "superseded") else index.by_key
     if key is None and "at" not in query:
         return answer(request, {"keys": index.keys(), "steps": index.steps(), **content})
     if key is None:
-        found = index.around(query_int(request, "at", _FARTHEST, -_FARTHEST, _FARTHEST))
+        found = around(by_key, query_int(request, "at", _FARTHEST, -_FARTHEST, _FARTHEST))
     else:
-        first = query_int(request, "from", _BEFORE_ALL, -_FARTHEST, _FARTHEST)
-        found = index.of_key(key, first, query_int(request, "to", _FARTHEST, -_FARTHEST, _FARTHEST))
+        first = query_int(request, "from", BEFORE_ALL, -_FARTHEST, _FARTHEST)
+        found = of_key(by_key, key, first, query_int(request, "to", _FARTHEST, -_FARTHEST, _FARTHEST))
     limit = query_int(request, "limit", _LISTED, 1, _MOST_LISTED)
     offset = query_int(request, "offset", 0, 0, _FARTHEST)
     with opened.reading():
@@ -205,7 +129,13 @@ def _stage_at(stages: list[dict[str, Any]], begins: list[int], step: int | None)
 def _document(row: RunRow, each: Listed, stage: str | None) -> dict[str, Any]:
     time = each.time if math.isfinite(each.time) else None
     said = {"number": each.number, "key": each.key, "step": each.step, "time": time, "caption": each.caption}
-    return {**said, "stage": stage, "rank": each.rank, **_facts_of(row.info.run_dir, each.path)}
+    return {
+        **said,
+        "stage": stage,
+        "rank": each.rank,
+        "superseded": each.is_superseded,
+        **_facts_of(row.info.run_dir, each.path),
+    }
 
 
 def _facts_of(run_dir: str, path: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import { source } from "./source.js";
  * @property {number | null} bytes
  * @property {string | null} kind such as `PNG`
  * @property {string | null} reason why it is not shown
+ * @property {boolean} superseded a later session of the run has images of the key from that step on
  *
  * @typedef {{ users: number, url: string, blob: Blob | null, coming: Promise<void> }} HeldImage
  */
@@ -141,14 +142,15 @@ function Picture({ image, shown }) {
   return shown.url ? html`<img class=${isTiny ? "tiny" : ""} src=${shown.url} alt=${imageText(image)} onError=${() => setBroken(shown.url)} />` : html`<span class="hidden-text">${imageText(image)}</span>`;
 }
 
-/** Caption, step, stage and size. @param {{ image: LoggedImage, href?: string }} props */
-function ImageWords({ image, href }) {
+/** Caption, step, stage and size. @param {{ image: LoggedImage, href?: string, isOfKey?: boolean }} props */
+function ImageWords({ image, href, isOfKey }) {
+  const step = image.step === null ? "no step" : `step ${stepText(image.step)}`;
   const size = image.width && image.height ? `${image.width} × ${image.height}` : "";
   const facts = [
-    image.step === null ? "no step" : `step ${stepText(image.step)}`, image.stage, image.rank === null ? "" : `rank ${image.rank}`, size, bytesText(image.bytes),
+    isOfKey ? "" : step, image.stage, image.rank === null ? "" : `rank ${image.rank}`, size, bytesText(image.bytes), image.superseded ? "replaced by a resume" : "",
   ].filter(Boolean).join(" · ");
-  return html`<div class="cut">${href ? html`<a href=${href} title=${`All of ${image.key}`}>${image.key}</a>` : image.key}</div>
-    <div class="cut quiet" title=${facts}>${facts}</div>
+  return html`<div class="cut">${href ? html`<a href=${href} title=${`All of ${image.key}`}>${image.key}</a>` : isOfKey ? step : image.key}</div>
+    <div class="cut quiet facts-line" title=${facts}>${facts}</div>
     <div class="cut" title=${image.caption ?? ""}>${image.caption ?? ""}</div>`;
 }
 
@@ -168,9 +170,9 @@ export function useImageKeys(runKey, version) {
   return useAsked(() => source.get(`runs/${encodeURIComponent(runKey)}/images`), [runKey, version]);
 }
 
-/** All images of a key, by step; none without a key. @param {string} runKey @param {string} key @param {any} version */
-export function useImages(runKey, key, version) {
-  const place = `runs/${encodeURIComponent(runKey)}/images?key=${encodeURIComponent(key)}&limit=${PAGE_IMAGES}`;
+/** All images of a key, by step; none without a key. @param {string} runKey @param {string} key @param {any} version @param {boolean} [old] also what a resume replaced */
+export function useImages(runKey, key, version, old = false) {
+  const place = `runs/${encodeURIComponent(runKey)}/images?key=${encodeURIComponent(key)}&limit=${PAGE_IMAGES}${old ? "&superseded=1" : ""}`;
   const load = async () => {
     const images = [];
     for (;;) {
@@ -179,14 +181,14 @@ export function useImages(runKey, key, version) {
       if (!answer.images.length || images.length >= answer.count) return { images };
     }
   };
-  const { answer, error } = useAsked(() => (key ? load() : Promise.resolve(null)), [runKey, key, version]);
+  const { answer, error } = useAsked(() => (key ? load() : Promise.resolve(null)), [runKey, key, version, old]);
   return { images: /** @type {LoggedImage[] | null} */ (answer?.images ?? null), error };
 }
 
-/** Of each key the images of the nearest step at or below one. @param {string} runKey @param {number | null} step null = the last @param {any} version */
-function useImagesAt(runKey, step, version) {
-  const at = step === null ? "at=" : `at=${step}`;
-  const { answer, error } = useAsked(() => source.get(`runs/${encodeURIComponent(runKey)}/images?${at}&limit=5000`), [runKey, step, version]);
+/** Of each key the images of the nearest step at or below one. @param {string} runKey @param {number | null} step null = the last @param {any} version @param {boolean} old */
+function useImagesAt(runKey, step, version, old) {
+  const at = `at=${step ?? ""}${old ? "&superseded=1" : ""}`;
+  const { answer, error } = useAsked(() => source.get(`runs/${encodeURIComponent(runKey)}/images?${at}&limit=5000`), [runKey, step, version, old]);
   return { images: /** @type {LoggedImage[] | null} */ (answer?.images ?? null), error };
 }
 
@@ -202,9 +204,10 @@ export function ImagesTab({ head, row, query }) {
   const key = query.get("key") ?? "";
   const given = query.get("step");
   const step = given !== null && /^-?\d+$/.test(given) ? Number(given) : null;
+  const old = query.has("old");
   const known = useImageKeys(row.key, head.images);
-  const ofKey = useImages(row.key, key, head.images);
-  const ofStep = useImagesAt(row.key, step, head.images);
+  const ofKey = useImages(row.key, key, head.images, old);
+  const ofStep = useImagesAt(row.key, step, head.images, old);
   const { images, error } = key ? ofKey : ofStep;
   const steps = useMemo(() => /** @type {number[]} */ (key ? [...new Set((ofKey.images ?? []).map((each) => each.step).filter((each) => each !== null))] : known.answer?.steps ?? []), [key, ofKey.images, known.answer]);
   const index = step === null ? steps.length - 1 : lastAtOrBelow(steps, step);
@@ -219,7 +222,7 @@ export function ImagesTab({ head, row, query }) {
   const current = key && steps.length ? steps[Math.max(0, index)] : null;
   return html`<div class="images">
     <h2 class="hidden-text">Images</h2>
-    <${StepBar} ...${{ keys: known.answer?.keys ?? [], chosen: key, query, steps, index, goStep }} />
+    <${StepBar} ...${{ keys: known.answer?.keys ?? [], replaced: known.answer?.superseded ?? 0, chosen: key, query, steps, index, goStep }} />
     ${error && !images && html`<${Trouble} error=${error} />`}
     ${images && !shown.length && html`<p class="quiet">${noImages(key, known.answer?.keys.length ?? 0, step, search)}</p>`}
     <${ImageGrid} ...${{ images: shown, runKey: row.key, query, current, isOfKey: Boolean(key), scrolls: step !== null, open: setOpened }} />
@@ -241,7 +244,7 @@ function noImages(key, keys, step, search) {
 }
 
 /** Which key, and which step. @param {any} props */
-function StepBar({ keys, chosen, query, steps, index, goStep }) {
+function StepBar({ keys, replaced, chosen, query, steps, index, goStep }) {
   const text = steps.length ? `step ${stepText(steps[Math.max(0, index)])}` : "no steps";
   return html`<div class="bar step-bar">
     <select aria-label="Key" value=${chosen} onChange=${(event) => changeQuery({ key: event.target.value }, true)}>
@@ -255,6 +258,7 @@ function StepBar({ keys, chosen, query, steps, index, goStep }) {
     <button class="plain" aria-label="Step after" title="Step after ( ] )" disabled=${index >= steps.length - 1} onClick=${() => goStep(index + 1)}>›</button>
     <output class="step-text" aria-live="polite">${text}</output>
     <span class="quiet wide-only">${steps.length ? `${countText(Math.max(0, index) + 1)} of ${countOf(steps.length, "step")}` : ""}</span>
+    ${replaced > 0 && html`<button class="wide-only" aria-pressed=${String(query.has("old"))} title="A later session of the run has images at these steps" onClick=${() => changeQuery({ old: query.has("old") ? null : "1" })}>${countText(replaced)} replaced by a resume</button>`}
   </div>`;
 }
 
@@ -281,7 +285,7 @@ function ImageGrid({ images, runKey, query, current, isOfKey, scrolls, open }) {
       image,
       isAt: isOfKey && image.step === current,
       onOpen: () => open(line * columns + index),
-      caption: html`<${ImageWords} image=${image} href=${isOfKey ? "" : runHref(runKey, "images", { key: image.key, step: query.get("step") ?? "" })} />`,
+      caption: html`<${ImageWords} ...${{ image, isOfKey }} href=${isOfKey ? "" : runHref(runKey, "images", { key: image.key, step: query.get("step") ?? "" })} />`,
     }} />`)}
   </div>`;
   const numbers = width ? [...Array(Math.max(0, last - first)).keys()].map((index) => first + index) : [];
@@ -311,7 +315,7 @@ function LargeImage({ images, at, go, runKey, goStep }) {
       <button class="plain" aria-label="Image before" title="Image before (←)" disabled=${at < 1} onClick=${() => move(-1)}>‹</button>
       <button class="plain" aria-label="Image after" title="Image after (→)" disabled=${at >= images.length - 1} onClick=${() => move(1)}>›</button>
       <button class="plain" disabled=${!isThere} onClick=${() => shown.blob && saveFile(shown.blob, imageFileName(image))}>Download</button>
-      <button class="plain" autofocus onClick=${() => dialog.current?.close()}>Close</button>
+      <button class="plain" onClick=${() => dialog.current?.close()}>Close</button>
     </div>
   </dialog>`;
 }
