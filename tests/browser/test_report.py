@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import PATIENCE_MS, Watched
+from pictures import add_image, png
 from playwright.sync_api import expect
 from reading import card, figures, foot
 from storages import SPIKE, few_runs, million_records, write_run
@@ -205,6 +206,32 @@ def test_no_script_runs_but_those_of_the_report(long_run, tmp_path, open_file):
     assert figures(page, "loss")[0]["max"] == SPIKE
     assert page.evaluate("window.taken") is None
     assert open_file.read == [changed.as_uri()]
+
+
+def test_report_of_twenty_curves_and_ten_images(tmp_path, open_file):
+    """It is less than 3 MB, says how many images are left out, and shows the others by key and step."""
+    draw = random.Random(1)
+    names = [f"m{number:02}" for number in range(20)]
+    run_dir = write_run(
+        tmp_path, RUN, ({"step": step, **{name: draw.random() for name in names}} for step in range(1, 20_001))
+    )
+    for step in range(100):
+        add_image(run_dir, "samples", step, png(200, 200, (step, 2 * step, 200)), caption=f"after {step} steps")
+    for step in (5, 25):
+        add_image(run_dir, "</script><b>heads", step, png(28, 28, (200, step, 9)))
+    target = report(tmp_path, tmp_path / "report.html", RUN, "--images", "10")
+    assert target.stat().st_size < 3_000_000
+    page = open_file(target)
+    expect(page.locator("figure.card canvas")).to_have_count(20)
+    expect(page.get_by_role("region", name="About this report")).to_contain_text("10 of 102 images")
+    page.get_by_role("link", name="Images 10").click()
+    expect(page.locator("figure.image img")).to_have_count(2)
+    expect(page.locator("figure.image").last).to_contain_text("after 99 steps")
+    page.keyboard.press("[")
+    expect(page.locator("figure.image").last).to_contain_text("after 85 steps")
+    page.get_by_label("Key", exact=True).select_option(label="samples (8)")
+    expect(page.locator("figure.image img")).to_have_count(8)
+    assert page.locator("figure.image img").first.evaluate("(image) => image.naturalWidth") == 200
 
 
 def test_report_of_several_runs(tmp_path, open_file):

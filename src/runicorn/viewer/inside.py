@@ -151,3 +151,8 @@ class Inside:
         sent: list[bool] = []
         await self._app(scope, receive, send)
         return Answer(status, kind, bytes(content))
+
+
+def quoted(text: str) -> str:
+    """A part of a place, as a page writes it; half characters, which no address has, are replaced."""
+    return urllib.parse.quote(text, safe="", errors="replace")

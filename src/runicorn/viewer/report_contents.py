@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.errors import MetricNotFoundError
 from runicorn.reading.curves import MOST_BUCKETS
 from runicorn.storage import statuses
 from runicorn.storage.wording import counted
-from runicorn.viewer.inside import Inside
+from runicorn.viewer.inside import Inside, quoted
 from runicorn.viewer.packed_curves import packed_curves
+from runicorn.viewer.report_images import report_images
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +117,12 @@ class ReportContents:
         head = self._get(place)
         head["metrics"] = len(self._places[f"{place}/metrics"]["metrics"])
         head["system_metrics"] = len(self._places[f"{place}/metrics?prefix=system/"]["metrics"])
-        self._places[place] = head
+        images = report_images(self._inside, place, self._wishes.images)
+        head["images"] = images.count
+        self._places |= {place: head, **images.places}
+        self._blobs |= images.blobs
+        for name, count in (("images", images.count), ("images_left_out", images.left_out)):
+            self.figures[name] = self.figures.get(name, 0) + count
         for part in ("config", "summary", "problems"):
             self._add(f"{place}/{part}")
         if ENVIRONMENT in self._wishes.parts:
@@ -156,14 +161,14 @@ class ReportContents:
         if len(self._infos) > 1:
             self._add("runs/columns")
             names = [each["name"] for each in self._places["runs/columns"]["columns"]][:_MOST_COLUMNS]
-            wanted = urllib.parse.quote(",".join(name for name in names if "," not in name), safe="", errors="replace")
+            wanted = quoted(",".join(name for name in names if "," not in name))
             self._add("runs", f"runs?cols={wanted}")
 
     def _data(self) -> dict[str, Any]:
         keys = self._inside.keys
         return {
             "made_at": self._inside.made_at,
-            "start": "" if len(keys) > 1 else _page(keys[0]),
+            "start": "" if len(keys) > 1 else f"run/{quoted(keys[0])}",
             "lines": self._lines(),
             "axes": self._wishes.axes,
             "places": self._places,
@@ -179,6 +184,8 @@ class ReportContents:
         curves = f"{counted(figures['curves'], 'curve')} of {counted(figures['points'], 'point')}"
         kept = f"{points:,} single ones left out, {pieces:,} pieces kept: least, greatest, mean and last value of each"
         lines.append(f"{curves}; {kept}" if pieces else f"{curves}, all in it")
+        if figures["images"] or figures["images_left_out"]:
+            lines.append(f"{figures['images']:,} of {counted(figures['images'] + figures['images_left_out'], 'image')}")
         if figures["metrics_left_out"]:
             lines.append(f"{counted(figures['metrics_left_out'], 'metric')} left out")
         if figures.get("log_bytes_left_out"):
@@ -206,8 +213,4 @@ class ReportContents:
 
 
 def _place(key: str) -> str:
-    return f"runs/{urllib.parse.quote(key, safe='')}"
-
-
-def _page(key: str) -> str:
-    return f"run/{urllib.parse.quote(key, safe='')}"
+    return f"runs/{quoted(key)}"
