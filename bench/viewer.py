@@ -24,6 +24,7 @@ import harness
 import psutil
 import read
 import viewer_peers
+import viewer_report
 
 import runicorn as rn
 
@@ -60,6 +61,8 @@ TARGETS = {
     "memory_mib": 120.0,
     "log_ratio_median": 1.05,
     "log_ratio_worst": 1.2,
+    "report_bytes": 3e6,
+    "report_drawn_s": 1.0,
 }
 QUESTIONS = {
     "first_byte_s": "command to the first byte of the page, median of 5",
@@ -84,6 +87,8 @@ QUESTIONS = {
     "memory_mib": "memory with 10,000 runs listed and the curve of 10 M open, MiB",
     "log_ratio_median": "p99 of log() with an open page to without, median of 9 pairs",
     "log_ratio_worst": "the same, the worst pair",
+    "report_bytes": "report of 20 curves and 10 images: bytes",
+    "report_drawn_s": "the same: opened, until the last curve is drawn",
 }
 
 
@@ -185,6 +190,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         figures |= long_curve(root, storage, figures["records"])
         figures |= many_names(root, storage, figures["names"])
         figures |= grid(root, *((2, 20_000) if quick else (20, ONE)))
+        figures |= viewer_report.reported(root, 300 if quick else 20_000)
         figures |= long_log(root, storage, 1 * MIB if quick else 1024 * MIB)
         figures |= told(root, 5 if quick else 100)
         figures |= beside_training(root, 1 if quick else PAIRS, 2_000 if quick else 200_000)
@@ -467,8 +473,8 @@ def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
 
 
 def _shown(name: str, value: float) -> str:
-    if name.endswith("_mib"):
-        return f"{value:.0f}"
+    if name.endswith(("_mib", "_bytes")):
+        return f"{value:,.0f}"
     if name.endswith("_share"):
         return f"{value:.2%}"
     return f"{value:.3f} s" if name.endswith("_s") else f"{value:.2f}"

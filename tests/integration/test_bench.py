@@ -54,7 +54,10 @@ FIGURES = {
     },
     "gpu_scalars": {"available"},
     "readers": {"seconds", "readers", "runs"},
-    "viewer": {"records", "runs", "first_byte_s", "levels_s", "grid_cpu_s", "memory_mib", "log_loads", "published"},
+    "viewer": {
+        *("records", "runs", "first_byte_s", "levels_s", "grid_cpu_s", "memory_mib", "log_loads", "published"),
+        "report_bytes",
+    },
     "syscalls": {"available"},
     "chaos": {
         "seed",

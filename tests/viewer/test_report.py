@@ -1,4 +1,4 @@
-"""``runicorn report`` writes one file, where a file may be, of what was asked for and of nothing else; ``rn.show()`` too."""
+"""``runicorn report`` writes one file, where a file may be, of what was asked for alone; ``rn.show()`` shows it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def floats(curve):
 
 
 @pytest.fixture
-def command(storage, tmp_path):
+def command(storage):
     """Run ``runicorn report`` on the test's storage; its exit code."""
     return lambda *words: main(["report", *map(str, words), "--storage", str(storage)])
 
@@ -113,7 +113,7 @@ def test_report_goes_to_standard_output(make_run, storage):
         ((KEY, "--metrics", "los"), "No metric 'los'. There are: loss"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_anything_is_written(make_run, command, tmp_path, capsys, monkeypatch, words, told):
+def test_what_cannot_be_done_is_said_first(make_run, command, tmp_path, capsys, monkeypatch, words, told):
     """A wrong word, run or metric: the message says what there is, and no file is made."""
     make_run()
     monkeypatch.chdir(tmp_path)
@@ -238,7 +238,7 @@ def test_points_are_held_exactly(values):
 def test_rounding_of_pieces_is_seen_by_nobody(values, base):
     """What is rounded stays within seven digits, and within a thousandth of what a deep zoom shows at once."""
     values = array("d", [value + base for value in values])
-    arrays = {name: values for name in ("x", "min", "max", "mean", "last", "count")}
+    arrays = dict.fromkeys(("x", "min", "max", "mean", "last", "count"), values)
     [curve] = packed_curves(frame({"kind": "buckets", "n": len(values)}, arrays))
     found = floats(curve)
     assert found["x"] == found["count"] or any(math.isnan(value) for value in values)
@@ -250,7 +250,8 @@ def test_rounding_of_pieces_is_seen_by_nobody(values, base):
                 assert repr(value) == repr(other)
                 continue
             assert math.isclose(value, other, rel_tol=1e-7)
-            assert abs(value - other) <= max(1e-3 * (max(part) - min(part)), 1e-7 * abs(value) * (max(part) == min(part)))
+            spread = max(part) - min(part)
+            assert abs(value - other) <= (1e-3 * spread if spread else 1e-7 * abs(value))
 
 
 def test_twenty_curves_and_ten_images_are_less_than_three_mebibytes(make_run, storage):
@@ -273,7 +274,9 @@ class TestShow:
         make_run()
         shown = rn.show(KEY, storage=storage, height=321)
         markup = shown._repr_html_()
-        assert re.match(r'<iframe sandbox="allow-scripts" title="Report of 1 run" style="width: 100%; height: 321px;', markup)
+        assert markup.startswith(
+            '<iframe sandbox="allow-scripts" title="Report of 1 run" style="width: 100%; height: 321px;'
+        )
         assert html.unescape(re.search(r'srcdoc="([^"]*)"></iframe>$', markup)[1]) == shown.html
         assert "a notebook draws it" in repr(shown)
 

@@ -118,10 +118,10 @@ class ReportContents:
         head["metrics"] = len(self._places[f"{place}/metrics"]["metrics"])
         head["system_metrics"] = len(self._places[f"{place}/metrics?prefix=system/"]["metrics"])
         images = report_images(self._inside, place, self._wishes.images)
-        head["images"] = images.count
+        head["images"] = images.held
         self._places |= {place: head, **images.places}
         self._blobs |= images.blobs
-        for name, count in (("images", images.count), ("images_left_out", images.left_out)):
+        for name, count in (("images", images.held), ("images_left_out", images.left_out)):
             self.figures[name] = self.figures.get(name, 0) + count
         for part in ("config", "summary", "problems"):
             self._add(f"{place}/{part}")

@@ -22,13 +22,13 @@ class ReportImages(NamedTuple):
     Attributes:
         places: answers to the places that the page asks for.
         blobs: their bytes, by place.
-        count: how many they are.
+        held: how many they are.
         left_out: how many images of the run are not in it.
     """
 
     places: dict[str, Any]
     blobs: dict[str, dict[str, str]]
-    count: int
+    held: int
     left_out: int
 
 

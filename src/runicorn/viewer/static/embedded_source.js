@@ -67,7 +67,10 @@ function linesFound(window, words) {
 
 /** @param {string} text base64 */
 function bytesOf(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = characters.charCodeAt(at);
+  return bytes;
 }
 
 /** The curves of a run's metric, each unpacked when it is first asked for. @param {ReportData} report */
