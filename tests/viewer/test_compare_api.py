@@ -121,7 +121,8 @@ def test_runs_that_are_not_there_are_told(open_viewer):
             assert answer.json()["error"]["what"]
 
 
-def test_metrics_of_any_of_the_runs(open_viewer, runs):
+@pytest.mark.usefixtures("runs")
+def test_metrics_of_any_of_the_runs(open_viewer):
     """Each name with how many runs have it, the versions of all, and a search in them."""
     answer = open_viewer().get("/api/v1/compare/metrics", params={"runs": ",".join(KEYS)}).json()
     assert dict(zip(answer["metrics"], answer["runs"], strict=True)) == {"loss": 3, "only0": 1, "only1": 1, "only2": 1}

@@ -4,7 +4,7 @@ import { momentText, shortNumber, spanText, stepText } from "./format.js";
 import { curveStyle, themeColour } from "./parts.js";
 
 /**
- * @typedef {import("./source.js").Curve} Curve
+ * @typedef {import("./source.js").Curve & { slot: number, name: string, isPinned?: boolean }} Curve its slot gives colour and dashes
  * @typedef {object} PlotView
  * @property {string} x
  * @property {number | null} from
@@ -14,6 +14,7 @@ import { curveStyle, themeColour } from "./parts.js";
  * @property {boolean} dark colours are read when a chart is made
  * @property {{ stage: string, from: number, to: number }[]} stages
  * @property {{ step: number, value: number } | null} best
+ * @property {string} [band] of groups: `std`, or least to greatest
  *
  * @typedef {object} PlotEvents
  * @property {(from: number, to: number) => void} zoom
@@ -22,7 +23,7 @@ import { curveStyle, themeColour } from "./parts.js";
  *
  * @typedef {{ x: number, kind: "NaN" | "inf" | "-inf" }} OddMark
  * @typedef {{ data: any[], series: SeriesPart[], odd: OddMark[] }} PlotData
- * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", isOld: boolean }} SeriesPart
+ * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", slot: number, isOld: boolean, isPinned: boolean }} SeriesPart
  */
 
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
@@ -30,6 +31,9 @@ const AXIS_WIDTH = 52;
 const AXIS_HEIGHT = 24;
 const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 const MOST_DOTS_PX = 7;
+const MOST_BANDS = 32;
+const MOST_POINTERS = 16;
+const QUIET_SLOT = -1;
 const LOG_TICKS = 6;
 const LOG_AXIS = {
   splits: (_chart, _axis, low, high) => logSplits(low, high),
@@ -42,24 +46,33 @@ function uplotClass() {
 }
 
 /**
- * Columns for uPlot out of curves; what a log axis cannot show is left out.
- * @param {Curve[]} curves @param {boolean} logY @returns {PlotData}
+ * Columns for uPlot out of curves; what a log axis cannot show is left out. Many curves have one band that goes around
+ * all of them: so a single outlier is seen there too.
+ * @param {Curve[]} curves @param {boolean} logY @param {string} [band] @returns {PlotData}
  */
-export function plotData(curves, logY) {
+export function plotData(curves, logY, band) {
   /** @type {any[][]} */
   const tables = [];
   /** @type {SeriesPart[]} */
   const series = [];
   /** @type {OddMark[]} */
   const odd = [];
-  curves.forEach(({ head, data }, curve) => {
+  const around = curves.length > MOST_BANDS ? new Map() : null;
+  curves.forEach(({ head, data, slot, isPinned }, curve) => {
     const middle = placesOf(head, data);
-    const columns = rolesOf(head, data);
-    for (const [role] of columns) series.push({ curve, role, isOld: head.superseded });
-    tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, data.max) : values, logY))]);
+    let columns = rolesOf(head, data, band);
+    if (around) columns = withoutBand(columns, middle, around);
+    for (const [role] of columns) series.push({ curve, role, slot, isOld: head.superseded, isPinned: Boolean(isPinned) });
+    tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, columns[0][1]) : values, logY))]);
     odd.push(...oddMarks(head, data, middle));
   });
   if (!tables.length) return { data: [[]], series, odd };
+  if (around?.size) {
+    const places = [...around.keys()].sort((first, second) => first - second);
+    const bound = (at) => drawable(Float64Array.from(places, (x) => around.get(x)[at]), logY);
+    for (const role of /** @type {const} */ (["high", "low"])) series.push({ curve: -1, role, slot: QUIET_SLOT, isOld: false, isPinned: false });
+    tables.push([places, bound(1), bound(0)]);
+  }
   return { data: tables.length === 1 ? tables[0] : uplotClass().join(tables), series, odd };
 }
 
@@ -71,12 +84,24 @@ function placesOf(head, data) {
   return [...data.x].map((x) => Math.min(high, Math.max(low, x + (head.width - whole) / 2)));
 }
 
-/** @param {any} head @param {Record<string, Float64Array>} data @returns {[SeriesPart["role"], Float64Array][]} */
-function rolesOf(head, data) {
+/** Take the band of a curve into the one around all. @param {[SeriesPart["role"], Float64Array][]} columns @param {number[]} places @param {Map<number, number[]>} around */
+function withoutBand(columns, places, around) {
+  const [high, low] = ["high", "low"].map((role) => columns.find((each) => each[0] === role)?.[1]);
+  if (!high || !low) return columns;
+  places.forEach((x, at) => {
+    const [least, greatest] = around.get(x) ?? [Infinity, -Infinity];
+    if (low[at] <= high[at]) around.set(x, [Math.min(least, low[at]), Math.max(greatest, high[at])]);
+  });
+  return columns.filter(([role]) => role === "line");
+}
+
+/** @param {any} head @param {Record<string, Float64Array>} data @param {string} [band] @returns {[SeriesPart["role"], Float64Array][]} */
+function rolesOf(head, data, band) {
   /** @type {[SeriesPart["role"], Float64Array][]} */
   const columns = [];
   const raw = head.kind === "points" ? data.y : data.mean;
-  if (data.max && data.min) columns.push(["high", data.max], ["low", data.min]);
+  if (data.std && band === "std") columns.push(["high", data.mean.map((mean, at) => mean + data.std[at])], ["low", data.mean.map((mean, at) => mean - data.std[at])]);
+  else if (data.max && data.min && head.rank !== "mean") columns.push(["high", data.max], ["low", data.min]);
   if (data.smooth) columns.push(["raw", raw]);
   columns.push(["line", data.smooth ?? raw]);
   return columns;
@@ -180,10 +205,26 @@ export class Plot {
     return {
       y: false,
       drag: { x: true, y: false, setScale: false, dist: 4 },
-      points: { size: 7, show: true },
+      points: { size: 7, show: (chart, index) => this.pointer(chart, index) },
       sync: { key: "runicorn", setSeries: false, scales: ["x", null], filters: { pub: moves, sub: moves } },
       bind: { dblclick: () => () => this.events.reset() },
     };
+  }
+
+  /** The dot of a line under the crosshair; of many lines none has one. @param {any} _chart @param {number} index */
+  pointer(_chart, index) {
+    const lines = this.drawn.series.filter((part) => part.role === "line");
+    const part = this.drawn.series[index - 1];
+    if (part?.role !== "line" || lines.length > MOST_POINTERS) return null;
+    const dot = document.createElement("div");
+    dot.className = "pointer";
+    return dot;
+  }
+
+  /** Light some curves; the others fade. @param {((curve: number) => boolean) | null} isLit */
+  highlight(isLit) {
+    this.drawn.series.forEach(({ curve }, index) => (this.chart.series[index + 1].alpha = !isLit || isLit(curve) ? 1 : 0.12));
+    this.chart.redraw(false, false);
   }
 
   selected() {
@@ -229,13 +270,13 @@ export class Plot {
   }
 
   /** @param {SeriesPart} part */
-  seriesOptions({ curve, role, isOld }) {
-    const { colour, dash } = curveStyle(curve);
+  seriesOptions({ slot, role, isOld, isPinned }) {
+    const { colour, dash } = curveStyle(slot);
     const isEdge = role === "low" || role === "high";
     const isFaint = isEdge || role === "raw" || isOld;
     return {
       stroke: isFaint ? transparent(colour, isEdge ? 0.3 : isOld ? 0.6 : 0.35) : colour,
-      width: role === "line" ? 1.5 : 1,
+      width: role === "line" ? (isPinned ? 3 : 1.5) : 1,
       dash: isEdge ? undefined : isOld ? [4, 3] : dash.length ? dash : undefined,
       points: isEdge ? { show: false, filter: (chart, at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (chart, at, show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
     };
@@ -345,7 +386,7 @@ function plotShape(drawn, view) {
 
 /** @param {SeriesPart[]} series */
 function bandsOf(series) {
-  return series.flatMap(({ role, curve }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(curve).colour, 0.2) }] : []));
+  return series.flatMap(({ role, slot }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(slot).colour, 0.2) }] : []));
 }
 
 /** @param {string} colour `#rrggbb` @param {number} alpha */
