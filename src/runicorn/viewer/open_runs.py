@@ -216,6 +216,13 @@ class OpenRuns:
             self._read_in_background(found)
         return found
 
+    def read_later(self, info: RunInfo) -> OpenRun:
+        """A run as far as it was read; the rest is read in the background."""
+        found = self.get(info)
+        if not found.is_complete:
+            self._read_in_background(found)
+        return found
+
     def _read_in_background(self, run: OpenRun) -> None:
         with self._lock:
             self._to_read[run.run_dir] = run

@@ -9,6 +9,8 @@ import { Plot, placeText, plotData } from "./plot.js";
 
 /** A bucket is as wide as a line is thick: more of them would make a noisy curve a solid block. */
 const PX_A_BUCKET = 1.5;
+/** Of several curves the bands lie over each other. */
+const PX_A_BUCKET_OF_SEVERAL = 4;
 const MOST_TOLD = 12;
 
 /**
@@ -68,7 +70,8 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
   const size = useSize(box);
   const [hovered, setHovered] = useState(null);
   const [isNear, setNear] = useState(false);
-  const buckets = size.width ? Math.min(2000, Math.ceil(size.width / PX_A_BUCKET / 50) * 50) : 0;
+  const isShared = (looks?.size ?? 0) > 1;
+  const buckets = size.width ? Math.min(2000, Math.ceil(size.width / (isShared ? PX_A_BUCKET_OF_SEVERAL : PX_A_BUCKET) / 50) * 50) : 0;
   const found = useCurves({ ...wish, log: view.logY, buckets }, metric, versions);
   const curves = useMemo(() => labelled(found.curves, looks), [found.curves, looks]);
   const drawn = useMemo(() => plotData(curves, view.logY, view.band), [curves, view.logY, view.band]);

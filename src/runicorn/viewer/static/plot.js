@@ -31,7 +31,7 @@ const AXIS_WIDTH = 52;
 const AXIS_HEIGHT = 24;
 const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 const MOST_DOTS_PX = 7;
-const MOST_BANDS = 32;
+const MOST_BANDS = 8;
 const MOST_POINTERS = 16;
 const QUIET_SLOT = -1;
 const LOG_TICKS = 6;
@@ -51,29 +51,45 @@ function uplotClass() {
  * @param {Curve[]} curves @param {boolean} logY @param {string} [band] @returns {PlotData}
  */
 export function plotData(curves, logY, band) {
-  /** @type {any[][]} */
-  const tables = [];
-  /** @type {SeriesPart[]} */
-  const series = [];
   /** @type {OddMark[]} */
   const odd = [];
+  // Bands lie below all lines.
+  const below = { tables: /** @type {any[][]} */ ([]), series: /** @type {SeriesPart[]} */ ([]) };
+  const above = { tables: /** @type {any[][]} */ ([]), series: /** @type {SeriesPart[]} */ ([]) };
   const around = curves.length > MOST_BANDS ? new Map() : null;
+  const widest = curves.reduce((width, { head }) => Math.max(width, head.width ?? 0), 0);
   curves.forEach(({ head, data, slot, isPinned }, curve) => {
     const middle = placesOf(head, data);
-    let columns = rolesOf(head, data, band);
-    if (around) columns = withoutBand(columns, middle, around);
-    for (const [role] of columns) series.push({ curve, role, slot, isOld: head.superseded, isPinned: Boolean(isPinned) });
-    tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, columns[0][1]) : values, logY))]);
+    const columns = rolesOf(head, data, band);
+    const edges = columns.filter(([role]) => role === "high" || role === "low");
+    const add = (to, some) => {
+      for (const [role] of some) to.series.push({ curve, role, slot, isOld: head.superseded, isPinned: Boolean(isPinned) });
+      to.tables.push([middle, ...some.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, edges[0][1]) : values, logY))]);
+    };
+    if (edges.length && around) widen(around, widest, middle, edges[0][1], edges[1][1]);
+    else if (edges.length) add(below, edges);
+    add(above, columns.filter((column) => !edges.includes(column)));
     odd.push(...oddMarks(head, data, middle));
   });
-  if (!tables.length) return { data: [[]], series, odd };
   if (around?.size) {
     const places = [...around.keys()].sort((first, second) => first - second);
-    const bound = (at) => drawable(Float64Array.from(places, (x) => around.get(x)[at]), logY);
-    for (const role of /** @type {const} */ (["high", "low"])) series.push({ curve: -1, role, slot: QUIET_SLOT, isOld: false, isPinned: false });
-    tables.push([places, bound(1), bound(0)]);
+    const bounds = [1, 0].map((at) => Float64Array.from(places, (x) => around.get(x)[at]));
+    for (const role of /** @type {const} */ (["high", "low"])) below.series.push({ curve: -1, role, slot: QUIET_SLOT, isOld: false, isPinned: false });
+    below.tables.push([places, drawable(bounds[0], logY), drawable(logY ? aboveZero(bounds[1], bounds[0]) : bounds[1], logY)]);
   }
+  const series = [...below.series, ...above.series];
+  const tables = [...below.tables, ...above.tables];
+  if (!tables.length) return { data: [[]], series, odd };
   return { data: tables.length === 1 ? tables[0] : uplotClass().join(tables), series, odd };
+}
+
+/** Take the band of one curve into the one around all, whose buckets are those of the widest. @param {Map<number, number[]>} around @param {number} width @param {number[]} places @param {Float64Array} high @param {Float64Array} low */
+function widen(around, width, places, high, low) {
+  places.forEach((place, at) => {
+    const x = width ? (Math.floor(place / width) + 0.5) * width : place;
+    const [least, greatest] = around.get(x) ?? [Infinity, -Infinity];
+    if (low[at] <= high[at]) around.set(x, [Math.min(least, low[at]), Math.max(greatest, high[at])]);
+  });
 }
 
 /** Where the values of a curve stand: a bucket in its middle, but never outside of the curve. @param {any} head @param {Record<string, Float64Array>} data */
@@ -82,17 +98,6 @@ function placesOf(head, data) {
   const [low, high] = [head.first_x ?? -Infinity, head.last_x ?? Infinity];
   const whole = Number.isInteger(head.width) && Number.isInteger(data.x[0]) ? 1 : 0;
   return [...data.x].map((x) => Math.min(high, Math.max(low, x + (head.width - whole) / 2)));
-}
-
-/** Take the band of a curve into the one around all. @param {[SeriesPart["role"], Float64Array][]} columns @param {number[]} places @param {Map<number, number[]>} around */
-function withoutBand(columns, places, around) {
-  const [high, low] = ["high", "low"].map((role) => columns.find((each) => each[0] === role)?.[1]);
-  if (!high || !low) return columns;
-  places.forEach((x, at) => {
-    const [least, greatest] = around.get(x) ?? [Infinity, -Infinity];
-    if (low[at] <= high[at]) around.set(x, [Math.min(least, low[at]), Math.max(greatest, high[at])]);
-  });
-  return columns.filter(([role]) => role === "line");
 }
 
 /** @param {any} head @param {Record<string, Float64Array>} data @param {string} [band] @returns {[SeriesPart["role"], Float64Array][]} */
@@ -386,7 +391,7 @@ function plotShape(drawn, view) {
 
 /** @param {SeriesPart[]} series */
 function bandsOf(series) {
-  return series.flatMap(({ role, slot }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(slot).colour, 0.2) }] : []));
+  return series.flatMap(({ role, slot }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(slot).colour, slot === QUIET_SLOT ? 0.06 : 0.2) }] : []));
 }
 
 /** @param {string} colour `#rrggbb` @param {number} alpha */
