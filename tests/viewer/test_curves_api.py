@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 
 import pytest
 from lines_of_events import event
@@ -76,6 +77,18 @@ def test_ranks(distributed):
     assert curves(distributed, rank=7)[0]["total"] == 0
 
 
+@pytest.mark.parametrize("rank", ["mean", "minmax"])
+@pytest.mark.parametrize("x", ["step", "time"])
+def test_ranks_as_one_curve(distributed, rank, x):
+    """However few values there are, each place has one point: the mean of all ranks between their bounds."""
+    (band,) = curves(distributed, rank=rank, x=x)
+    data = band["data"]
+    assert len(set(data["x"])) == len(data["x"])
+    assert data["mean"] == pytest.approx([(low + high) / 2 for low, high in zip(data["min"], data["max"], strict=True)])
+    assert sum(data["count"]) == 30
+    assert all(high - low >= 20 for low, high in zip(data["min"], data["max"], strict=True))
+
+
 def test_groups(open_viewer, make_run):
     """One curve over all members that have the metric: mean, deviation, bounds and how many, on one grid."""
     for number in range(4):
@@ -89,6 +102,44 @@ def test_groups(open_viewer, make_run):
     assert curve["data"]["mean"] == 4 * [1.0]
     assert curve["data"]["std"] == 4 * [1.0]
     assert (curve["data"]["min"], curve["data"]["max"], curve["data"]["members"]) == (4 * [0.0], 4 * [2.0], 4 * [3.0])
+
+
+def test_groups_by_hand(open_viewer, make_run):
+    """A curve over 100 seeds is what adding them up by hand gives, also zoomed and smoothed."""
+    seeds = [[math.sin(step / 9) + seed * step / 1000 for step in range(400)] for seed in range(100)]
+    keys = [f"seed{number}" for number in range(100)]
+    for key, values in zip(keys, seeds, strict=True):
+        make_run(key, lines=[event(step, loss=value) for step, value in enumerate(values)])
+    client = open_viewer()
+    for more in ({}, {"from": 100, "to": 150}, {"smooth": 0.9}):
+        (curve,) = curves(client, runs=[], groups=[{"name": "g", "runs": keys}], buckets=1000, **more)
+        start, stop = more.get("from", 0), more.get("to", 399) + 1
+        assert curve["data"]["x"] == [float(step) for step in range(start, stop)]
+        columns = [[values[step] for values in seeds] for step in range(start, stop)]
+        assert curve["data"]["mean"] == pytest.approx([statistics.fmean(each) for each in columns])
+        assert curve["data"]["std"] == pytest.approx([statistics.stdev(each) for each in columns])
+        assert (curve["data"]["min"], curve["data"]["max"]) == (list(map(min, columns)), list(map(max, columns)))
+        assert (curve["members"], curve["in_range"]) == (100, 100 * (stop - start))
+    each = curves(client, runs=keys, smooth=0.9)
+    smooth = [statistics.fmean(values) for values in zip(*(one["data"]["smooth"] for one in each), strict=True)]
+    assert curve["data"]["smooth"] == pytest.approx(smooth)
+
+
+def test_members_that_were_logged_at_other_steps_meet(open_viewer, make_run):
+    """Where one seed has a value every 10 steps, and another every 10 steps between, each bucket has both."""
+    make_run("a", lines=[event(step, loss=1.0) for step in range(0, 1000, 10)])
+    make_run("b", lines=[event(step, loss=3.0) for step in range(5, 1000, 10)])
+    (curve,) = curves(open_viewer(), runs=[], groups=[{"name": "g", "runs": ["a", "b"]}])
+    assert set(curve["data"]["members"]) == {2.0}
+    assert set(curve["data"]["mean"]) == {2.0}
+
+
+def test_a_group_without_the_metric_says_so(open_viewer, make_run):
+    """As do groups of runs that are not there, and empty ones."""
+    make_run("a")
+    for runs in (["a"], ["nowhere"], []):
+        (curve,) = curves(open_viewer(), runs=[], metrics=["x"], groups=[{"name": "g", "runs": runs}])
+        assert (curve["group"], curve["error"]) == ("g", "no such metric in any run of the group")
 
 
 def test_a_spike_is_there_at_every_zoom(open_viewer, make_run):

@@ -40,6 +40,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         offset: is taken off x; None = the first x.
         smooth: 0 to below 1.
         count_hidden: count values that a logarithmic axis cannot show.
+        only_buckets: never points, however few there are.
     """
 
     start: float | None = None
@@ -49,6 +50,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     offset: float | None = 0
     smooth: float = 0.0
     count_hidden: bool = False
+    only_buckets: bool = False
 
 
 class Curve(msgspec.Struct, kw_only=True):
@@ -200,7 +202,7 @@ def curve(found: FoundPoints, query: Query) -> Curve:
         kind=POINTS, arrays={}, width=float(grid.width), total=found.total, in_range=count, others=found.others,
         replaced=found.replaced, first_x=float(first), last_x=float(last),
     )  # fmt: skip
-    if query.width is None and count <= 2 * query.buckets:
+    if query.width is None and not query.only_buckets and count <= 2 * query.buckets:
         _add_points(made, ranges, grid)
     else:
         _add_buckets(made, ranges, grid, count)

@@ -16,6 +16,7 @@ from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number
 from runicorn.viewer.bodies import body_of
 from runicorn.viewer.curve_frames import KIND, document, frame
+from runicorn.viewer.group_curves import group_curve
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -120,8 +121,9 @@ def _frames(viewer: Viewer, wanted: WantedCurves) -> Iterator[bytes]:
 
 def _all(viewer: Viewer, wanted: WantedCurves) -> Iterator[Drawn]:
     for group in wanted.groups:
+        members = list(_members(viewer, group.runs))
         for metric in wanted.metrics:
-            yield _of_group(viewer, wanted, group, metric)
+            yield _of_group(members, wanted, group.name, metric)
     for key in wanted.runs:
         try:
             row, opened = viewer.open(key)
@@ -138,9 +140,10 @@ def _all(viewer: Viewer, wanted: WantedCurves) -> Iterator[Drawn]:
 
 def _of_run(row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str) -> Iterator[Drawn]:
     """The curves of a metric of a run, while its lock is held."""
-    if not any(metric in file.names for file in opened.files.values()):
+    if not _has(opened, metric):
         what = "no such metric" if opened.is_complete else "no such metric in what was read so far"
-        yield {"run": row.key, "metric": metric, "error": what, "indexed": opened.indexed}, _NOTHING
+        told = {"version": opened.version, "indexed": opened.indexed}
+        yield {"run": row.key, "metric": metric, "error": what, **told}, _NOTHING
         return
     ranks: list[int | str | None] = [wanted.rank]
     if wanted.rank == _EACH:
@@ -174,6 +177,13 @@ def _drawn(
 def _curve(
     row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str, rank: int | str | None, *, superseded: bool = False
 ) -> Curve:
+    return curve(*_found(row, opened, wanted, metric, rank, superseded=superseded))
+
+
+def _found(
+    row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str, rank: int | str | None, *, superseded: bool = False
+) -> tuple[FoundPoints, Query]:
+    """The values of a metric of a run, and what of them is wanted."""
     axis = TIME if wanted.x in {TIME, _WALL} else STEP if wanted.x == _RELATIVE else wanted.x
     found = collect(
         opened.files.values(), metric, opened.store, x=axis, superseded=superseded,
@@ -186,7 +196,11 @@ def _curve(
         offset = row.info.started_at
     elif wanted.x == _RELATIVE:
         offset = None
-    return curve(found, wanted.query(offset))
+    query = wanted.query(offset)
+    if rank in {_MEAN, _BAND}:  # one curve of several values at an x: buckets, each of all ranks
+        of_a_rank = found.total // max(1, len(opened.ranks()))
+        query = msgspec.structs.replace(query, only_buckets=True, buckets=max(1, min(query.buckets, of_a_rank - 1)))
+    return found, query
 
 
 def figures(made: Curve) -> dict[str, Any]:
@@ -239,64 +253,29 @@ def _slowest(found: FoundPoints) -> FoundPoints:
     return found._replace(stretches=[stretch])
 
 
-def _of_group(viewer: Viewer, wanted: WantedCurves, group: CurveGroup, metric: str) -> Drawn:
-    """One curve over all members of a group that have the metric, on one grid."""
-    members: list[tuple[RunRow, OpenRun]] = []
-    for key in group.runs:
+def _members(viewer: Viewer, keys: list[str]) -> Iterator[tuple[RunRow, OpenRun]]:
+    for key in dict.fromkeys(keys):
         try:
-            members.append(viewer.open(key))
+            row, opened = viewer.open(key)
         except ProblemError:
             continue
-    ends: list[Curve] = []
-    for row, opened in members:
-        with opened.reading():
-            if any(metric in file.names for file in opened.files.values()):
-                ends.append(_curve(row, opened, wanted, metric, None))
-    width = max((each.width for each in ends), default=1.0)
-    columns: dict[float, list[tuple[float, float, float]]] = {}
-    having = 0
-    for row, opened in members:
-        with opened.reading():
-            if not any(metric in file.names for file in opened.files.values()):
-                continue
-            having += 1
-            again = msgspec.structs.replace(wanted, width=width, smooth=0.0)
-            made = _curve(row, opened, again, metric, None)
-        for x, low, high, mean in _in_buckets(made, width):
-            columns.setdefault(x, []).append((low, high, mean))
-    xs = sorted(columns)
-    means = [math.fsum(mean for *_, mean in columns[x]) / len(columns[x]) for x in xs]
-    arrays = {
-        "x": array("d", xs),
-        "mean": array("d", means),
-        "min": array("d", [min(low for low, _, _ in columns[x]) for x in xs]),
-        "max": array("d", [max(high for _, high, _ in columns[x]) for x in xs]),
-        "std": array("d", [_deviation([mean for *_, mean in columns[x]]) for x in xs]),
-        "members": array("d", [float(len(columns[x])) for x in xs]),
-    }
-    head = {
-        "run": None, "metric": metric, "rank": None, "group": group.name, "superseded": False, "x": wanted.x,
-        "kind": "group", "n": len(xs), "width": width, "members": having, "shown": len(xs), "exact": True,
-    }  # fmt: skip
-    return head, arrays
+        viewer.checker.watch(key)
+        yield row, opened
 
 
-def _in_buckets(made: Curve, width: float) -> Iterator[tuple[float, float, float, float]]:
-    """Lower bound, least, greatest and mean of each bucket that has finite values."""
-    if made.kind == "buckets":
-        rows = zip(made.arrays["x"], made.arrays["min"], made.arrays["max"], made.arrays["mean"], strict=True)
-        yield from (row for row in rows if math.isfinite(row[3]))
-        return
-    buckets: dict[float, list[float]] = {}
-    for x, y in zip(made.arrays["x"], made.arrays["y"], strict=True):
-        if math.isfinite(y):
-            buckets.setdefault(math.floor(x / width) * width, []).append(y)
-    for x, ys in sorted(buckets.items()):
-        yield x, min(ys), max(ys), math.fsum(ys) / len(ys)
+def _of_group(members: list[tuple[RunRow, OpenRun]], wanted: WantedCurves, name: str, metric: str) -> Drawn:
+    """One curve over all members of a group that have the metric."""
+    rank = None if wanted.rank == _EACH else wanted.rank
+    having = [(row, opened) for row, opened in members if _has(opened, metric)]
+    head = {"run": None, "metric": metric, "rank": rank, "group": name, "superseded": False, "x": wanted.x}
+    if not having:
+        return {**head, "error": "no such metric in any run of the group"}, _NOTHING
+    told, arrays = group_curve(
+        having, lambda row, opened: _found(row, opened, wanted, metric, rank), wanted.query(None)
+    )
+    return {**head, **told}, arrays
 
 
-def _deviation(values: list[float]) -> float:
-    if len(values) < 2:
-        return 0.0
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+def _has(opened: OpenRun, metric: str) -> bool:
+    with opened.reading():
+        return any(metric in file.names for file in opened.files.values())

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from runicorn.reading.plain_files import Problem
 
 _AT_ONCE_BYTES = 4 * 1024**2
-_MOST_OPEN = 64
+_MOST_OPEN = 600
+"""More than one page compares: to open a run again costs more than to keep it."""
 _MOST_STAGES = 1000
 _BREATH_S = 0.001
 """Between two pieces others get the lock."""
@@ -212,6 +213,13 @@ class OpenRuns:
         with found.reading():
             has_more = found.read_on()
         if has_more:
+            self._read_in_background(found)
+        return found
+
+    def read_later(self, info: RunInfo) -> OpenRun:
+        """A run as far as it was read; the rest is read in the background."""
+        found = self.get(info)
+        if not found.is_complete:
             self._read_in_background(found)
         return found
 

@@ -82,7 +82,7 @@ def fields_of(row: RunRow) -> dict[str, Any]:
     stamp = _stamp(os.path.join(row.info.run_dir, run_files.ASSETS))
     known = _configs.get(row.info.run_dir)
     if known is None or known[0] != stamp:
-        known = stamp, flat.flat(_config_of(row.info.run_dir)[0])
+        known = stamp, flat.flat(config_of(row.info.run_dir)[0])
         _configs[row.info.run_dir] = known
     found = {f"config.{name}": value for name, value in known[1].items()}
     summary = {name: value for name, value in row.info.summary.items() if name != _OURS}
@@ -145,7 +145,7 @@ def metrics(request: Request) -> Response:
     """``GET runs/{key}/metrics``."""
     viewer = viewer_of(request)
     row, opened = viewer.open(request.path_params["key"])
-    matches = _matcher(request)
+    matches = matcher(request)
     prefix = request.query_params.get("prefix", "")
     after = request.query_params.get("after")
     limit = query_int(request, "limit", 1000, 1, limits.NAMES)
@@ -169,7 +169,12 @@ def metrics(request: Request) -> Response:
     return answer(request, content)
 
 
-def _matcher(request: Request) -> Any:
+def matcher(request: Request) -> Any:
+    """Says whether a name is searched for.
+
+    Raises:
+        ProblemError: the expression is none, or may take for ever.
+    """
     text = request.query_params.get("q", "")
     if not query_flag(request, "regex"):
         lowered = text.lower()
@@ -204,7 +209,7 @@ def _figures(opened: OpenRun, name: str) -> dict[str, Any]:
 def config(request: Request) -> Response:
     """``GET runs/{key}/config``."""
     row = viewer_of(request).row(request.path_params["key"])
-    found, damaged = _config_of(row.info.run_dir)
+    found, damaged = config_of(row.info.run_dir)
     return answer(request, {"fields": _fields(found), "config": found, "damaged": damaged})
 
 
@@ -220,7 +225,7 @@ def environment(request: Request) -> Response:
 
 def _object(request: Request, name: str, member: str, without: str = "") -> Response:
     row = viewer_of(request).row(request.path_params["key"])
-    found, damaged = _read(row.info.run_dir, name)
+    found, damaged = object_of(row.info.run_dir, name)
     found.pop(without, None)
     return answer(request, {"fields": _fields(found), member: found, "damaged": damaged})
 
@@ -235,7 +240,7 @@ def problems(request: Request) -> Response:
                   for each in opened.problems(is_live=live)[:_MOST_LISTED]]  # fmt: skip
         count = opened.problem_count(is_live=live)
     damaged = [{"file": name, "offset": 0, "reason": "could not be read"} for name in row.info.damaged]
-    status = _read(row.info.run_dir, run_files.STATUS)[0]
+    status = object_of(row.info.run_dir, run_files.STATUS)[0]
     content = {"count": count + len(damaged), "problems": damaged + listed, **_told(status), "cost": _cost(row)}
     return answer(request, content)
 
@@ -254,7 +259,7 @@ def all_problems(request: Request) -> Response:
         seconds = cost.get("writer_cpu_s")
         if isinstance(seconds, (int, float)):
             cost_s, with_cost = cost_s + seconds, with_cost + 1
-        told = _told(_read(row.info.run_dir, run_files.STATUS)[0])
+        told = _told(object_of(row.info.run_dir, run_files.STATUS)[0])
         if row.info.status == LOST or row.info.damaged or any(told.values()) or row.info.status == "unknown":
             found.append({"key": row.key, "status": row.info.status, "reason": row.info.exit_reason, "problems": 0,
                           "damaged": row.info.damaged, **told})  # fmt: skip
@@ -287,13 +292,15 @@ def _cost(row: RunRow) -> dict[str, Any]:
     return cost if isinstance(cost, dict) else {}
 
 
-def _config_of(run_dir: str) -> tuple[dict[str, Any], str | None]:
-    assets, damaged = _read(run_dir, run_files.ASSETS)
+def config_of(run_dir: str) -> tuple[dict[str, Any], str | None]:
+    """What was configured, and why it could not be read."""
+    assets, damaged = object_of(run_dir, run_files.ASSETS)
     found = assets.get("config")
     return ({name: found[name] for name in _CONFIG if name in found} if isinstance(found, dict) else {}), damaged
 
 
-def _read(run_dir: str, name: str) -> tuple[dict[str, Any], str | None]:
+def object_of(run_dir: str, name: str) -> tuple[dict[str, Any], str | None]:
+    """The object in a file of a run, and why it could not be read."""
     try:
         return read_object(run_dir, name), None
     except DamagedError as error:

@@ -2,6 +2,7 @@
 /** The page: its header, its help, and which part is shown. */
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { followLinks, hrefOf, useAddress } from "./address.js";
+import { ComparePage } from "./compare_page.js";
 import { setServerNow, useLinkState } from "./live.js";
 import { ReportLine, useKeys } from "./parts.js";
 import { ProblemsPage } from "./problems_page.js";
@@ -15,6 +16,7 @@ const HELP = [
   ["j k", "next and previous run or chart"],
   ["Enter", "open the run"],
   ["x", "select the run; Shift selects from the last one"],
+  ["c", "compare the selected runs"],
   ["l", "log y, on all charts"],
   ["r", "reset the zoom"],
   ["← →", "move the crosshair of the chart that has the focus"],
@@ -82,6 +84,7 @@ function skipToMain(event) {
 function Page({ address }) {
   if (address.page === "runs") return html`<${RunsPage} />`;
   if (address.page === "run") return html`<${RunPage} key=${address.key} runKey=${address.key} tab=${address.tab} />`;
+  if (address.page === "compare") return html`<${ComparePage} />`;
   if (address.page === "problems") return html`<${ProblemsPage} />`;
   return html`<main id="main" class="empty"><h2>There is no such page</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
 }

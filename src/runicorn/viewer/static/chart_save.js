@@ -9,7 +9,7 @@ const SVG_NAMESPACE = "http://www.w3.org/2000/svg";
  * @typedef {object} SavedChart
  * @property {string} title
  * @property {string} metric
- * @property {import("./source.js").Curve[]} curves
+ * @property {import("./plot.js").Curve[]} curves
  * @property {import("./plot.js").PlotData} drawn
  * @property {import("./plot.js").PlotView} view
  * @property {any} chart the one of uPlot
@@ -38,14 +38,20 @@ export function savePng({ title, chart }, file) {
 export function saveCsv({ curves }, file) {
   const names = [...new Set(curves.flatMap((curve) => curve.head.arrays))];
   const several = curves.length > 1;
-  const lines = [[...(several ? ["rank", "superseded"] : []), ...names].join(",")];
-  for (const { head, data } of curves) {
+  const lines = [[...(several ? ["curve", "rank", "superseded"] : []), ...names].join(",")];
+  for (const { head, data, name } of curves) {
     for (let row = 0; row < head.n; row++) {
       const cells = names.map((name) => (data[name] ? String(data[name][row]) : ""));
-      lines.push([...(several ? [head.rank ?? "", head.superseded] : []), ...cells].join(","));
+      lines.push([...(several ? [csvText(name), head.rank ?? "", head.superseded] : []), ...cells].join(","));
     }
   }
   saveFile(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }), file);
+}
+
+/** A text in a cell; what a spreadsheet would take for a formula is none. @param {string} text */
+export function csvText(text) {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
 }
 
 /** @param {SavedChart} saved @param {string} file */
@@ -69,7 +75,7 @@ function drawnSvg({ title, drawn, chart }) {
   body.append(clip, ...svgAxes(chart, box, place));
   const curves = svgPart("g", { "clip-path": "url(#plot)" });
   drawn.series.forEach((part, index) => {
-    const { colour, dash } = curveStyle(part.curve);
+    const { colour, dash } = curveStyle(part.slot);
     if (part.role === "high") curves.append(svgPart("path", { d: bandPath(drawn.data, index + 1, place), fill: colour, opacity: 0.2 }));
     const isLine = part.role === "line";
     curves.append(svgPart("path", { d: linePath(drawn.data[0], drawn.data[index + 1], place), fill: "none", stroke: colour, "stroke-width": isLine ? 1.5 : 1, opacity: isLine ? 1 : 0.4, "stroke-dasharray": isLine ? dash.join(" ") : "" }));

@@ -39,9 +39,9 @@ function useMetrics(runKey, isSystem, known, search) {
 }
 
 /** What is chosen for all charts, out of the address. @param {URLSearchParams} query */
-function chartSettings(query) {
+export function chartSettings(query) {
   const number = (name) => (query.get(name) && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
-  const list = (name) => (query.get(name) ?? "").split(",").filter(Boolean).map(decodeURIComponent);
+  const list = (name) => namesIn(query.get(name));
   return {
     x: query.get("x") ?? "step",
     from: number("from"),
@@ -74,6 +74,31 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
   const names = useMemo(() => (answer?.metrics ?? []).filter((name) => isSystem || !name.startsWith(SYSTEM)), [answer]);
   const pattern = useMemo(() => namePattern(chosen.search, chosen.isRegex), [chosen.search, chosen.isRegex]);
   const wanted = useMemo(() => wantedNames(names, chosen, pattern), [names, pattern, chosen.only, chosen.hidden.join()]);
+  useChartKeys(chosen);
+  const versions = useMemo(() => ({ [row.key]: version }), [row.key, version]);
+  const dark = useDark();
+  const wish = { runs: [row.key], ...curveSettings(chosen) };
+  const card = (metric, actions) => html`<${ChartCard} key=${metric} ...${{
+    metric,
+    name: runName(row),
+    wish,
+    versions,
+    view: { ...viewSettings(chosen, metric), dark, stages: head.stages ?? [], best: bestOf(row, metric) },
+    isPinned: chosen.pinned.includes(metric),
+    isOnly: chosen.only === metric,
+    actions,
+  }} />`;
+  if (error && !answer) return html`<${Trouble} error=${error} />`;
+  return html`<div class="charts">
+    <h2 class="hidden-text">Charts</h2>
+    ${answer && !names.length && html`<${NoMetrics} row=${row} isSystem=${isSystem} />`}
+    ${names.length > 0 && !wanted.length && html`<p class="quiet">No metric of ${countText(names.length)} has such a name.</p>`}
+    <${ChartLanes} ...${{ names: answer ? wanted : null, guess: Math.min(known || 6, 12), primary: [row.best_metric_name], chosen, isSystem, card }} />
+  </div>`;
+}
+
+/** The keys that every page of charts has. @param {any} chosen */
+export function useChartKeys(chosen) {
   useKeys({
     "/": () => document.getElementById("search")?.focus(),
     l: () => changeQuery({ logy: chosen.logYAll ? null : "1" }),
@@ -81,13 +106,16 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
     j: () => focusChart(1),
     k: () => focusChart(-1),
   });
-  if (error && !answer) return html`<${Trouble} error=${error} />`;
-  return html`<div class="charts">
-    <h2 class="hidden-text">Charts</h2>
-    ${answer && !names.length && html`<${NoMetrics} row=${row} isSystem=${isSystem} />`}
-    ${names.length > 0 && !wanted.length && html`<p class="quiet">No metric of ${countText(names.length)} has such a name.</p>`}
-    <${ChartLanes} ...${{ names: answer ? wanted : null, guess: Math.min(known || 6, 12), row, head, version, chosen, isSystem }} />
-  </div>`;
+}
+
+/** What of the settings the curves depend on. @param {any} chosen */
+export function curveSettings({ x, from, to, smooth, stage, rank, superseded }) {
+  return { x, from, to, smooth, stage, rank, superseded };
+}
+
+/** What of the settings a chart is drawn by. @param {any} chosen @param {string} metric */
+export function viewSettings({ x, from, to, logX, logYAll, logY }, metric) {
+  return { x, from, to, logX, logY: logYAll !== logY.includes(metric) };
 }
 
 /** The focus goes to the next chart, or to the one before. @param {number} by */
@@ -99,7 +127,7 @@ function focusChart(by) {
 }
 
 /** @param {string} search @param {boolean} isRegex */
-function namePattern(search, isRegex) {
+export function namePattern(search, isRegex) {
   if (!search) return null;
   try {
     return new RegExp(isRegex ? search : search.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "i");
@@ -109,7 +137,7 @@ function namePattern(search, isRegex) {
 }
 
 /** @param {string[]} names @param {any} chosen @param {RegExp | null} pattern */
-function wantedNames(names, chosen, pattern) {
+export function wantedNames(names, chosen, pattern) {
   if (chosen.only) return names.filter((name) => name === chosen.only);
   const hidden = new Set(chosen.hidden);
   return names.filter((name) => !hidden.has(name) && (!pattern || pattern.test(name)));
@@ -163,44 +191,48 @@ function AxesSettings({ chosen, head }) {
 }
 
 /** Cards in lines, of which those near the view stand. @param {any} props */
-function ChartLanes({ names, guess, row, head, version, chosen, isSystem }) {
+export function ChartLanes({ names, guess, primary, chosen, isSystem, card }) {
   const lane = useRef(null);
   const { width } = useSize(lane);
   const view = useView(lane);
-  const dark = useDark();
   // Two charts have the whole width; one is no wider than that of two.
   const columns = Math.max(1, Math.min(Math.floor((width + CARD_GAP) / (CARD_WIDTH + CARD_GAP)), Math.max(2, guess)));
   const lines = useMemo(
-    () => (names ? linesOf(names, chosen, columns, row.best_metric_name, isSystem) : guessedLines(guess, columns)),
-    [names, columns, chosen.pinned.join(), chosen.closed.join(), chosen.only, row.best_metric_name],
+    () => (names ? linesOf(names, chosen, columns, primary, isSystem) : guessedLines(guess, columns)),
+    [names, columns, chosen.pinned.join(), chosen.closed.join(), chosen.only, primary.join()],
   );
   const total = lines.length ? lines[lines.length - 1].top + lines[lines.length - 1].height : 0;
   const shown = width ? lines.filter((line) => line.top + line.height > view.top - AHEAD_PX && line.top < view.bottom + AHEAD_PX) : [];
-  const settings = { run: row.key, x: chosen.x, from: chosen.from, to: chosen.to, smooth: chosen.smooth, stage: chosen.stage, rank: chosen.rank, superseded: chosen.superseded };
   const actions = useMemo(() => cardActions(), []);
-  const card = (metric) => html`<${ChartCard} key=${metric} ...${{
-    metric,
-    name: runName(row),
-    version,
-    settings,
-    view: { x: chosen.x, from: chosen.from, to: chosen.to, logX: chosen.logX, dark, logY: chosen.logYAll !== chosen.logY.includes(metric), stages: head.stages ?? [], best: bestOf(row, metric) },
-    isPinned: chosen.pinned.includes(metric),
-    isOnly: chosen.only === metric,
-    actions,
-  }} />`;
   const place = (line) => ({ top: `${line.top}px`, height: `${line.height - (line.folder === undefined ? CARD_GAP : 0)}px`, gridTemplateColumns: `repeat(${chosen.only ? 1 : columns}, minmax(0, 1fr))` });
   return html`<div class="lane" ref=${lane} style=${{ height: `${total}px` }}>
     ${shown.map((line) => (line.folder !== undefined
       ? html`<div class="folder" key=${`folder ${line.folder}`} style=${{ top: `${line.top}px`, height: `${line.height}px` }}>
           <button aria-expanded=${String(!chosen.closed.includes(line.folder))} onClick=${() => changeQuery({ closed: flipped(chosen.closed, line.folder ?? "") })}>${chosen.closed.includes(line.folder) ? "▸" : "▾"} ${line.folder}</button>
           <span class="quiet">${countOf(line.count ?? 0, "chart")}</span></div>`
-      : html`<div class="line" key=${line.metrics?.[0] ?? line.top} style=${place(line)}>${(line.metrics ?? []).map((metric) => (names ? card(metric) : html`<div class="card" key=${metric}><div class="card-head"><span class="skeleton"></span></div><div class="plot"><span class="frame"></span></div></div>`))}</div>`))}
+      : html`<div class="line" key=${line.metrics?.[0] ?? line.top} style=${place(line)}>${(line.metrics ?? []).map((metric) => (names ? card(metric, actions) : html`<div class="card" key=${metric}><div class="card-head"><span class="skeleton"></span></div><div class="plot"><span class="frame"></span></div></div>`))}</div>`))}
   </div>`;
 }
 
+/** The names in a member of the address. @param {string | null} text */
+export function namesIn(text) {
+  return (text ?? "").split(",").filter(Boolean).map((part) => {
+    try {
+      return decodeURIComponent(part);
+    } catch {
+      return part;
+    }
+  });
+}
+
+/** Names as a member of the address. @param {string[]} names */
+export function namesText(names) {
+  return names.map((each) => each.replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
+}
+
 /** @param {string[]} list @param {string} name */
-function flipped(list, name) {
-  return (list.includes(name) ? list.filter((each) => each !== name) : [...list, name]).map((each) => each.replaceAll("%", "%25").replaceAll(",", "%2C")).join(",");
+export function flipped(list, name) {
+  return namesText(list.includes(name) ? list.filter((each) => each !== name) : [...list, name]);
 }
 
 /** @returns {import("./chart_card.js").CardActions} */
@@ -244,7 +276,7 @@ function cardLines(metrics, columns, top) {
   return lines;
 }
 
-/** @param {string[]} names @param {any} chosen @param {number} columns @param {string | null} primary @param {boolean} isSystem @returns {Line[]} */
+/** @param {string[]} names @param {any} chosen @param {number} columns @param {(string | null)[]} primary @param {boolean} isSystem @returns {Line[]} */
 function linesOf(names, chosen, columns, primary, isSystem) {
   if (chosen.only) return names.map((name) => ({ top: 0, height: Math.max(320, Math.min(640, innerHeight - 180)), metrics: [name] }));
   const { first, folders } = foldersOf(names, chosen.pinned, primary, isSystem);
@@ -263,10 +295,10 @@ function linesOf(names, chosen, columns, primary, isSystem) {
 
 /**
  * Pinned ones, the primary metric and what has no folder come first; folders are made where there are many charts.
- * @param {string[]} names @param {string[]} pinned @param {string | null} primary @param {boolean} isSystem
+ * @param {string[]} names @param {string[]} pinned @param {(string | null)[]} primary @param {boolean} isSystem
  */
 function foldersOf(names, pinned, primary, isSystem) {
-  const early = [...pinned, primary].filter((name) => name !== null && names.includes(name));
+  const early = [...pinned, ...primary].filter((name) => name !== null && names.includes(name));
   const first = /** @type {string[]} */ ([...new Set(early)]);
   const folders = new Map();
   const folderOf = (name) => {

@@ -1,12 +1,17 @@
 // @ts-check
-/** Curves of the charts in view: asked for together, kept, and gone on with from their last bucket as a run grows. */
-import { useEffect, useState } from "./vendor/htm-preact.js";
+/**
+ * Curves of the charts in view. A chart wishes a metric of some runs, or of groups of runs; each of those is a part: it
+ * is kept by itself, asked for together with others, and gone on with from its last bucket as its run grows.
+ */
+import { useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { source } from "./source.js";
 
 /**
  * @typedef {import("./source.js").Curve} Curve
- * @typedef {object} CurveWish what all curves of a page have in common
- * @property {string} run
+ * @typedef {{ name: string, runs: string[] }} RunGroup
+ * @typedef {object} CurveWish what all curves of a page have in common, and whose they are
+ * @property {string[]} [runs]
+ * @property {RunGroup[]} [groups] instead of runs: a curve for each
  * @property {string} x
  * @property {number | null} from
  * @property {number | null} to
@@ -16,115 +21,185 @@ import { source } from "./source.js";
  * @property {boolean} superseded
  * @property {boolean} log whether values at or below zero are counted
  * @property {number} buckets
+ * @typedef {{ key: string, id: string, metric: string, run: string | null, group: RunGroup | null, common: any, version: string }} CurvePart
  * @typedef {{ curves: Curve[], version: string, error: string, at?: number }} KeptCurves
  */
 
-const KEPT_CURVES = 400;
+const KEPT_CURVES = 1500;
+const MOST_CURVES_ASKED = 2000;
+const MOST_RUNS_ASKED = 500;
 const LIVE_PAUSE_MS = 300;
+const GROUP_PAUSE_MS = 1500;
 const AGAIN_MS = 3000;
+const TELL_MS = 30;
 /** @type {Map<string, KeptCurves>} */
 const keptCurves = new Map();
-/** @type {Map<string, { wish: CurveWish, metric: string, tell: Set<() => void>, again: boolean }>} */
-const wantedCurves = new Map();
-/** @type {Set<string>} */
-const askedCurves = new Set();
+/** @type {Map<string, CurvePart>} what is asked for next */
+const wantedParts = new Map();
+/** @type {Set<string>} what is under way */
+const askedParts = new Set();
+/** @type {Map<string, Set<() => void>>} who shows a part */
+const partListeners = new Map();
+/** @type {Set<() => void>} */
+const toldListeners = new Set();
 let curvesTimer = 0;
+let tellTimer = 0;
 
-/** @param {CurveWish} wish @param {string} metric */
-function curveKey(wish, metric) {
-  return JSON.stringify([metric, wish]);
+/** @param {CurveWish} wish @param {string} metric @param {Record<string, string>} versions @returns {CurvePart[]} */
+function partsOf({ runs, groups, ...common }, metric, versions) {
+  const start = JSON.stringify([metric, common]);
+  const version = (run) => versions[run] ?? "";
+  if (!groups) return (runs ?? []).map((run) => ({ key: `${start} ${run}`, id: run, metric, run, group: null, common, version: version(run) }));
+  return groups.map((group) => ({ key: `${start} ${JSON.stringify(group)}`, id: group.name, metric, run: null, group, common, version: group.runs.map(version).join(" ") }));
+}
+
+/** Whether what is kept is what there is. @param {KeptCurves | undefined} kept @param {string} version */
+function isFresh(kept, version) {
+  return Boolean(kept) && (kept?.version === version || (!version && !kept?.error));
 }
 
 /**
- * The curves of one metric as far as they are known; null before the first answer. What was shown stays until what
- * is asked for has come, so that a zoom does not empty the chart.
+ * The curves of one metric as far as they are known. What was shown of a run stays until what is asked for has come, so
+ * that a zoom does not empty the chart.
  * @param {CurveWish} wish
  * @param {string} metric
- * @param {string} version of the run's files: another one asks again
- * @param {boolean} inView
+ * @param {Record<string, string>} versions of the runs' files: another one asks again
+ * @returns {{ curves: Curve[], error: string }}
  */
-export function useCurves(wish, metric, version, inView) {
+export function useCurves(wish, metric, versions) {
   const [told, tellAgain] = useState(0);
-  const [shown, setShown] = useState(null);
-  const key = curveKey(wish, metric);
+  const shown = useRef(/** @type {Map<string, KeptCurves>} */ (new Map()));
+  const wished = JSON.stringify([metric, wish]);
+  const parts = useMemo(() => partsOf(wish, metric, versions), [wished, versions]);
   const ready = wish.buckets > 0;
+  useEffect(() => (ready ? listenTo(parts, () => tellAgain((count) => count + 1)) : undefined), [wished, ready]);
   useEffect(() => {
-    const kept = keptCurves.get(key);
-    if (kept && kept !== shown) setShown(kept);
-    if (!inView || !ready || kept?.version === version) return undefined;
-    const tell = () => {
-      setShown(keptCurves.get(key) ?? null);
-      tellAgain((count) => count + 1);
-    };
-    // Since the last answer, not since the last news: those may come faster than that.
-    const pause = kept ? (kept.at ?? 0) + (kept.error ? AGAIN_MS : LIVE_PAUSE_MS) - performance.now() : 0;
-    const timer = setTimeout(() => wantCurves(key, wish, metric, tell), pause);
-    return () => {
-      clearTimeout(timer);
-      wantedCurves.get(key)?.tell.delete(tell);
-    };
-  }, [key, version, inView, shown?.version, shown?.error ? told : 0]);
-  return keptCurves.get(key) ?? shown;
+    if (!ready) return undefined;
+    if (parts.some((part) => keptCurves.has(part.key) && keptCurves.get(part.key) !== shown.current.get(part.id))) tellAgain((count) => count + 1);
+    const pause = Math.min(...parts.map((part) => wantPart(part)));
+    if (!Number.isFinite(pause)) return undefined;
+    const timer = setTimeout(() => tellAgain((count) => count + 1), pause);
+    return () => clearTimeout(timer);
+  }, [parts, ready, told]);
+  return useMemo(() => {
+    const before = shown.current;
+    shown.current = new Map(parts.flatMap((part) => {
+      const kept = keptCurves.get(part.key) ?? before.get(part.id);
+      return kept ? [[part.id, kept]] : [];
+    }));
+    const all = [...shown.current.values()];
+    const curves = all.flatMap((kept) => kept.curves).filter((curve) => !curve.head.error);
+    return { curves, error: curves.length ? "" : all.find((kept) => kept.error)?.error ?? "" };
+  }, [parts, told]);
 }
 
-/** @param {string} key @param {CurveWish} wish @param {string} metric @param {() => void} tell */
-function wantCurves(key, wish, metric, tell) {
-  const wanted = wantedCurves.get(key) ?? { wish, metric, tell: new Set(), again: false };
-  wanted.tell.add(tell);
-  wanted.again = askedCurves.has(key); // the answer that is under way may be older than this wish
-  wantedCurves.set(key, wanted);
+/** @param {CurvePart[]} parts @param {() => void} tell */
+function listenTo(parts, tell) {
+  for (const { key } of parts) partListeners.set(key, (partListeners.get(key) ?? new Set()).add(tell));
+  return () => {
+    toldListeners.delete(tell);
+    for (const { key } of parts) {
+      const left = partListeners.get(key);
+      left?.delete(tell);
+      if (left?.size) continue;
+      partListeners.delete(key);
+      wantedParts.delete(key);
+    }
+  };
+}
+
+/** Ask for a part, unless it is fresh or under way. @param {CurvePart} part @returns {number} when to look again, in ms */
+function wantPart(part) {
+  const kept = keptCurves.get(part.key);
+  if (isFresh(kept, part.version) || askedParts.has(part.key)) return Infinity;
+  // Since the last answer, not since the last news: those may come faster than that.
+  const pause = kept ? (kept.at ?? 0) + (kept.error ? AGAIN_MS : part.group ? GROUP_PAUSE_MS : LIVE_PAUSE_MS) - performance.now() : 0;
+  if (pause > 0) return pause;
+  wantedParts.set(part.key, part);
   if (!curvesTimer) curvesTimer = window.setTimeout(fetchWanted, 15);
+  return Infinity;
 }
 
 function fetchWanted() {
   curvesTimer = 0;
+  /** @type {Map<string, { common: any, tail: any, byOwner: Map<string, CurvePart[]> }>} */
   const batches = new Map();
-  for (const [key, wanted] of wantedCurves) {
-    if (askedCurves.has(key)) continue;
-    wanted.again = false;
-    const part = tailOf(keptCurves.get(key), wanted.wish);
-    const sort = JSON.stringify([wanted.wish, part]);
-    const batch = batches.get(sort) ?? { wish: wanted.wish, part, keys: new Map() };
-    batch.keys.set(wanted.metric, key);
+  for (const part of wantedParts.values()) {
+    const tail = part.run === null ? null : tailOf(keptCurves.get(part.key), part.common);
+    const sort = JSON.stringify([part.common, tail, part.run === null]);
+    const batch = batches.get(sort) ?? { common: part.common, tail, byOwner: new Map() };
+    batch.byOwner.set(part.id, [...(batch.byOwner.get(part.id) ?? []), part]);
     batches.set(sort, batch);
   }
-  for (const batch of batches.values()) fetchBatch(batch);
+  wantedParts.clear();
+  for (const { common, tail, byOwner } of batches.values()) {
+    // Runs of which the same metrics are asked for are one request.
+    const requests = new Map();
+    for (const parts of byOwner.values()) {
+      const names = JSON.stringify(parts.map((part) => part.metric));
+      requests.set(names, [...(requests.get(names) ?? []), parts]);
+    }
+    for (const owners of requests.values()) for (const some of portions(owners)) fetchParts(common, tail, some);
+  }
+}
+
+/** No more at once than the server answers. @param {CurvePart[][]} owners @returns {CurvePart[][][]} */
+function portions(owners) {
+  const found = [[]];
+  let [curves, runs] = [0, 0];
+  for (const parts of owners) {
+    const more = parts[0].group?.runs.length ?? 1;
+    if (curves && (curves + parts.length > MOST_CURVES_ASKED || runs + more > MOST_RUNS_ASKED)) {
+      found.push([]);
+      [curves, runs] = [0, 0];
+    }
+    found[found.length - 1].push(parts);
+    curves += parts.length;
+    runs += more;
+  }
+  return found;
 }
 
 /**
  * What is enough to ask for: of a growing curve of buckets only what comes from its last bucket on.
- * @param {KeptCurves | undefined} kept @param {CurveWish} wish
+ * @param {KeptCurves | undefined} kept @param {any} common
  */
-function tailOf(kept, wish) {
+function tailOf(kept, common) {
   const curve = kept?.curves[0];
-  if (!curve || kept.curves.length > 1 || wish.log || wish.smooth || wish.to !== null || wish.x.startsWith("metric:")) return null;
+  if (!curve || kept.curves.length > 1 || common.log || common.smooth || common.to !== null || common.x.startsWith("metric:")) return null;
   const { head, data } = curve;
-  if (head.error || !head.version || head.indexed < 1 || !head.n || head.n > wish.buckets * 1.5) return null;
+  if (head.error || !head.version || head.indexed < 1 || !head.n || head.n > common.buckets * 1.5) return null;
   return head.kind === "buckets" ? { from: data.x[head.n - 1], width: head.width } : null;
 }
 
-/** @param {{ wish: CurveWish, part: any, keys: Map<string, string> }} batch */
-async function fetchBatch({ wish, part, keys }) {
-  const asked = { runs: [wish.run], metrics: [...keys.keys()], x: wish.x, from: wish.from, to: wish.to, buckets: wish.buckets, smooth: wish.smooth, stage: wish.stage, rank: rankOf(wish.rank), superseded: wish.superseded, log: wish.log, ...part };
+/** @param {any} common @param {any} tail @param {CurvePart[][]} owners each with the same metrics */
+async function fetchParts(common, tail, owners) {
+  const parts = owners.flat();
+  const whose = owners[0][0].group ? { groups: owners.map(([part]) => part.group) } : { runs: owners.map(([part]) => part.run) };
+  const asked = { ...whose, metrics: owners[0].map((part) => part.metric), ...common, rank: rankOf(common.rank), ...tail };
+  const place = (metric, id) => JSON.stringify([metric, id]);
+  const byPlace = new Map(parts.map((part) => [place(part.metric, part.id), part]));
   const came = new Map();
-  for (const key of keys.values()) askedCurves.add(key);
+  for (const { key } of parts) askedParts.add(key);
   try {
     await source.curves(asked, (curve) => {
-      const key = keys.get(curve.head.metric);
-      if (!key) return;
-      came.set(key, [...(came.get(key) ?? []), curve]);
-      // Of several curves of a metric the first may be drawn before the last has come.
-      if (part) mergeTail(key, curve);
-      else keepCurves(key, { curves: came.get(key), version: curve.head.version ?? "", error: curve.head.error ?? "" });
+      const { head } = curve;
+      const part = byPlace.get(place(head.metric, head.run ?? head.group));
+      if (!part) return;
+      came.set(part.key, [...(came.get(part.key) ?? []), curve]);
+      // Of several curves of a part the first may be drawn before the last has come.
+      if (tail) mergeTail(part.key, curve);
+      else keepCurves(part.key, { curves: came.get(part.key), version: part.group ? part.version : head.version ?? "", error: head.error ?? "" });
     });
   } catch (error) {
-    for (const key of keys.values()) if (!keptCurves.get(key)?.curves.length) keepCurves(key, { curves: [], version: "", error: error instanceof Error ? error.message : String(error) });
+    for (const { key } of parts) if (!keptCurves.get(key)?.curves.length) keepCurves(key, { curves: [], version: "", error: error instanceof Error ? error.message : String(error) });
+    for (const { key } of parts) askedParts.delete(key);
+    return;
   }
-  for (const key of keys.values()) {
-    askedCurves.delete(key);
-    const wanted = wantedCurves.get(key);
-    if (!wanted?.again) wantedCurves.delete(key);
-    else if (!curvesTimer) curvesTimer = window.setTimeout(fetchWanted, 15);
+  for (const { key } of parts) {
+    askedParts.delete(key);
+    // What was asked for meanwhile is newer than this answer: who shows it looks again.
+    tellListeners(key);
   }
 }
 
@@ -137,8 +212,27 @@ function rankOf(rank) {
 function keepCurves(key, kept) {
   keptCurves.delete(key);
   keptCurves.set(key, { ...kept, at: performance.now() });
-  if (keptCurves.size > KEPT_CURVES) keptCurves.delete(keptCurves.keys().next().value ?? "");
-  for (const tell of wantedCurves.get(key)?.tell ?? []) tell();
+  if (keptCurves.size > KEPT_CURVES) dropUnseen();
+  tellListeners(key);
+}
+
+/** What nobody shows goes, the oldest first. */
+function dropUnseen() {
+  for (const key of keptCurves.keys()) {
+    if (keptCurves.size <= KEPT_CURVES) return;
+    if (!partListeners.has(key)) keptCurves.delete(key);
+  }
+}
+
+/** Charts are told together: of twenty curves that come at once each would draw the others again. @param {string} key */
+function tellListeners(key) {
+  for (const tell of partListeners.get(key) ?? []) toldListeners.add(tell);
+  if (!tellTimer && toldListeners.size) tellTimer = window.setTimeout(() => {
+    tellTimer = 0;
+    const telling = [...toldListeners];
+    toldListeners.clear();
+    for (const tell of telling) tell();
+  }, TELL_MS);
 }
 
 /** The last bucket is replaced, the rest appended. @param {string} key @param {Curve} tail */

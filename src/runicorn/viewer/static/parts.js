@@ -5,7 +5,7 @@ import { agoText, momentText, spanText } from "./format.js";
 import { serverNow } from "./live.js";
 import { source } from "./source.js";
 
-const CURVE_COLOURS = 7;
+export const CURVE_COLOURS = 7;
 const CURVE_DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 /** @type {Set<() => void>} */
 const tickers = new Set();
@@ -118,6 +118,7 @@ export function useKeys(keys) {
 
 /** Colour and dashes of the n-th curve: colours first, then the same with dashes. @param {number} index */
 export function curveStyle(index) {
+  if (index < 0) return { colour: themeColour("--unknown"), dash: [] };
   const round = Math.floor(index / CURVE_COLOURS) % CURVE_DASHES.length;
   return { colour: themeColour(`--c${index % CURVE_COLOURS}`), dash: CURVE_DASHES[round] };
 }

@@ -4,7 +4,7 @@ import { momentText, shortNumber, spanText, stepText } from "./format.js";
 import { curveStyle, themeColour } from "./parts.js";
 
 /**
- * @typedef {import("./source.js").Curve} Curve
+ * @typedef {import("./source.js").Curve & { slot: number, name: string, isPinned?: boolean }} Curve its slot gives colour and dashes
  * @typedef {object} PlotView
  * @property {string} x
  * @property {number | null} from
@@ -14,6 +14,7 @@ import { curveStyle, themeColour } from "./parts.js";
  * @property {boolean} dark colours are read when a chart is made
  * @property {{ stage: string, from: number, to: number }[]} stages
  * @property {{ step: number, value: number } | null} best
+ * @property {string} [band] of groups: `std`, or least to greatest
  *
  * @typedef {object} PlotEvents
  * @property {(from: number, to: number) => void} zoom
@@ -22,7 +23,7 @@ import { curveStyle, themeColour } from "./parts.js";
  *
  * @typedef {{ x: number, kind: "NaN" | "inf" | "-inf" }} OddMark
  * @typedef {{ data: any[], series: SeriesPart[], odd: OddMark[] }} PlotData
- * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", isOld: boolean }} SeriesPart
+ * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", slot: number, isOld: boolean, isPinned: boolean }} SeriesPart
  */
 
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif';
@@ -30,6 +31,9 @@ const AXIS_WIDTH = 52;
 const AXIS_HEIGHT = 24;
 const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
 const MOST_DOTS_PX = 7;
+const MOST_BANDS = 8;
+const MOST_POINTERS = 16;
+const QUIET_SLOT = -1;
 const LOG_TICKS = 6;
 const LOG_AXIS = {
   splits: (_chart, _axis, low, high) => logSplits(low, high),
@@ -42,25 +46,50 @@ function uplotClass() {
 }
 
 /**
- * Columns for uPlot out of curves; what a log axis cannot show is left out.
- * @param {Curve[]} curves @param {boolean} logY @returns {PlotData}
+ * Columns for uPlot out of curves; what a log axis cannot show is left out. Many curves have one band that goes around
+ * all of them: so a single outlier is seen there too.
+ * @param {Curve[]} curves @param {boolean} logY @param {string} [band] @returns {PlotData}
  */
-export function plotData(curves, logY) {
-  /** @type {any[][]} */
-  const tables = [];
-  /** @type {SeriesPart[]} */
-  const series = [];
+export function plotData(curves, logY, band) {
   /** @type {OddMark[]} */
   const odd = [];
-  curves.forEach(({ head, data }, curve) => {
+  // Bands lie below all lines.
+  const below = { tables: /** @type {any[][]} */ ([]), series: /** @type {SeriesPart[]} */ ([]) };
+  const above = { tables: /** @type {any[][]} */ ([]), series: /** @type {SeriesPart[]} */ ([]) };
+  const around = curves.length > MOST_BANDS ? new Map() : null;
+  const widest = curves.reduce((width, { head }) => Math.max(width, head.width ?? 0), 0);
+  curves.forEach(({ head, data, slot, isPinned }, curve) => {
     const middle = placesOf(head, data);
-    const columns = rolesOf(head, data);
-    for (const [role] of columns) series.push({ curve, role, isOld: head.superseded });
-    tables.push([middle, ...columns.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, data.max) : values, logY))]);
+    const columns = rolesOf(head, data, band);
+    const edges = columns.filter(([role]) => role === "high" || role === "low");
+    const add = (to, some) => {
+      for (const [role] of some) to.series.push({ curve, role, slot, isOld: head.superseded, isPinned: Boolean(isPinned) });
+      to.tables.push([middle, ...some.map(([role, values]) => drawable(role === "low" && logY ? aboveZero(values, edges[0][1]) : values, logY))]);
+    };
+    if (edges.length && around) widen(around, widest, middle, edges[0][1], edges[1][1]);
+    else if (edges.length) add(below, edges);
+    add(above, columns.filter((column) => !edges.includes(column)));
     odd.push(...oddMarks(head, data, middle));
   });
+  if (around?.size) {
+    const places = [...around.keys()].sort((first, second) => first - second);
+    const bounds = [1, 0].map((at) => Float64Array.from(places, (x) => around.get(x)[at]));
+    for (const role of /** @type {const} */ (["high", "low"])) below.series.push({ curve: -1, role, slot: QUIET_SLOT, isOld: false, isPinned: false });
+    below.tables.push([places, drawable(bounds[0], logY), drawable(logY ? aboveZero(bounds[1], bounds[0]) : bounds[1], logY)]);
+  }
+  const series = [...below.series, ...above.series];
+  const tables = [...below.tables, ...above.tables];
   if (!tables.length) return { data: [[]], series, odd };
   return { data: tables.length === 1 ? tables[0] : uplotClass().join(tables), series, odd };
+}
+
+/** Take the band of one curve into the one around all, whose buckets are those of the widest. @param {Map<number, number[]>} around @param {number} width @param {number[]} places @param {Float64Array} high @param {Float64Array} low */
+function widen(around, width, places, high, low) {
+  places.forEach((place, at) => {
+    const x = width ? (Math.floor(place / width) + 0.5) * width : place;
+    const [least, greatest] = around.get(x) ?? [Infinity, -Infinity];
+    if (low[at] <= high[at]) around.set(x, [Math.min(least, low[at]), Math.max(greatest, high[at])]);
+  });
 }
 
 /** Where the values of a curve stand: a bucket in its middle, but never outside of the curve. @param {any} head @param {Record<string, Float64Array>} data */
@@ -71,12 +100,13 @@ function placesOf(head, data) {
   return [...data.x].map((x) => Math.min(high, Math.max(low, x + (head.width - whole) / 2)));
 }
 
-/** @param {any} head @param {Record<string, Float64Array>} data @returns {[SeriesPart["role"], Float64Array][]} */
-function rolesOf(head, data) {
+/** @param {any} head @param {Record<string, Float64Array>} data @param {string} [band] @returns {[SeriesPart["role"], Float64Array][]} */
+function rolesOf(head, data, band) {
   /** @type {[SeriesPart["role"], Float64Array][]} */
   const columns = [];
   const raw = head.kind === "points" ? data.y : data.mean;
-  if (data.max && data.min) columns.push(["high", data.max], ["low", data.min]);
+  if (data.std && band === "std") columns.push(["high", data.mean.map((mean, at) => mean + data.std[at])], ["low", data.mean.map((mean, at) => mean - data.std[at])]);
+  else if (data.max && data.min && head.rank !== "mean") columns.push(["high", data.max], ["low", data.min]);
   if (data.smooth) columns.push(["raw", raw]);
   columns.push(["line", data.smooth ?? raw]);
   return columns;
@@ -180,10 +210,26 @@ export class Plot {
     return {
       y: false,
       drag: { x: true, y: false, setScale: false, dist: 4 },
-      points: { size: 7, show: true },
+      points: { size: 7, show: (chart, index) => this.pointer(chart, index) },
       sync: { key: "runicorn", setSeries: false, scales: ["x", null], filters: { pub: moves, sub: moves } },
       bind: { dblclick: () => () => this.events.reset() },
     };
+  }
+
+  /** The dot of a line under the crosshair; of many lines none has one. @param {any} _chart @param {number} index */
+  pointer(_chart, index) {
+    const lines = this.drawn.series.filter((part) => part.role === "line");
+    const part = this.drawn.series[index - 1];
+    if (part?.role !== "line" || lines.length > MOST_POINTERS) return null;
+    const dot = document.createElement("div");
+    dot.className = "pointer";
+    return dot;
+  }
+
+  /** Light some curves; the others fade. @param {((curve: number) => boolean) | null} isLit */
+  highlight(isLit) {
+    this.drawn.series.forEach(({ curve }, index) => (this.chart.series[index + 1].alpha = !isLit || isLit(curve) ? 1 : 0.12));
+    this.chart.redraw(false, false);
   }
 
   selected() {
@@ -229,13 +275,13 @@ export class Plot {
   }
 
   /** @param {SeriesPart} part */
-  seriesOptions({ curve, role, isOld }) {
-    const { colour, dash } = curveStyle(curve);
+  seriesOptions({ slot, role, isOld, isPinned }) {
+    const { colour, dash } = curveStyle(slot);
     const isEdge = role === "low" || role === "high";
     const isFaint = isEdge || role === "raw" || isOld;
     return {
       stroke: isFaint ? transparent(colour, isEdge ? 0.3 : isOld ? 0.6 : 0.35) : colour,
-      width: role === "line" ? 1.5 : 1,
+      width: role === "line" ? (isPinned ? 3 : 1.5) : 1,
       dash: isEdge ? undefined : isOld ? [4, 3] : dash.length ? dash : undefined,
       points: isEdge ? { show: false, filter: (chart, at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (chart, at, show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
     };
@@ -345,7 +391,7 @@ function plotShape(drawn, view) {
 
 /** @param {SeriesPart[]} series */
 function bandsOf(series) {
-  return series.flatMap(({ role, curve }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(curve).colour, 0.2) }] : []));
+  return series.flatMap(({ role, slot }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(slot).colour, slot === QUIET_SLOT ? 0.06 : 0.2) }] : []));
 }
 
 /** @param {string} colour `#rrggbb` @param {number} alpha */

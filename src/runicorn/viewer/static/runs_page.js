@@ -199,6 +199,7 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
     ${!chosen.size && html`<span class="wide-only">${STATUSES.filter((name) => counts.has(name)).map((name) => html`<button key=${name} aria-pressed=${String(status.includes(name))} onClick=${() => toggle(name)}>
       <span class=${`status ${name}`}>${name}</span> <span class="quiet">${countText(counts.get(name))}</span></button>`)}</span>`}
     ${chosen.size > 0 && html`<span class="wide-only">${countText(chosen.size)} selected
+      <button onClick=${() => compareRuns(chosen)}>Compare</button>
       <button onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
       <button onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
       <button onClick=${() => setChosen(new Set())}>Clear</button></span>`}
@@ -209,6 +210,11 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
     <${ColumnsPopover} all=${all} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
+}
+
+/** @param {Set<string>} chosen */
+function compareRuns(chosen) {
+  goTo(hrefOf("compare", { runs: [...chosen].join(",") }));
 }
 
 /** @param {{ all: any[], others: { name: string, runs: number }[], chosen: string[], hidden: string[] }} props */
@@ -308,6 +314,7 @@ function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, otherNa
     k: () => move(-1),
     x: (event) => at >= 0 && at < sample.length && choose(at, event.shiftKey),
     Enter: () => at >= 0 && at < sample.length && goTo(runHref(sample[at].key)),
+    c: () => chosen.size && compareRuns(chosen),
     Escape: () => setChosen(new Set()),
   });
   return html`<div class="table" ref=${box} role="table" aria-label="Runs" aria-rowcount=${sample.length + 1} tabindex="0" onScroll=${(event) => setScroll(event.currentTarget.scrollTop)}>
