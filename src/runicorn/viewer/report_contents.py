@@ -27,6 +27,8 @@ _MOST_NAMES = 10_000
 _MOST_COLUMNS = 200
 _AT_ONCE = 50
 _LOG_BYTES = 1 << 20
+_MOST_MEMBERS = 100
+_LEFT_OUT = "left out of this report"
 
 
 class ReportWishes(NamedTuple):
@@ -163,12 +165,32 @@ class ReportContents:
             names = [each["name"] for each in self._places["runs/columns"]["columns"]][:_MOST_COLUMNS]
             wanted = quoted(",".join(name for name in names if "," not in name))
             self._add("runs", f"runs?cols={wanted}")
+            self._add_comparison(",".join(map(quoted, self._inside.keys)))
+
+    def _add_comparison(self, keys: str) -> None:
+        """What differs between the runs, but for what was not wished."""
+        found = self._get(f"compare?runs={keys}")
+        if ENVIRONMENT not in self._wishes.parts:
+            nothing = {"names": [], "values": [], "differs": [], "equal": 0, "left_out": 0, "told": _LEFT_OUT}
+            found |= {"environment": nothing, "packages": nothing}
+        if CODE not in self._wishes.parts:
+            found["code"] = {"members": [], "equal": 0, "left_out": 0, "troubles": [_LEFT_OUT for _ in found["runs"]]}
+        self._places["compare"] = found
+        metrics = self._get(f"compare/metrics?limit={_MOST_NAMES}&runs={keys}")
+        chosen = {curve["head"]["metric"] for curve in self._curves}
+        counts = dict(zip(metrics["metrics"], metrics["runs"], strict=True))
+        names = [name for name in metrics["metrics"] if name in chosen]
+        told = {"metrics": names, "runs": [counts[name] for name in names], "total": len(names), "matching": len(names)}
+        self._places["compare/metrics"] = {**metrics, **told}
+        for member in [each for each in found["code"]["members"] if each["differs"]][:_MOST_MEMBERS]:
+            number = member["number"]
+            self._add(f"compare/code?member={number}", f"compare/code?runs={keys}&member={number}")
 
     def _data(self) -> dict[str, Any]:
         keys = self._inside.keys
         return {
             "made_at": self._inside.made_at,
-            "start": "" if len(keys) > 1 else f"run/{quoted(keys[0])}",
+            "start": f"compare?runs={','.join(keys)}" if len(keys) > 1 else f"run/{quoted(keys[0])}",
             "lines": self._lines(),
             "axes": self._wishes.axes,
             "places": self._places,

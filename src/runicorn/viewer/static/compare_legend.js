@@ -1,7 +1,7 @@
 // @ts-check
 /** The legend of a comparison is a table of what differs: each row shows, hides, pins or singles out its curve. */
 import { html, useMemo } from "./vendor/htm-preact.js";
-import { changeQuery, runHref } from "./address.js";
+import { changeQuery, currentQuery, hrefOf, runHref } from "./address.js";
 import { Swatch, lightCurves } from "./chart_card.js";
 import { flipped, namesText } from "./charts_tab.js";
 import { GROUP_COLUMNS } from "./compare_groups.js";
@@ -40,7 +40,7 @@ export function CompareLegend({ owners, groups, compared, answer, picked, query 
       <th scope="col">${groups ? "Group" : "Run"} ${hidden > 0 && html`<span class="quiet">${countText(hidden)} hidden, </span>`}${all}</th>
       ${groups ? html`<th scope="col" class="num">Runs</th><th scope="col" class="num">Best, mean</th>` : html`<th scope="col">Status</th>
       ${config.map(({ name, align }) => html`<th scope="col" class=${align} key=${name} title=${`config.${name}`}>${shortName(name, config)}</th>`)}
-      ${more > 0 && html`<th scope="col"><a href=${`?${withTab(query)}`}>${countText(more)} more</a></th>`}
+      ${more > 0 && html`<th scope="col"><a href=${hrefOf("compare", withTab(query))}>${countText(more)} more</a></th>`}
       <th scope="col" class="num">Best</th><th scope="col" class="num">Step</th>`}
       <th scope="col"><span class="hidden-text">Menu</span></th>
     </tr></thead>
@@ -52,7 +52,7 @@ export function CompareLegend({ owners, groups, compared, answer, picked, query 
 function withTab(query) {
   const other = new URLSearchParams(query);
   other.set("tab", "differences");
-  return String(other);
+  return other;
 }
 
 /** The last part of a name, unless two would be the same. @param {string} name @param {{ name: string }[]} all */
@@ -101,7 +101,7 @@ function LegendMenu({ owner, picked, close, isRun }) {
 
 /** The runs of the address but for one, whose place stays empty: so the others keep their colours. @param {string} key */
 function without(key) {
-  const places = (new URLSearchParams(location.search).get("runs") ?? "").split(",");
+  const places = (currentQuery().get("runs") ?? "").split(",");
   return places.map((each) => (each === key ? "" : each)).join(",").replace(/,+$/, "");
 }
 

@@ -19,7 +19,7 @@ const MOST_COMPARED_METRICS = 10_000;
 const SYSTEM_METRICS = "system/";
 const OPEN_STATUSES = ["running", "lost", "unknown"];
 const AGAIN_AFTER_MS = 3000;
-const COMPARE_TABS = [["charts", "Charts"], ["differences", "Differences"], ["code", "Code"], ["images", "Images"]];
+const COMPARE_TABS = [["charts", "Charts"], ["differences", "Differences"], ["code", "Code"], ["images", "Images"]].filter(([id]) => id !== "code" || !source.report || Object.keys(source.report.places).some((place) => place.startsWith("compare/code")));
 
 /** The runs of the address, each with the place that its colour is from; an empty place keeps those of the others. @param {string | null} text */
 export function comparedRuns(text) {

@@ -65,7 +65,7 @@ function linesIn(answer, search, isAll) {
     const different = differs.filter(Boolean).length;
     const found = names.map((name, at) => ({ part, name, values: values[at] }));
     const wanted = search ? found.filter((line) => line.name.toLowerCase().includes(search) || line.values.some((value) => value !== null && String(value).toLowerCase().includes(search))) : found;
-    const text = !total ? "nothing was recorded" : !different ? `all ${countText(total)} are equal` : `${countText(different)} of ${countText(total)} differ`;
+    const text = answer[part].told ?? (!total ? "nothing was recorded" : !different ? `all ${countText(total)} are equal` : `${countText(different)} of ${countText(total)} differ`);
     return [{ part, name: title, values: [], isTitle: true, text }, ...wanted];
   });
 }

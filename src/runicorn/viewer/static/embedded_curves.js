@@ -20,7 +20,8 @@ export function drawnCurve(whole, wish) {
   const isPoints = head.kind === "points";
   const inView = isPoints ? whole.data.x.filter((x) => x >= low && x <= high).length : Infinity;
   const asPoints = isPoints && !wish.width && inView <= 2 * buckets;
-  const width = asPoints ? head.width : bucketWidth(head, wish.width ?? Math.max(0, high - low) / buckets);
+  const own = isPoints ? 0 : head.width;
+  const width = asPoints ? head.width : roundWidth(own, wish.width ?? Math.max(0, high - low) / buckets, !own && Number.isInteger(head.width));
   const made = asPoints ? { ...whole.data } : bucketsOf(whole, width);
   if (wish.smooth) made.smooth = smoothedValues(made.x, asPoints ? made.y : made.mean, wish.smooth, ((head.last_x ?? 0) - (head.first_x ?? 0)) / SMOOTH_UNITS);
   const data = rangeOf(made, asPoints ? 0 : width, wish.from ?? null, wish.to ?? null);
@@ -30,11 +31,9 @@ export function drawnCurve(whole, wish) {
   return { head: { ...head, kind: asPoints ? "points" : "buckets", n, shown: n, width, arrays: Object.keys(data), finest, ...(isWhole ? {} : figuresOf(head, data)) }, data };
 }
 
-/** The least width that is a round multiple of the report's own, or of 1, and not below what is wished. @param {any} head @param {number} wished */
-function bucketWidth(head, wished) {
-  const own = head.kind === "buckets" ? head.width : 0;
+/** The least width that is a round multiple of the report's own, or of 1, and not below what is wished. @param {number} own 0 = none @param {number} wished @param {boolean} isWhole */
+function roundWidth(own, wished, isWhole) {
   if (own && wished <= own) return own;
-  const isWhole = !own && Number.isInteger(head.width);
   if (isWhole && wished <= 1) return 1;
   const unit = own || 1;
   const power = Math.floor(Math.log10(wished / unit || 1));
@@ -118,20 +117,41 @@ function smoothedValues(x, y, weight, unit) {
 
 /** One curve over all members of a group, on one grid. @param {Curve[]} members @param {EmbeddedWish} wish @param {string} group @param {string} metric @returns {Curve} */
 export function groupCurve(members, wish, group, metric) {
-  const drawn = members.filter(({ head }) => head.n).map((each) => drawnCurve(each, { ...wish, width: null, smooth: 0 }));
-  const width = Math.max(0, ...drawn.map(({ head }) => head.width)) || 1;
-  const columns = new Map();
-  for (const each of drawn) {
-    const { x, min, max, mean } = rangeOf(bucketsOf(each, width), width, wish.from ?? null, wish.to ?? null);
-    x.forEach((at, index) => {
-      if (Number.isFinite(mean[index])) columns.set(at, [...(columns.get(at) ?? []), [min[index], max[index], mean[index]]]);
-    });
+  const drawn = members.filter(({ head }) => head.n);
+  const width = groupWidth(drawn, wish);
+  const made = drawn.map((each) => {
+    const data = bucketsOf(each, width);
+    if (wish.smooth) data.smooth = smoothedValues(data.x, data.mean, wish.smooth, ((each.head.last_x ?? 0) - (each.head.first_x ?? 0)) / SMOOTH_UNITS);
+    const part = rangeOf(data, width, wish.from ?? null, wish.to ?? null);
+    return { head: part.x.length === data.x.length ? each.head : { ...each.head, ...figuresOf(each.head, part) }, data: part };
+  });
+  const buckets = new Map();
+  for (const { data } of made) data.x.forEach((x, at) => Number.isFinite(data.mean[at]) && buckets.set(x, [...(buckets.get(x) ?? []), { min: data.min[at], max: data.max[at], mean: data.mean[at], smooth: (data.smooth ?? data.mean)[at] }]));
+  const xs = [...buckets.keys()].sort((first, second) => first - second);
+  const column = (read) => Float64Array.from(xs, (x) => read(buckets.get(x)));
+  const mean = (rows, name) => rows.reduce((sum, row) => sum + row[name] / rows.length, 0);
+  const deviation = (rows) => (rows.length < 2 ? 0 : Math.hypot(...rows.map((row) => (row.mean - mean(rows, "mean")) / Math.sqrt(rows.length - 1))));
+  /** @type {Record<string, Float64Array>} */
+  const data = { x: Float64Array.from(xs), mean: column((rows) => mean(rows, "mean")), min: column((rows) => Math.min(...rows.map((row) => row.min))), max: column((rows) => Math.max(...rows.map((row) => row.max))), std: column(deviation), members: column((rows) => rows.length) };
+  if (wish.smooth) data.smooth = column((rows) => mean(rows, "smooth"));
+  const figures = (name) => made.map(({ head }) => head[name]).filter((value) => value !== null && value !== undefined);
+  const sums = Object.fromEntries(["total", "in_range", "others", "nan", "inf", "replaced", "log_hidden"].map((name) => [name, figures(name).reduce((sum, value) => sum + value, 0)]));
+  const head = { run: null, metric, rank: null, group, superseded: false, kind: "group", n: xs.length, shown: xs.length, width, members: made.length, arrays: Object.keys(data), ...sums, low: Math.min(...figures("low")), high: Math.max(...figures("high")), first_x: Math.min(...figures("first_x")), last_x: Math.max(...figures("last_x")), last_value: data.mean[xs.length - 1] ?? null, version: "", indexed: 1 };
+  return { head: Object(head), data };
+}
+
+/** Round, and no narrower than the member that was logged most seldom has its values apart. @param {Curve[]} members @param {EmbeddedWish} wish */
+function groupWidth(members, wish) {
+  const clip = (low, high) => [Math.max(low, wish.from ?? -Infinity), Math.min(high, wish.to ?? Infinity)];
+  const span = ([low, high]) => Math.max(0, high - low);
+  let buckets = wish.buckets ?? DEFAULT_BUCKETS;
+  for (const { head } of members) {
+    const [first, last] = [head.first_x ?? 0, head.last_x ?? 0];
+    const share = last > first ? span(clip(first, last)) / (last - first) : 1;
+    buckets = Math.min(buckets, Math.max(1, Math.ceil((head.in_range - 1) * share)));
   }
-  const xs = [...columns.keys()].sort((first, second) => first - second);
-  const column = (read) => Float64Array.from(xs, (x) => read(columns.get(x)));
-  const mean = (rows) => rows.reduce((sum, row) => sum + row[2], 0) / rows.length;
-  const deviation = (rows) => (rows.length < 2 ? 0 : Math.sqrt(rows.reduce((sum, row) => sum + (row[2] - mean(rows)) ** 2, 0) / (rows.length - 1)));
-  const data = { x: Float64Array.from(xs), mean: column(mean), min: column((rows) => Math.min(...rows.map((row) => row[0]))), max: column((rows) => Math.max(...rows.map((row) => row[1]))), std: column(deviation), members: column((rows) => rows.length) };
-  const head = Object({ run: null, metric, rank: null, group, superseded: false, kind: "group", n: xs.length, shown: xs.length, width, members: drawn.length, arrays: Object.keys(data) });
-  return { head, data };
+  const heads = members.map(({ head }) => head);
+  const own = Math.max(0, ...heads.filter((head) => head.kind === "buckets").map((head) => head.width));
+  const whole = span(clip(Math.min(...heads.map((head) => head.first_x ?? 0)), Math.max(...heads.map((head) => head.last_x ?? 0))));
+  return roundWidth(own, wish.width ?? whole / buckets, !own && heads.every((head) => Number.isInteger(head.width)));
 }

@@ -1,5 +1,6 @@
 // @ts-check
 /** The source of a report: answers of the interface, and curves, out of the page itself. Nothing is asked of anybody. */
+import { comparedRunsOf } from "./embedded_compare.js";
 import { drawnCurve, groupCurve } from "./embedded_curves.js";
 
 /** @typedef {import("./source.js").Curve} Curve */
@@ -21,7 +22,10 @@ export function embeddedSource(report, missing) {
     if (search) return linesFound(await get(`${search[1]}?${search[2]}`), new URLSearchParams(search[2]).get("q") ?? "");
     const found = nearestPlace(places, place);
     if (!found) throw refuse();
-    return structuredClone(report.places[found]);
+    const answer = structuredClone(report.places[found]);
+    if (placeParts(place).path !== "compare") return answer;
+    const query = new URLSearchParams(place.split("?")[1]);
+    return comparedRunsOf(answer, (query.get("runs") ?? "").split(","), query.has("differing"));
   };
   return {
     get,
@@ -113,12 +117,18 @@ async function answerCurves(curvesOf, wish, each) {
   for (const metric of wish.metrics) {
     for (const group of wish.groups ?? []) {
       const members = await Promise.all(group.runs.map((run) => curvesOf(run, metric, x)));
-      each(groupCurve(members.map((found) => found.find((curve) => !curve.head.superseded)).filter(Boolean), wish, group.name, metric));
+      const having = members.flatMap((found) => found.filter((curve) => !curve.head.superseded));
+      each(having.length ? groupCurve(having, wish, group.name, metric) : noCurve({ group: group.name, metric }));
     }
     for (const run of wish.runs ?? []) {
       const found = (await curvesOf(run, metric, x)).filter((curve) => wish.superseded || !curve.head.superseded);
       for (const curve of found) each(drawnCurve(curve, wish));
-      if (!found.length) each({ head: Object({ run, metric, arrays: [], n: 0, error: "not in the report" }), data: {} });
+      if (!found.length) each(noCurve({ run, metric }));
     }
   }
+}
+
+/** @param {object} whose @returns {Curve} */
+function noCurve(whose) {
+  return { head: Object({ ...whose, arrays: [], n: 0, error: "not in the report" }), data: {} };
 }
