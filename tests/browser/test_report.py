@@ -119,13 +119,13 @@ def test_zoom_goes_as_far_as_the_report_goes_and_says_so(long_run, open_file):
     assert page.get_by_role("link", name="Logs").count() == 0
 
 
-def saved_rows(page: Page, metric: str) -> list[dict[str, float]]:
-    """What a chart saves as CSV."""
+def saved_columns(page: Page, metric: str) -> tuple[list[str], list[list[str]]]:
+    """The names and the rows of what a chart saves as CSV."""
     with page.expect_download() as download:
         card(page, metric).get_by_role("button", name=f"Menu of {metric}").click()
         page.get_by_role("button", name="Save as CSV").click()
     head, *lines = download.value.path().read_text().splitlines()
-    return [dict(zip(head.split(","), map(float, line.split(",")), strict=True)) for line in lines]
+    return head.split(","), [line.split(",") for line in lines]
 
 
 @pytest.mark.parametrize("count", [300, 20_000])
@@ -141,12 +141,13 @@ def test_curves_of_a_report_are_those_of_the_values(tmp_path, open_file, count):
     for place in ("", f"#/run/{RUN}?from={count // 10}&to={count // 2}"):
         page = open_file(path, place)
         figures(page, "loss")
-        rows = saved_rows(page, "loss")
+        names, lines = saved_columns(page, "loss")
+        rows = [dict(zip(names, map(float, line), strict=True)) for line in lines]
         width = rows[1]["x"] - rows[0]["x"]
         if "y" in rows[0]:
             assert [repr(row["y"]) for row in rows] == [repr(values[int(row["x"])]) for row in rows]
             continue
-        for row in rows:
+        for row in rows[1:-1] if place else rows:  # at the ends of a range they are not whole
             inside = values[int(row["x"]) : int(row["x"] + width)]
             finite = [value for value in inside if math.isfinite(value)]
             assert row["count"] == len(inside)
@@ -234,18 +235,50 @@ def test_report_of_twenty_curves_and_ten_images(tmp_path, open_file):
     assert page.locator("figure.image img").first.evaluate("(image) => image.naturalWidth") == 200
 
 
-def test_report_of_several_runs(tmp_path, open_file):
-    """It begins with all of them, and leads to each."""
+def test_report_of_several_runs_is_their_comparison(tmp_path, open_file):
+    """It begins with their curves on top of each other and what differs, and leads to each of them."""
     few_runs(tmp_path, 4)
     names = [path.name for path in sorted((tmp_path / "runs").rglob("20260101_*"))]
-    page = open_file(report(tmp_path, tmp_path / "report.html", *names))
+    target = report(tmp_path, tmp_path / "report.html", *names)
+    page = open_file(target)
     expect(page.get_by_role("region", name="About this report")).to_contain_text("4 runs from")
-    page.goto(f"{(tmp_path / 'report.html').as_uri()}#/?cols=config.args.lr")
+    assert len(figures(page, "loss")) == 4
+    page.get_by_role("button", name="Menu of trial 1").click()
+    page.get_by_role("button", name="Take out of the comparison").click()
+    expect(card(page, "loss").locator("table.figures tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="Differences").click()
+    expect(page.get_by_role("table", name="What differs")).to_contain_text("left out of this report")
+    expect(page.get_by_role("table", name="What differs").get_by_role("columnheader")).to_have_count(4)
+    page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.locator("[role=row] a.name")).to_have_count(4)
+    page.goto(f"{target.as_uri()}#/?cols=config.args.lr")
     expect(page.get_by_role("columnheader", name="lr")).to_be_visible()
     page.locator("[role=row] a.name").first.click()
     expect(card(page, "loss")).to_be_visible()
     assert page.get_by_role("link", name="Problems").count() == 0
+
+
+def test_report_draws_what_the_viewer_draws(tmp_path, viewer_of, open_page, open_file):
+    """Curves of runs and of groups, zoomed and smoothed, have the same numbers in a report as in the viewer."""
+    draw = random.Random(2)
+    names = [f"20260101_00000{number}_aaaaaa" for number in range(4)]
+    for number, name in enumerate(names):
+        lines = [{"step": 3 * step, "loss": draw.gauss(number, 1)} for step in range(1, 700 + 40 * number)]
+        write_run(tmp_path, name, lines, config={"lr": number % 2})
+    target, viewer = report(tmp_path, tmp_path / "report.html", *names), viewer_of(tmp_path)
+    compared = f"compare?runs={','.join(names)}"
+    for place in (
+        f"run/{names[0]}", f"run/{names[1]}?from=100&to=1000", f"run/{names[0]}?smooth=0.9", f"{compared}&group=config.args.lr",
+        f"{compared}&group=config.args.lr&smooth=0.9", f"{compared}&group=config.args.lr&from=300&to=900", f"{compared}&from=600",
+    ):  # fmt: skip
+        here, there = open_file(target, f"#/{place}"), open_page(viewer.at(place))
+        assert (place, figures(here, "loss")) == (place, figures(there, "loss"))
+        (columns, rows), (known, wanted) = saved_columns(here, "loss"), saved_columns(there, "loss")
+        assert columns == known
+        for row, other in zip(rows, wanted, strict=True):
+            for value, expected in zip(row, other, strict=True):
+                is_number = re.fullmatch(r"-?[\d.]+(?:e-?\d+)?", expected)
+                assert float(value) == pytest.approx(float(expected), abs=1e-9) if is_number else value == expected
 
 
 def test_report_of_a_run_that_goes_on_says_so(tmp_path, open_file):

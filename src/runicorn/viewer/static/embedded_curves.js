@@ -18,17 +18,34 @@ export function drawnCurve(whole, wish) {
   const low = Math.max(wish.from ?? -Infinity, head.first_x ?? -Infinity);
   const high = Math.min(wish.to ?? Infinity, head.last_x ?? Infinity);
   const isPoints = head.kind === "points";
-  const inView = isPoints ? whole.data.x.filter((x) => x >= low && x <= high).length : Infinity;
-  const asPoints = isPoints && !wish.width && inView <= 2 * buckets;
+  const [start, stop] = rangeOf(whole, wish.from ?? null, wish.to ?? null);
+  const asPoints = isPoints && !wish.width && stop - start <= 2 * buckets;
   const own = isPoints ? 0 : head.width;
   const width = asPoints ? head.width : roundWidth(own, wish.width ?? Math.max(0, high - low) / buckets, !own && Number.isInteger(head.width));
-  const made = asPoints ? { ...whole.data } : bucketsOf(whole, width);
-  if (wish.smooth) made.smooth = smoothedValues(made.x, asPoints ? made.y : made.mean, wish.smooth, ((head.last_x ?? 0) - (head.first_x ?? 0)) / SMOOTH_UNITS);
-  const data = rangeOf(made, asPoints ? 0 : width, wish.from ?? null, wish.to ?? null);
-  const n = data.x.length;
-  const isWhole = n === made.x.length;
+  const made = drawnPart(whole, [start, stop], asPoints ? 0 : width, wish.smooth ?? 0);
+  const n = made.data.x.length;
   const finest = !isPoints && width === head.width && n * 2 < buckets;
-  return { head: { ...head, kind: asPoints ? "points" : "buckets", n, shown: n, width, arrays: Object.keys(data), finest, ...(isWhole ? {} : figuresOf(head, data)) }, data };
+  return { head: { ...made.head, kind: asPoints ? "points" : "buckets", n, shown: n, width, arrays: Object.keys(made.data), finest }, data: made.data };
+}
+
+/**
+ * A range of a curve in buckets, smoothed with what is left of it.
+ * @param {Curve} whole @param {number[]} range places of its arrays @param {number} width of a bucket; 0 = points @param {number} weight of smoothing; 0 = none
+ */
+function drawnPart(whole, [start, stop], width, weight) {
+  const { head } = whole;
+  const part = (from, to) => {
+    const data = Object.fromEntries(Object.entries(whole.data).map(([name, values]) => [name, values.subarray(from, to)]));
+    return width ? bucketsOf({ head: { ...head, n: to - from }, data }, width) : data;
+  };
+  const data = part(start, stop);
+  if (weight) {
+    const before = part(0, start);
+    const both = (name) => new Float64Array([...before[name], ...data[name]]);
+    const unit = ((head.last_x ?? 0) - (head.first_x ?? 0)) / SMOOTH_UNITS;
+    data.smooth = smoothedValues(both("x"), both(width ? "mean" : "y"), weight, unit).subarray(before.x.length);
+  }
+  return { head: stop - start === head.n ? head : { ...head, ...figuresOf(head, data) }, data };
 }
 
 /** The least width that is a round multiple of the report's own, or of 1, and not below what is wished. @param {number} own 0 = none @param {number} wished @param {boolean} isWhole */
@@ -72,16 +89,13 @@ function bucketsOf({ head, data }, width) {
   return rows.some((row) => row.finite < row.count) ? { ...found, nonfinite: column((row) => row.count - row.finite) } : found;
 }
 
-/** What of the arrays is in a range; a bucket that is partly in it is whole in it. @param {Record<string, Float64Array>} data @param {number} width @param {number | null} from @param {number | null} to */
-function rangeOf(data, width, from, to) {
-  const { x } = data;
+/** Which places of a curve's arrays are in a range; a bucket that is partly in it is whole in it. @param {Curve} whole @param {number | null} from @param {number | null} to */
+function rangeOf({ head, data: { x } }, from, to) {
+  const width = head.kind === "buckets" ? head.width : 0;
   let [start, stop] = [0, x.length];
   while (from !== null && start < stop && (width ? x[start] + width <= from : x[start] < from)) start++;
   while (to !== null && stop > start && x[stop - 1] > to) stop--;
-  /** @type {Record<string, Float64Array>} */
-  const part = {};
-  for (const [name, values] of Object.entries(data)) part[name] = values.subarray(start, stop);
-  return part;
+  return [start, stop];
 }
 
 /** What the head says of a range. @param {any} head @param {Record<string, Float64Array>} data */
@@ -119,12 +133,7 @@ function smoothedValues(x, y, weight, unit) {
 export function groupCurve(members, wish, group, metric) {
   const drawn = members.filter(({ head }) => head.n);
   const width = groupWidth(drawn, wish);
-  const made = drawn.map((each) => {
-    const data = bucketsOf(each, width);
-    if (wish.smooth) data.smooth = smoothedValues(data.x, data.mean, wish.smooth, ((each.head.last_x ?? 0) - (each.head.first_x ?? 0)) / SMOOTH_UNITS);
-    const part = rangeOf(data, width, wish.from ?? null, wish.to ?? null);
-    return { head: part.x.length === data.x.length ? each.head : { ...each.head, ...figuresOf(each.head, part) }, data: part };
-  });
+  const made = drawn.map((each) => drawnPart(each, rangeOf(each, wish.from ?? null, wish.to ?? null), width, wish.smooth ?? 0));
   const buckets = new Map();
   for (const { data } of made) data.x.forEach((x, at) => Number.isFinite(data.mean[at]) && buckets.set(x, [...(buckets.get(x) ?? []), { min: data.min[at], max: data.max[at], mean: data.mean[at], smooth: (data.smooth ?? data.mean)[at] }]));
   const xs = [...buckets.keys()].sort((first, second) => first - second);
