@@ -267,10 +267,11 @@ def test_report_draws_what_the_viewer_draws(tmp_path, viewer_of, open_page, open
         write_run(tmp_path, name, lines, config={"lr": number % 2})
     target, viewer = report(tmp_path, tmp_path / "report.html", *names), viewer_of(tmp_path)
     compared = f"compare?runs={','.join(names)}"
+    grouped = f"{compared}&group=config.args.lr"
     for place in (
-        f"run/{names[0]}", f"run/{names[1]}?from=100&to=1000", f"run/{names[0]}?smooth=0.9", f"{compared}&group=config.args.lr",
-        f"{compared}&group=config.args.lr&smooth=0.9", f"{compared}&group=config.args.lr&from=300&to=900", f"{compared}&from=600",
-    ):  # fmt: skip
+        *(f"run/{names[0]}", f"run/{names[1]}?from=100&to=1000", f"run/{names[0]}?smooth=0.9", f"{compared}&from=600"),
+        *(grouped, f"{grouped}&smooth=0.9", f"{grouped}&from=300&to=900"),
+    ):
         here, there = open_file(target, f"#/{place}"), open_page(viewer.at(place))
         assert (place, figures(here, "loss")) == (place, figures(there, "loss"))
         (columns, rows), (known, wanted) = saved_columns(here, "loss"), saved_columns(there, "loss")

@@ -31,6 +31,7 @@ from runicorn.viewer.report_contents import ReportWishes
 
 KEY = "20260101_120000_abcdef"
 OTHER = "20260102_120000_abcdef"
+DOCS = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 DATA = re.compile(rb'<script type="application/json" id="report-data">(.*?)</script>', re.DOTALL)
 
 
@@ -70,6 +71,8 @@ def test_command_writes_the_file_once(make_run, command, tmp_path, capsys):
     assert told["bytes"] == len(content)
     assert told["runs"] == [KEY]
     assert (told["curves"], told["points"], told["pieces"]) == (1, 100, 0)
+    fields = re.search(r"^\| field of `report` \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", DOCS, re.MULTILINE)[1]
+    assert list(told) == re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)
     assert command(KEY, "-o", target) == 1
     assert "--force" in capsys.readouterr().err
     assert target.read_bytes() == content

@@ -28,6 +28,10 @@ _MOST_COLUMNS = 200
 _AT_ONCE = 50
 _LOG_BYTES = 1 << 20
 _MOST_MEMBERS = 100
+_FIGURES = (
+    *("curves", "points", "points_in_pieces", "pieces", "metrics", "metrics_left_out", "images", "images_left_out"),
+    "log_bytes_left_out",
+)
 _LEFT_OUT = "left out of this report"
 
 
@@ -68,7 +72,7 @@ class ReportContents:
         self._places: dict[str, Any] = {}
         self._blobs: dict[str, Any] = {}
         self._curves: list[dict[str, Any]] = []
-        self.figures: dict[str, int] = {}
+        self.figures = dict.fromkeys(_FIGURES, 0)
         self._inside = Inside(self._infos)
         try:
             names = self._add_metrics()
@@ -123,8 +127,8 @@ class ReportContents:
         head["images"] = images.held
         self._places |= {place: head, **images.places}
         self._blobs |= images.blobs
-        for name, count in (("images", images.held), ("images_left_out", images.left_out)):
-            self.figures[name] = self.figures.get(name, 0) + count
+        self.figures["images"] += images.held
+        self.figures["images_left_out"] += images.left_out
         for part in ("config", "summary", "problems"):
             self._add(f"{place}/{part}")
         if ENVIRONMENT in self._wishes.parts:
@@ -137,8 +141,7 @@ class ReportContents:
         for source in head["logs"]:
             name = f"{place}/logs?source={source['source']}"
             window = self._get(f"{name}&offset=-{_LOG_BYTES}&bytes={_LOG_BYTES}")
-            left = self.figures.get("log_bytes_left_out", 0)
-            self.figures["log_bytes_left_out"] = left + window["offset"]
+            self.figures["log_bytes_left_out"] += window["offset"]
             self._places[name] = {**window, "at_start": True, "at_end": True, "live": False}
 
     def _add_curves(self, names: list[str]) -> None:
@@ -210,7 +213,7 @@ class ReportContents:
             lines.append(f"{figures['images']:,} of {counted(figures['images'] + figures['images_left_out'], 'image')}")
         if figures["metrics_left_out"]:
             lines.append(f"{counted(figures['metrics_left_out'], 'metric')} left out")
-        if figures.get("log_bytes_left_out"):
+        if figures["log_bytes_left_out"]:
             lines.append(f"the first {counted(figures['log_bytes_left_out'], 'byte')} of the logs left out")
         missing = [part for part in PARTS if part not in self._wishes.parts]
         if missing:
