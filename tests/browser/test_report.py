@@ -306,16 +306,20 @@ def test_report_can_be_read_by_everybody(tmp_path, open_file, scheme):
         assert not found, [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found]
 
 
-def test_report_can_be_printed(tmp_path, open_file):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_report_can_be_printed(tmp_path, open_file, scheme):
     """On paper all charts stand, none is wider than the paper, and what only a screen can do is gone."""
     lines = [{"step": step, **{f"m{number}": step / 7 for number in range(40)}} for step in range(1, 50)]
     write_run(tmp_path, RUN, lines)
-    page = open_file(report(tmp_path, tmp_path / "report.html", RUN))
+    page = open_file(report(tmp_path, tmp_path / "report.html", RUN), scheme=scheme)
     expect(page.locator("canvas")).to_have_count(40)
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 720, "height": 1000})
     rights = "[...document.querySelectorAll('canvas')].map((each) => each.getBoundingClientRect().right)"
     assert max(page.evaluate(rights)) <= 720
+    assert page.locator("h1").evaluate("(part) => getComputedStyle(part).color") == "rgb(27, 31, 36)"
+    turned = page.locator("canvas").first.evaluate("(part) => getComputedStyle(part).filter")
+    assert ("invert" in turned) is (scheme == "dark")
     assert page.get_by_role("button", name="Axes").count() == 0
     expect(page.get_by_role("region", name="About this report")).to_be_visible()
     assert page.pdf().startswith(b"%PDF")
