@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runicorn.reading.lenient import ImageLine
     from runicorn.reading.part import Group
 
-_FOLDER = "columns-2"
+_FOLDER = "columns-3"
 _KIB = 1024
 _PART_BYTES = 32 * _KIB * _KIB
 _LEAST_KEPT_BYTES = _KIB * _KIB

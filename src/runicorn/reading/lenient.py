@@ -22,13 +22,14 @@ _MARKS = ("rank", "producer", "nonfinite")
 
 
 class ImageLine(NamedTuple):
-    """A line of type ``image``: step, key, caption, path as stored, epoch seconds."""
+    """A line of type ``image``: step, key, caption, path as stored, epoch seconds, rank."""
 
     step: int | None
     key: str
     caption: str | None
     path: str
     time: float
+    rank: int | None = None
 
 
 class Line(NamedTuple):
@@ -117,7 +118,7 @@ def _line(content: dict[str, Any], data: dict[str, Any]) -> tuple[Line, list[str
 
 
 def _image(content: dict[str, Any], data: dict[str, Any]) -> ImageLine:
-    path, key, caption = data.get("path"), data.get("key"), data.get("caption")
+    path, key, caption, rank = data.get("path"), data.get("key"), data.get("caption"), content.get("rank")
     if not isinstance(path, str):
         raise ValueError("an image without a path")  # noqa: TRY004 - told as the others
     time_s = _as_time(content.get("ts"))
@@ -127,6 +128,7 @@ def _image(content: dict[str, Any], data: dict[str, Any]) -> ImageLine:
         _text(caption) if isinstance(caption, str) else None,
         _text(path),
         math.nan if time_s is None else time_s,
+        rank if type(rank) is int and abs(rank) < HIGHEST_INT else None,
     )
 
 

@@ -19,6 +19,7 @@ const HELP = [
   ["l", "log y, on all charts"],
   ["r", "reset the zoom"],
   ["← →", "move the crosshair of the chart that has the focus"],
+  ["[ ]", "image step before and after"],
   ["g", "to the table of runs"],
   ["?", "this help"],
 ];

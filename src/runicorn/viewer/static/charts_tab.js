@@ -317,7 +317,7 @@ function foldersOf(names, pinned, primary, isSystem) {
 }
 
 /** Which part of an element is in the window, in pixels from its top. @param {{ current: HTMLElement | null }} ref */
-function useView(ref) {
+export function useView(ref) {
   const [view, setView] = useState({ top: 0, bottom: innerHeight });
   useEffect(() => {
     const look = () => {

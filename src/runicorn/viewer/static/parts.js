@@ -1,8 +1,10 @@
 // @ts-check
 /** Small parts that every page uses: status, times, a popover, keys, colours of curves. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { viewerRoot } from "./address.js";
 import { agoText, momentText, spanText } from "./format.js";
 import { serverNow } from "./live.js";
+import { source } from "./source.js";
 
 export const CURVE_COLOURS = 7;
 const CURVE_DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
@@ -167,4 +169,13 @@ export function saveFile(blob, name) {
   link.download = name.replace(/[^\w.@+=-]+/g, "_");
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Download a file of a run: a link carries no token, so it has a ticket. @param {object} wish `run`, `kind`, `number`, ... */
+export async function saveByTicket(wish) {
+  const { ticket, name } = await source.send("POST", "tickets", wish);
+  const link = document.createElement("a");
+  link.href = new URL(`api/v1/files/${ticket}`, viewerRoot()).href;
+  link.download = name;
+  link.click();
 }

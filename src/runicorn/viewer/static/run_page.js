@@ -2,8 +2,10 @@
 /** The page of one run: its head, and its tabs. */
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, hrefOf, runHref, useAddress } from "./address.js";
+import { AssetsTab } from "./assets_tab.js";
 import { ChartsBar, ChartsTab } from "./charts_tab.js";
 import { countOf, countText, momentText, shortNumber, stepText } from "./format.js";
+import { ImagesTab } from "./images_tab.js";
 import { useLive } from "./live.js";
 import { LogsTab } from "./logs_tab.js";
 import { Ago, Duration, Status, Tags, Trouble, runName, silence, useKeys, useTicking } from "./parts.js";
@@ -59,6 +61,8 @@ export function RunPage({ runKey, tab }) {
 /** @param {any} head */
 function tabsOf(head) {
   const tabs = [["charts", "Charts"], ["summary", "Summary and config"], ["logs", "Logs"]];
+  if (head?.images) tabs.push(["images", `Images ${countText(head.images)}`]);
+  if (head?.assets) tabs.push(["assets", "Assets"]);
   if (head?.system_metrics) tabs.push(["system", "System"]);
   return tabs;
 }
@@ -68,6 +72,8 @@ function TabBody({ tab, head, row, version, query }) {
   if (tab === "charts" || tab === "system") return html`<${ChartsTab} key=${tab} ...${{ head, row, version, query, isSystem: tab === "system" }} />`;
   if (tab === "summary") return html`<${FieldsTab} head=${head} row=${row} query=${query} />`;
   if (tab === "logs") return html`<${LogsTab} head=${head} row=${row} query=${query} />`;
+  if (tab === "images") return html`<${ImagesTab} head=${head} row=${row} query=${query} />`;
+  if (tab === "assets") return html`<${AssetsTab} head=${head} row=${row} query=${query} />`;
   return html`<p class="empty quiet">This run has no such part. <a href=${runHref(row.key)}>To its charts</a></p>`;
 }
 
