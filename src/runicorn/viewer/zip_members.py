@@ -36,6 +36,7 @@ class ZipMember(NamedTuple):
         packed: bytes.
         reason: why it is not unpacked; None if it is.
         remark: what is odd about it; None if nothing is.
+        check_sum: of its content, as the archive says.
     """
 
     number: int
@@ -44,6 +45,7 @@ class ZipMember(NamedTuple):
     packed: int
     reason: str | None
     remark: str | None
+    check_sum: int
 
     def document(self) -> dict[str, Any]:
         """What a page is told of it."""
@@ -98,7 +100,7 @@ class ZipReader:
         for number, info in enumerate(self._zip.filelist[:MOST_MEMBERS]):
             if not info.is_dir():
                 sizes = info.file_size, info.compress_size
-                yield ZipMember(number, info.filename, *sizes, _reason(info), _remark(info, seen))
+                yield ZipMember(number, info.filename, *sizes, _reason(info), _remark(info, seen), info.CRC)
                 seen.add(info.filename)
 
     def shown(self, number: int) -> dict[str, Any]:
