@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from lines_of_events import event
 
-from runicorn.viewer import code_archives, line_differences
+from runicorn.viewer import line_differences, zip_members
 
 KEYS = ("one", "two", "three")
 
@@ -169,16 +169,16 @@ def test_code_is_compared_member_by_member(open_viewer):
 
 def test_code_that_cannot_be_shown_says_why(open_viewer, runs, monkeypatch):
     """Binary, too large, encrypted or oddly packed members, and archives that are none: a reason, and no content."""
-    monkeypatch.setattr(code_archives, "MEMBER_BYTES", 1000)
+    monkeypatch.setattr(zip_members, "MOST_SHOWN_BYTES", 1000)
     bomb = b"a" * 5_000_000
     zipped(runs[0], {"bin": b"\0\1", "bomb": bomb, "text": "a"})
     zipped(runs[1], {"bin": b"\0\2", "bomb": bomb + b"b", "text": "b"})
     client = open_viewer()
-    assert difference(client, "bin")["reason"] == "it is no text"
-    assert difference(client, "bomb")["reason"] == "it has more than 1,000 bytes"
+    assert difference(client, "bin")["reason"] == "it is not text"
+    assert difference(client, "bomb")["reason"] == "it has more than 1 MiB"
     with zipfile.ZipFile(runs[1] / "code_snapshot.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("text", "c")
-    assert difference(client, "text")["reason"] == "it is packed in a way that is not read here"
+    assert difference(client, "text")["reason"] == "it is packed by a method that is not read here"
     content = bytearray((runs[0] / "code_snapshot.zip").read_bytes())
     at = content.index(b"PK\x01\x02")
     content[at + 8] |= 1
@@ -186,7 +186,7 @@ def test_code_that_cannot_be_shown_says_why(open_viewer, runs, monkeypatch):
     assert difference(client, "bin", to="one")["reason"] == "it is encrypted"
     for wrong in (b"", b"PK", b"PK\x05\x06" + b"\xff" * 18, bytes(content[:200])):
         (runs[0] / "code_snapshot.zip").write_bytes(wrong)
-        assert compared(client)["code"]["troubles"][0].startswith("the archive cannot be read")
+        assert compared(client)["code"]["troubles"][0].startswith("it is no archive that can be read")
 
 
 def test_members_of_any_name_are_listed_and_never_extracted(open_viewer, runs, storage):

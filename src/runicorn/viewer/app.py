@@ -12,7 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route
 
-from runicorn.viewer import compare_api, curves_api, images_api, live_api, pages, runs_api, text_api
+from runicorn.viewer import (
+    assets_api,
+    compare_api,
+    curves_api,
+    files_api,
+    images_api,
+    live_api,
+    pages,
+    runs_api,
+    text_api,
+)
 from runicorn.viewer.answers import ProblemError, answer, error_content
 from runicorn.viewer.guard import Guard
 from runicorn.viewer.state import Viewer, viewer_of
@@ -51,11 +61,17 @@ ROUTES = [
     Route(f"{_API}/runs/{{key}}/problems", runs_api.problems, methods=_GET),
     Route(f"{_API}/runs/{{key}}/logs", text_api.logs, methods=_GET),
     Route(f"{_API}/runs/{{key}}/logs/search", text_api.search, methods=_GET),
-    Route(f"{_API}/runs/{{key}}/images", images_api.images, methods=_GET),
-    Route(f"{_API}/runs/{{key}}/images/{{number}}", images_api.image, methods=_GET),
     Route(f"{_API}/compare", compare_api.compare, methods=_GET),
     Route(f"{_API}/compare/metrics", compare_api.compare_metrics, methods=_GET),
     Route(f"{_API}/compare/code", compare_api.compare_code, methods=_GET),
+    Route(f"{_API}/runs/{{key}}/images", images_api.images, methods=_GET),
+    Route(f"{_API}/runs/{{key}}/images/{{number}}", images_api.image, methods=_GET),
+    Route(f"{_API}/runs/{{key}}/assets", assets_api.assets, methods=_GET),
+    Route(f"{_API}/runs/{{key}}/assets/users", assets_api.users, methods=_GET),
+    Route(f"{_API}/runs/{{key}}/assets/{{number}}/members", assets_api.members, methods=_GET),
+    Route(f"{_API}/runs/{{key}}/assets/{{number}}/members/{{member}}", assets_api.member, methods=_GET),
+    Route(f"{_API}/tickets", files_api.tickets, methods=_POST),
+    Route(f"{_API}/files/{{ticket}}", files_api.file, methods=_GET),
     Route(f"{_API}/curves", curves_api.curves, methods=_POST),
     Route(f"{_API}/problems", runs_api.all_problems, methods=_GET),
     Route(f"{_API}/live", live_api.live, methods=_GET),

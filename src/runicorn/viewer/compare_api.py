@@ -117,8 +117,8 @@ def _code(rows: list[RunRow], *, only_differing: bool) -> dict[str, Any]:
 
 
 def _states(found: list[CodeMember | None]) -> list[int | None]:
-    numbers: dict[CodeMember, int] = {}
-    return [None if each is None else numbers.setdefault(each, len(numbers)) for each in found]
+    numbers: dict[tuple[int, int], int] = {}
+    return [None if each is None else numbers.setdefault(each.content, len(numbers)) for each in found]
 
 
 def compare_metrics(request: Request) -> Response:
@@ -179,7 +179,7 @@ def compare_code(request: Request) -> Response:
 
 def _pair(request: Request, rows: list[RunRow], compared: Compared, name: str) -> tuple[int, int]:
     """The runs whose file is compared: those that are asked for, or the first and the next that has another one."""
-    states = [None if each is None else each.get(name) for each in compared.archives]
+    states = _states([None if each is None else each.get(name) for each in compared.archives])
     with_code = [at for at, each in enumerate(compared.archives) if each is not None]
     one = _place(request, "from", rows, with_code[0])
     others = [at for at in with_code if states[at] != states[one]]
@@ -204,6 +204,6 @@ def _text(row: RunRow, archive: dict[str, CodeMember] | None, name: str) -> str 
     if name not in archive:
         return None
     try:
-        return member_text(row.info.run_dir, name)
+        return member_text(row.info.run_dir, archive[name].number)
     except ArchiveError as error:
         return error

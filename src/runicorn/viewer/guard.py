@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = b"x-runicorn-token"
 API = "/api/"
+FILES = "/api/v1/files/"
+"""A link carries no header, and so no token: it has a ticket, a secret that was given to who has the token."""
 TRUSTED = "runicorn.trusted"
 """In the scope of a request that has the token."""
 _ALWAYS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -66,7 +68,7 @@ class Guard:
         except ProblemError as problem:
             await answering.refuse(problem)
             return
-        if not scope["path"].startswith(API):  # anybody may ask for the page, and must not be able to fill the places
+        if not _is_with_token(scope):  # anybody may ask for the page, and must not be able to fill the places
             await self._app(scope, receive, answering.send)
             return
         scope[TRUSTED] = True
@@ -88,13 +90,13 @@ class Guard:
         if method not in _METHODS:
             raise ProblemError(405, f"{method} is no method that there is here.")
         self._check_site(headers, scope)
-        if scope["path"].startswith(API) and not self._token.is_it(headers.all(TOKEN_HEADER)):
+        if _is_with_token(scope) and not self._token.is_it(headers.all(TOKEN_HEADER)):
             raise ProblemError(
                 401,
                 "The token is missing, or is that of another start of the viewer.",
                 "Open the link that `runicorn viewer` has printed; `runicorn viewer --list` prints it again.",
             )
-        if scope["path"].startswith(API) and self._active >= limits.CONNECTIONS:
+        if _is_with_token(scope) and self._active >= limits.CONNECTIONS:
             raise ProblemError(429, "Too many requests are being answered.", "Close other tabs, or ask again.")
 
     def _check_host(self, headers: _Headers) -> str:
@@ -163,6 +165,10 @@ class _Answering:
             headers.append((b"allow", b"GET, HEAD, POST"))
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": content})
+
+
+def _is_with_token(scope: Scope) -> bool:
+    return scope["path"].startswith(API) and not scope["path"].startswith(FILES)
 
 
 def name_of(authority: str) -> str | None:

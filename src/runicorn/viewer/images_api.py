@@ -17,7 +17,7 @@ from runicorn.viewer.answers import ProblemError, answer, query_flag, query_int
 from runicorn.viewer.below import open_below, pieces
 from runicorn.viewer.image_heads import HEAD_BYTES, ImageKind, kind_of
 from runicorn.viewer.image_index import BEFORE_ALL, ImageIndex, Listed, around, of_key
-from runicorn.viewer.state import viewer_of
+from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -45,7 +45,7 @@ _lock = threading.Lock()
 
 def images(request: Request) -> Response:
     """``GET runs/{key}/images``."""
-    row, opened, index = _index_of(request)
+    row, opened, index = _index_of(viewer_of(request), request.path_params["key"])
     key, query = request.query_params.get("key"), request.query_params
     content: dict[str, Any] = {"version": index.version, "count": len(index.by_number), "superseded": index.superseded}
     by_key = index.with_superseded if query_flag(request, "superseded") else index.by_key
@@ -67,7 +67,8 @@ def images(request: Request) -> Response:
 
 def image(request: Request) -> Response:
     """``GET runs/{key}/images/{number}``."""
-    row, listed = image_of(request, request.path_params["number"])
+    viewer, key = viewer_of(request), request.path_params["key"]
+    row, listed = viewer.row(key), image_of(viewer, key, request.path_params["number"])
     try:
         file = open_below(row.info.run_dir, listed.path)
     except (FileNotFoundError, DamagedError) as error:
@@ -94,21 +95,21 @@ def _checked(file: BinaryIO) -> tuple[int, str]:
     return size, kind.media_type
 
 
-def image_of(request: Request, number: str) -> tuple[RunRow, Listed]:
+def image_of(viewer: Viewer, key: str, number: str) -> Listed:
     """The image of a number.
 
     Raises:
         ProblemError: the run has none.
     """
-    row, _, index = _index_of(request)
+    _, _, index = _index_of(viewer, key)
     found = index.by_number.get(int(number)) if _NUMBER.fullmatch(number) else None
     if found is None:
         raise ProblemError(404, f"The run has no image of the number {number[:20]!r}.", "Ask for the list again.")
-    return row, found
+    return found
 
 
-def _index_of(request: Request) -> tuple[RunRow, OpenRun, ImageIndex]:
-    row, opened = viewer_of(request).open(request.path_params["key"])
+def _index_of(viewer: Viewer, key: str) -> tuple[RunRow, OpenRun, ImageIndex]:
+    row, opened = viewer.open(key)
     with _lock:
         known = _indices.pop(row.info.run_dir, None)
     with opened.reading():

@@ -19,6 +19,7 @@ from runicorn.storage import run_files
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number, query_flag, query_int
 from runicorn.viewer.changes import columns
+from runicorn.viewer.kept_assets import count_of
 from runicorn.viewer.open_runs import OpenRun, is_live
 from runicorn.viewer.state import Viewer, viewer_of
 
@@ -98,6 +99,7 @@ def run(request: Request) -> Response:
     viewer = viewer_of(request)
     row, opened = viewer.open(request.path_params["key"])
     viewer.checker.watch(row.key)
+    assets = count_of(row.info.run_dir)
     with opened.reading():
         names = opened.names()
         system = sum(1 for name in names if name.startswith(SYSTEM))
@@ -111,6 +113,7 @@ def run(request: Request) -> Response:
             "metrics": len(names) - system,
             "system_metrics": system,
             "images": opened.image_count(),
+            "assets": assets,
             "problems": opened.problem_count(is_live=live) + len(row.info.damaged),
             "ranks": opened.ranks(),
             "producers": opened.producers(),

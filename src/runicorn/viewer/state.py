@@ -11,7 +11,9 @@ from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError
 from runicorn.viewer.changes import RunRow, RunTable
 from runicorn.viewer.checker import Checker
+from runicorn.viewer.content_users import ContentUsers
 from runicorn.viewer.open_runs import OpenRun, OpenRuns
+from runicorn.viewer.tickets import Tickets
 from runicorn.viewer.token import Token
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class Viewer:
         table: of the runs.
         open_runs: those that a page shows.
         checker: ends lost runs.
+        tickets: for downloads.
+        content_users: which runs have the same content.
         stop: ends the server; set by who runs it.
         closing: is set when the viewer ends, so that streams do.
         asked_at: when the last request came, by a clock that only rises.
@@ -60,6 +64,8 @@ class Viewer:
         self.table = table or RunTable(self.storages)
         self.open_runs = open_runs or OpenRuns()
         self.checker = Checker(self.table, self.pace, ends=not read_only)
+        self.tickets = Tickets()
+        self.content_users = ContentUsers()
         self.started_at = time.time()
         self.asked_at = time.monotonic()
         self.streams = 0

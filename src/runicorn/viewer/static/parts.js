@@ -1,6 +1,7 @@
 // @ts-check
 /** Small parts that every page uses: status, times, a popover, keys, colours of curves. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { viewerRoot } from "./address.js";
 import { agoText, momentText, spanText } from "./format.js";
 import { serverNow } from "./live.js";
 import { source } from "./source.js";
@@ -175,4 +176,13 @@ export function saveFile(blob, name) {
 export function ReportLine() {
   const { report } = source;
   return report && html`<section class="report-line quiet" aria-label="About this report">Report made ${momentText(report.made_at)}${report.lines.map((line) => html` · <span key=${line}>${line}</span>`)}</section>`;
+}
+
+/** Download a file of a run: a link carries no token, so it has a ticket. @param {object} wish `run`, `kind`, `number`, ... */
+export async function saveByTicket(wish) {
+  const { ticket, name } = await source.send("POST", "tickets", wish);
+  const link = document.createElement("a");
+  link.href = new URL(`api/v1/files/${ticket}`, viewerRoot()).href;
+  link.download = name;
+  link.click();
 }

@@ -2,6 +2,7 @@
 /** The page of one run: its head, and its tabs. */
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, hrefOf, runHref, useAddress } from "./address.js";
+import { AssetsTab } from "./assets_tab.js";
 import { ChartsBar, ChartsTab } from "./charts_tab.js";
 import { countOf, countText, momentText, shortNumber, stepText } from "./format.js";
 import { ImagesTab } from "./images_tab.js";
@@ -62,6 +63,7 @@ function tabsOf(head) {
   const tabs = [["charts", "Charts"], ["summary", "Summary and config"]];
   if (!head || source.has(`runs/${encodeURIComponent(head.run.key)}/logs?source=0`)) tabs.push(["logs", "Logs"]);
   if (head?.images) tabs.push(["images", `Images ${countText(head.images)}`]);
+  if (head?.assets) tabs.push(["assets", "Assets"]);
   if (head?.system_metrics) tabs.push(["system", "System"]);
   return tabs;
 }
@@ -72,6 +74,7 @@ function TabBody({ tab, head, row, version, query }) {
   if (tab === "summary") return html`<${FieldsTab} head=${head} row=${row} query=${query} />`;
   if (tab === "logs") return html`<${LogsTab} head=${head} row=${row} query=${query} />`;
   if (tab === "images") return html`<${ImagesTab} head=${head} row=${row} query=${query} />`;
+  if (tab === "assets") return html`<${AssetsTab} head=${head} row=${row} query=${query} />`;
   return html`<p class="empty quiet">This run has no such part. <a href=${runHref(row.key)}>To its charts</a></p>`;
 }
 
