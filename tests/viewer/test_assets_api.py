@@ -329,13 +329,13 @@ def odd_names():
 
 
 def test_bombs_are_told_and_never_unpacked(make_run, open_viewer):
-    """A member of 300 MB in 300 KB is told by its ratio; its beginning is read at most, and it is not sent."""
+    """A member of 300 MB in 300 KB is told by its ratio; nothing of it is unpacked, and it is not sent."""
     with_code(make_run(), bomb(300_000_000))
     client = open_viewer()
     (listed,) = client.get(f"{RUN}/assets/0/members").json()["members"]
     assert "times as large as it is packed" in listed["reason"]
     shown = client.get(f"{RUN}/assets/0/members/0").json()
-    assert shown["text"] is None
+    assert (shown["text"], shown["reason"]) == (None, listed["reason"])
     answer = ticket_for(client, kind="member", number=0, member=0)
     assert (answer.status_code, "times as large" in answer.json()["error"]["what"]) == (404, True)
 
@@ -497,7 +497,7 @@ def test_folder_of_a_run_comes_as_an_archive(make_run, open_viewer, tmp_path):
 
 
 def test_copy_of_a_live_run_ends_where_its_files_ended(tmp_path):
-    """What is appended after the copy has begun is not in it; a file that was replaced comes whole; one that went is told."""
+    """What is appended after it has begun is not in it; a file that was replaced comes whole; one that went is told."""
     for name in ("events.jsonl", "status.json", "gone.txt", "short.txt"):
         (tmp_path / name).write_bytes(b"first\n")
     files, left_out = planned_folder(str(tmp_path))
