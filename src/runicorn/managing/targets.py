@@ -90,7 +90,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
     if others:
         raise RefusedChangeError(
             f"run {info.id} may be open on the host {others[-1]}, and this host cannot check. Nothing was changed. Run "
-            "the command there, or add --force-other-host if it is gone."
+            "the command there, or add --force-other-host to it here if that host is gone."
         )
 
 
