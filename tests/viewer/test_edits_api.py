@@ -28,7 +28,8 @@ def results_of(answer):
 
 def table(client):
     columns = client.get("/api/v1/runs").json()["columns"]
-    return {key: dict(zip(columns, cells, strict=True)) for key, *cells in zip(columns["key"], *columns.values())}
+    rows = zip(*columns.values(), strict=True)
+    return {row["key"]: row for row in (dict(zip(columns, cells, strict=True)) for cells in rows)}
 
 
 def test_labels_are_changed_and_the_rest_of_the_file_stays(open_viewer, make_run):
@@ -162,7 +163,7 @@ def test_what_another_host_may_have_open_is_changed_on_demand(open_viewer, make_
     assert patch(client, alias="a", force_other_host=True).json()["alias"] == "a"
 
 
-def test_a_storage_that_cannot_be_written_is_told(open_viewer, make_run, storage, monkeypatch):
+def test_a_storage_that_cannot_be_written_is_told(open_viewer, make_run, monkeypatch):
     """The answer names the file and why, nothing of the run is changed, and the page can ask again."""
     run_dir = make_run()
     client = open_viewer()
