@@ -117,8 +117,8 @@ def test_odd_and_large_bodies_are_refused(stored, storage):
         {"alias": 1}, {"alias": ["a"]}, {"notes": {}}, {"tags": "a"}, {"tags": ["a"]}, {"tags": {"add": "a"}},
         {"tags": {"add": [1]}}, {"tags": {"add": [None]}}, {"was": {"tags": "a"}}, {"was": []}, {"force_other_host": 1},
         {"alias": "x" * 201}, {"notes": "x" * 20_001}, {"tags": {"add": ["x" * 201]}}, {"tags": {"add": ["a,b"]}},
-        {"tags": {"add": [" "]}}, {"tags": {"add": ["a"], "remove": ["a"]}}, {"tags": {"add": ["a"] * 201}}, {"id": "x"},
-        {"status": "finished"}, {"path": "../.."},
+        {"tags": {"add": [" "]}}, {"tags": {"add": ["a"], "remove": ["a"]}}, {"tags": {"add": ["a"] * 201}},
+        {"id": "x"}, {"status": "finished"}, {"path": "../.."},
     ]  # fmt: skip
     for body in odd:
         assert stored.patch(f"/api/v1/runs/{KEY}", json=body).status_code == 400, body

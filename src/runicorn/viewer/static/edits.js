@@ -114,7 +114,8 @@ export async function tagRuns(runs, add, remove) {
   const changed = runs.filter((run) => done.has(run.key) && (lacks(run, add).length || has(run, remove).length));
   const back = () => undoTags(changed.map((run) => ({ run, add: has(run, remove), remove: lacks(run, add) })));
   const what = add.length ? `${add.join(", ")} added to` : `${remove.join(", ")} removed from`;
-  const of = problems.length ? `${done.size} of ${countOf(runs.length, "run")}` : countOf(done.size, "run");
+  const count = add.length ? done.size : changed.length;
+  const of = problems.length ? `${count} of ${countOf(runs.length, "run")}` : countOf(count, "run");
   setNotice({ text: `${what} ${of}.`, problems, undo: changed.length ? back : undefined });
   return !problems.length;
 }
