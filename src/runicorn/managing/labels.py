@@ -246,12 +246,14 @@ def _change_meta(
         ) from error
     with viewer_database.changing(storage) as rows:
         change(meta, rows)
-        files = RunDir(run_dir, sole=False)
-        try:
-            files.replace(run_files.META, meta)
-            files.sync()
-        finally:
-            files.close()
+        place = os.path.join(run_dir, run_files.META)
+        with targets.worded(f"{place} cannot be written: {{reason}}. Nothing was changed.", place):
+            files = RunDir(run_dir, sole=False)
+            try:
+                files.replace(run_files.META, meta)
+                files.sync()
+            finally:
+                files.close()
     return rows.trouble
 
 

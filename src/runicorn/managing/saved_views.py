@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from runicorn.errors import MissingPathError, PathExistsError, RefusedChangeError, WrongValueError
+from runicorn.managing import targets
 from runicorn.storage import directory_kinds, modes
 from runicorn.storage.plain_json import UnfitFileError, read_object
 from runicorn.storage.removal import Directory
@@ -68,16 +69,22 @@ def save(storage: str, name: str, query: str) -> SavedView:
         ValueError: name or query are not allowed.
     """
     made = SavedView(checked_name(name), _checked_query(query), time.time())
+    place = os.path.join(storage, FOLDER)
+    with targets.worded(f"{place} cannot be written: {{reason}}. Nothing was saved.", place):
+        _save(place, made)
+    return made
+
+
+def _save(place: str, made: SavedView) -> None:
     with suppress(FileExistsError):
-        modes.make_directory(os.path.join(storage, FOLDER))
-    with Directory(os.path.join(storage, FOLDER), directory_kinds.VIEWS) as folder:
+        modes.make_directory(place)
+    with Directory(place, directory_kinds.VIEWS) as folder:
         file = made.name + _ENDING
         if folder.status(file) is not None:
             _of_file(folder, file)
         elif sum(1 for _ in _views_in(folder)) >= MOST_VIEWS:
             raise RefusedChangeError(f"{MOST_VIEWS} views are the most. Nothing was saved. Remove one first.")
         _replace(folder, file, msgspec.json.encode({"kind": _KIND, **made._asdict()}))
-    return made
 
 
 def remove(storage: str, name: str) -> SavedView:
@@ -89,8 +96,12 @@ def remove(storage: str, name: str) -> SavedView:
         ValueError: the name is none.
     """
     file = checked_name(name) + _ENDING
+    place = os.path.join(storage, FOLDER)
     try:
-        with Directory(os.path.join(storage, FOLDER), directory_kinds.VIEWS) as folder:
+        with (
+            targets.worded(f"{place} cannot be written: {{reason}}. Nothing was removed.", place),
+            Directory(place, directory_kinds.VIEWS) as folder,
+        ):
             found = _of_file(folder, file)
             folder.remove(file)
             return found

@@ -80,6 +80,8 @@ async def edit(request: Request) -> Response:
     key = request.path_params["key"]
 
     def change() -> dict[str, Any]:
+        if viewer.table.find(key) is None:
+            viewer.table.refresh(0.0)  # it may have been made since the last look
         info = _found(viewer, key)
         done = labels.change(
             info,
@@ -196,8 +198,8 @@ def tried(change: Callable[[], Done]) -> Done:
 def _words_of(error: OSError) -> str:
     if isinstance(error, StorageError) or error.errno is None:
         return str(error)
-    where = f"{os.fsdecode(error.filename)} cannot be written" if error.filename else "The files cannot be written"
-    return f"{where}: {os.strerror(error.errno)}. Nothing was changed."
+    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    return f"{where}{error.strerror}. Nothing was changed."
 
 
 async def _named(request: Request) -> NamedRuns:
