@@ -23,6 +23,7 @@ COMMANDS = (
     "export",
     "alias",
     "tag",
+    "note",
     "rm",
     "recover",
     "doctor",

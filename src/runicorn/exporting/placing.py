@@ -14,7 +14,7 @@ from runicorn.storage import directory_kinds, paths, removal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_STORAGE_FOLDERS = {paths.RUNS, "archive", "index", "webui"}
+_STORAGE_FOLDERS = {paths.RUNS, "archive", "index", "views", "webui"}
 _STORAGE_FILES = "runicorn."
 _MOST_OF_NAME = 48
 

@@ -1,4 +1,4 @@
-"""A run's alias and tags: in ``meta.json``, and in the row of a 0.7.2 viewer's database where there is one.
+"""A run's alias, tags and notes: in ``meta.json``, and in the row of a 0.7.2 viewer's database where there is one.
 
 ``meta.json`` is read and replaced under the lock under which ``init()`` does that when it resumes a run or joins a
 job, so neither loses what the other has written; the writer process only reads it.
@@ -7,7 +7,7 @@ job, so neither loses what the other has written; the writer process only reads 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import reading
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from runicorn.reading import RunInfo
     from runicorn.settings import Settings
 
+_NONE: Mapping[str, str | None] = {}
+
+MOST_NOTES = 20_000
+"""Characters of notes that are written by hand; every list of runs carries them."""
+
 
 class Labels(NamedTuple):
     """What a run is called now.
@@ -32,56 +37,65 @@ class Labels(NamedTuple):
     Attributes:
         alias: None where it has none.
         tags: in their order.
+        notes: None where it has none.
         trouble: why the viewer's row was not changed; None where it was, or where there is none.
     """
 
     alias: str | None
     tags: list[str]
+    notes: str | None = None
     trouble: str | None = None
 
 
+class ChangedMeanwhileError(RefusedChangeError):
+    """Somebody else has changed what was to be changed."""
+
+
 def set_alias(info: RunInfo, alias: str | None, settings: Settings, *, force: bool = False) -> Labels:
-    """Give a run another alias.
+    """Give a run another alias; see ``change()``."""
+    return change(info, settings, texts={"alias": alias}, force=force)
 
-    Args:
-        info: of the run, from ``changeable.find()``.
-        alias: None = none.
-        settings: where shared memory is.
-        force: also where another host may have the run open.
 
-    Raises:
-        OSError: it cannot be written; nothing was changed.
-        RefusedChangeError: ``meta.json`` is damaged, or another host may have the run open.
-        ValueError: the alias is blank.
-    """
-    given = None if alias is None else escape(alias).strip()
-    if given == "":
-        raise WrongValueError("the alias is empty. Nothing was changed. Write --clear to remove the alias.")
-
-    def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
-        meta["alias"] = given
-        rows.set_alias(info.id, given)
-
-    return _relabel(info, change, settings, force=force)
+def set_notes(info: RunInfo, notes: str | None, settings: Settings, *, force: bool = False) -> Labels:
+    """Give a run other notes; see ``change()``."""
+    return change(info, settings, texts={"notes": notes}, force=force)
 
 
 def change_tags(
     info: RunInfo, add: Iterable[str], remove: Iterable[str], settings: Settings, *, force: bool = False
 ) -> Labels:
-    """Add tags to a run and take some away; one that is there, or not there, already is no error.
+    """Add tags to a run and take some away; see ``change()``."""
+    return change(info, settings, add=add, remove=remove, force=force)
+
+
+def change(
+    info: RunInfo,
+    settings: Settings,
+    *,
+    texts: Mapping[str, str | None] = _NONE,
+    add: Iterable[str] = (),
+    remove: Iterable[str] = (),
+    was: Mapping[str, str | None] = _NONE,
+    force: bool = False,
+) -> Labels:
+    """Change labels of a run, all of them or none.
 
     Args:
-        info: of the run, from ``changeable.find()``.
-        add: behind those that it has.
-        remove: taken away.
+        info: of the run, from ``targets.find()``.
         settings: where shared memory is.
+        texts: a new ``alias``, new ``notes``, or both; None = none from now on.
+        add: tags that come behind those that it has; one that is there already is no error.
+        remove: tags that are taken away; one that is not there is no error.
+        was: what ``alias`` or ``notes`` were when they were read; if they are something else now, nothing is changed.
         force: also where another host may have the run open.
 
     Raises:
+        ChangedMeanwhileError: ``was`` does not hold any more.
         OSError: it cannot be written; nothing was changed.
         RefusedChangeError: ``meta.json`` is damaged, or another host may have the run open.
-        ValueError: a tag is blank or has a comma.
+        ValueError: the alias is blank, the notes are too long, or a tag is blank or has a comma.
     """
+    given = {name: _checked_text(name, text) for name, text in texts.items()}
     wanted, unwanted = [_checked_tag(tag) for tag in add], {_checked_tag(tag) for tag in remove}
     both = sorted(unwanted.intersection(wanted))
     if both:
@@ -89,14 +103,52 @@ def change_tags(
             f"the tag {both[0]!r} would be both added and removed. Nothing was changed. Write one of the two."
         )
 
-    def change(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
-        before = meta.get("tags")
-        there = before if isinstance(before, list) else []
-        kept = [tag for tag in there if not (isinstance(tag, str) and tag in unwanted)]
-        meta["tags"] = kept + [tag for tag in dict.fromkeys(wanted) if tag not in kept]
-        rows.set_tags(info.id, [tag for tag in meta["tags"] if isinstance(tag, str)])
+    def apply(meta: dict[str, Any], rows: viewer_database.DatabaseRows) -> None:
+        _check_unchanged(meta, was)
+        meta.update(given)
+        if meta.get("notes", "") is None:  # a run that has none has no such member
+            del meta["notes"]
+        if "alias" in given:
+            rows.set_alias(info.id, given["alias"])
+        if wanted or unwanted:
+            before = meta.get("tags")
+            there = before if isinstance(before, list) else []
+            kept = [tag for tag in there if not (isinstance(tag, str) and tag in unwanted)]
+            meta["tags"] = kept + [tag for tag in dict.fromkeys(wanted) if tag not in kept]
+            rows.set_tags(info.id, _tags(meta))
 
-    return _relabel(info, change, settings, force=force)
+    return _relabel(info, apply, settings, force=force)
+
+
+def _checked_text(name: str, text: str | None) -> str | None:
+    """An alias or notes, as they are stored.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if text is None:
+        return None
+    if name == "notes":
+        clean = escape(text).replace("\r\n", "\n").rstrip()
+        if len(clean) > MOST_NOTES:
+            raise WrongValueError(
+                f"the notes have {len(clean):,} characters, and {MOST_NOTES:,} are the most. Nothing was changed. "
+                "Write less, or a file of your own."
+            )
+        return clean or None
+    clean = escape(text).strip()
+    if not clean:
+        raise WrongValueError("the alias is empty. Nothing was changed. Write --clear to remove the alias.")
+    return clean
+
+
+def _check_unchanged(meta: dict[str, Any], was: Mapping[str, str | None]) -> None:
+    for name, before in was.items():
+        if (meta.get(name) or None) != (before or None):
+            raise ChangedMeanwhileError(
+                f"somebody else has changed the {name} meanwhile. Nothing was changed. Look at what is there now, and "
+                "save again to replace it."
+            )
 
 
 def checked(tags: Any, notes: Any, group: Any, parent: Any, run_id: str) -> dict[str, Any]:
@@ -178,7 +230,7 @@ def _relabel(
         targets.check_not_elsewhere(reading.find(info), force=force)
         trouble = _change_meta(info.run_dir, info.storage, change)
     now = reading.find(info)
-    return Labels(now.alias, now.tags, trouble)
+    return Labels(now.alias, now.tags, now.notes, trouble)
 
 
 def _change_meta(
@@ -194,12 +246,14 @@ def _change_meta(
         ) from error
     with viewer_database.changing(storage) as rows:
         change(meta, rows)
-        files = RunDir(run_dir, sole=False)
-        try:
-            files.replace(run_files.META, meta)
-            files.sync()
-        finally:
-            files.close()
+        place = os.path.join(run_dir, run_files.META)
+        with targets.worded(f"{place} cannot be written: {{reason}}. Nothing was changed.", place):
+            files = RunDir(run_dir, sole=False)
+            try:
+                files.replace(run_files.META, meta)
+                files.sync()
+            finally:
+                files.close()
     return rows.trouble
 
 

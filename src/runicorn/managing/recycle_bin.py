@@ -86,6 +86,11 @@ def remove(info: RunInfo, settings: Settings, *, force: bool = False) -> Moved:
         RefusedChangeError: it may not go.
     """
     check_removable(info, settings, force=force)
+    with targets.worded(f"{info.run_dir} cannot be moved: {{reason}}. Nothing was moved.", info.run_dir):
+        return _remove(info, settings, force=force)
+
+
+def _remove(info: RunInfo, settings: Settings, *, force: bool) -> Moved:
     target = os.path.join(_recycle_folder(info.storage, make=True), info.id)
     with opening_lock.hold(info.run_dir, settings):
         # Read again: somebody may have resumed it. Its path is as it was found: of old layouts the place alone has it.
@@ -165,6 +170,11 @@ def restore(info: RunInfo, settings: Settings) -> Moved:
         OSError: it cannot be moved by a rename.
         RefusedChangeError: a link, or another run, is on the way there.
     """
+    with targets.worded(f"{info.run_dir} cannot be moved: {{reason}}. Nothing was moved.", info.run_dir):
+        return _restore(info, settings)
+
+
+def _restore(info: RunInfo, settings: Settings) -> Moved:
     path = deleted_marker.path_to_restore(info.run_dir)
     target = paths.run_directory(info.storage, path, info.id)
     parent = os.path.dirname(target)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from runicorn import reading
-from runicorn.errors import RefusedChangeError
+from runicorn.errors import RefusedChangeError, StorageError, storage_error
 from runicorn.host import identity
 from runicorn.queue import spool, spool_address
 from runicorn.reading.directories import run_locations
@@ -15,8 +16,11 @@ from runicorn.reading.liveness import is_of_this_host, judged
 from runicorn.reading.plain_files import is_inside
 from runicorn.session import adopt
 from runicorn.storage import paths, run_files, statuses
+from runicorn.storage.removal import NotOursError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from runicorn.reading import RunInfo
     from runicorn.settings import Settings
 
@@ -66,6 +70,25 @@ def check_location(storage: str, directory: str) -> None:
             )
 
 
+@contextmanager
+def worded(what: str, path: str) -> Iterator[None]:
+    """Say of an error of the system what it kept from being done: else it names a temporary file at best.
+
+    Args:
+        what: what cannot be done, ``{reason}``, and what became of it.
+        path: of the directory.
+    """
+    try:
+        yield
+    except (StorageError, NotOursError):
+        raise
+    except OSError as error:
+        made = storage_error(error, what.replace("{reason}", error.strerror or str(error)), path)
+        if made is error:
+            raise
+        raise made from error
+
+
 def is_in_recycle_folder(info: RunInfo) -> bool:
     """Whether a run has been deleted already."""
     return RECYCLE in os.path.relpath(info.run_dir, info.storage).split(os.sep)[:-1]
@@ -90,7 +113,7 @@ def check_not_elsewhere(info: RunInfo, *, force: bool) -> None:
     if others:
         raise RefusedChangeError(
             f"run {info.id} may be open on the host {others[-1]}, and this host cannot check. Nothing was changed. Run "
-            "the command there, or add --force-other-host if it is gone."
+            "the command there, or add --force-other-host to it here if that host is gone."
         )
 
 

@@ -82,7 +82,10 @@ def _take_within(name: str, settings: Settings, run_dir: str) -> tuple[str, Lock
         path = os.path.join(folder, name)
         try:
             lock = _take(path)
-        except OSError:  # who has just ended has removed the directory; or it cannot be written, as on a full disk
+            tries_left = _TRIES
+        except FileNotFoundError:  # who has just ended has removed the directory
+            lock = None
+        except OSError:  # it cannot be written, as on a full disk
             tries_left -= 1
             if not tries_left:
                 return None
@@ -113,13 +116,32 @@ def _make_directory(settings: Settings) -> str | None:
     """The first directory that is this user's alone, made if nothing is there."""
     for folder in _directories(settings):
         try:
-            with suppress(FileExistsError):
-                modes.make_directory(folder, 0o700)
-            removal.check(folder, directory_kinds.LOCKS, os.lstat(folder))
+            _make_own(folder)
         except OSError:  # it cannot be made there, or somebody else has
             continue
         return folder
     return None
+
+
+def _make_own(folder: str) -> None:
+    """Make a directory for this user alone, or see that it is that; again if somebody removes it meanwhile.
+
+    Who went on to another place then would have a lock that nobody else asks for.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    for tries_left in range(_TRIES, -1, -1):
+        try:
+            with suppress(FileExistsError):
+                modes.make_directory(folder, 0o700)
+            removal.check(folder, directory_kinds.LOCKS, os.lstat(folder))
+        except FileNotFoundError:
+            if not tries_left or not os.path.isdir(os.path.dirname(folder)):
+                raise
+            time.sleep(_POLL_S)
+            continue
+        return
 
 
 def _directories(settings: Settings) -> list[str]:

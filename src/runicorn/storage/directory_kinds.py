@@ -66,6 +66,8 @@ VIEWERS = Kind(
     private=True,
 )
 """What viewers that run have left of themselves: links, and sockets; nobody but this user may read it."""
+VIEWS = Kind(rf"{_TEMPORARY}|[^\W_](?:[\w .-]*[^\W_])?\.json")
+"""Saved views of the table of runs, in a storage; a group may share it."""
 EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
 """The directory that an export is put into."""
 PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)

@@ -16,12 +16,14 @@ from runicorn.viewer import (
     assets_api,
     compare_api,
     curves_api,
+    edits_api,
     files_api,
     images_api,
     live_api,
     pages,
     runs_api,
     text_api,
+    views_api,
 )
 from runicorn.viewer.answers import ProblemError, answer, error_content
 from runicorn.viewer.guard import Guard
@@ -45,6 +47,7 @@ async def stop(request: Request) -> Response:
 
 
 _GET, _POST = ["GET"], ["POST"]
+_PATCH, _PUT, _DELETE = ["PATCH"], ["PUT"], ["DELETE"]
 ROUTES = [
     *(Route(path, pages.index, methods=_GET) for path in pages.ADDRESSES),
     Route("/favicon.ico", pages.favicon, methods=_GET),
@@ -53,7 +56,12 @@ ROUTES = [
     Route(f"{_API}/server", runs_api.server, methods=_GET),
     Route(f"{_API}/runs", runs_api.runs, methods=_GET),
     Route(f"{_API}/runs/columns", runs_api.run_columns, methods=_GET),
+    Route(f"{_API}/runs/deleted", edits_api.deleted, methods=_GET),
+    Route(f"{_API}/runs/delete", edits_api.delete, methods=_POST),
+    Route(f"{_API}/runs/restore", edits_api.restore, methods=_POST),
+    Route(f"{_API}/runs/tags", edits_api.tag, methods=_POST),
     Route(f"{_API}/runs/{{key}}", runs_api.run, methods=_GET),
+    Route(f"{_API}/runs/{{key}}", edits_api.edit, methods=_PATCH),
     Route(f"{_API}/runs/{{key}}/metrics", runs_api.metrics, methods=_GET),
     Route(f"{_API}/runs/{{key}}/config", runs_api.config, methods=_GET),
     Route(f"{_API}/runs/{{key}}/summary", runs_api.summary, methods=_GET),
@@ -73,6 +81,9 @@ ROUTES = [
     Route(f"{_API}/tickets", files_api.tickets, methods=_POST),
     Route(f"{_API}/files/{{ticket}}", files_api.file, methods=_GET),
     Route(f"{_API}/curves", curves_api.curves, methods=_POST),
+    Route(f"{_API}/views", views_api.views, methods=_GET),
+    Route(f"{_API}/views/{{name}}", views_api.save, methods=_PUT),
+    Route(f"{_API}/views/{{name}}", views_api.remove, methods=_DELETE),
     Route(f"{_API}/problems", runs_api.all_problems, methods=_GET),
     Route(f"{_API}/live", live_api.live, methods=_GET),
     Route(f"{_API}/stop", stop, methods=_POST),

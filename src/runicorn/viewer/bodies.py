@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+Decoded = TypeVar("Decoded")
+_JSON = "application/json"
+
+
+async def json_of(request: Request, kind: type[Decoded]) -> Decoded:
+    """The body as what is expected; no form of another page sends one of this type.
+
+    Raises:
+        ProblemError: it is something else.
+    """
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != _JSON:
+        raise ProblemError(400, f"The body is of the type {given[:60]!r}.", f"Send JSON, as {_JSON}.")
+    content = await body_of(request)
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError(400, f"The body is not what was expected: {error}", "See docs/viewer-api.md.") from error
 
 
 async def body_of(request: Request) -> bytes:

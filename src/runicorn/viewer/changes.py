@@ -28,6 +28,8 @@ COLUMNS = (
 _FRESH_S = 0.5
 _MOST_REMOVED = 10_000
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_NO_KEYS = {".", "..", "columns", "delete", "deleted", "restore", "tags"}
+"""What stands where the key of a run would, in an address of the interface."""
 
 
 class RunRow:
@@ -110,6 +112,21 @@ class RunTable:
             self._put(key, info, row.cells["storage"])
             return self._rows[key]
 
+    def changed(self, key: str) -> RunRow | None:
+        """Read one run anew after a change that was made here, so that no later look brings back what it was."""
+        with self._lock:
+            row = self._rows.get(key)
+            if row is None:
+                return None
+            number = row.cells["storage"]
+            stored = self._scans[number].read(row.info.run_dir)
+            info = seen(stored) if stored is not None else None
+            if info is None:
+                self._remove(key)
+                return None
+            self._put(key, info, number)
+            return self._rows[key]
+
     def since(self, version: str | None) -> tuple[list[RunRow], list[str], bool]:
         """Rows that have changed since a version, keys that have gone, and whether that is everything there is."""
         epoch, _, number = (version or "").partition(".")
@@ -166,7 +183,7 @@ class RunTable:
 
 def plain_key(info: RunInfo) -> str:
     """The key of a run that has its id alone: text that stands in an address as it is."""
-    if _KEY.fullmatch(info.id) and info.id not in {".", ".."}:
+    if _KEY.fullmatch(info.id) and info.id not in _NO_KEYS:
         return info.id
     return "x-" + hashlib.sha256(os.fsencode(info.run_dir)).hexdigest()[:16]
 

@@ -23,7 +23,7 @@ FILES = "/api/v1/files/"
 TRUSTED = "runicorn.trusted"
 """In the scope of a request that has the token."""
 _ALWAYS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_METHODS = frozenset({"GET", "HEAD", "POST"})
+_METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE")
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@?#\s]+)(?::([0-9]{1,5}))?")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -162,7 +162,7 @@ class _Answering:
         content = error_content(problem.status, problem.what, problem.hint)
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
         if problem.status == 405:
-            headers.append((b"allow", b"GET, HEAD, POST"))
+            headers.append((b"allow", ", ".join(_METHODS).encode()))
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": content})
 

@@ -25,6 +25,10 @@ BACKLOG = 16
 SEARCH_BYTES = 64 * MIB
 NAMES = 10_000
 HITS = 1000
+LABEL = 200
+"""Characters of an alias or a tag that is given on a page."""
+DELETED = 1000
+"""Runs of the recycle bin that are listed."""
 REQUEST_S = 15.0
 """A connection without a request ends after this time, at the latest after twice that."""
 BODY_S = 10.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
 ADDRESSES = (
-    *("/", "/compare", "/explore", "/problems", "/run/{key}"),
+    *("/", "/compare", "/deleted", "/explore", "/problems", "/run/{key}"),
     *(f"/run/{{key}}/{tab}" for tab in ("summary", "logs", "images", "assets", "system")),
 )
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,80}")

@@ -34,6 +34,7 @@ _CONFIG = ("args", "extra", "config_files")
 _OURS = "runicorn"
 _MOST_LISTED = 1000
 _MOST_COLUMNS = 200
+_MOST_EXACT = 2**53
 _REPEATS = re.compile(r"[*+{]")
 _MOST_REPEATS, _LONGEST_SEARCHED = 4, 300
 _SLOW_EXPRESSION = re.compile(r"[*+}?]\)*[*+{]|\([^)]*[*+|{][^)]*\)[*+{]")
@@ -327,7 +328,9 @@ def _text(value: Any) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value for a cell of a table: a number, a text or nothing."""
+    """A value for a cell of a table: a number, a text or nothing; text where a number of JavaScript lacks digits."""
+    if isinstance(value, int) and abs(value) > _MOST_EXACT:
+        return _text(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return _text(value)

@@ -51,6 +51,12 @@ class Scan:
             self._look_at_runs()
         return list(self._infos.values())
 
+    def read(self, run_dir: str) -> RunInfo | None:
+        """One run that is known, read anew; None if it is not there any more."""
+        if run_dir in self._infos:
+            self._read(run_dir)
+        return self._infos.get(run_dir)
+
     def _look_at_all(self) -> None:
         self._all_at = time.monotonic()
         before = time.time_ns()

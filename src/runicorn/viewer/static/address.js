@@ -5,7 +5,7 @@ import { isFramed, reportData } from "./report_data.js";
 
 /**
  * @typedef {object} Address
- * @property {string} page `runs`, `run`, `problems`, `compare`, `explore` or `unknown`
+ * @property {string} page `runs`, `run`, `problems`, `deleted`, `compare`, `explore` or `unknown`
  * @property {string} key of the run; empty on the other pages
  * @property {string} tab of the run: `charts`, `logs`, `summary`, `system`, ...
  * @property {URLSearchParams} query
@@ -29,7 +29,7 @@ function readAddress() {
   const query = currentQuery();
   if (!page || page === "index.html") return { page: "runs", key: "", tab: "", query };
   if (page === "run" && key) return { page, key: decoded(key), tab: tab || "charts", query };
-  return { page: ["problems", "compare", "explore"].includes(page) ? page : "unknown", key: "", tab: "", query };
+  return { page: ["problems", "compare", "explore", "deleted"].includes(page) ? page : "unknown", key: "", tab: "", query };
 }
 
 /** Where the page is below its root, without what is chosen on it. */

@@ -3,7 +3,9 @@
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { followLinks, hrefOf, useAddress } from "./address.js";
 import { ComparePage } from "./compare_page.js";
-import { setServerNow, useLinkState } from "./live.js";
+import { DeletedPage } from "./deleted_page.js";
+import { NoticeBar } from "./edits.js";
+import { tellServer, useLinkState } from "./live.js";
 import { ReportLine, useKeys } from "./parts.js";
 import { ProblemsPage } from "./problems_page.js";
 import { isFramed } from "./report_data.js";
@@ -17,6 +19,10 @@ const HELP = [
   ["Enter", "open the run"],
   ["x", "select the run; Shift selects from the last one"],
   ["c", "compare the selected runs"],
+  ["t d e", "tag, delete, export the selected runs (export: all that are shown, if none is selected)"],
+  ["u", "undo the last change"],
+  ["v", "saved views"],
+  ["a t n", "alias, tags, notes of the run"],
   ["l", "log y, on all charts"],
   ["r", "reset the zoom"],
   ["← →", "move the crosshair of the chart that has the focus"],
@@ -35,7 +41,7 @@ function App() {
     if (!source.report && !takeToken()) await askForToken();
     try {
       const answer = await source.get("server");
-      setServerNow(answer.now);
+      tellServer(answer);
       setError(null);
       setServer(answer);
     } catch (problem) {
@@ -55,6 +61,7 @@ function App() {
       <nav aria-label="Pages">
         ${source.has("runs") && html`<a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>`}
         ${source.has("problems") && html`<a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>`}
+        ${!source.report && html`<a href=${hrefOf("deleted")} aria-current=${here(["deleted"])}>Recycle bin</a>`}
       </nav>
       ${!source.report && html`<span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>`}
       <span class="grow"></span>
@@ -63,6 +70,7 @@ function App() {
     </header>
     <${ReportLine} />
     ${server && html`<${Page} address=${address} />`}
+    <${NoticeBar} />
     <dialog ref=${help} aria-label="Keys and help" onClick=${(event) => event.target === help.current && help.current?.close()}>
       <h2>Keys</h2>
       <dl>${HELP.map(([keys, what]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
@@ -86,6 +94,7 @@ function Page({ address }) {
   if (address.page === "run") return html`<${RunPage} key=${address.key} runKey=${address.key} tab=${address.tab} />`;
   if (address.page === "compare") return html`<${ComparePage} />`;
   if (address.page === "problems") return html`<${ProblemsPage} />`;
+  if (address.page === "deleted") return html`<${DeletedPage} />`;
   return html`<main id="main" class="empty"><h2>There is no such page</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
 }
 

@@ -87,7 +87,7 @@ function matchesText(has, operator, value) {
 }
 
 /**
- * Runs in the order of `-created_at,best`: a minus turns one round; who has no value comes last.
+ * Runs in the order of `-created_at,best`: a minus turns one round; who has no value comes last, and of equal ones the oldest.
  * @param {any[]} runs @param {string} order @param {string[]} others
  */
 export function inOrder(runs, order, others) {
@@ -97,7 +97,7 @@ export function inOrder(runs, order, others) {
       const by = name === "best_metric_value" ? compareBest(first, second, turn) : compareCells(first[name], second[name], turn);
       if (by) return by;
     }
-    return 0;
+    return compareCells(first.created_at, second.created_at, -1) || compareCells(first.id, second.id, -1);
   });
 }
 

@@ -28,6 +28,39 @@ let streamTimer;
 let clockAhead = 0;
 let heardAt = 0;
 
+/** What `GET server` has answered; null before. @type {any} */
+let knownServer = null;
+/** @type {Set<(server: any) => void>} */
+const serverListeners = new Set();
+
+/** @param {any} server */
+export function tellServer(server) {
+  knownServer = server;
+  setServerNow(server.now);
+  for (const listener of serverListeners) listener(server);
+}
+
+/** The server: its storages, its limits, and whether it may be asked to change anything. */
+export function useServer() {
+  const [server, setServer] = useState(knownServer);
+  useEffect(() => {
+    serverListeners.add(setServer);
+    setServer(knownServer);
+    return () => void serverListeners.delete(setServer);
+  }, []);
+  return server;
+}
+
+/** Whether this page has a server, and may have it change anything. */
+export function useCanEdit() {
+  const server = useServer();
+  return { canAsk: Boolean(server) && !isReport(), canEdit: Boolean(server) && !server.read_only && !isReport() };
+}
+
+function isReport() {
+  return source.report !== null;
+}
+
 /** Epoch seconds by the server's clock, to which the times of runs belong; in a report it stands still. */
 export function serverNow() {
   return source.report?.made_at ?? Date.now() / 1000 + clockAhead;
@@ -103,6 +136,11 @@ function tellWatchers(name, data) {
   for (const watcher of [...watchers]) watcher.hear(name, data);
 }
 
+/** Runs were changed on this page: what shows them looks again. */
+export function tellEdited() {
+  tellWatchers("edited", {});
+}
+
 /** A stream that says nothing for long is dead, though nobody has told: a laptop that slept, a cable. */
 function watchStream() {
   if (!stream || Date.now() - heardAt < SILENCE_MS) return;
@@ -118,7 +156,7 @@ setInterval(watchStream, 5000);
 /**
  * Hear what happens to runs, for as long as the component stands.
  * @param {Wish} wish
- * @param {(name: string, data: any) => void} hear `hello`, `runs`, `run`, `log`, `gone`; `again` after a break
+ * @param {(name: string, data: any) => void} hear `hello`, `runs`, `run`, `log`, `gone`; `again` after a break; `edited` here
  */
 export function useLive(wish, hear) {
   const latest = useRef(hear);

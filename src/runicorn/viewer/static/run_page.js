@@ -8,8 +8,9 @@ import { countOf, countText, momentText, shortNumber, stepText } from "./format.
 import { ImagesTab } from "./images_tab.js";
 import { useLive } from "./live.js";
 import { LogsTab } from "./logs_tab.js";
-import { Ago, Duration, Status, Tags, Trouble, runName, silence, useKeys, useTicking } from "./parts.js";
+import { Ago, Duration, Status, Trouble, runName, silence, useKeys, useTicking } from "./parts.js";
 import { plainText } from "./problems_page.js";
+import { RunNotes, RunTags, RunTitle, useRunEdits } from "./run_edits.js";
 import { source } from "./source.js";
 
 const HEAD_AGAIN_MS = 1500;
@@ -27,6 +28,7 @@ function useRun(runKey) {
   }, [runKey]);
   useLive({ runs: [runKey] }, (name, data) => {
     if (name === "again") load();
+    if (name === "edited") load().then(() => setLive(null));
     if (name === "gone" && data.key === runKey) setError({ message: "This run is not there any more.", hint: "It was removed, or moved." });
     if (name !== "run" || data.key !== runKey) return;
     setLive(data);
@@ -80,15 +82,16 @@ function TabBody({ tab, head, row, version, query }) {
 
 /** @param {{ head: any, row: any, runKey: string, version: string }} props */
 function RunHead({ head, row, runKey }) {
+  const edits = useRunEdits(row);
   if (!row) return html`<div class="run-head"><div class="run-line"><h1>${runKey}</h1></div><div class="facts"><span class="skeleton"></span></div></div>`;
   const problems = head?.problems ?? 0;
   return html`<div class="run-head">
     <div class="run-line">
-      <h1 class="cut" title=${row.id}>${runName(row)}</h1>
+      <${RunTitle} row=${row} edits=${edits} />
       <${Status} run=${row} />
       ${row.reason && html`<span class=${`cut ${row.status === "failed" ? "bad" : "quiet"}`} title=${row.reason}>${row.reason}</span>`}
       <${Silence} row=${row} />
-      <span class="grow"></span><span class="wide-only"><${Tags} tags=${row.tags} /></span>
+      <span class="grow"></span><${RunTags} row=${row} edits=${edits} /><span class="run-edits wide-only">${edits.buttons}</span>
     </div>
     <div class="facts">
       ${row.path && html`<span>${source.has("runs") ? html`<a href=${hrefOf("", { path: row.path })}>${row.path}</a>` : row.path}</span>`}
@@ -102,6 +105,7 @@ function RunHead({ head, row, runKey }) {
       ${row.resumed > 0 && html`<span>resumed ${row.resumed === 1 ? "once" : `${row.resumed} times`}</span>`}
       ${problems > 0 && html`<span><a class="bad" href=${runHref(row.key, "summary")}>${countOf(problems, "problem")}</a></span>`}
     </div>
+    <${RunNotes} row=${row} edits=${edits} />
   </div>`;
 }
 

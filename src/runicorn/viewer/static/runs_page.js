@@ -6,6 +6,7 @@ import { columnOf, inOrder, isWanted, parseFilter } from "./filter.js";
 import { countOf, countText, shortNumber, stepText } from "./format.js";
 import { serverNow, setServerNow, useLive } from "./live.js";
 import { Ago, Duration, Popover, Status, Tags, Trouble, runName, silence, useKeys, useSize } from "./parts.js";
+import { SelectionEdits, ViewsPopover, exportTable } from "./selection.js";
 import { source } from "./source.js";
 import { Sparkline } from "./sparkline.js";
 
@@ -60,7 +61,7 @@ function useRuns(wanted) {
     // What has changed before the stream was open, as while the tab was hidden, does not come by it.
     if (name === "hello" && !version.current) told.current = data.version;
     else if (name === "hello" && version.current !== data.version) load(false);
-    if (name === "runs" && cols) load(false);
+    if (name === "edited" || (name === "runs" && cols)) load(false);
     else if (name === "runs") merge(data);
   });
   return state;
@@ -191,6 +192,10 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
   const counts = new Map();
   for (const run of all) counts.set(run.status, (counts.get(run.status) ?? 0) + 1);
   const toggle = (name) => changeQuery({ status: (status.includes(name) ? status.filter((each) => each !== name) : [...status, name]).join(",") });
+  const chosenRuns = all.filter((run) => chosen.has(run.key));
+  const columns = chosenColumns.map((name) => columnOf(name, others.map((each) => each.name)));
+  const save = () => exportTable(chosen.size ? chosenRuns : shown, columns);
+  useKeys({ e: save });
   const isNarrowed = Boolean(query.get("q") || query.get("only") || status.length);
   return html`<div class="bar" role="search">
     <input id="search" type="search" placeholder="Search, or lr<1e-3 status=failed" aria-label="Search runs" value=${query.get("q") ?? ""}
@@ -198,7 +203,8 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
       onKeyDown=${(event) => event.key === "Escape" && event.target.blur()} />
     ${!chosen.size && html`<span class="wide-only">${STATUSES.filter((name) => counts.has(name)).map((name) => html`<button key=${name} aria-pressed=${String(status.includes(name))} onClick=${() => toggle(name)}>
       <span class=${`status ${name}`}>${name}</span> <span class="quiet">${countText(counts.get(name))}</span></button>`)}</span>`}
-    ${chosen.size > 0 && html`<span class="wide-only">${countText(chosen.size)} selected
+    ${chosen.size > 0 && html`<span class="selection wide-only">${countText(chosen.size)} selected
+      <${SelectionEdits} runs=${chosenRuns} all=${all} setChosen=${setChosen} columns=${columns} />
       <button onClick=${() => compareRuns(chosen)}>Compare</button>
       <button onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
       <button onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
@@ -208,6 +214,8 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
       <option value="">All paths</option>${paths.map((each) => html`<option value=${each.path}>${each.path}</option>`)}</select>
     <span class="quiet wide-only" aria-live="polite">${isNarrowed || shown.length !== all.length ? `${countText(shown.length)} of ${countOf(all.length, "run")}` : countOf(all.length, "run")}</span>
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
+    ${!chosen.size && html`<button class="plain wide-only" title="All runs that are shown, as CSV (e)" onClick=${save}>Export</button>`}
+    <${ViewsPopover} />
     <${ColumnsPopover} all=${all} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
 }
