@@ -2,6 +2,7 @@
 /** The page: its header, its help, and which part is shown. */
 import { html, render, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { followLinks, hrefOf, useAddress } from "./address.js";
+import { ExplorePage } from "./explore_page.js";
 import { setServerNow, useLinkState } from "./live.js";
 import { useKeys } from "./parts.js";
 import { ProblemsPage } from "./problems_page.js";
@@ -50,6 +51,7 @@ function App() {
       <a class="brand" href=${hrefOf("")}>Runicorn</a>
       <nav aria-label="Pages">
         <a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>
+        <a href=${hrefOf("explore")} aria-current=${here(["explore"])}>Explore</a>
         <a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>
       </nav>
       <span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>
@@ -79,6 +81,7 @@ function skipToMain(event) {
 function Page({ address }) {
   if (address.page === "runs") return html`<${RunsPage} />`;
   if (address.page === "run") return html`<${RunPage} key=${address.key} runKey=${address.key} tab=${address.tab} />`;
+  if (address.page === "explore") return html`<${ExplorePage} />`;
   if (address.page === "problems") return html`<${ProblemsPage} />`;
   return html`<main id="main" class="empty"><h2>There is no such page</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
 }

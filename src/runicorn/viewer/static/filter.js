@@ -45,7 +45,19 @@ export function parseFilter(text) {
 export function columnOf(name, others) {
   const known = SHORT_NAMES[name] ?? name;
   if (others.includes(known)) return known;
-  return others.find((other) => other.endsWith(`.${known}`)) ?? known;
+  const found = others.find((other) => other.endsWith(`.${known}`));
+  return found ?? others.find((other) => /^config\./.test(known) && /^config\./.test(other) && other.endsWith(known.slice(6))) ?? known;
+}
+
+/**
+ * The runs below a path, of some statuses, of some keys, that a filter wants.
+ * @param {any[]} all @param {{ path: string, status: string[], only: string | null, filter: Filter }} wish @param {string[]} others @param {number} now
+ */
+export function askedRuns(all, { path, status, only, filter }, others, now) {
+  const named = only ? new Set(only.split(",")) : null;
+  const isBelow = (run) => !path || run.path === path || run.path.startsWith(`${path}/`);
+  const isOf = (run) => !status.length || status.includes(run.status);
+  return all.filter((run) => isBelow(run) && isOf(run) && (!named || named.has(run.key)) && isWanted(run, filter, others, now));
 }
 
 /** Whether a run is asked for. @param {any} run @param {Filter} filter @param {string[]} others @param {number} now */
