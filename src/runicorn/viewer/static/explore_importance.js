@@ -3,10 +3,12 @@
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { fieldName } from "./explore_axes.js";
 import { countOf, countText } from "./format.js";
+import { importanceCount } from "./importance.js";
 import { source } from "./source.js";
 
 const MOST_ASKED = 150;
 const MOST_ASKED_CHARACTERS = 12_000;
+const AT_ONCE_MS = 20;
 
 /**
  * The values of many fields, by run: asked for in pieces, and then only what has changed.
@@ -54,6 +56,32 @@ function piecesOf(names) {
     length += part.length;
   }
   return pieces.map((piece) => piece.join("&"));
+}
+
+/**
+ * What goes with a result, counted a piece at a time, so that the page answers meanwhile.
+ * @param {string[]} names @param {Map<string, any> | null} cells @param {any[]} runs @param {import("./explore_axes.js").ExploreColumn} result
+ */
+export function useImportances(names, cells, runs, result) {
+  const [found, setFound] = useState(/** @type {import("./importance.js").Importances | null} */ (null));
+  useEffect(() => {
+    let isWanted = cells !== null;
+    const counting = importanceCount(runs.map(result.read));
+    const count = async () => {
+      let begun = performance.now();
+      for (const name of names) {
+        counting.add(name, runs.map((run) => cells?.get(run.key)?.[name]));
+        if (performance.now() - begun < AT_ONCE_MS) continue;
+        await new Promise((resolve) => setTimeout(resolve));
+        if (!isWanted) return;
+        begun = performance.now();
+      }
+      setFound(counting.all());
+    };
+    if (isWanted) count();
+    return () => void (isWanted = false);
+  }, [cells, runs, result.id, result.name]);
+  return found;
 }
 
 /** @param {{ found: import("./importance.js").Importances | null, result: string, constant: number, choose: (name: string) => void }} props */

@@ -1,6 +1,6 @@
 // @ts-check
 /** Runs as lines over many axes: parallel coordinates. */
-import { html, useMemo, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { axisTicks, brushBetween, notShownText, scaleText } from "./explore_axes.js";
 import { BrushEnds, placeWithin, useDrag } from "./explore_brush.js";
 import { fittingText, paintLines, paintText, strokeRuns, useCanvas } from "./explore_paint.js";
@@ -25,6 +25,7 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
   const box = useRef(null);
   const base = useRef(null);
   const over = useRef(null);
+  const focused = useRef(-1);
   const outer = useSize(box);
   const [dragged, setDragged] = useState(/** @type {{ at: number, left: number } | null} */ (null));
   const [isOver, setOver] = useState(false);
@@ -69,9 +70,14 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by || !event.target.matches("button[aria-expanded]")) return;
     event.preventDefault();
-    change.move(at, Math.max(0, Math.min(axes.length - 1, at + by)));
-    event.target.focus();
+    focused.current = Math.max(0, Math.min(axes.length - 1, at + by));
+    change.move(at, focused.current);
   };
+  // A name that has moved is another place of the document, which takes the focus from it.
+  useLayoutEffect(() => {
+    if (focused.current >= 0) box.current?.querySelector(`[data-at="${focused.current}"] button`)?.focus();
+    focused.current = -1;
+  }, [axes]);
   return html`<div class="explore-plot lines" ref=${box} role="group" aria-label="Parallel coordinates">
     <div class="lines-inner" style=${{ width: `${width}px` }}>
       ${axes.map((axis, at) => html`<span key=${axis.column.id} class=${`axis-head ${at * 2 > axes.length ? "late" : ""}`} data-at=${at} onKeyDown=${keys(at)}

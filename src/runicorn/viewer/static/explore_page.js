@@ -3,13 +3,12 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, goTo, hrefOf, runHref, useAddress } from "./address.js";
 import { EXPLORE_FACTS, brushIn, brushText, brushWords, brushedRuns, exploreAxis, exploreColumn, fieldName, namesIn, namesText, notShownText, scaleText } from "./explore_axes.js";
-import { ImportanceTable, useConfigCells } from "./explore_importance.js";
+import { ImportanceTable, useConfigCells, useImportances } from "./explore_importance.js";
 import { ParallelPlot } from "./explore_lines.js";
 import { exploreColours, rampGround } from "./explore_paint.js";
 import { ScatterPlot } from "./explore_scatter.js";
 import { askedRuns, columnOf, inOrder, parseFilter } from "./filter.js";
 import { countOf, countText } from "./format.js";
-import { importances } from "./importance.js";
 import { serverNow } from "./live.js";
 import { Popover, Trouble, useDark, useKeys } from "./parts.js";
 import { RunsTable, STATUSES, listOf, useOtherColumns, useRuns } from "./runs_page.js";
@@ -42,7 +41,7 @@ function exploreChoice(query, fields, all) {
 }
 
 /** Brushes of the address; what is being moved is ahead of it, for a browser counts how often the address changes. */
-function useDraft() {
+function useDraft(/** @type {{ id: string, name: string }[]} */ named) {
   const [draft, setDraft] = useState(/** @type {Map<string, any>} */ (new Map()));
   const timer = useRef(0);
   const pending = useRef(/** @type {Record<string, string | null>} */ ({}));
@@ -55,6 +54,8 @@ function useDraft() {
   };
   const setBrush = (axis, brush, isDone) => {
     clearTimeout(timer.current);
+    // An address that a person wrote may have the column by a shorter name.
+    for (const { id, name } of named) if (id === axis.column.id) pending.current[name] = null;
     pending.current[BRUSH + axis.column.address] = (brush && brushText(axis, brush)) || null;
     setDraft((before) => new Map(before).set(axis.column.id, brush));
     timer.current = window.setTimeout(keep, isDone ? 0 : KEEP_BRUSH_MS);
@@ -91,7 +92,7 @@ export function ExplorePage() {
     return new Map(used.map((id) => [id, exploreAxis(exploreColumn(id, metric), runs, wish(id))]));
   }, [runs, metric, used.join("\n"), choice.log.join("\n"), choice.linear.join("\n")]);
   const axisOf = (id) => /** @type {import("./explore_axes.js").ExploreAxis} */ (axes.get(id));
-  const { draft, setBrush } = useDraft();
+  const { draft, setBrush } = useDraft(choice.brushes);
   const brushes = useMemo(() => {
     const found = new Map(choice.brushes.map(({ id, text }) => [id, brushIn(text, axisOf(id))]));
     for (const [id, brush] of draft) if (axes.has(id)) found.set(id, brush);
@@ -107,7 +108,7 @@ export function ExplorePage() {
   const config = useMemo(() => fields.filter((each) => each.name.startsWith("config.") && each.differs).map((each) => each.name), [fields]);
   const constant = fields.filter((each) => each.name.startsWith("config.") && !each.differs).length;
   const cells = useConfigCells(config, rows);
-  const found = useMemo(() => cells && importances(config.map((name) => ({ name, cells: runs.map((run) => cells.get(run.key)?.[name]) })), runs.map(axisOf(choice.y).column.read)), [cells, runs, axes, choice.y]);
+  const found = useImportances(config, cells, runs, axisOf(choice.y).column);
   useKeys({ "/": () => document.getElementById("search")?.focus(), c: () => chosen.size > 1 && goTo(hrefOf("compare", { runs: [...chosen].join(",") })) });
   useEffect(() => void (document.title = "Explore · Runicorn"), []);
   if (error && !rows) return html`<main id="main"><${Trouble} error=${error} /></main>`;
@@ -187,7 +188,10 @@ function ExploreBar({ query, all, within, runs, shown, brushes, axes, named, sta
     const before = STATUSES.filter((each) => counts.has(each) && isOn(each));
     changeQuery({ status: (isOn(name) ? before.filter((each) => each !== name) : [...before, name]).join(",") });
   };
-  const absent = named ? new Set(named.split(",")).size - all.filter((run) => named.split(",").includes(run.key)).length : 0;
+  const absent = useMemo(() => {
+    const keys = new Set(all.map((run) => run.key));
+    return named && isReady ? [...new Set(named.split(","))].filter((key) => !keys.has(key)).length : 0;
+  }, [named, all]);
   const left = within.length - runs.length;
   return html`<div class="bar" role="search">
     <input id="search" type="search" placeholder="Search, or lr<1e-3 status=failed" aria-label="Search runs" value=${query.get("q") ?? ""}

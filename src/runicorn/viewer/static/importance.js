@@ -35,12 +35,23 @@ export function isNothing(cell) {
 /** Ranks from 1 on; equal values have the mean of theirs. @param {ArrayLike<number>} values without NaN */
 export function meanRanks(values) {
   const sorted = Float64Array.from(values).sort();
-  const ranks = new Map();
+  const ranks = new Float64Array(sorted.length);
   for (let first = 0, next = 0; first < sorted.length; first = next) {
     while (next < sorted.length && sorted[next] === sorted[first]) next++;
-    ranks.set(sorted[first], (first + next + 1) / 2);
+    ranks.fill((first + next + 1) / 2, first, next);
   }
-  return Float64Array.from(values, (value) => ranks.get(value));
+  return Float64Array.from(values, (value) => ranks[firstPlace(sorted, value)]);
+}
+
+/** @param {Float64Array} sorted @param {number} value that is in it */
+function firstPlace(sorted, value) {
+  let [from, to] = [0, sorted.length - 1];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (sorted[middle] < value) from = middle + 1;
+    else to = middle;
+  }
+  return from;
 }
 
 /**
@@ -84,38 +95,48 @@ export function rankShare(groups, results) {
 }
 
 /**
- * @param {string} name @param {unknown[]} cells one a run @param {(number | null)[]} results one a run
+ * @param {string} name @param {unknown[]} cells one a run @param {Float64Array} results one a run; NaN if it has none
  * @returns {Importance | "few" | "constant" | "own"}
  */
 function importanceOf(name, cells, results) {
   const isBoolean = cells.every((cell) => isNothing(cell) || typeof cell === "boolean");
   const isNumber = isBoolean || areNumbers(cells);
-  const read = (cell) => (isNothing(cell) ? null : isBoolean ? Number(cell) : isNumber ? numberIn(cell) : String(cell));
-  const values = cells.map(read);
-  const kept = [...values.keys()].filter((at) => results[at] !== null && values[at] !== null && !Number.isNaN(values[at]));
-  if (kept.length < LEAST_RUNS) return "few";
-  const chosen = kept.map((at) => values[at]);
-  const found = kept.map((at) => /** @type {number} */ (results[at]));
-  const distinct = new Set(chosen).size;
+  const chosen = /** @type {any[]} */ ([]);
+  const found = /** @type {number[]} */ ([]);
+  cells.forEach((cell, at) => {
+    if (isNothing(cell) || Number.isNaN(results[at])) return;
+    const value = isBoolean ? Number(cell) : isNumber ? numberIn(cell) : String(cell);
+    if (value === null || Number.isNaN(value)) return;
+    chosen.push(value);
+    found.push(results[at]);
+  });
+  if (chosen.length < LEAST_RUNS) return "few";
+  const distinct = isNumber ? Number(chosen.some((value) => value !== chosen[0])) + 1 : new Set(chosen).size;
   if (distinct < 2) return "constant";
   if (!isNumber && distinct === chosen.length) return "own";
-  const rho = isNumber ? rankCorrelation(/** @type {number[]} */ (chosen), found) : null;
-  const share = isNumber ? null : rankShare(/** @type {string[]} */ (chosen), found);
+  const rho = isNumber ? rankCorrelation(chosen, found) : null;
+  const share = isNumber ? null : rankShare(chosen, found);
   if (rho === null && share === null) return "constant";
   const strength = rho === null ? Math.sqrt(share ?? 0) : Math.abs(rho);
   return { name, kind: isNumber ? "number" : "category", strength, rho, runs: chosen.length };
 }
 
 /**
- * All fields by their strength, and how many were left out: with fewer than 5 runs, constant, or of which each run has its own text.
- * @param {{ name: string, cells: unknown[] }[]} fields @param {unknown[]} cells of the result, one a run
- * @returns {Importances}
+ * Adds field after field; at the end all by their strength, and how many were left out: with fewer than 5 runs,
+ * constant (the field or the result), or of which each run has a text of its own.
+ * @param {unknown[]} cells of the result, one a run
  */
-export function importances(fields, cells) {
-  const results = cells.map((cell) => (typeof cell === "boolean" ? Number(cell) : numberIn(cell))).map((value) => (Number.isNaN(value) ? null : value));
-  const found = fields.map((field) => importanceOf(field.name, field.cells, results));
-  const listed = /** @type {Importance[]} */ (found.filter((each) => typeof each === "object"));
-  listed.sort((first, second) => second.strength - first.strength || (first.name < second.name ? -1 : 1));
+export function importanceCount(cells) {
+  const results = Float64Array.from(cells, (cell) => (typeof cell === "boolean" ? Number(cell) : numberIn(cell) ?? NaN));
+  const found = /** @type {(Importance | string)[]} */ ([]);
   const count = (why) => found.filter((each) => each === why).length;
-  return { listed, few: count("few"), constant: count("constant"), own: count("own"), runs: results.filter((value) => value !== null).length };
+  return {
+    add: (/** @type {string} */ name, /** @type {unknown[]} */ values) => void found.push(importanceOf(name, values, results)),
+    /** @returns {Importances} */
+    all: () => {
+      const listed = /** @type {Importance[]} */ (found.filter((each) => typeof each === "object"));
+      listed.sort((first, second) => second.strength - first.strength || (first.name < second.name ? -1 : 1));
+      return { listed, few: count("few"), constant: count("constant"), own: count("own"), runs: results.filter((value) => !Number.isNaN(value)).length };
+    },
+  };
 }
