@@ -68,6 +68,23 @@ def test_search_takes_words_and_conditions(module):
     assert dict(zip(SEARCHES, found, strict=True)) == SEARCHES
 
 
+def test_a_field_does_not_take_the_place_of_a_column(module):
+    """The table's own columns go before fields of config and summary of the same name, which go by a longer one."""
+    others = ["config.args.lr", "config.args.status", "config.extra.group", "summary.best_metric_value", "config.args.b"]
+    names = {
+        "status": "status",
+        "group": "group",
+        "best": "best_metric_value",
+        "args.status": "config.args.status",
+        "lr": "config.args.lr",
+        "config.lr": "config.args.lr",
+        "config.group": "config.extra.group",
+        "config.nothing": "config.nothing",
+    }
+    script = "({ names, others }) => names.map((name) => m.columnOf(name, others))"
+    assert module("filter", script, {"names": list(names), "others": others}) == list(names.values())
+
+
 def test_best_runs_come_first_by_the_mode_of_their_metric(module):
     """Lowest first or highest first, as the mode of the metric says; a run without a value comes last either way."""
     runs = [

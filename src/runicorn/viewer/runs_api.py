@@ -49,7 +49,8 @@ def runs(request: Request) -> Response:
     """``GET runs``."""
     viewer = viewer_of(request)
     viewer.table.refresh()
-    wanted = [name for given in request.query_params.getlist("cols") for name in given.split(",") if name]
+    given = request.query_params
+    wanted = [name for names in given.getlist("cols") for name in names.split(",") if name] + given.getlist("col")
     if len(wanted) > _MOST_COLUMNS:
         raise ProblemError(400, f"{len(wanted)} columns are asked for, and {_MOST_COLUMNS} are the most.")
     content = table_since(viewer, request.query_params.get("since"), wanted)
@@ -71,12 +72,42 @@ def run_columns(request: Request) -> Response:
     """``GET runs/columns``."""
     viewer = viewer_of(request)
     viewer.table.refresh()
-    counts: dict[str, int] = {}
+    found: dict[str, _Column] = {}
     for row in viewer.table.rows():
-        for name in fields_of(row):
-            counts[name] = counts.get(name, 0) + 1
-    listed = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:_MOST_LISTED]
-    return answer(request, {"columns": [{"name": name, "runs": count} for name, count in listed]})
+        for name, value in fields_of(row).items():
+            column = found.get(name)
+            if column is None:
+                column = found[name] = _Column(name, value)
+            column.add(value)
+    listed = sorted(found.values(), key=lambda each: (-each.runs, each.name))[:_MOST_LISTED]
+    return answer(request, {"columns": [column.document() for column in listed]})
+
+
+class _Column:
+    """A field of config or summary over all runs.
+
+    Args:
+        name: of the field.
+        first: its value in the first run.
+    """
+
+    __slots__ = ("differs", "first", "name", "numbers", "runs")
+
+    def __init__(self, name: str, first: Any) -> None:
+        self.name = name
+        self.first = first
+        self.runs = self.numbers = 0
+        self.differs = False
+
+    def add(self, value: Any) -> None:
+        """One more run that has it."""
+        self.runs += 1
+        self.numbers += isinstance(value, (int, float)) and not isinstance(value, bool)
+        self.differs = self.differs or not flat.same(value, self.first)
+
+    def document(self) -> dict[str, Any]:
+        """What a page is told."""
+        return {"name": self.name, "runs": self.runs, "numbers": self.numbers, "differs": self.differs}
 
 
 def fields_of(row: RunRow) -> dict[str, Any]:

@@ -82,12 +82,12 @@ export function runHref(key, tab, query) {
 function queryText(query) {
   const members = query instanceof URLSearchParams ? [...query] : Object.entries(query);
   const kept = members.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return kept.map(([name, value]) => `${name}=${readable(String(value))}`).join("&");
+  return kept.map(([name, value]) => `${readable(name)}=${readable(String(value))}`).join("&");
 }
 
-/** @param {string} text */
+/** Half a character cannot stand in an address. @param {string} text */
 function readable(text) {
-  return encodeURIComponent(text).replace(/%2F/g, "/").replace(/%2C/g, ",").replace(/%3A/g, ":").replace(/%20/g, "+");
+  return encodeURIComponent(text.replace(/\p{Surrogate}/gu, "\ufffd")).replace(/%2F/g, "/").replace(/%2C/g, ",").replace(/%3A/g, ":").replace(/%20/g, "+");
 }
 
 /** Go to another page; the browser's back comes back. @param {string} href */

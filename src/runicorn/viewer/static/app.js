@@ -5,6 +5,7 @@ import { followLinks, hrefOf, useAddress } from "./address.js";
 import { ComparePage } from "./compare_page.js";
 import { DeletedPage } from "./deleted_page.js";
 import { NoticeBar } from "./edits.js";
+import { ExplorePage } from "./explore_page.js";
 import { tellServer, useLinkState } from "./live.js";
 import { ReportLine, useKeys } from "./parts.js";
 import { ProblemsPage } from "./problems_page.js";
@@ -60,6 +61,7 @@ function App() {
       <a class="brand" href=${hrefOf(source.report?.start ?? "")}>Runicorn</a>
       <nav aria-label="Pages">
         ${source.has("runs") && html`<a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>`}
+        ${source.has("runs") && html`<a href=${hrefOf("explore")} aria-current=${here(["explore"])}>Explore</a>`}
         ${source.has("problems") && html`<a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>`}
         ${!source.report && html`<a href=${hrefOf("deleted")} aria-current=${here(["deleted"])}>Recycle bin</a>`}
       </nav>
@@ -93,6 +95,7 @@ function Page({ address }) {
   if (address.page === "runs") return html`<${RunsPage} />`;
   if (address.page === "run") return html`<${RunPage} key=${address.key} runKey=${address.key} tab=${address.tab} />`;
   if (address.page === "compare") return html`<${ComparePage} />`;
+  if (address.page === "explore") return html`<${ExplorePage} />`;
   if (address.page === "problems") return html`<${ProblemsPage} />`;
   if (address.page === "deleted") return html`<${DeletedPage} />`;
   return html`<main id="main" class="empty"><h2>There is no such page</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;

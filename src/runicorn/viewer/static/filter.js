@@ -22,6 +22,8 @@ const SHORT_NAMES = /** @type {Record<string, string>} */ ({
   last: "last_data_at",
   name: "alias",
 });
+/** What the table has of itself: a field of config or summary of that name does not take its place. */
+const OWN_COLUMNS = [...TEXT_COLUMNS, ...Object.values(SHORT_NAMES), "key", "storage", "started_at", "ended_at", "pid", "best_metric_step", "best_metric_mode", "parent"];
 const TIMES = ["created_at", "started_at", "ended_at", "last_data_at"];
 
 /** `lr<1e-3 status=failed resnet` as words and conditions; a text in quotes is one word. @param {string} text @returns {Filter} */
@@ -44,8 +46,20 @@ export function parseFilter(text) {
  */
 export function columnOf(name, others) {
   const known = SHORT_NAMES[name] ?? name;
-  if (others.includes(known)) return known;
-  return others.find((other) => other.endsWith(`.${known}`)) ?? known;
+  if (OWN_COLUMNS.includes(known) || others.includes(known)) return known;
+  const found = others.find((other) => other.endsWith(`.${known}`));
+  return found ?? others.find((other) => /^config\./.test(known) && /^config\./.test(other) && other.endsWith(known.slice(6))) ?? known;
+}
+
+/**
+ * The runs below a path, of some statuses, of some keys, that a filter wants.
+ * @param {any[]} all @param {{ path: string, status: string[], only: string | null, filter: Filter }} wish @param {string[]} others @param {number} now
+ */
+export function askedRuns(all, { path, status, only, filter }, others, now) {
+  const named = only ? new Set(only.split(",")) : null;
+  const isBelow = (run) => !path || run.path === path || run.path.startsWith(`${path}/`);
+  const isOf = (run) => !status.length || status.includes(run.status);
+  return all.filter((run) => isBelow(run) && isOf(run) && (!named || named.has(run.key)) && isWanted(run, filter, others, now));
 }
 
 /** Whether a run is asked for. @param {any} run @param {Filter} filter @param {string[]} others @param {number} now */

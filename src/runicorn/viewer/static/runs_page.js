@@ -2,7 +2,7 @@
 /** The page of all runs: the tree of their paths, and the table, of which only the rows in view exist. */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, goTo, hrefOf, runHref, useAddress, viewerRoot } from "./address.js";
-import { columnOf, inOrder, isWanted, parseFilter } from "./filter.js";
+import { askedRuns, columnOf, inOrder, parseFilter } from "./filter.js";
 import { countOf, countText, shortNumber, stepText } from "./format.js";
 import { serverNow, setServerNow, useLive } from "./live.js";
 import { Ago, Duration, Popover, Status, Tags, Trouble, runName, silence, useKeys, useSize } from "./parts.js";
@@ -12,8 +12,9 @@ import { Sparkline } from "./sparkline.js";
 
 const ROW_HEIGHT = 26;
 const EXTRA_ROWS = 8;
+const MOST_EXPLORED = 500;
 const COLUMNS_KEPT = `runicorn-columns ${viewerRoot().pathname}`;
-const STATUSES = ["running", "lost", "finished", "failed", "interrupted", "unknown"];
+export const STATUSES = ["running", "lost", "finished", "failed", "interrupted", "unknown"];
 const FIRST_RUN = `import runicorn as rn
 
 with rn.init(path="first") as run:
@@ -33,13 +34,13 @@ with rn.init(path="first") as run:
  */
 
 /** The rows of all runs, kept up to date. @param {string[]} wanted columns of config and summary */
-function useRuns(wanted) {
+export function useRuns(wanted) {
   const [state, setState] = useState(/** @type {{ rows: Map<string, any> | null, error: any }} */ ({ rows: null, error: null }));
   const version = useRef("");
   const told = useRef("");
-  const cols = wanted.join(",");
+  const cols = wanted.map((name) => `col=${encodeURIComponent(name)}`).join("&");
   const load = async (full) => {
-    const query = [full || !version.current ? "" : `since=${encodeURIComponent(version.current)}`, cols && `cols=${encodeURIComponent(cols)}`];
+    const query = [full || !version.current ? "" : `since=${encodeURIComponent(version.current)}`, cols];
     try {
       const answer = await source.get(`runs?${query.filter(Boolean).join("&")}`);
       merge(answer);
@@ -83,7 +84,7 @@ function mergedRows(before, answer) {
 }
 
 /** Names of config and summary that there are. */
-function useOtherColumns() {
+export function useOtherColumns() {
   const [others, setOthers] = useState([]);
   useEffect(() => void source.get("runs/columns").then((answer) => setOthers(answer.columns), () => undefined), []);
   return others;
@@ -107,12 +108,7 @@ export function RunsPage() {
   const status = listOf(query.get("status"));
   const all = useMemo(() => [...(rows?.values() ?? [])], [rows]);
   const shown = useMemo(() => {
-    const named = only ? new Set(only.split(",")) : null;
-    const isBelow = (run) => !path || run.path === path || run.path.startsWith(`${path}/`);
-    const isOf = (run) => !status.length || status.includes(run.status);
-    const now = serverNow();
-    const kept = all.filter((run) => isBelow(run) && isOf(run) && (!named || named.has(run.key)) && isWanted(run, filter, otherNames, now));
-    return inOrder(kept, order, otherNames);
+    return inOrder(askedRuns(all, { path, status, only, filter }, otherNames, serverNow()), order, otherNames);
   }, [all, only, path, status.join(), filter, otherNames, order]);
   const paths = useMemo(() => pathsOf(all), [all]);
   useKeptColumns(query.get("cols"));
@@ -132,7 +128,7 @@ export function RunsPage() {
 }
 
 /** @param {string | null} text */
-function listOf(text) {
+export function listOf(text) {
   return text ? text.split(",").filter(Boolean) : [];
 }
 
@@ -216,6 +212,7 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
     ${!chosen.size && html`<button class="plain wide-only" title="All runs that are shown, as CSV (e)" onClick=${save}>Export</button>`}
     <${ViewsPopover} />
+    <a class="as-button" href=${exploreHref(query, chosen)}>Explore</a>
     <${ColumnsPopover} all=${all} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
 }
@@ -223,6 +220,12 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
 /** @param {Set<string>} chosen */
 function compareRuns(chosen) {
   goTo(hrefOf("compare", { runs: [...chosen].join(",") }));
+}
+
+/** What is selected or filtered, on the Explore page. @param {URLSearchParams} query @param {Set<string>} chosen */
+function exploreHref(query, chosen) {
+  if (chosen.size > 1 && chosen.size <= MOST_EXPLORED) return hrefOf("explore", { runs: [...chosen].join(",") });
+  return hrefOf("explore", { q: query.get("q"), path: query.get("path"), status: query.get("status"), only: query.get("only") });
 }
 
 /** @param {{ all: any[], others: { name: string, runs: number }[], chosen: string[], hidden: string[] }} props */
@@ -284,7 +287,7 @@ function chosenColumnsOf(chosen, others) {
 }
 
 /** @param {any} props */
-function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, otherNames, hidden, path }) {
+export function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, otherNames, hidden, path, lit = "", setLit = null }) {
   const box = useRef(null);
   const size = useSize(box);
   const [scroll, setScroll] = useState(0);
@@ -311,12 +314,23 @@ function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, otherNa
   const move = (by) => {
     const next = Math.min(sample.length - 1, Math.max(0, at + by));
     setAt(next);
+    setLit?.(sample[next]?.key ?? "");
+    reveal(next);
+  };
+  const reveal = (next) => {
     const view = box.current;
     if (!view) return;
     const top = next * ROW_HEIGHT;
     if (top < view.scrollTop) view.scrollTop = top;
     if (top + ROW_HEIGHT > view.scrollTop + view.clientHeight - 28) view.scrollTop = top + ROW_HEIGHT - view.clientHeight + 28;
   };
+  // What is lit elsewhere comes into view; what the pointer lights here is there.
+  const litHere = useRef("");
+  const hover = (key) => setLit((litHere.current = key));
+  useEffect(() => {
+    if (lit && lit !== litHere.current) reveal(sample.findIndex((run) => run.key === lit));
+    litHere.current = "";
+  }, [lit]);
   useKeys({
     j: () => move(1),
     k: () => move(-1),
@@ -336,7 +350,7 @@ function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, otherNa
       ${sample.slice(first, last).map((run, offset) => {
         const index = first + offset;
         const isChosen = chosen.has(run.key);
-        return html`<div key=${run.key} role="row" aria-rowindex=${index + 2} class=${`row ${isChosen ? "chosen" : ""} ${index === at ? "at" : ""}`}
+        return html`<div key=${run.key} role="row" aria-rowindex=${index + 2} class=${`row ${isChosen ? "chosen" : ""} ${index === at ? "at" : ""} ${run.key === lit ? "lit" : ""}`} onMouseEnter=${setLit && (() => hover(run.key))}
           style=${{ gridTemplateColumns: template, minWidth: least, top: `${index * ROW_HEIGHT}px` }} onClick=${() => setAt(index)} onDblClick=${() => goTo(runHref(run.key))}>
           ${!isNarrow && html`<span class="cell" role="cell"><input type="checkbox" aria-label=${`Select ${runName(run)}`} checked=${isChosen}
             onClick=${(event) => { event.stopPropagation(); choose(index, event.shiftKey); }} /></span>`}
