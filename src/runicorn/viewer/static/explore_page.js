@@ -2,7 +2,7 @@
 /** The Explore page: config and summary of many runs against a result; brushes choose runs, and the table shows those. */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, goTo, hrefOf, runHref, useAddress } from "./address.js";
-import { EXPLORE_FACTS, brushIn, brushText, brushWords, brushedRuns, exploreAxis, exploreColumn, fieldName, namesIn, namesText, notShownText, scaleText } from "./explore_axes.js";
+import { EXPLORE_FACTS, brushIn, brushText, brushWords, brushedRuns, exploreAxis, exploreColumn, fieldName, axisNamesIn, axisNamesText, notShownText, scaleText } from "./explore_axes.js";
 import { ImportanceTable, useConfigCells, useImportances } from "./explore_importance.js";
 import { ParallelPlot } from "./explore_lines.js";
 import { exploreColours, rampGround } from "./explore_paint.js";
@@ -33,11 +33,11 @@ function exploreChoice(query, fields, all) {
   const chosen = (name) => resolved(query.get(name) ?? "");
   const x = chosen("x") ?? numeric?.name ?? "created_at";
   const y = chosen("y") ?? result ?? "duration_s";
-  const named = namesIn(query.get("axes")).map(resolved).filter((each) => each !== null);
+  const named = axisNamesIn(query.get("axes")).map(resolved).filter((each) => each !== null);
   const axes = named.length ? named : [...differing.slice(0, FIRST_AXES).map((each) => each.name), y];
   const brushed = [...query].filter(([name]) => name.startsWith(BRUSH)).map(([name, text]) => ({ id: resolved(name.slice(BRUSH.length)), name, text }));
   const brushes = brushed.filter((each) => each.id !== null);
-  return { x, y, colour: chosen("colour") ?? y, axes: [...new Set(axes)].slice(0, MOST_AXES), brushes, resolved, log: namesIn(query.get("log")).map(resolved), linear: namesIn(query.get("linear")).map(resolved) };
+  return { x, y, colour: chosen("colour") ?? y, axes: [...new Set(axes)].slice(0, MOST_AXES), brushes, resolved, log: axisNamesIn(query.get("log")).map(resolved), linear: axisNamesIn(query.get("linear")).map(resolved) };
 }
 
 /** Brushes of the address; what is being moved is ahead of it, for a browser counts how often the address changes. */
@@ -114,8 +114,8 @@ export function ExplorePage() {
   if (error && !rows) return html`<main id="main"><${Trouble} error=${error} /></main>`;
   if (rows && !rows.size) return html`<main id="main" class="empty"><h2>No runs here yet</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
   const put = (role, id) => changeQuery({ [role]: exploreColumn(id, metric).address });
-  const setLog = (axis, isLog) => changeQuery({ log: namesText(flippedTo(namesIn(query.get("log")), axis, isLog, choice)), linear: namesText(flippedTo(namesIn(query.get("linear")), axis, !isLog, choice)) });
-  const setAxes = (ids) => changeQuery({ axes: namesText(ids.map((id) => exploreColumn(id, metric).address)) });
+  const setLog = (axis, isLog) => changeQuery({ log: axisNamesText(flippedTo(axisNamesIn(query.get("log")), axis, isLog, choice)), linear: axisNamesText(flippedTo(axisNamesIn(query.get("linear")), axis, !isLog, choice)) });
+  const setAxes = (ids) => changeQuery({ axes: axisNamesText(ids.map((id) => exploreColumn(id, metric).address)) });
   const change = {
     move: (from, to) => from !== to && setAxes(moved(choice.axes, from, to)),
     take: (index) => choice.axes.length > 1 && setAxes(choice.axes.filter((_, each) => each !== index)),
