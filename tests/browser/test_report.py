@@ -7,6 +7,7 @@ import json
 import math
 import random
 import re
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -166,6 +167,15 @@ HOSTILE = [
 ]
 
 
+def keep_code(run_dir: Path, name: str, text: str) -> None:
+    """Keep an archive of code with a run, as ``snapshot_code`` does."""
+    with zipfile.ZipFile(run_dir / "code_snapshot.zip", "w") as archive:
+        archive.writestr(name, text)
+    assets = json.loads((run_dir / "assets.json").read_text())
+    snapshot = {"saved": True, "archive_path": str(run_dir / "code_snapshot.zip")}
+    (run_dir / "assets.json").write_text(json.dumps({**assets, "code": {"snapshot": snapshot}}))
+
+
 def hostile_storage(storage: Path) -> None:
     """Each text of two runs is one that would be markup."""
     for number in range(2):
@@ -178,6 +188,8 @@ def hostile_storage(storage: Path) -> None:
             tags=HOSTILE, notes=HOSTILE[1], hostname=HOSTILE[2], group=HOSTILE[4],
         )  # fmt: skip
         (run_dir / "environment.json").write_text(json.dumps(texts))
+        add_image(run_dir, HOSTILE[0], 5, png(20, 20, (200, 0, 0)), caption=HOSTILE[1])
+        keep_code(run_dir, f"{HOSTILE[1]}.py", f"{HOSTILE[0]} {number}\n")
 
 
 def test_texts_of_a_run_are_texts_in_its_report(tmp_path, open_file):
@@ -185,7 +197,7 @@ def test_texts_of_a_run_are_texts_in_its_report(tmp_path, open_file):
     hostile_storage(tmp_path)
     target = report(
         tmp_path, tmp_path / "report.html", "20260101_000000_aaaaaa", "20260101_000001_aaaaaa",
-        "--with", "logs,environment", "--metrics", f"m{HOSTILE[0]}", "--metrics", f"m{HOSTILE[1]}",
+        "--with", "logs,environment,code", "--metrics", f"m{HOSTILE[0]}", "--metrics", f"m{HOSTILE[1]}",
     )  # fmt: skip
     for place in ("", "#/", "#/run/20260101_000000_aaaaaa", "#/run/20260101_000001_aaaaaa/summary"):
         page = open_file(target, place)
@@ -193,6 +205,17 @@ def test_texts_of_a_run_are_texts_in_its_report(tmp_path, open_file):
     page = open_file(target, "#/run/20260101_000000_aaaaaa/logs?q=script")
     expect(page.locator(".log-view")).to_contain_text(HOSTILE[2])
     expect(page.get_by_role("region", name="Lines found")).to_contain_text(HOSTILE[0])
+    page.get_by_role("link", name="Images 1").click()
+    expect(page.locator("figure.image img")).to_have_count(1)
+    expect(page.locator("figure.image")).to_contain_text(HOSTILE[1])
+    page.get_by_role("link", name="Code").click()
+    page.get_by_role("button", name=re.compile("Members|1 member")).first.click()
+    page.get_by_role("button", name=f"{HOSTILE[1]}.py").click()
+    expect(page.locator("pre")).to_contain_text(HOSTILE[0])
+    page = open_file(target, "#/compare?runs=20260101_000000_aaaaaa,20260101_000001_aaaaaa&tab=code")
+    expect(page.locator("section.difference")).to_contain_text(f"+{HOSTILE[0]} 1")
+    page = open_file(target, "#/explore")
+    expect(page.locator("main")).to_be_visible()
 
 
 def test_no_script_runs_but_those_of_the_report(long_run, tmp_path, open_file):

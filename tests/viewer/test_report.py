@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 import sys
+import zipfile
 import zlib
 from array import array
 from base64 import b64decode
@@ -150,6 +151,30 @@ def test_what_may_say_too_much_is_left_out_unless_it_is_named(make_run, storage)
     whole = data_of(make_report([info], ReportWishes(parts=frozenset({"logs", "environment"}))).content)
     assert "swordfish" in whole["places"][f"runs/{KEY}/logs?source=0"]["text"]
     assert "secret-shell" in json.dumps(whole["places"][f"runs/{KEY}/environment"])
+
+
+def keep_code(run_dir, name, text):
+    """Keep an archive of code with a run, as ``snapshot_code`` does."""
+    with zipfile.ZipFile(run_dir / "code_snapshot.zip", "w") as archive:
+        archive.writestr(name, text)
+    assets = json.loads((run_dir / "assets.json").read_text())
+    snapshot = {"saved": True, "archive_path": str(run_dir / "code_snapshot.zip")}
+    (run_dir / "assets.json").write_text(json.dumps({**assets, "code": {"snapshot": snapshot}}))
+
+
+def test_code_is_left_out_unless_it_is_named(make_run, storage):
+    """Of one run the members of its archive, of several the differences too; without ``--with code`` no line of it."""
+    for run_id in (KEY, OTHER):
+        keep_code(make_run(run_id), "train.py", f"secret = '{run_id[::-1]}'\n")
+    infos = [find(KEY, storage), find(OTHER, storage)]
+    assert KEY[::-1].encode() not in make_report(infos).content
+    held = data_of(make_report(infos, ReportWishes(parts=frozenset({"code"}))).content)["places"]
+    [archive] = held[f"runs/{KEY}/assets"]["assets"]
+    members = f"runs/{KEY}/assets/{archive['number']}/members"
+    assert [each["name"] for each in held[members]["members"]] == ["train.py"]
+    assert KEY[::-1] in held[f"{members}/{held[members]['members'][0]['number']}"]["text"]
+    assert f"+secret = '{OTHER[::-1]}'" in held["compare/code?member=0"]["lines"]
+    assert held[f"runs/{KEY}"]["assets"] == 1
 
 
 def test_report_holds_these_metrics_and_axes_alone(make_run, storage):

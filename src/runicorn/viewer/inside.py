@@ -9,7 +9,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn.errors import WrongValueError
+from runicorn.errors import NotFoundError
 from runicorn.viewer.app import make_app
 from runicorn.viewer.changes import RunTable
 from runicorn.viewer.open_runs import OpenRuns
@@ -119,12 +119,12 @@ class Inside:
             body: is sent with it; None = nothing.
 
         Raises:
-            ValueError: it is answered with an error.
+            LookupError: it is answered with an error.
         """
         question = self._ask(place, b"" if body is None else json.dumps(body).encode())
         answer = asyncio.run_coroutine_threadsafe(question, self._loop).result()
         if answer.status != 200:
-            raise WrongValueError(answer.value["error"]["what"])
+            raise NotFoundError(answer.value["error"]["what"])
         return answer
 
     async def _ask(self, place: str, body: bytes) -> Answer:

@@ -10,6 +10,7 @@ from runicorn.storage import statuses
 from runicorn.storage.wording import counted
 from runicorn.viewer.inside import Inside, quoted
 from runicorn.viewer.packed_curves import packed_curves
+from runicorn.viewer.report_code import report_code
 from runicorn.viewer.report_images import report_images
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _LOG_BYTES = 1 << 20
 _MOST_MEMBERS = 100
 _FIGURES = (
     *("curves", "points", "points_in_pieces", "pieces", "metrics", "metrics_left_out", "images", "images_left_out"),
-    "log_bytes_left_out",
+    *("log_bytes_left_out", "code_files_left_out"),
 )
 _LEFT_OUT = "left out of this report"
 
@@ -135,6 +136,12 @@ class ReportContents:
             self._add(f"{place}/environment")
         if LOGS in self._wishes.parts:
             self._add_logs(place, head)
+        head["assets"] = 0
+        if CODE in self._wishes.parts:
+            code = report_code(self._inside, place)
+            head["assets"] = code.archives
+            self._places |= code.places
+            self.figures["code_files_left_out"] += code.left_out
 
     def _add_logs(self, place: str, head: dict[str, Any]) -> None:
         """The end of each log file, as if that were all of it."""
@@ -215,6 +222,8 @@ class ReportContents:
             lines.append(f"{counted(figures['metrics_left_out'], 'metric')} left out")
         if figures["log_bytes_left_out"]:
             lines.append(f"the first {counted(figures['log_bytes_left_out'], 'byte')} of the logs left out")
+        if figures["code_files_left_out"]:
+            lines.append(f"{counted(figures['code_files_left_out'], 'file')} of the code left out")
         missing = [part for part in PARTS if part not in self._wishes.parts]
         if missing:
             lines.append(f"without {', '.join(missing)}")

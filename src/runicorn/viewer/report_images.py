@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn.errors import WrongValueError
+from runicorn.errors import NotFoundError
 from runicorn.viewer.inside import quoted
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _chosen(images: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 def _blob(inside: Inside, place: str) -> dict[str, str] | None:
     try:
         answer = inside.ask(place)
-    except WrongValueError:  # it went meanwhile
+    except NotFoundError:  # it went meanwhile
         return None
     return {"type": answer.kind, "data": base64.b64encode(answer.content).decode("ascii")}
 

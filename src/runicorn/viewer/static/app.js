@@ -32,6 +32,8 @@ const HELP = [
   ["?", "this help"],
 ];
 
+const KEYS_OF_EDITS = ["t d e", "u", "v", "a t n"];
+
 /** Everything that the page shows. */
 function App() {
   const address = useAddress();
@@ -75,7 +77,7 @@ function App() {
     <${NoticeBar} />
     <dialog ref=${help} aria-label="Keys and help" onClick=${(event) => event.target === help.current && help.current?.close()}>
       <h2>Keys</h2>
-      <dl>${HELP.map(([keys, what]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
+      <dl>${HELP.filter(([keys]) => !source.report || !KEYS_OF_EDITS.includes(keys)).map(([keys, what]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
       <p class="quiet">Drag on a chart to zoom, on all of them; double-click shows everything again.<br />The address of the page holds all that you have chosen: copy it to come back.</p>
       <p class="quiet">Runicorn ${server?.version ?? ""} on ${server?.hostname ?? ""}</p>
       <form method="dialog"><button class="plain" autofocus=${!isFramed}>Close</button></form>

@@ -126,6 +126,7 @@ function Users({ users, left }) {
 /** @param {{ name: string, wish: object }} props */
 function DownloadButton({ name, wish }) {
   const [error, setError] = useState("");
+  if (source.report) return null;
   const load = () => saveByTicket(wish).then(() => setError(""), (problem) => setError(problem.message));
   return html`<button class="plain" aria-label=${`Download ${name}`} onClick=${load}>Download</button>${error && html`<div class="bad" role="alert">${error}</div>`}`;
 }

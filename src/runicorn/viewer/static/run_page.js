@@ -65,7 +65,7 @@ function tabsOf(head) {
   const tabs = [["charts", "Charts"], ["summary", "Summary and config"]];
   if (!head || source.has(`runs/${encodeURIComponent(head.run.key)}/logs?source=0`)) tabs.push(["logs", "Logs"]);
   if (head?.images) tabs.push(["images", `Images ${countText(head.images)}`]);
-  if (head?.assets) tabs.push(["assets", "Assets"]);
+  if (head?.assets) tabs.push(["assets", source.report ? "Code" : "Assets"]);
   if (head?.system_metrics) tabs.push(["system", "System"]);
   return tabs;
 }

@@ -211,7 +211,7 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
     <span class="quiet wide-only" aria-live="polite">${isNarrowed || shown.length !== all.length ? `${countText(shown.length)} of ${countOf(all.length, "run")}` : countOf(all.length, "run")}</span>
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
     ${!chosen.size && html`<button class="plain wide-only" title="All runs that are shown, as CSV (e)" onClick=${save}>Export</button>`}
-    <${ViewsPopover} />
+    ${!source.report && html`<${ViewsPopover} />`}
     <a class="as-button" href=${exploreHref(query, chosen)}>Explore</a>
     <${ColumnsPopover} all=${all} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
