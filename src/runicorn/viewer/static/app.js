@@ -62,6 +62,7 @@ function App() {
     <header class="top">
       <a class="brand" href=${hrefOf(source.report?.start ?? "")}>Runicorn</a>
       <nav aria-label="Pages">
+        ${source.report && source.has("compare") && html`<a href=${hrefOf(source.report.start)} aria-current=${here(["compare"])}>Comparison</a>`}
         ${source.has("runs") && html`<a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>`}
         ${source.has("runs") && html`<a href=${hrefOf("explore")} aria-current=${here(["explore"])}>Explore</a>`}
         ${source.has("problems") && html`<a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>`}

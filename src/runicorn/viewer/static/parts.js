@@ -29,7 +29,7 @@ export function useTicking(make) {
 
 /** "3 min ago", with the moment itself on hover; in a report, which is read later, the moment. @param {{ time: number | null | undefined }} props */
 export function Ago({ time }) {
-  const text = useTicking(() => (source.report ? momentText(time) : agoText(time, serverNow())));
+  const text = useTicking(() => (source.report ? momentText(time).slice(0, 16) : agoText(time, serverNow())));
   return html`<span title=${momentText(time)}>${text}</span>`;
 }
 

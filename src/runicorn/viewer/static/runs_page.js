@@ -262,8 +262,8 @@ function standardColumns(runs, path, isNarrow) {
     { id: "best", name: one ?? "Best", by: "best", least: one || isNarrow ? 84 : 140, share: one ? 0 : 0.5, right: true, narrow: true, cell: (run) => bestCell(run, one || isNarrow) },
     { id: "trend", name: "Trend", by: "", least: 108, cell: (run) => html`<${Sparkline} run=${run} />` },
     { id: "step", name: "Step", by: "step", least: 80, right: true, cell: (run) => stepText(run.last_step) },
-    { id: "last", name: "Last data", by: "last", least: 88, right: true, cell: (run) => html`<${Ago} time=${run.last_data_at} />` },
-    { id: "age", name: "Started", by: "created_at", least: 86, right: true, narrow: true, cell: (run) => html`<${Ago} time=${run.started_at ?? run.created_at} />` },
+    { id: "last", name: "Last data", by: "last", least: source.report ? 124 : 88, right: true, cell: (run) => html`<${Ago} time=${run.last_data_at} />` },
+    { id: "age", name: "Started", by: "created_at", least: source.report ? 124 : 86, right: true, narrow: true, cell: (run) => html`<${Ago} time=${run.started_at ?? run.created_at} />` },
     { id: "took", name: "Took", by: "took", least: 92, right: true, cell: (run) => html`<${Duration} run=${run} />` },
     { id: "tags", name: "Tags", by: "tags", least: 56, share: 0.5, cell: (run) => html`<${Tags} tags=${run.tags} />` },
   ];
