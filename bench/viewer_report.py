@@ -62,7 +62,7 @@ def _drawn_s(address: str) -> list[float]:
     if not os.path.exists(CHROMIUM):
         return []
     # Chromium's socket has a path of a hundred characters at most, wherever the benchmark is run.
-    with tempfile.TemporaryDirectory(dir="/tmp") as short, sync_playwright() as playwright:  # noqa: S108 - as above
+    with tempfile.TemporaryDirectory(dir="/tmp") as short, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--headless", "--no-sandbox"], env={**os.environ, "TMPDIR": short}
         )
