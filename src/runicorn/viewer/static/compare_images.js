@@ -74,7 +74,7 @@ function ImagesOfRun({ run, imageKey, step, version, tell }) {
   const at = shown[0]?.step ?? null;
   const name = html`<${Swatch} slot=${run.slot} /> <a href=${runHref(run.key, "images", { key: imageKey })}>${runName(run.row)}</a>`;
   return html`<section aria-label=${`Images of ${runName(run.row)}`}>
-    <h3 class="cut">${name} <span class="quiet">${at === null ? "" : `step ${stepText(at)}`}</span></h3>
+    <h2 class="cut">${name} <span class="quiet">${at === null ? "" : `step ${stepText(at)}`}</span></h2>
     ${error && html`<p class="quiet">${error.message}</p>`}
     ${images && !shown.length && html`<div class="image-box"><span class="image-none">nothing at or before step ${stepText(step)}</span></div>`}
     ${shown.map((image) => html`<${RunImage} key=${image.number} runKey=${run.key} image=${image} caption=${html`<div class="cut" title=${image.caption ?? ""}>${image.caption ?? ""}</div>`} />`)}
