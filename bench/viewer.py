@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 MANY, ONE, RUNS, NAMES, PAIRS = 10_000_000, 1_000_000, 10_000, 5_000, 9
+SEEDS, OF_A_SEED, COMPARED, SETTINGS = 100, 10_000, 50, 300
 BLOCKS, STARTS = 20, 5
 _ORDER = (False, True, True, False)
 """Whether the page is open in each block: so that what rises or falls comes to both."""
@@ -53,6 +54,9 @@ TARGETS = {
     "twelve_s": 0.5,
     "grid_s": 1.5,
     "grid_cpu_s": 1.5,
+    "band_s": 0.5,
+    "band_cpu_s": 0.5,
+    "compare_s": 0.3,
     "log_end_s": 0.15,
     "log_middle_s": 0.15,
     "told_p95_s": 0.7,
@@ -79,6 +83,9 @@ QUESTIONS = {
     "twelve_s": "5,000 metrics: the first 12 curves",
     "grid_s": "12 charts of 20 runs of 1 M records each, from levels",
     "grid_cpu_s": "the same: what that takes of a core",
+    "band_s": "a band over 100 seeds of 10,000 records",
+    "band_cpu_s": "the same: what that takes of a core",
+    "compare_s": "comparison of 50 runs of 300 settings each, first time",
     "log_end_s": "log of 1 GB: the end",
     "log_middle_s": "log of 1 GB: the middle",
     "told_p95_s": "log() to the event that tells of it, p95",
@@ -191,6 +198,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         figures |= many_names(root, storage, figures["names"])
         figures |= grid(root, *((2, 20_000) if quick else (20, ONE)))
         figures |= viewer_report.reported(root, 300 if quick else 20_000)
+        figures |= seeds(root, *((5, 1000) if quick else (SEEDS, OF_A_SEED)))
         figures |= long_log(root, storage, 1 * MIB if quick else 1024 * MIB)
         figures |= told(root, 5 if quick else 100)
         figures |= beside_training(root, 1 if quick else PAIRS, 2_000 if quick else 200_000)
@@ -317,6 +325,26 @@ def grid(root: str, runs: int, records: int) -> dict[str, float]:
         "grid_index_s": index_s, "grid_index_cpu_s": index_cpu_s,
         "grid_memory_mib": memory,
     }  # fmt: skip
+
+
+def seeds(root: str, count: int, records: int) -> dict[str, float]:
+    """A band over many seeds, and a comparison of many settings."""
+    storage = os.path.join(root, "seeds")
+    names = [f"seed{number:03}" for number in range(count)]
+    for number, name in enumerate(names):
+        run_dir = pathlib.Path(read.make_run(storage, name, records))
+        settings = {f"key{at}": at * number if at % 2 else at for at in range(SETTINGS)}
+        (run_dir / "assets.json").write_text(json.dumps({"config": {"args": settings}}))
+    wanted = {"groups": [{"name": "all", "runs": names}], "metrics": ["loss"], "buckets": 300}
+    with viewer(root, storage) as (asked, _):
+        asked.ask("/api/v1/runs")
+        compared = ",".join(names[:COMPARED])
+        compare_s = timed(lambda: asked.ask(f"/api/v1/compare?runs={compared}"))
+        for name in names:
+            whole(name, asked)
+        band_s, band_cpu_s = min(asked.timed(lambda: asked.ask("/api/v1/curves", wanted)) for _ in range(3))
+    shutil.rmtree(storage)
+    return {"band_s": band_s, "band_cpu_s": band_cpu_s, "compare_s": compare_s}
 
 
 def long_log(root: str, storage: str, size: int) -> dict[str, float]:

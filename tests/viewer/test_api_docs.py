@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import struct
+import zipfile
 from array import array
 from pathlib import Path
 
@@ -20,6 +21,15 @@ EXAMPLES = [
     for request, answer in zip(BLOCK.findall(DOCS.read_text()), BLOCK.findall(DOCS.read_text())[1:], strict=False)
     if (request[0], answer[0]) == ("http", "json") and request[1].startswith("GET")
 ]
+
+
+@pytest.fixture
+def client(client, storage):
+    """Its run has kept code."""
+    (run_dir,) = storage.rglob(KEY)
+    with zipfile.ZipFile(run_dir / "code_snapshot.zip", "w") as archive:
+        archive.writestr("train.py", "x = 1\n")
+    return client
 
 
 def has(found, shown, where="answer"):
@@ -63,6 +73,9 @@ def test_there_are_examples():
         "problems",
         "logs",
         "search",
+        "compare?",
+        "compare/metrics",
+        "compare/code",
     ):
         assert path in addresses
 

@@ -62,7 +62,8 @@ def test_caps_are_told_and_kept(client):
         assert client.post("/api/v1/curves", content=content).status_code in {200, 400}, content[:20]
     assert client.get(f"/api/v1/runs/{KEY}/logs?bytes={limits.LOG_BYTES + 1}").status_code == 400
     assert client.get(f"/api/v1/runs/{KEY}/metrics?limit=10001").status_code == 400
-    assert client.get(f"/api/v1/live?runs={','.join(map(str, range(501)))}").status_code == 400
+    for path in ("live", "compare", "compare/metrics", "compare/code"):
+        assert client.get(f"/api/v1/{path}?runs={','.join(map(str, range(501)))}").status_code == 400
 
 
 def test_a_width_makes_no_more_buckets_than_there_may_be(open_viewer, make_run):
@@ -99,7 +100,16 @@ def test_no_get_changes_anything(client, storage):
     before = tree(storage)
     client.viewer.closing.set()
     of_run = ("metrics", "metrics?figures=1", "config", "summary", "environment", "problems", "logs", "logs/search?q=a")
-    others = ("server", "runs", "runs/columns", "problems", f"live?runs={KEY}&logs={KEY}&list=1", f"runs/{KEY}")
+    compares = [f"compare{rest}?runs={KEY},nowhere" for rest in ("", "/metrics")]
+    others = (
+        *compares,
+        "server",
+        "runs",
+        "runs/columns",
+        "problems",
+        f"live?runs={KEY}&logs={KEY}&list=1",
+        f"runs/{KEY}",
+    )
     for path in (*others, *(f"runs/{KEY}/{rest}" for rest in of_run)):
         assert client.get(f"/api/v1/{path}").status_code == 200, path
     assert curves(client).status_code == 200

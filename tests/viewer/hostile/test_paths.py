@@ -117,6 +117,9 @@ def test_no_spelling_of_a_path_opens_anything_outside(client, storage, tmp_path,
             client.get(f"/api/v1/runs/{path}{rest}")
             for rest in ("", "/metrics", "/config", "/logs", "/logs/search?q=a")
         ]
+        for name in ("runs", "member", "from", "to"):
+            given = {"runs": KEY, "member": "0", name: spelling.encode("utf-8", "replace").decode()}
+            answers += [client.get(f"/api/v1/compare{rest}", params=given) for rest in ("", "/metrics", "/code")]
         answers += [client.get(f"/static/{path}"), client.get(f"/static/vendor/{path}"), client.get(f"/run/{path}")]
         for name, value in (
             ("source", spelling),
@@ -139,7 +142,8 @@ def test_no_spelling_of_a_path_opens_anything_outside(client, storage, tmp_path,
 
 
 @pytest.mark.parametrize(
-    "name", ["logs.txt", "events.jsonl", "meta.json", "summary.json", "assets.json", "environment.json"]
+    "name",
+    ["logs.txt", "events.jsonl", "meta.json", "summary.json", "assets.json", "environment.json", "code_snapshot.zip"],
 )
 @pytest.mark.parametrize("what", ["link", "fifo", "socket", "directory", "device link", "loop"])
 def test_what_is_no_file_is_neither_served_nor_waited_for(open_viewer, make_run, tmp_path, name, what):
@@ -171,10 +175,11 @@ def test_what_is_no_file_is_neither_served_nor_waited_for(open_viewer, make_run,
         "/api/v1/runs",
         "/api/v1/runs/columns",
         "/api/v1/problems",
+        *(f"/api/v1/compare{each}?runs={KEY}&member=0" for each in ("", "/metrics", "/code")),
         *(f"/api/v1/runs/{KEY}{each}" for each in rest),
     ]:
         answer = client.get(path)
-        assert answer.status_code in {200, 404}, (path, answer.content)
+        assert answer.status_code in {200, 400, 404}, (path, answer.content)
         assert SECRET.encode() not in answer.content, path
     answer = client.post("/api/v1/curves", json={"runs": [KEY], "metrics": ["loss"]})
     assert answer.status_code == 200

@@ -103,3 +103,19 @@ def test_columns_of_any_name(hostile):
                 "columns"
             ]
             assert any(cell is not None for cell in columns[name]), name
+
+
+def test_every_string_is_compared_as_it_is(hostile):
+    """Names and values of config, summary and environment, and names of metrics, of all runs beside each other."""
+    keys = ",".join(f"run{number:02}" for number in range(len(PAYLOADS)))
+    answer = hostile.get("/api/v1/compare", params={"runs": keys})
+    assert answer.status_code == 200, answer.content
+    assert answer.content.isascii()
+    content = answer.json()
+    assert len(content["runs"]) == len(PAYLOADS)
+    for number, payload in enumerate(PAYLOADS):
+        for part in ("config", "summary", "environment"):
+            cells = [values[number] for values in content[part]["values"]]
+            assert any(cell in shown(payload) for cell in cells), (part, payload)
+    metrics = hostile.get("/api/v1/compare/metrics", params={"runs": keys}).json()["metrics"]
+    assert all(any(name in shown(payload) for name in metrics) for payload in PAYLOADS)

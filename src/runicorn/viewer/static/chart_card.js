@@ -89,7 +89,7 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
   useEffect(() => void (plot.current && size.width && plot.current.resize(size)), [size.width, size.height]);
   useEffect(() => () => dropPlot(plot), []);
   useEffect(() => {
-    const light = (id) => plot.current?.highlight(id === null ? null : (curve) => curve >= 0 && ownerOf(latest.current.curves[curve].head) === id);
+    const light = (id) => plot.current?.highlight(id === null ? null : (curve) => curve >= 0 && latest.current.curves[curve] && ownerOf(latest.current.curves[curve].head) === id);
     lightListeners.add(light);
     return () => void lightListeners.delete(light);
   }, []);
@@ -97,6 +97,7 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
     const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (!by) return;
     event.preventDefault();
+    setNear(true);
     plot.current?.step(event.shiftKey ? by * 10 : by);
   };
   const near = (is) => () => setNear(is);

@@ -123,7 +123,7 @@ export function ComparePage() {
 
 function NothingCompared() {
   useKeys({});
-  return html`<main id="main" class="empty"><h2>No runs are chosen</h2>
+  return html`<main id="main" class="empty"><h1 class="hidden-text">Comparison</h1><h2>No runs are chosen</h2>
     <p>Select runs in the <a href=${hrefOf("")}>table of runs</a> (<kbd>x</kbd>, or the box of a row), then <kbd>c</kbd> or <b>Compare</b>.</p></main>`;
 }
 
