@@ -61,6 +61,9 @@ def test_there_are_examples():
         "summary",
         "environment",
         "problems",
+        "images",
+        "assets",
+        "assets/users",
         "logs",
         "search",
     ):
