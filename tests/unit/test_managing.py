@@ -133,6 +133,43 @@ def test_tags_are_added_behind_and_removed(storage, call, database):
     assert meta_of(run_dir)["tags"] == [5, ["a"], "dark side"]
 
 
+def test_notes_are_written_shown_and_taken_away(storage, call, monkeypatch):
+    """From the command or its input, in several lines; everything else in ``meta.json`` stays; too much is refused."""
+    run_dir = make(storage, theirs={"deep": [1, None]}, tags=["t"])
+    before = meta_of(run_dir)
+
+    call("note", ID, "first\r\nsecond  \n")
+    assert meta_of(run_dir) == {**before, "notes": "first\nsecond"}
+    assert call("note", ID).out == "first\nsecond\n"
+    assert "second" in call("show", ID).out
+    assert json.loads(call("ls", "--json").out)[0]["notes"] == "first\nsecond"
+    assert reading.find(ID, storage).notes == "first\nsecond"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("größe\x1b[2J\n"))
+    assert json.loads(call("note", ID, "-", "--json").out) == {"run": ID, "notes": "größe\x1b[2J"}
+    assert call("note", ID).out == "größe\\x1b[2J\n"
+    call("note", ID, "x", "--clear", status=2)
+    call("note", ID, "x" * 20_001, status=2)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x" * 30_000))
+    call("note", ID, "-", status=2)
+    assert meta_of(run_dir)["notes"] == "größe\x1b[2J"
+    call("note", ID, "--clear")
+    assert meta_of(run_dir) == before
+    assert call("note", ID).out == "\n"
+
+
+def test_what_was_read_before_is_not_written_over(storage):
+    """A change that says what was there changes nothing if something else is there now; all labels, or none."""
+    run_dir = make(storage, notes="of another", alias="a")
+    info, settings = reading.find(ID, storage), Settings.from_environment()
+    with pytest.raises(labels.ChangedMeanwhileError):
+        labels.change(info, settings, texts={"notes": "mine"}, add=["t"], was={"notes": None})
+    assert (meta_of(run_dir)["notes"], "tags" in meta_of(run_dir)) == ("of another", False)
+    now = labels.change(
+        info, settings, texts={"notes": "mine", "alias": None}, was={"notes": "of another", "alias": "a"}
+    )
+    assert (now.notes, now.alias) == ("mine", None)
+
+
 def test_run_without_a_row_gets_no_tags_there(storage, call, database):
     """Tags of a run that the viewer does not know yet are in its files alone."""
     make(storage)

@@ -177,7 +177,9 @@ def test_a_storage_that_cannot_be_written_is_told(open_viewer, make_run, monkeyp
         patched.setattr("runicorn.storage.removal.os.rename", refuse)
         for answer in (patch(client, alias="a"), client.put("/api/v1/views/a", json={"query": "a=b"})):
             what = answer.json()["error"]["what"]
-            assert (answer.status_code, "cannot be written: Permission denied. Nothing was" in what) == (409, True), what
+            assert (answer.status_code, "cannot be written: Permission denied. Nothing was" in what) == (409, True), (
+                what
+            )
         done = results_of(client.post("/api/v1/runs/delete", json={"runs": [KEY]}))
         assert "Permission denied" in done[KEY]["problem"]["what"]
     assert (run_dir / "meta.json").read_bytes() == before
