@@ -62,6 +62,8 @@ def test_caps_are_told_and_kept(client):
         assert client.post("/api/v1/curves", content=content).status_code in {200, 400}, content[:20]
     assert client.get(f"/api/v1/runs/{KEY}/logs?bytes={limits.LOG_BYTES + 1}").status_code == 400
     assert client.get(f"/api/v1/runs/{KEY}/metrics?limit=10001").status_code == 400
+    for many in (f"cols={'a,' * 200}b", "&".join(["col=a"] * 201), f"cols={'a,' * 100}b&{'&'.join(['col=a,b'] * 100)}"):
+        assert client.get(f"/api/v1/runs?{many}").status_code == 400
     assert client.get(f"/api/v1/live?runs={','.join(map(str, range(501)))}").status_code == 400
 
 

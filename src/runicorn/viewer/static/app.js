@@ -15,6 +15,7 @@ const HELP = [
   ["j k", "next and previous run or chart"],
   ["Enter", "open the run"],
   ["x", "select the run; Shift selects from the last one"],
+  ["c", "compare the selected runs"],
   ["l", "log y, on all charts"],
   ["r", "reset the zoom"],
   ["← →", "move the crosshair of the chart that has the focus"],
