@@ -1,4 +1,4 @@
-"""The Explore page: points, lines and correlations of a sweep; brushes by mouse, keyboard and address choose its runs."""
+"""The Explore page: points, lines and correlations of a sweep; brushes by mouse, keys and address choose its runs."""
 
 from __future__ import annotations
 
@@ -328,13 +328,13 @@ def test_keys_light_runs_and_open_them(explore):
     page.keyboard.press("j")
     expect(page.locator(".row.lit a.name")).to_have_text("run00")
     ring = "(canvas) => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
-    assert points(page).locator("canvas").nth(1).evaluate(ring)
+    assert points(page).locator("canvas").last.evaluate(ring)
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text("run00")
 
 
 def test_runs_of_the_table_are_sorted_selected_and_compared(explore):
-    """The table below has the axes as columns, sorts by them, and what is selected can be compared or be all there is."""
+    """The table below has the axes as columns and sorts by them; what is selected is compared, or all there is."""
     page = explore("?axes=lr,dropout,best")
     page.get_by_role("columnheader").get_by_role("button", name="dropout").click()
     expect(page.locator(".body [role=row] a.name").first).to_have_text("run00")
@@ -383,7 +383,7 @@ def test_importance_says_its_runs(explore):
     expect(page.get_by_role("combobox", name="x", exact=True)).to_have_value("config.args.dropout")
 
 
-def test_what_runs_do_beside_is_shown(sweep, tmp_path, viewer_of, open_page):
+def test_what_runs_do_beside_is_shown(tmp_path, viewer_of, open_page):
     """A run that ends while the page is open comes into its plots and its table."""
     storage = tmp_path / "live"
     few_runs(storage, 8)
@@ -395,7 +395,7 @@ def test_what_runs_do_beside_is_shown(sweep, tmp_path, viewer_of, open_page):
 
 
 def test_results_of_several_metrics_are_not_mixed(tmp_path, viewer_of, open_page):
-    """The best value is that of the metric that most runs have; runs with another one are counted as without a value."""
+    """The best value is that of the metric that most runs have; runs with another one count as without a value."""
     for number in range(5):
         summary = best("acc" if number < 3 else "loss", number / 10)
         write_run(tmp_path, f"run{number}", config={"lr": number}, summary=summary)

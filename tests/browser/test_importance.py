@@ -98,7 +98,7 @@ def test_correlations_are_as_defined(counted, seed):
 
 
 def test_order_and_what_is_left_out(counted):
-    """The strongest comes first, whatever its sign; too few, constant, and a text of its own in each run are counted."""
+    """The strongest comes first, whatever its sign; too few, constant, and a text of its own in each are counted."""
     result = [float(number) for number in range(10)]
     fields = {
         "weak": [3, 1, 4, 1, 5, 9, 2, 6, 5, 3],

@@ -70,7 +70,13 @@ def test_search_takes_words_and_conditions(module):
 
 def test_a_field_does_not_take_the_place_of_a_column(module):
     """The table's own columns go before fields of config and summary of the same name, which go by a longer one."""
-    others = ["config.args.lr", "config.args.status", "config.extra.group", "summary.best_metric_value", "config.args.b"]
+    others = [
+        "config.args.lr",
+        "config.args.status",
+        "config.extra.group",
+        "summary.best_metric_value",
+        "config.args.b",
+    ]
     names = {
         "status": "status",
         "group": "group",

@@ -201,3 +201,30 @@ def test_columns_of_config_and_summary(client):
     assert names == ["config.args.lr", "summary.acc"]
     columns = client.get("/api/v1/runs", params={"cols": ",".join([*names, "config.nothing"])}).json()["columns"]
     assert (columns["config.args.lr"], columns["summary.acc"], columns["config.nothing"]) == ([0.001], [0.5], [None])
+    columns = client.get("/api/v1/runs", params={"col": ["config.args.lr", "config.a,b"]}).json()["columns"]
+    assert (columns["config.args.lr"], columns["config.a,b"]) == ([0.001], [None])
+
+
+def test_columns_say_what_they_have(open_viewer, make_run):
+    """Of each field: how many runs have it, in how many it is a number, and whether it differs; 1 is no true."""
+    configs = [
+        {"lr": 0.1, "on": True, "nan": float("nan"), "mixed": 1, "list": [1], "deep": {"a": 1}, "same": "x"},
+        {"lr": 0.2, "on": True, "nan": float("nan"), "mixed": True, "list": [1], "deep": {"a": "b"}, "same": "x"},
+        {"lr": 0.1, "one": 1},
+    ]
+    for number, config in enumerate(configs):
+        run_dir = make_run(f"run{number}")
+        (run_dir / "assets.json").write_text(json.dumps({"config": {"args": config}}))
+    listed = open_viewer().get("/api/v1/runs/columns").json()["columns"]
+    found = {each["name"]: (each["runs"], each["numbers"], each["differs"]) for each in listed}
+    assert found == {
+        "config.args.lr": (3, 3, True),
+        "config.args.on": (2, 0, False),
+        "config.args.nan": (2, 2, False),
+        "config.args.mixed": (2, 1, True),
+        "config.args.list": (2, 0, False),
+        "config.args.deep.a": (2, 1, True),
+        "config.args.same": (2, 0, False),
+        "config.args.one": (1, 1, False),
+        "summary.acc": (3, 3, False),
+    }

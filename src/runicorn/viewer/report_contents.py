@@ -173,8 +173,7 @@ class ReportContents:
         if len(self._infos) > 1:
             self._add("runs/columns")
             names = [each["name"] for each in self._places["runs/columns"]["columns"]][:_MOST_COLUMNS]
-            wanted = quoted(",".join(name for name in names if "," not in name))
-            self._add("runs", f"runs?cols={wanted}")
+            self._add("runs", f"runs?{'&'.join(f'col={quoted(name)}' for name in names)}")
             self._add_comparison(",".join(map(quoted, self._inside.keys)))
 
     def _add_comparison(self, keys: str) -> None:

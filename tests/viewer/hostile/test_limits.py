@@ -66,6 +66,8 @@ def test_caps_are_told_and_kept(client):
         assert client.get(f"/api/v1/{path}?runs={','.join(map(str, range(501)))}").status_code == 400
     assert client.get(f"/api/v1/runs/{KEY}/images?key=a&limit=5001").status_code == 400
     assert client.post("/api/v1/tickets", content=b" " * (limits.BODY_BYTES + 1)).status_code == 413
+    for many in (f"cols={'a,' * 200}b", "&".join(["col=a"] * 201), f"cols={'a,' * 100}b&{'&'.join(['col=a,b'] * 100)}"):
+        assert client.get(f"/api/v1/runs?{many}").status_code == 400
 
 
 def test_a_width_makes_no_more_buckets_than_there_may_be(open_viewer, make_run):

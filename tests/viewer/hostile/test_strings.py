@@ -120,10 +120,9 @@ def test_columns_of_any_name(hostile):
     names = [each["name"] for each in hostile.get("/api/v1/runs/columns").json()["columns"]]
     assert any("<script>" in name for name in names)
     for name in names:
-        if "," not in name and name.isprintable():
-            columns = hostile.get("/api/v1/runs", params={"cols": name.encode("utf-8", "replace").decode()}).json()[
-                "columns"
-            ]
+        if name.isprintable():
+            asked = {"col" if "," in name else "cols": name.encode("utf-8", "replace").decode()}
+            columns = hostile.get("/api/v1/runs", params=asked).json()["columns"]
             assert any(cell is not None for cell in columns[name]), name
 
 

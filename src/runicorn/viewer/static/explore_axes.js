@@ -4,6 +4,8 @@ import { momentText, shortNumber, spanText, stepText } from "./format.js";
 import { areNumbers, isNothing, numberIn } from "./importance.js";
 
 const LOG_FROM = 100;
+/** Of the values at each end: one alone that is far from the others makes no log axis. */
+const LOG_APART = 0.05;
 const naturalOrder = new Intl.Collator("en", { numeric: true });
 
 /**
@@ -74,13 +76,20 @@ export function exploreAxis(column, runs, wish) {
   const values = Float64Array.from(numbers, (number) => number ?? NaN);
   const texts = numbers.filter((number) => number === null).length - none;
   const [least, high, lowest] = boundsOf(values);
-  const isLog = wish ?? (least > 0 && high / least > LOG_FROM);
+  const isLog = wish ?? (least > 0 && spansDecades(values));
   const low = isLog ? lowest : least;
   const axis = { column, isCategory: false, isLog, isChosen: wish !== null, categories: [], values, low, high, none, texts };
   const shares = Float32Array.from(values, (value) => shareOf(axis, value));
   const shown = shares.filter((share) => !Number.isNaN(share)).length;
   const finite = values.filter(Number.isFinite).length;
   return { ...axis, shares, shown, odd: cells.length - none - texts - finite, hidden: finite - shown };
+}
+
+/** @param {Float64Array} values */
+function spansDecades(values) {
+  const sorted = values.filter(Number.isFinite).sort();
+  const apart = Math.floor(sorted.length * LOG_APART);
+  return sorted.length > 1 && sorted[sorted.length - 1 - apart] / sorted[apart] > LOG_FROM;
 }
 
 /** @param {ExploreColumn} column @param {unknown[]} cells @param {number} none @returns {ExploreAxis} */
@@ -170,7 +179,7 @@ function roundTicks({ low, high }, most) {
   const rough = (high / 2 - low / 2) * 2 / most;
   if (!(rough > 0) || !Number.isFinite(rough)) return [...new Set([low, high])];
   const size = 10 ** Math.floor(Math.log10(rough));
-  const step = size * ([1, 2, 5].find((part) => part * size >= rough) ?? 10);
+  const step = size * ([1, 2, 5].find((part) => part * size >= rough * 0.7) ?? 10);
   const found = [...Array(most + 2).keys()].map((at) => Number(((Math.ceil(low / step) + at) * step).toPrecision(12)));
   return [...new Set(found)].filter((value) => value >= low && value <= high);
 }

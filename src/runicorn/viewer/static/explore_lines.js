@@ -3,7 +3,7 @@
 import { html, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { axisTicks, brushBetween, notShownText, scaleText } from "./explore_axes.js";
 import { BrushEnds, placeWithin, useDrag } from "./explore_brush.js";
-import { fittingText, paintLines, paintText, strokeRuns, useCanvas } from "./explore_paint.js";
+import { fittingText, paintLines, paintPaleLines, paintText, strokeRuns, useCanvas } from "./explore_paint.js";
 import { ExploreTip } from "./explore_scatter.js";
 import { countText } from "./format.js";
 import { Popover, themeColour, useSize } from "./parts.js";
@@ -23,6 +23,7 @@ const MOST_TIP = 12;
  */
 export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit, setLit, openRun, isDark, change }) {
   const box = useRef(null);
+  const pale = useRef(null);
   const base = useRef(null);
   const over = useRef(null);
   const focused = useRef(-1);
@@ -35,6 +36,8 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
   const gap = axes.length > 1 ? (width - 2 * LINES_SIDE) / (axes.length - 1) : 0;
   const across = useMemo(() => axes.map((_, at) => (axes.length > 1 ? LINES_SIDE + at * gap : width / 2)), [axes, width]);
   const down = useMemo(() => axes.map((axis) => axis.shares.map((share) => LINES_TOP + (1 - share) * height)), [axes, height]);
+  const isBrushed = brushes.size > 0;
+  useCanvas(pale, size, (context) => isBrushed && paintPaleLines(context, across, down, runs.length), [across, down, isBrushed, isDark]);
   useCanvas(base, size, (context) => {
     paintLines(context, across, down, colours, kept);
     axes.forEach((axis, at) => paintAxis(context, axis, across[at], height, Math.max(60, gap) - 12, at === axes.length - 1));
@@ -85,7 +88,7 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
         onPointerDown=${(event) => event.target.closest("button[aria-expanded]") && order.down(event)} onPointerMove=${order.move} onPointerUp=${order.up} onPointerCancel=${order.cancel}>
         <${AxisMenu} ...${{ axis, at, count: axes.length, change }} /></span>`)}
       <div class="lines-area" style=${{ height: `${size.height}px` }}>
-        <canvas ref=${base}></canvas><canvas ref=${over}></canvas>
+        <canvas ref=${pale}></canvas><canvas ref=${base}></canvas><canvas ref=${over}></canvas>
         <div class=${`explore-surface ${lit >= 0 ? "hot" : ""}`} onPointerDown=${drag.down} onPointerMove=${hover} onPointerUp=${drag.up} onPointerCancel=${drag.cancel} onPointerLeave=${() => { setOver(false); setLit(-1); }}></div>
         ${axes.map((axis, at) => html`<span key=${axis.column.id} class="y-ends" style=${{ left: `${across[at]}px`, top: `${LINES_TOP}px`, height: `${height}px` }}>
           <${BrushEnds} ...${{ axis, brush: brushes.get(axis.column.id), setBrush, length: height, isUpright: true }} /></span>`)}
@@ -132,16 +135,18 @@ function lineNear([left, top], across, down, kept) {
 /** @param {CanvasRenderingContext2D} context @param {any} axis @param {number} left @param {number} height @param {number} room @param {boolean} isLast */
 function paintAxis(context, axis, left, height, room, isLast) {
   const place = Math.round(left) + 0.5;
-  context.lineWidth = 1;
-  context.strokeStyle = themeColour("--quiet");
   context.beginPath();
   context.moveTo(place, LINES_TOP);
   context.lineTo(place, LINES_TOP + height);
-  context.stroke();
+  for (const [width, colour] of /** @type {[number, string][]} */ ([[3, "--bg"], [1, "--ink"]])) {
+    context.lineWidth = width;
+    context.strokeStyle = themeColour(colour);
+    context.stroke();
+  }
   context.fillStyle = themeColour("--ink");
   context.textAlign = isLast ? "right" : "left";
   context.textBaseline = "middle";
-  const least = axis.isCategory ? 14 : 36;
+  const least = axis.isCategory ? 14 : 40;
   for (const { share, text } of axisTicks(axis, Math.max(2, Math.floor(height / least)))) {
     paintText(context, fittingText(context, text, room), left + (isLast ? -8 : 8), LINES_TOP + (1 - share) * height);
   }

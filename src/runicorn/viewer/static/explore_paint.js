@@ -10,6 +10,8 @@ const RAMP_BINS = 32;
 const CATEGORY_COLOURS = 7;
 const CATEGORY_SHAPES = 4;
 const CATEGORY_BINS = CATEGORY_COLOURS * CATEGORY_SHAPES;
+/** A path of thousands of lines takes a canvas much longer than as many in several. */
+const LINES_AT_ONCE = 300;
 const FULL_TURN = 2 * Math.PI;
 export const EXPLORE_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif';
 
@@ -79,25 +81,35 @@ function opacityOf(count) {
 }
 
 /**
- * @param {CanvasRenderingContext2D} context @param {(index: number) => [number, number]} place of a run; NaN if it has none
- * @param {ExploreColours} colours @param {Uint8Array} kept which runs the brushes keep; the others are pale
+ * The points of the runs that the brushes keep.
+ * @param {CanvasRenderingContext2D} context @param {Float32Array} across @param {Float32Array} down NaN if a run has no place
+ * @param {ExploreColours} colours @param {Uint8Array} kept
  */
-export function paintPoints(context, place, colours, kept) {
-  const size = kept.length > 2000 ? 2 : kept.length > 300 ? 3 : 4;
-  const paint = (indexes, colour, bin) => {
-    context.beginPath();
-    for (const index of indexes) {
-      const [x, y] = place(index);
-      if (!Number.isNaN(x + y)) shapePath(context, x, y, size, colours.hasShapes ? bin % CATEGORY_SHAPES : 0);
-    }
-    context.fillStyle = colour;
-    context.fill();
-  };
-  context.globalAlpha = 0.25;
-  paint([...kept.keys()].filter((index) => !kept[index]), themeColour("--quiet"), 0);
+export function paintPoints(context, across, down, colours, kept) {
   context.globalAlpha = Math.max(0.5, opacityOf(kept.length));
-  runsByBin(colours, kept).forEach((indexes, bin) => paint(indexes, colours.colours[bin], bin));
+  runsByBin(colours, kept).forEach((indexes, bin) => {
+    context.fillStyle = colours.colours[bin];
+    fillPoints(context, across, down, indexes, colours.hasShapes ? bin % CATEGORY_SHAPES : 0);
+  });
   context.globalAlpha = 1;
+}
+
+/** All points, pale. @param {CanvasRenderingContext2D} context @param {Float32Array} across @param {Float32Array} down */
+export function paintPalePoints(context, across, down) {
+  context.globalAlpha = 0.25;
+  context.fillStyle = themeColour("--quiet");
+  fillPoints(context, across, down, [...across.keys()], 0);
+  context.globalAlpha = 1;
+}
+
+/** @param {CanvasRenderingContext2D} context @param {Float32Array} across @param {Float32Array} down @param {number[]} indexes @param {number} shape */
+function fillPoints(context, across, down, indexes, shape) {
+  const size = across.length > 2000 ? 2 : across.length > 300 ? 3 : 4;
+  context.beginPath();
+  for (const index of indexes) {
+    if (!Number.isNaN(across[index] + down[index])) shapePath(context, across[index], down[index], size, shape);
+  }
+  context.fill();
 }
 
 /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} size @param {number} shape */
@@ -113,23 +125,29 @@ function shapePath(context, x, y, size, shape) {
 }
 
 /**
- * A line a run over all axes; it has a gap at an axis on which the run has no place.
+ * The lines of the runs that the brushes keep, over all axes.
  * @param {CanvasRenderingContext2D} context @param {number[]} across places of the axes
  * @param {Float32Array[]} down by axis the places of the runs @param {ExploreColours} colours @param {Uint8Array} kept
  */
 export function paintLines(context, across, down, colours, kept) {
-  const others = [...kept.keys()].filter((index) => !kept[index]);
-  const count = kept.length - others.length;
-  context.lineWidth = 1;
-  context.globalAlpha = 0.6 * opacityOf(others.length);
-  if (others.length) strokeRuns(context, across, down, others, themeColour("--line"));
+  const byBin = runsByBin(colours, kept);
+  const count = byBin.reduce((total, each) => total + each.length, 0);
   context.globalAlpha = opacityOf(count);
   context.lineWidth = count > 300 ? 1 : 1.5;
-  runsByBin(colours, kept).forEach((indexes, bin) => indexes.length && strokeRuns(context, across, down, indexes, colours.colours[bin]));
+  byBin.forEach((indexes, bin) => indexes.length && strokeRuns(context, across, down, indexes, colours.colours[bin]));
   context.globalAlpha = 1;
 }
 
-/** @param {CanvasRenderingContext2D} context @param {number[]} across @param {Float32Array[]} down @param {number[]} indexes @param {string} colour */
+/** All lines, pale. @param {CanvasRenderingContext2D} context @param {number[]} across @param {Float32Array[]} down @param {number} count */
+export function paintPaleLines(context, across, down, count) {
+  context.lineWidth = 1;
+  context.globalAlpha = opacityOf(count);
+  const all = [...Array(count).keys()];
+  for (let first = 0; first < count; first += LINES_AT_ONCE) strokeRuns(context, across, down, all.slice(first, first + LINES_AT_ONCE), themeColour("--line"));
+  context.globalAlpha = 1;
+}
+
+/** A run's line has a gap at an axis on which the run has no place. @param {CanvasRenderingContext2D} context @param {number[]} across @param {Float32Array[]} down @param {number[]} indexes @param {string} colour */
 export function strokeRuns(context, across, down, indexes, colour) {
   context.beginPath();
   for (const index of indexes) {

@@ -3,7 +3,7 @@
 import { html, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { axisTicks, brushBetween, brushShares, cellText, scaleText } from "./explore_axes.js";
 import { BrushEnds, placeWithin, useDrag } from "./explore_brush.js";
-import { fittingText, paintPoints, useCanvas } from "./explore_paint.js";
+import { fittingText, paintPalePoints, paintPoints, useCanvas } from "./explore_paint.js";
 import { Status, runName, themeColour, useSize } from "./parts.js";
 
 /** The axes stand outside of the points, so that none is cut. */
@@ -23,6 +23,7 @@ function scatterBox({ width, height }) {
  */
 export function ScatterPlot({ runs, x, y, colours, kept, brushes, setBrush, lit, setLit, openRun, isDark }) {
   const box = useRef(null);
+  const pale = useRef(null);
   const base = useRef(null);
   const over = useRef(null);
   const size = useSize(box);
@@ -30,10 +31,12 @@ export function ScatterPlot({ runs, x, y, colours, kept, brushes, setBrush, lit,
   const [isOver, setOver] = useState(false);
   const across = useMemo(() => x.shares.map((share) => area.left + share * area.width), [x, size.width]);
   const down = useMemo(() => y.shares.map((share) => area.top + (1 - share) * area.height), [y, size.height]);
-  useCanvas(base, size, (context) => {
+  const isBrushed = brushes.size > 0;
+  useCanvas(pale, size, (context) => {
     paintFrame(context, area, x, y);
-    paintPoints(context, (index) => [across[index], down[index]], colours, kept);
-  }, [across, down, colours, kept, isDark]);
+    if (isBrushed) paintPalePoints(context, across, down);
+  }, [across, down, isBrushed, isDark]);
+  useCanvas(base, size, (context) => paintPoints(context, across, down, colours, kept), [across, down, colours, kept]);
   useCanvas(over, size, (context) => paintRing(context, across[lit], down[lit]), [across, down, lit, isDark]);
   const nearest = (event) => {
     const [left, top] = placeWithin(event);
@@ -70,7 +73,7 @@ export function ScatterPlot({ runs, x, y, colours, kept, brushes, setBrush, lit,
     top: `${area.top + (1 - yShares[1]) * area.height}px`, height: `${(yShares[1] - yShares[0]) * area.height}px`,
   };
   return html`<div class="explore-plot scatter" ref=${box} role="group" aria-label=${`${y.column.name} against ${x.column.name}`}>
-    <canvas ref=${base}></canvas><canvas ref=${over}></canvas>
+    <canvas ref=${pale}></canvas><canvas ref=${base}></canvas><canvas ref=${over}></canvas>
     ${(xBrush || yBrush) && html`<span class="brush-frame" style=${frame}></span>`}
     <div class=${`explore-surface ${lit >= 0 ? "hot" : ""}`} onPointerDown=${drag.down} onPointerMove=${hover} onPointerUp=${drag.up} onPointerCancel=${drag.cancel}
       onPointerLeave=${() => { setOver(false); setLit(-1); }} onDblClick=${clear}></div>
