@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runicorn import errors
+    from runicorn.commands.notebook import show
     from runicorn.lifecycle.init import init
     from runicorn.noop import NoOpRun
     from runicorn.reading import load, runs
     from runicorn.run import Run
     from runicorn.storage.slugs import slug
     from runicorn.switch import enabled, is_enabled, reset_enabled, set_enabled
-    from runicorn.viewer.notebook import show
 
     __version__: str
 
@@ -60,7 +60,7 @@ _HOME_OF = {
     "reset_enabled": "switch",
     "runs": "reading",
     "set_enabled": "switch",
-    "show": "viewer.notebook",
+    "show": "commands.notebook",
     "slug": "storage.slugs",
 }
 

@@ -373,6 +373,6 @@ class TestShow:
             assert len(address.running()) == 1
         finally:
             address.ask(entry, "POST", "/api/v1/stop")
-            from runicorn.viewer import notebook
+            from runicorn.commands import notebook
 
             assert notebook._started.pop().wait(20) == 0
