@@ -261,14 +261,18 @@ def test_report_of_twenty_curves_and_ten_images(tmp_path, open_file):
 def test_report_of_several_runs_is_their_comparison(tmp_path, open_file):
     """It begins with their curves on top of each other and what differs, and leads to each of them."""
     few_runs(tmp_path, 4)
-    names = [path.name for path in sorted((tmp_path / "runs").rglob("20260101_*"))]
-    target = report(tmp_path, tmp_path / "report.html", *names)
+    directories = sorted((tmp_path / "runs").rglob("20260101_*"))
+    for directory in directories:
+        add_image(directory, "samples", 7, png(40, 30, (200, 100, 0)))
+    target = report(tmp_path, tmp_path / "report.html", *(directory.name for directory in directories))
     page = open_file(target)
     expect(page.get_by_role("region", name="About this report")).to_contain_text("4 runs from")
     assert len(figures(page, "loss")) == 4
     page.get_by_role("button", name="Menu of trial 1").click()
     page.get_by_role("button", name="Take out of the comparison").click()
     expect(card(page, "loss").locator("table.figures tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="Images").click()
+    expect(page.locator("figure.image img")).to_have_count(3)
     page.get_by_role("link", name="Differences").click()
     expect(page.get_by_role("table", name="What differs")).to_contain_text("left out of this report")
     expect(page.get_by_role("table", name="What differs").get_by_role("columnheader")).to_have_count(4)

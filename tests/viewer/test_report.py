@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 import zipfile
 import zlib
 from array import array
@@ -23,12 +24,14 @@ from lines_of_events import event
 
 import runicorn as rn
 from runicorn.cli import main
+from runicorn.commands import report as report_command
 from runicorn.reading.listing import find
 from runicorn.viewer import address
 from runicorn.viewer.curve_frames import frame
+from runicorn.viewer.inside import Inside
 from runicorn.viewer.packed_curves import packed_curves
 from runicorn.viewer.report import make_report
-from runicorn.viewer.report_contents import ReportWishes
+from runicorn.viewer.report_contents import AXES, IMAGES, PARTS, ReportWishes
 
 KEY = "20260101_120000_abcdef"
 OTHER = "20260102_120000_abcdef"
@@ -251,6 +254,24 @@ def test_policy_names_each_script_of_the_file_by_its_hash(make_run, storage):
     assert not re.search(rb"^import\b|\bimport\(", page, re.MULTILINE)
 
 
+def test_command_offers_what_a_report_can_hold():
+    """Parts, axes and the number of images of the command are those of the report, which it loads only when it runs."""
+    options = report_command
+    assert (options._PARTS, options._AXES, options._IMAGES) == (PARTS, AXES, IMAGES)
+
+
+def test_what_is_asked_inside_is_answered_as_by_the_server(make_run, storage, open_viewer):
+    """The same content as over HTTP, and an error is raised; its thread ends with it."""
+    make_run()
+    inside = Inside([find(KEY, storage)])
+    for place in (f"runs/{KEY}/config", f"runs/{KEY}/metrics?limit=5", f"compare?runs={KEY}"):
+        assert inside.ask(place).value == open_viewer().get(f"/api/v1/{place}").json()
+    with pytest.raises(LookupError, match="No run has the key"):
+        inside.ask("runs/nothing")
+    inside.close()
+    assert "runicorn-inside" not in {thread.name for thread in threading.enumerate()}
+
+
 NUMBERS = st.lists(st.floats(width=64), min_size=1, max_size=200)
 
 
@@ -307,6 +328,15 @@ class TestShow:
         )
         assert html.unescape(re.search(r'srcdoc="([^"]*)"></iframe>$', markup)[1]) == shown.html
         assert "a notebook draws it" in repr(shown)
+
+    def test_it_shows_these_metrics(self, make_run, storage):
+        """One name, or several; a name that no run has is an error that lists those that there are."""
+        make_run(lines=[event(1, loss=1.0, acc=0.5)])
+        for names in ("loss", ["loss", "acc"]):
+            curves = data_of(rn.show(KEY, storage=storage, metrics=names).html.encode())["curves"]
+            assert {each["head"]["metric"] for each in curves} == ({names} if names == "loss" else set(names))
+        with pytest.raises(KeyError, match="There are: acc, loss"):
+            rn.show(KEY, storage=storage, metrics="los")
 
     def test_outside_of_a_notebook_it_says_what_to_do(self, make_run, storage, caplog):
         """A script that calls it is told of ``runicorn report``, and goes on."""

@@ -54,7 +54,7 @@ def show(
     height: int = 640,
     live: bool = False,
     storage: str | os.PathLike[str] | None = None,
-    metrics: Iterable[str] = (),
+    metrics: str | Iterable[str] = (),
     images: int = 20,
 ) -> Shown:
     """Show runs in a notebook: their report, as ``runicorn report`` writes it, in a frame that can reach nothing.
@@ -63,12 +63,12 @@ def show(
 
     Args:
         *runs: each a run, its id or the beginning of it, its alias, its directory, or its info; several are compared.
-            None = the run of this process that is open, else the newest of the storage.
+            Without one: the run of this process that is open, else the newest of the storage.
         height: of the frame, in pixels.
         live: show the link of a viewer instead, whose page follows the run; one is started if none of yours shows this
             storage. It ends after 12 hours without an open page, or by ``runicorn viewer --stop``.
         storage: the storage root in which ids and aliases are searched; None = as ``init()`` finds it.
-        metrics: names of the only ones to show; by default all, up to 300 curves.
+        metrics: the only ones to show, by name; by default all, up to 300 curves.
         images: how many at most of each run.
 
     Returns:
@@ -97,7 +97,8 @@ def show(
             "rn.show() draws in notebooks, and this is none. Write a file: runicorn report %s -o report.html",
             " ".join(info.id for info in infos),
         )
-    return _frame(infos, height, tuple(metrics), images)
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    return _frame(infos, height, names, images)
 
 
 def _check_packages() -> None:

@@ -122,7 +122,12 @@ class Inside:
             LookupError: it is answered with an error.
         """
         question = self._ask(place, b"" if body is None else json.dumps(body).encode())
-        answer = asyncio.run_coroutine_threadsafe(question, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(question, self._loop)
+        try:
+            answer = future.result()
+        except BaseException:  # such as Ctrl-C, while it is answered
+            future.cancel()
+            raise
         if answer.status != 200:
             raise NotFoundError(answer.value["error"]["what"])
         return answer

@@ -41,7 +41,7 @@ export function CompareCode({ compared, query, answer: differing }) {
   return html`<div class="bar">
       <input id="search" type="search" placeholder="Find a file" aria-label="Find a file" value=${query.get("q") ?? ""} onInput=${(event) => changeQuery({ q: event.target.value })} />
       <label class="check"><input type="checkbox" checked=${!isAll} onChange=${() => changeQuery({ all: isAll ? null : "1", member: null })} />Only what differs</label>
-      ${choice("one", "From")} ${choice("other", "to")}
+      ${!source.report && html`${choice("one", "From")} ${choice("other", "to")}`}
       <span class="grow"></span><span class="quiet" role="status">${codeText(answer.code, has.length)}</span>
     </div>
     <${Troubles} answer=${answer} names=${names} />
