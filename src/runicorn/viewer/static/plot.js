@@ -22,7 +22,7 @@ import { curveStyle, themeColour } from "./parts.js";
  * @property {(index: number | null) => void} hover
  *
  * @typedef {{ x: number, kind: "NaN" | "inf" | "-inf" }} OddMark
- * @typedef {{ data: any[], series: SeriesPart[], odd: OddMark[] }} PlotData
+ * @typedef {{ data: any[], series: SeriesPart[], odd: OddMark[], lines: number[] }} PlotData `lines`: of each curve the column of its line
  * @typedef {{ curve: number, role: "line" | "raw" | "low" | "high", slot: number, isOld: boolean, isPinned: boolean }} SeriesPart
  */
 
@@ -79,8 +79,10 @@ export function plotData(curves, logY, band) {
   }
   const series = [...below.series, ...above.series];
   const tables = [...below.tables, ...above.tables];
-  if (!tables.length) return { data: [[]], series, odd };
-  return { data: tables.length === 1 ? tables[0] : uplotClass().join(tables), series, odd };
+  const lines = curves.map(() => 0);
+  series.forEach((part, index) => part.role === "line" && (lines[part.curve] = index + 1));
+  if (!tables.length) return { data: [[]], series, odd, lines };
+  return { data: tables.length === 1 ? tables[0] : uplotClass().join(tables), series, odd, lines };
 }
 
 /** Take the band of one curve into the one around all, whose buckets are those of the widest. @param {Map<number, number[]>} around @param {number} width @param {number[]} places @param {Float64Array} high @param {Float64Array} low */
