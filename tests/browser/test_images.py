@@ -58,8 +58,8 @@ def test_images_are_shown_by_key_at_a_step(viewer, open_page):
     for _ in range(3):
         page.keyboard.press("[")
     expect(page).to_have_url(re.compile(r"images\?step=20$"))
-    expect(page.get_by_text("after 20 steps")).to_be_visible()
-    expect(page.get_by_text("step 5 ·")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("after 20 steps")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("step 5 ·")).to_be_visible()
     page.get_by_label("Step", exact=True).focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("output")).to_have_text("step 25")
@@ -111,17 +111,17 @@ def test_new_images_come_and_the_slider_stays_unless_it_was_at_the_end(tmp_path,
     run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}], status="running")
     add_image(run_dir, "samples", 1, png(8, 8, colour(1)), caption="first")
     page = open_page(viewer_of(storage).at(f"run/{RUN}/images"))
-    expect(page.get_by_text("first")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("first")).to_be_visible()
     add_image(run_dir, "samples", 2, png(8, 8, colour(2)), caption="second")
-    expect(page.get_by_text("second")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("second")).to_be_visible()
     page.keyboard.press("[")
-    expect(page.get_by_text("first")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("first")).to_be_visible()
     add_image(run_dir, "samples", 3, png(8, 8, colour(3)), caption="third")
     expect(page.get_by_text("1 of 3 steps")).to_be_visible()
-    expect(page.get_by_text("first")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("first")).to_be_visible()
     page.keyboard.press("]")
     page.keyboard.press("]")
-    expect(page.get_by_text("third")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("third")).to_be_visible()
 
 
 def test_image_that_cannot_be_shown_is_told_in_its_place(tmp_path, viewer_of, open_page):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.reading.plain_files import DamagedError, read_object
@@ -89,7 +90,22 @@ def entries_of(run_dir: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def count_of(run_dir: str) -> int:
     """How many there are beside the run's own files."""
     has_environment = os.path.lexists(os.path.join(run_dir, run_files.ENVIRONMENT))
-    return min(MOST_ASSETS, sum(1 for _ in entries_of(run_dir)) + has_environment)
+    stamps = tuple(stamp_of_file(run_dir, name) for name in _assets_files(run_dir))
+    return min(MOST_ASSETS, _entry_count(run_dir, stamps) + has_environment)
+
+
+@lru_cache(256)
+def _entry_count(run_dir: str, _stamps: tuple[Any, ...]) -> int:
+    return sum(1 for _ in entries_of(run_dir))
+
+
+def stamp_of_file(run_dir: str, name: str) -> tuple[int, int] | None:
+    """What is another one if a file of a run has changed; None if it is not there."""
+    try:
+        status = os.stat(os.path.join(run_dir, name), follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def sha256_of(entry: dict[str, Any]) -> str | None:
