@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from runicorn.reading.plain_files import DamagedError
+from runicorn.storage.escaping import escape
 from runicorn.viewer import image_heads
 from runicorn.viewer.answers import ProblemError, answer
 from runicorn.viewer.assets_api import asset_of, manifest_files, member_files
@@ -132,7 +133,7 @@ def _member(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
     files = member_files(asset)
     if not 0 <= number < len(files):
         raise DamagedError(f"it has no member of the number {number}")
-    _check_name(wish.name, files[number].name)
+    _check_name(wish.name, escape(files[number].name))
     return _of_file(files[number].top, files[number].path, os.path.basename(files[number].name))
 
 

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.storage import paths, run_files
+from runicorn.storage import run_files
+from runicorn.storage.escaping import escape
 from runicorn.viewer.below import parts_below
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def name_of_entry(entry: dict[str, Any], kind: str) -> str:
     """What an entry is called."""
     for name in ("key", "name"):
         if isinstance(entry.get(name), str) and entry[name]:
-            return str(entry[name])[:_LONGEST_TEXT]
+            return escape(entry[name][:_LONGEST_TEXT])
     return {"code": "code", "config": "config"}.get(kind, "(without a name)")
 
 
@@ -225,15 +226,10 @@ def _file_of(run_dir: str, name: str) -> KeptAsset:
     try:
         status = os.stat(os.path.join(run_dir, name), follow_symlinks=False)
     except OSError:
-        return KeptAsset("file", name, reason="its file is not there")
+        return KeptAsset("file", escape(name), reason="its file is not there")
     if not stat.S_ISREG(status.st_mode):
-        return KeptAsset("file", name, reason="it is a link, or no regular file")
-    return KeptAsset("file", name, size=status.st_size, form="file", top=run_dir, path=name)
-
-
-def storage_of(storages: list[str], number: int, run_dir: str) -> str:
-    """The storage that a run lies in."""
-    return storages[number] if 0 <= number < len(storages) else paths.storage_of_run(run_dir)
+        return KeptAsset("file", escape(name), reason="it is a link, or no regular file")
+    return KeptAsset("file", escape(name), size=status.st_size, form="file", top=run_dir, path=name)
 
 
 def _whole(value: Any) -> int | None:
@@ -245,6 +241,5 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value[:100]))[:_LONGEST_TEXT]
-    return str(value)[:_LONGEST_TEXT]
+    text = ", ".join(map(str, value[:100])) if isinstance(value, list) else str(value)
+    return escape(text[:_LONGEST_TEXT])
