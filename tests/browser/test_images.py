@@ -186,6 +186,10 @@ def test_image_that_cannot_be_shown_is_told_in_its_place(tmp_path, viewer_of, op
     ):
         expect(page.get_by_text(words).first).to_be_visible()
     expect(page.locator("figure.image img")).to_have_count(1)
+    page.get_by_role("button", name="Show large: tiff").click()
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Download").click()
+    assert got.value.suggested_filename == "tiff_step1.tiff"
 
 
 def test_only_images_near_the_view_are_loaded(tmp_path, viewer_of, open_page):

@@ -177,6 +177,33 @@ def test_a_ticket_is_for_the_file_that_it_was_given_for(make_run, storage, open_
     assert client.get(f"/api/v1/files/{linked}").status_code == 404
 
 
+def test_a_ticket_for_a_folder_is_for_that_folder(make_run, open_viewer, tmp_path):
+    """A run that went, or in whose place another folder or a link was put, does not come."""
+    run_dir = make_run()
+    client = open_viewer()
+    gone, other, linked = (ticket_for(client, kind="folder").json()["ticket"] for _ in range(3))
+    run_dir.rename(tmp_path / "moved")
+    assert client.get(f"/api/v1/files/{gone}").status_code == 404
+    run_dir.mkdir()
+    assert client.get(f"/api/v1/files/{other}").status_code == 404
+    run_dir.rmdir()
+    run_dir.symlink_to(tmp_path / "moved")
+    assert client.get(f"/api/v1/files/{linked}").status_code == 404
+
+
+def test_names_behind_a_link_are_not_listed(make_run, storage, open_viewer, tmp_path):
+    """A folder of the archive that is a link: what lies behind it has no members here."""
+    (tmp_path / "private" / "set").mkdir(parents=True)
+    (tmp_path / "private" / "set" / "secret-name.txt").write_text("secret")
+    run_dir = make_run()
+    with_output(storage, run_dir, archive_path=str(storage / "archive" / "outputs" / "link" / "set"))
+    (storage / "archive" / "outputs" / "link").symlink_to(tmp_path / "private")
+    client = open_viewer()
+    number = by_kind(client)["output"]["number"]
+    for answer in (client.get(f"{RUN}/assets/{number}/members"), ticket_for(client, kind="asset", number=number)):
+        assert (answer.status_code, b"secret-name" in answer.content) == (404, False)
+
+
 def test_a_list_that_has_changed_gives_no_other_file(make_run, storage, open_viewer):
     """A name that is sent along has to be that of the number: outputs may have come in between."""
     with_output(storage, make_run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from runicorn.storage.escaping import escape
 from runicorn.viewer import image_heads
 from runicorn.viewer.answers import ProblemError, answer
 from runicorn.viewer.assets_api import asset_of, manifest_files, member_files
-from runicorn.viewer.below import open_below, pieces
+from runicorn.viewer.below import open_below, pieces, status_below
 from runicorn.viewer.bodies import body_of
 from runicorn.viewer.guard import TRUSTED
 from runicorn.viewer.images_api import image_of
@@ -173,7 +174,15 @@ def _of_file(top: str, path: str, name: str) -> Offer:
 
 
 def _of_folder(top: str, path: str, name: str) -> Offer:
+    identity = _identity_of_folder(top, path)
+
     def begin() -> tuple[Iterator[bytes], int | None]:
+        try:
+            is_same = _identity_of_folder(top, path) == identity
+        except (FileNotFoundError, DamagedError) as error:
+            raise ProblemError(404, "The folder is not there any more.", "Load the page again.") from error
+        if not is_same:
+            raise ProblemError(404, "Another folder has taken its place since.", "Load the page again.")
         files, left_out = planned_folder(top, path)
         return zipped(files, left_out, _file_name(name)), None
 
@@ -190,6 +199,13 @@ def _of_files(files: list[PlannedFile], left_out: list[str], name: str) -> Offer
 def _identity(top: str, path: str) -> tuple[int, int]:
     with open_below(top, path) as opened:
         status = os.fstat(opened.fileno())
+    return status.st_dev, status.st_ino
+
+
+def _identity_of_folder(top: str, path: str) -> tuple[int, int]:
+    status = status_below(top, path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise DamagedError("it is no folder")
     return status.st_dev, status.st_ino
 
 

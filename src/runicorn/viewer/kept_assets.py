@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import run_files
 from runicorn.storage.escaping import escape
-from runicorn.viewer.below import parts_below
+from runicorn.viewer.below import status_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,11 +173,11 @@ def _found(storage: str, run_dir: str, asset: KeptAsset, entry: dict[str, Any]) 
         places += [place] if place else []
     for top, path in places:
         try:
-            status = os.stat(os.path.join(top, *parts_below(top, path)), follow_symlinks=False)
-        except (DamagedError, ValueError):
-            reason = _OUTSIDE
-        except OSError:
+            status = status_below(top, path)
+        except FileNotFoundError:
             continue
+        except DamagedError as error:
+            reason = str(error)
         else:
             form = _form(asset, status, path)
             if form is None:

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.
 import { changeQuery, runHref } from "./address.js";
 import { useView } from "./charts_tab.js";
 import { bytesText, countOf, countText, stepText } from "./format.js";
-import { Trouble, saveFile, useKeys, useSize } from "./parts.js";
+import { Trouble, saveByTicket, saveFile, useKeys, useSize } from "./parts.js";
 import { source } from "./source.js";
 
 /**
@@ -337,6 +337,8 @@ function LargeImage({ images, at, go, runKey, goStep }) {
   const shown = useHeldImage(image.reason ? "" : placeOfImage(runKey, image));
   const isThere = shown.place === placeOfImage(runKey, image) && shown.blob;
   const move = (by) => go(Math.min(images.length - 1, Math.max(0, at + by)));
+  // One that is not shown, as a TIFF or a very large one, comes by a ticket.
+  const save = () => (isThere ? saveFile(shown.blob, imageFileName(image)) : saveByTicket({ run: runKey, kind: "image", number: image.number, name: image.key }));
   const press = (event) => {
     const act = { ArrowLeft: () => move(-1), ArrowRight: () => move(1), "[": () => goStep(-1), "]": () => goStep(1) }[event.key];
     if (!act) return;
@@ -352,7 +354,7 @@ function LargeImage({ images, at, go, runKey, goStep }) {
       <span class="quiet">${countText(at + 1)} of ${countText(images.length)}</span>
       <button class="plain" aria-label="Image before" title="Image before (←)" disabled=${at < 1} onClick=${() => move(-1)}>‹</button>
       <button class="plain" aria-label="Image after" title="Image after (→)" disabled=${at >= images.length - 1} onClick=${() => move(1)}>›</button>
-      <button class="plain" disabled=${!isThere} onClick=${() => shown.blob && saveFile(shown.blob, imageFileName(image))}>Download</button>
+      <button class="plain" disabled=${!isThere && (!image.reason || image.bytes === null)} onClick=${save}>Download</button>
       <button class="plain" onClick=${() => dialog.current?.close()}>Close</button>
     </div>
   </dialog>`;
