@@ -11,7 +11,7 @@ from runicorn.reading.plain_files import DamagedError, is_inside
 from runicorn.storage.plain_json import LinkError, UnfitFileError, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BY_PARTS = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
@@ -110,7 +110,7 @@ def _opened(top: str, parts: list[str]) -> int:
         os.close(folder)
 
 
-def pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+def pieces(file: BinaryIO, size: int) -> Generator[bytes, None, None]:
     """So many bytes of a file, a piece at a time; the file is closed in the end."""
     with file:
         while size > 0:

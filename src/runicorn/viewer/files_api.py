@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from runicorn.reading.plain_files import DamagedError
 from runicorn.storage.escaping import escape
@@ -22,14 +22,13 @@ from runicorn.viewer.bodies import body_of
 from runicorn.viewer.guard import TRUSTED
 from runicorn.viewer.images_api import image_of
 from runicorn.viewer.runs_api import sources_of
+from runicorn.viewer.sending import PieceAnswer
 from runicorn.viewer.state import Viewer, viewer_of
-from runicorn.viewer.tickets import Offer
+from runicorn.viewer.tickets import Offer, Sent
 from runicorn.viewer.zip_members import ZipReader
 from runicorn.viewer.zip_stream import planned_folder, zipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from starlette.requests import Request
 
     from runicorn.viewer.changes import RunRow
@@ -96,10 +95,7 @@ def file(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/octet-stream")
     request.scope[TRUSTED] = True  # who has the ticket has had the token
-    content, size = offer.begin()
-    if size is not None:
-        headers["content-length"] = str(size)
-    return StreamingResponse(content, headers=headers, media_type="application/octet-stream")
+    return PieceAnswer(*offer.begin(), "application/octet-stream", headers)
 
 
 def _asset(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
@@ -127,7 +123,7 @@ def _member(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
         _check_name(wish.name, name)
         identity = _identity(asset.top, asset.path)
 
-        def begin() -> tuple[Iterator[bytes], int | None]:
+        def begin() -> Sent:
             return ZipReader(_same_file(asset.top, asset.path, identity)).unpacked(number), None
 
         return Offer(_file_name(os.path.basename(name or "")), begin)
@@ -165,7 +161,7 @@ def _folder(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
 def _of_file(top: str, path: str, name: str) -> Offer:
     identity = _identity(top, path)
 
-    def begin() -> tuple[Iterator[bytes], int | None]:
+    def begin() -> Sent:
         opened = _same_file(top, path, identity)
         size = os.fstat(opened.fileno()).st_size
         return pieces(opened, size), size
@@ -176,7 +172,7 @@ def _of_file(top: str, path: str, name: str) -> Offer:
 def _of_folder(top: str, path: str, name: str) -> Offer:
     identity = _identity_of_folder(top, path)
 
-    def begin() -> tuple[Iterator[bytes], int | None]:
+    def begin() -> Sent:
         try:
             is_same = _identity_of_folder(top, path) == identity
         except (FileNotFoundError, DamagedError) as error:
@@ -190,7 +186,7 @@ def _of_folder(top: str, path: str, name: str) -> Offer:
 
 
 def _of_files(files: list[PlannedFile], left_out: list[str], name: str) -> Offer:
-    def begin() -> tuple[Iterator[bytes], int | None]:
+    def begin() -> Sent:
         return zipped(files, left_out, _file_name(name)), None
 
     return Offer(_file_name(name) + ".zip", begin)

@@ -9,14 +9,13 @@ import threading
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import StreamingResponse
-
 from runicorn.reading.plain_files import DamagedError
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, query_flag, query_int
 from runicorn.viewer.below import open_below, pieces
 from runicorn.viewer.image_heads import HEAD_BYTES, ImageKind, kind_of
 from runicorn.viewer.image_index import BEFORE_ALL, ImageIndex, Listed, around, of_key, stamp_of
+from runicorn.viewer.sending import PieceAnswer
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ def image(request: Request) -> Response:
     except BaseException:
         file.close()
         raise
-    headers = {"content-length": str(size), "content-security-policy": "default-src 'none'; sandbox"}
-    return StreamingResponse(pieces(file, size), headers=headers, media_type=media_type)
+    headers = {"content-security-policy": "default-src 'none'; sandbox"}
+    return PieceAnswer(pieces(file, size), size, media_type, headers)
 
 
 def _checked(file: BinaryIO) -> tuple[int, str]:
