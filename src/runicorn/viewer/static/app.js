@@ -57,7 +57,7 @@ function App() {
       <nav aria-label="Pages">
         <a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>
         <a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>
-        <a href=${hrefOf("deleted")} aria-current=${here(["deleted"])}>Recycle bin</a>
+        <a class="wide-only" href=${hrefOf("deleted")} aria-current=${here(["deleted"])}>Recycle bin</a>
       </nav>
       <span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>
       <span class="grow"></span>

@@ -204,8 +204,8 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
       <span class=${`status ${name}`}>${name}</span> <span class="quiet">${countText(counts.get(name))}</span></button>`)}</span>`}
     ${chosen.size > 0 && html`<span class="selection wide-only">${countText(chosen.size)} selected
       <${SelectionEdits} runs=${chosenRuns} all=${all} setChosen=${setChosen} columns=${columns} />
-      <button onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
-      <button onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
+      <button class="extra" onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
+      <button class="extra" onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
       <button onClick=${() => setChosen(new Set())}>Clear</button></span>`}
     <span class="grow"></span>
     <select class="narrow-only" aria-label="Path" value=${query.get("path") ?? ""} onChange=${(event) => changeQuery({ path: event.target.value })}>
