@@ -292,6 +292,32 @@ def test_what_could_not_be_deleted_is_told_run_by_run(few, viewer_of, open_page)
     trainer.end()
 
 
+def test_a_run_that_another_host_may_have_open_is_labelled_on_demand(few, viewer_of, open_page):
+    """As on a cluster: the page says why it refuses, and a second click does it, for one run and for many."""
+    open_page.watched.allowed.append("409")
+    write_run(few, "elsewhere", [{"step": 1, "loss": 1.0}], status="running", hostname="node7")
+    viewer = viewer_of(few)
+    page = run_page(viewer, open_page, "elsewhere")
+    page.keyboard.press("a")
+    page.keyboard.type("on the cluster")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("may be open on the host node7")
+    page.get_by_role("button", name="Save anyway").click()
+    expect(page.locator("h1")).to_have_text("on the cluster")
+    page.keyboard.press("g")
+    page.get_by_label("Select on the cluster").click()
+    page.get_by_label("Select trial 11").click()
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    page.keyboard.press("t")
+    page.keyboard.type("both")
+    page.keyboard.press("Enter")
+    expect(notice(page)).to_contain_text("both added to 1 of 2 runs.")
+    notice(page).get_by_role("button", name="Do it anyway").click()
+    expect(notice(page)).to_contain_text("both added to 1 run.")
+    expect(page.locator(".body [role=row]").filter(has_text="both")).to_have_count(2)
+    assert meta_of(few, "elsewhere")["tags"] == ["both"]
+
+
 def test_views_are_saved_opened_replaced_and_removed(few, viewer_of, open_page):
     """A view is a name for what the address says; the address is that of the view after it was opened."""
     viewer = viewer_of(few)
