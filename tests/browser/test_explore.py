@@ -389,9 +389,35 @@ def test_what_runs_do_beside_is_shown(tmp_path, viewer_of, open_page):
     few_runs(storage, 8)
     page = open_page(viewer_of(storage).at("explore?x=lr&y=best"))
     expect(page.get_by_text("8 runs", exact=True)).to_be_visible()
-    write_run(storage, "late", config={"lr": 0.5}, summary={**best("loss", 0.5), "best_metric_mode": "min"})
+    write_run(storage, "late", config={"lr": 0.5, "fresh": 1}, summary={**best("loss", 0.5), "best_metric_mode": "min"})
     expect(page.get_by_text("9 runs", exact=True)).to_be_visible()
     assert axes(page)["lr"][2] == "0.5"
+    expect(page.get_by_role("combobox", name="colour").locator("option", has_text="fresh")).to_have_count(1)
+
+
+def test_nothing_to_plot(tmp_path, viewer_of, open_page):
+    """No runs, runs without a field or a result, a field of one value: the page says so, and a drag does nothing."""
+    viewer = viewer_of(tmp_path)
+    page = open_page(viewer.at("explore"))
+    expect(page.get_by_text("No runs here yet")).to_be_visible()
+    for number in range(6):
+        write_run(tmp_path, f"run{number}", config={"lr": 0.1, "seed": number}, ended_at=BEGUN)
+    page.goto(f"{viewer.root}explore?x=lr&y=best&axes=lr,best,group")
+    expect(page.locator(".explore-points .foot")).to_contain_text("0 of 6 runs")
+    expect(page.locator(".explore-points .foot")).to_contain_text("best: 6 without a value")
+    expect(page.get_by_role("region", name="Importance")).to_contain_text("over 0 runs")
+    box = lines(page).bounding_box()
+    for share in (0.05, 0.5, 0.95):
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * share, box["y"] + 120, steps=3)
+        page.mouse.up()
+    box = points(page).bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 400, box["y"] + 160, steps=3)
+    page.mouse.up()
+    expect(page.locator("[aria-live=polite]")).to_have_text("6 runs")
 
 
 def test_results_of_several_metrics_are_not_mixed(tmp_path, viewer_of, open_page):

@@ -37,6 +37,18 @@ def test_first_screen_shows_twenty_runs(viewer, open_page):
     expect(page.locator("svg.spark").first).to_be_visible()
 
 
+def test_the_head_of_the_table_stays(viewer, open_page):
+    """However far down the table is, the names of its columns stand above the rows."""
+    page = open_page(viewer.at(), height=400)
+    head = page.locator("[role=columnheader]", has_text="Started")
+    before = head.bounding_box()
+    page.locator(".table").evaluate("(table) => table.scrollTo(0, 200)")
+    expect(page.locator(".table")).to_have_js_property("scrollTop", 200)
+    assert head.bounding_box() == before
+    at = {"x": before["x"] + 8, "y": before["y"] + 8}
+    assert head.evaluate("(cell, { x, y }) => cell.contains(document.elementFromPoint(x, y))", at)
+
+
 def test_token_leaves_the_address(viewer, open_page):
     """The token is taken out of the address at once, and a reload goes on without it."""
     page = open_page(viewer.at())

@@ -276,11 +276,11 @@ export function brushedRuns(count, brushes) {
 }
 
 /** Names as one text of the address: a comma in one of them is told from those between. @param {string[]} names */
-export function namesText(names) {
+export function axisNamesText(names) {
   return names.map((name) => name.replace(/%/g, "%25").replace(/,/g, "%2C")).join(",");
 }
 
 /** @param {string | null} text @returns {string[]} */
-export function namesIn(text) {
+export function axisNamesIn(text) {
   return (text ?? "").split(",").filter(Boolean).map((name) => name.replace(/%2C/g, ",").replace(/%25/g, "%"));
 }

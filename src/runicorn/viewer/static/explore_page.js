@@ -2,7 +2,7 @@
 /** The Explore page: config and summary of many runs against a result; brushes choose runs, and the table shows those. */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, goTo, hrefOf, runHref, useAddress } from "./address.js";
-import { EXPLORE_FACTS, brushIn, brushText, brushWords, brushedRuns, exploreAxis, exploreColumn, fieldName, namesIn, namesText, notShownText, scaleText } from "./explore_axes.js";
+import { EXPLORE_FACTS, brushIn, brushText, brushWords, brushedRuns, exploreAxis, exploreColumn, fieldName, axisNamesIn, axisNamesText, notShownText, scaleText } from "./explore_axes.js";
 import { ImportanceTable, useConfigCells, useImportances } from "./explore_importance.js";
 import { ParallelPlot } from "./explore_lines.js";
 import { exploreColours, rampGround } from "./explore_paint.js";
@@ -33,11 +33,11 @@ function exploreChoice(query, fields, all) {
   const chosen = (name) => resolved(query.get(name) ?? "");
   const x = chosen("x") ?? numeric?.name ?? "created_at";
   const y = chosen("y") ?? result ?? "duration_s";
-  const named = namesIn(query.get("axes")).map(resolved).filter((each) => each !== null);
+  const named = axisNamesIn(query.get("axes")).map(resolved).filter((each) => each !== null);
   const axes = named.length ? named : [...differing.slice(0, FIRST_AXES).map((each) => each.name), y];
   const brushed = [...query].filter(([name]) => name.startsWith(BRUSH)).map(([name, text]) => ({ id: resolved(name.slice(BRUSH.length)), name, text }));
   const brushes = brushed.filter((each) => each.id !== null);
-  return { x, y, colour: chosen("colour") ?? y, axes: [...new Set(axes)].slice(0, MOST_AXES), brushes, resolved, log: namesIn(query.get("log")).map(resolved), linear: namesIn(query.get("linear")).map(resolved) };
+  return { x, y, colour: chosen("colour") ?? y, axes: [...new Set(axes)].slice(0, MOST_AXES), brushes, resolved, log: axisNamesIn(query.get("log")).map(resolved), linear: axisNamesIn(query.get("linear")).map(resolved) };
 }
 
 /** Brushes of the address; what is being moved is ahead of it, for a browser counts how often the address changes. */
@@ -53,6 +53,7 @@ function useDraft(/** @type {{ id: string, name: string }[]} */ named) {
     setDraft(new Map());
   };
   const setBrush = (axis, brush, isDone) => {
+    if (!axis.shown && brush) return;
     clearTimeout(timer.current);
     // An address that a person wrote may have the column by a shorter name.
     for (const { id, name } of named) if (id === axis.column.id) pending.current[name] = null;
@@ -68,7 +69,8 @@ function useDraft(/** @type {{ id: string, name: string }[]} */ named) {
 export function ExplorePage() {
   const { query } = useAddress();
   const isDark = useDark();
-  const others = useOtherColumns();
+  const [added, setAdded] = useState(0);
+  const others = useOtherColumns(added);
   const fields = useMemo(() => others.filter((each) => !HALF_CHARACTER.test(each.name)), [others]);
   const names = useMemo(() => fields.map((each) => each.name), [fields]);
   const filterText = query.get("q") ?? "";
@@ -81,6 +83,12 @@ export function ExplorePage() {
   const { rows, error } = useRuns([...new Set([...used, ...asked])].filter((name) => names.includes(name)).sort());
   const all = useMemo(() => [...(rows?.values() ?? [])], [rows]);
   useEffect(() => void (rows && setHasBest(all.some((run) => run.best_metric_name))), [all]);
+  const counted = useRef(-1);
+  useEffect(() => {
+    // A run that has come may have fields that none had.
+    if (counted.current >= 0 && counted.current !== all.length) setAdded((before) => before + 1);
+    counted.current = rows ? all.length : -1;
+  }, [all]);
   const status = listOf(query.get("status"));
   const named = query.get("runs");
   const within = useMemo(() => askedRuns(all, { path: query.get("path") ?? "", status, only: named ?? query.get("only"), filter }, names, serverNow()), [all, query.get("path"), status.join(), named, query.get("only"), filter, names]);
@@ -114,8 +122,8 @@ export function ExplorePage() {
   if (error && !rows) return html`<main id="main"><${Trouble} error=${error} /></main>`;
   if (rows && !rows.size) return html`<main id="main" class="empty"><h2>No runs here yet</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
   const put = (role, id) => changeQuery({ [role]: exploreColumn(id, metric).address });
-  const setLog = (axis, isLog) => changeQuery({ log: namesText(flippedTo(namesIn(query.get("log")), axis, isLog, choice)), linear: namesText(flippedTo(namesIn(query.get("linear")), axis, !isLog, choice)) });
-  const setAxes = (ids) => changeQuery({ axes: namesText(ids.map((id) => exploreColumn(id, metric).address)) });
+  const setLog = (axis, isLog) => changeQuery({ log: axisNamesText(flippedTo(axisNamesIn(query.get("log")), axis, isLog, choice)), linear: axisNamesText(flippedTo(axisNamesIn(query.get("linear")), axis, !isLog, choice)) });
+  const setAxes = (ids) => changeQuery({ axes: axisNamesText(ids.map((id) => exploreColumn(id, metric).address)) });
   const change = {
     move: (from, to) => from !== to && setAxes(moved(choice.axes, from, to)),
     take: (index) => choice.axes.length > 1 && setAxes(choice.axes.filter((_, each) => each !== index)),
@@ -232,7 +240,8 @@ function ColourKey({ axis, colours, isDark }) {
   if (!isCategory) {
     return html`<span class="colour-key"><span>${column.text(low)}</span><span class="ramp" style=${{ background: rampGround(isDark) }}></span><span>${column.text(high)}${axis.isLog ? " log" : ""}</span></span>`;
   }
-  return html`<span class="colour-key cut">${colours.legend.map(({ text, colour, shape }) => html`<span key=${text} class="cut"><span class=${`dot shape${shape}`} style=${{ background: colour }}></span>${text}</span>`)}</span>`;
+  return html`<span class="colour-key cut">${colours.legend.map(({ text, colour, shape }) => html`<span key=${text} class="cut"><span class=${`dot shape${shape}`} style=${{ background: colour }}></span>${text}</span>`)}
+    ${axis.categories.length > colours.legend.length && html`<span>and ${countText(axis.categories.length - colours.legend.length)} more, whose colours repeat</span>`}</span>`;
 }
 
 /** Which axes the lines have. @param {any} props */

@@ -82,10 +82,10 @@ function mergedRows(before, answer) {
   return rows;
 }
 
-/** Names of config and summary that there are. */
-export function useOtherColumns() {
+/** Names of config and summary that there are. @param {unknown} [of] another one asks again */
+export function useOtherColumns(of) {
   const [others, setOthers] = useState([]);
-  useEffect(() => void source.get("runs/columns").then((answer) => setOthers(answer.columns), () => undefined), []);
+  useEffect(() => void source.get("runs/columns").then((answer) => setOthers(answer.columns), () => undefined), [of]);
   return others;
 }
 
