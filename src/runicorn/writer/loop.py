@@ -161,7 +161,7 @@ class Writer:
         if end is None and not self._is_owner_gone():
             return None
         others = self._tail.living()
-        self._control.set_others(others)
+        self._control.set_others(self._tail.living_beside_owner())
         # Closed without an end: the run is being resumed, and what is left of this session is not waited for.
         resumed = self._control.closed[0] and end is None
         if others and not resumed:
