@@ -296,8 +296,8 @@ class Writer:
     def _final_status(self, end: End) -> dict[str, Any]:
         state = self._store.state
         before = self._read(run_files.STATUS)
-        if self._address.distributed and not state.owner_seen and before.get("status") in statuses.FINAL:
-            # Ranks that came when rank 0 had ended the run: it has ended as rank 0 said.
+        if self._address.distributed and state.end is None and before.get("status") in statuses.FINAL:
+            # Rank 0 has ended the run, by another writer or before these ranks came: it has ended as rank 0 said.
             end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
         status: dict[str, Any] = {"status": end.status}
         status["started_at"] = before.get("started_at", self._address.opened_at)
