@@ -23,6 +23,8 @@ const SHORT_NAMES = /** @type {Record<string, string>} */ ({
   name: "alias",
 });
 const TIMES = ["created_at", "started_at", "ended_at", "last_data_at"];
+/** Columns that every run has; a field of config or summary of the same name is called by its full name. */
+const OWN_COLUMNS = new Set([...TEXT_COLUMNS, ...TIMES, ...Object.values(SHORT_NAMES)]);
 
 /** `lr<1e-3 status=failed resnet` as words and conditions; a text in quotes is one word. @param {string} text @returns {Filter} */
 export function parseFilter(text) {
@@ -44,7 +46,7 @@ export function parseFilter(text) {
  */
 export function columnOf(name, others) {
   const known = SHORT_NAMES[name] ?? name;
-  if (others.includes(known)) return known;
+  if (OWN_COLUMNS.has(known) || others.includes(known)) return known;
   return others.find((other) => other.endsWith(`.${known}`)) ?? known;
 }
 

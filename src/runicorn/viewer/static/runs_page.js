@@ -11,6 +11,7 @@ import { Sparkline } from "./sparkline.js";
 
 const ROW_HEIGHT = 26;
 const EXTRA_ROWS = 8;
+const LOAD_AGAIN_MS = 3000;
 const COLUMNS_KEPT = `runicorn-columns ${viewerRoot().pathname}`;
 const STATUSES = ["running", "lost", "finished", "failed", "interrupted", "unknown"];
 const FIRST_RUN = `import runicorn as rn
@@ -37,13 +38,18 @@ function useRuns(wanted) {
   const version = useRef("");
   const told = useRef("");
   const cols = wanted.join(",");
+  const asked = useRef(0);
   const load = async (full) => {
+    if (full) asked.current++;
+    const mine = asked.current; // an answer to what was asked before has other columns
     const query = [full || !version.current ? "" : `since=${encodeURIComponent(version.current)}`, cols && `cols=${encodeURIComponent(cols)}`];
     try {
       const answer = await source.get(`runs?${query.filter(Boolean).join("&")}`);
-      merge(answer);
+      if (mine === asked.current) merge(answer);
     } catch (error) {
+      if (mine !== asked.current) return;
       setState((before) => ({ rows: before.rows, error }));
+      setTimeout(() => mine === asked.current && load(full), LOAD_AGAIN_MS);
     }
   };
   const merge = (answer) => {
@@ -56,6 +62,7 @@ function useRuns(wanted) {
     setState((before) => ({ rows: mergedRows(answer.full ? null : before.rows, answer), error: null }));
   };
   useEffect(() => void load(true), [cols]);
+  useEffect(() => () => void asked.current++, []);
   useLive({ list: true }, (name, data) => {
     // What has changed before the stream was open, as while the tab was hidden, does not come by it.
     if (name === "hello" && !version.current) told.current = data.version;
