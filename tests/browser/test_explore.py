@@ -321,6 +321,16 @@ def test_hover_names_the_run_everywhere_and_a_click_opens_it(explore):
     expect(page.locator("h1")).to_have_text("run00")
 
 
+def test_a_pale_run_does_not_move_the_table(explore):
+    """What the brushes leave out can be hovered as well, and the table, which does not have it, stays where it is."""
+    page = explore("?x=lr&y=best&axes=lr,best&b.lr=0.0002..", height=500)
+    table = page.locator(".table")
+    table.evaluate("(table) => table.scrollTo(0, 60)")
+    page.mouse.move(*point_of(page, ("lr", 0), ("best acc", 0)))
+    expect(page.locator(".explore-tip")).to_contain_text("run00")
+    expect(table).to_have_js_property("scrollTop", 60)
+
+
 def test_keys_light_runs_and_open_them(explore):
     """With j and k a row of the table is lit in the plots as well, and Enter opens its run."""
     page = explore("?axes=lr,best&sort=key")
