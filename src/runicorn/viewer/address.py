@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import socket
-import stat
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -21,19 +20,20 @@ import msgspec
 from runicorn.host.identity import process_start
 from runicorn.storage import directory_kinds, modes
 from runicorn.storage.removal import Directory
+from runicorn.viewer import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIRECTORY = "RUNICORN_VIEWER_DIR"
 LOCAL = "127.0.0.1"
+SOCKET_PORT = 23300
+"""Of another machine, that ssh is told to carry to a socket here."""
 _FOLDER = f"runicorn-viewers-{os.geteuid() if hasattr(os, 'geteuid') else 0}"
 _MOST_PORTS = 100
 _ASK_S = 5.0
 _MOST_BYTES = 1 << 20
 _BACKLOG = 64
-_LONGEST_SOCKET_BYTES = 103
-"""Of the path of a Unix socket, on every system."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -41,13 +41,14 @@ class Entry(msgspec.Struct, frozen=True):
 
     Attributes:
         host: that it listens at; empty for a socket.
-        port: likewise; 0 for a socket.
+        port: likewise; of a socket, the port of another machine that leads to it, 0 = not known.
         socket: path of its socket; empty for a port.
         token: that it asks for.
         storages: that it shows.
         read_only: whether it writes nothing.
         pid: of its process; for people.
         start: when that was started.
+        over_ssh: whether it ends with a connection of ssh.
     """
 
     host: str
@@ -58,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True):
     read_only: bool
     pid: int
     start: str
+    over_ssh: bool = False
 
     @property
     def link(self) -> str:
@@ -67,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True):
     def link_to(self, page: str) -> str:
         """The link to one of its pages."""
         if self.socket:
-            return f"http://localhost:23300/{page}#t={self.token}"
+            return f"http://localhost:{self.port or SOCKET_PORT}/{page}#t={self.token}"
         host = LOCAL if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104 - it is not bound here
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{page}#t={self.token}"
 
@@ -146,6 +148,8 @@ def running() -> list[Entry]:
             found.append(entry)
         elif process_start(entry.pid) != entry.start:
             remove(name)
+            if entry.socket:
+                sockets.remove_left(entry.socket)
     return found
 
 
@@ -204,39 +208,3 @@ def bind(host: str, port: int) -> tuple[socket.socket, int]:
             continue
         return made, int(made.getsockname()[1])
     raise OSError(errno.EADDRINUSE, f"none of the ports from {port} on is free: {last}")
-
-
-def bind_socket(path: str) -> tuple[socket.socket, str]:
-    """A Unix socket that only this user can connect to, in a folder that only the user can enter; and its path.
-
-    Args:
-        path: of it; empty = one of its own in the folder of viewers.
-
-    Raises:
-        OSError: it cannot be made, or something is there.
-    """
-    if not path:
-        path = os.path.join(folder(), f"viewer-{os.urandom(8).hex()}.sock")
-    path = os.path.abspath(os.path.expanduser(path))
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_BYTES:
-        raise OSError(errno.ENAMETOOLONG, "too long for a socket: name a shorter path with --socket PATH", path)
-    above = os.path.dirname(path)
-    with contextlib.suppress(FileExistsError):
-        modes.make_directory(above, 0o700)
-    status = os.stat(above, follow_symlinks=False)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise PermissionError(
-            errno.EPERM, "others may enter the folder of the socket, or it is a link. Make one with mode 0700", above
-        )
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        made.bind(path)
-        os.chmod(path, 0o600)
-        made.listen(_BACKLOG)
-    except OSError as error:
-        made.close()
-        raise OSError(error.errno, error.strerror, path) from error
-    finally:
-        os.umask(before)
-    return made, path
