@@ -114,7 +114,8 @@ def _has_packages() -> bool:
 
 def _show_far(options: argparse.Namespace) -> int:
     """Show the storage of another machine, until Ctrl-C."""
-    from runicorn.viewer import links, remote, ssh_target
+    from runicorn.commands import far_viewer, ssh_target
+    from runicorn.viewer import links
 
     for option, given in (
         ("--host", options.host != _HOST),
@@ -126,15 +127,15 @@ def _show_far(options: argparse.Namespace) -> int:
         if given:
             raise WrongValueError(f"{option} does not go with another machine. Leave it, or {options.target}, out.")
     target = ssh_target.parse(options.target)
-    request = remote.new_request(
-        remote.free_port(options.port),
+    request = far_viewer.new_request(
+        far_viewer.free_port(options.port),
         [*filter(None, [target.storage]), *(options.storage or [])],
         run=options.run,
         read_only=options.read_only,
         idle_s=options.idle_timeout,
     )
     print(f"Starting a viewer on {target.login} by ssh.", file=sys.stderr, flush=True)
-    with remote.ended_by_signals(), remote.FarViewer(target, request, options.remote_command or "") as far:
+    with far_viewer.ended_by_signals(), far_viewer.FarViewer(target, request, options.remote_command or "") as far:
         link = far.entry.link_to(far.page)
         with suppress(KeyboardInterrupt), links.published(far.entry), links.opened(link, opens=_opens(options)):
             links.say_link(link)
@@ -170,8 +171,8 @@ def _serve_request(request: over_ssh.Request, answers: int) -> None:
     storages = _storages(request.storages)
     page = "" if request.run is None else _page_of(request.run, storages)
     viewer = Viewer(storages, read_only=request.read_only)
-    signal.signal(signal.SIGHUP, lambda *_: viewer.stop())
     with sockets.PrivateSocket(request.socket) as made:
+        signal.signal(signal.SIGHUP, lambda *_: viewer.stop())
         entry = serving.entry_of(viewer, bound=("", request.port), path=made.path, over_ssh=True)
         with links.published(entry):
             over_ssh.write_reply(answers, over_ssh.ready(request, entry, page))

@@ -153,9 +153,9 @@ def running() -> list[Entry]:
     return found
 
 
-def ask(entry: Entry, method: str, path: str) -> dict[str, Any] | None:
-    """Ask a viewer, with its token; None if it does not answer, or is another one."""
-    connection = _Connection(entry)
+def ask(entry: Entry, method: str, path: str, timeout_s: float = _ASK_S) -> dict[str, Any] | None:
+    """Ask a viewer, with its token; None if it does not answer in time, or is another one."""
+    connection = _Connection(entry, timeout_s)
     try:
         connection.request(method, path, headers={"X-Runicorn-Token": entry.token, "Host": "localhost"})
         response = connection.getresponse()
@@ -171,9 +171,9 @@ def ask(entry: Entry, method: str, path: str) -> dict[str, Any] | None:
 class _Connection(http.client.HTTPConnection):
     """To a viewer, by whatever it listens at; by no proxy."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, timeout_s: float) -> None:
         host = LOCAL if entry.host in {"0.0.0.0", "::", ""} else entry.host  # noqa: S104 - it is not bound here
-        super().__init__(host, entry.port or None, timeout=_ASK_S)
+        super().__init__(host, entry.port or None, timeout=timeout_s)
         self._path = entry.socket
 
     def connect(self) -> None:
@@ -181,7 +181,7 @@ class _Connection(http.client.HTTPConnection):
             super().connect()
             return
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_ASK_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.errors import WrongValueError
+
 if TYPE_CHECKING:
     from typing import IO
 
@@ -73,7 +75,7 @@ def read_request(fd: int) -> Request | None:
     """Wait for the request of the near end; None if that has gone.
 
     Raises:
-        ValueError: it is none.
+        WrongValueError: it is none.
     """
     line = b""
     while not line.endswith(b"\n") and len(line) < _MOST_BYTES:
@@ -81,7 +83,10 @@ def read_request(fd: int) -> Request | None:
         if not read:
             return None
         line += read
-    return msgspec.json.decode(line, type=Request)
+    try:
+        return msgspec.json.decode(line, type=Request)
+    except msgspec.DecodeError as error:
+        raise WrongValueError(f"{OPTION} is for `runicorn viewer USER@HOST:DIR` to call: {error}.") from error
 
 
 def ready(request: Request, entry: Entry, page: str) -> Reply:
@@ -92,7 +97,9 @@ def ready(request: Request, entry: Entry, page: str) -> Reply:
 def failed(request: Request, error: Exception) -> Reply:
     """The answer that there is none, and why."""
     # str() of a KeyError is the repr of its text.
-    return Reply(request.socket, error=_as_text(str(error.args[0] if isinstance(error, KeyError) else error)))
+    return Reply(
+        request.socket, error=_as_text(str(error.args[0] if isinstance(error, KeyError) and error.args else error))
+    )
 
 
 def _as_text(text: str) -> str:
@@ -115,25 +122,29 @@ def read_reply(stream: IO[bytes], socket: str) -> tuple[Reply | None, bytes]:
     """Wait for the answer of the far end; None if that has ended, and the end of what it has printed before.
 
     Raises:
-        ValueError: it is no answer that could be right, or too much was printed.
+        WrongValueError: it is no answer that could be right, or too much was printed.
     """
     printed, many = b"", 0
     while line := stream.readline(_MOST_BYTES):
         if line.startswith(_MARK):
-            reply = msgspec.json.decode(line[len(_MARK) :], type=Reply)
+            reply = _decoded(line[len(_MARK) :])
             if reply.socket == socket:
-                return _checked(reply), printed
+                return reply, printed
         many += len(line)
         if many > _MOST_BYTES:
-            raise ValueError("it has printed more than 1 MiB, and no answer")
+            raise WrongValueError("it has printed more than 1 MiB, and no answer")
         printed = (printed + line)[-2000:]
     return None, printed
 
 
-def _checked(reply: Reply) -> Reply:
+def _decoded(content: bytes) -> Reply:
     """A reply whose parts may stand in a link."""
+    try:
+        reply = msgspec.json.decode(content, type=Reply)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WrongValueError(f"its answer cannot be read: {error}") from error
     if not reply.error and not (_TOKEN.fullmatch(reply.token) and _PAGE.fullmatch(reply.page)):
-        raise ValueError("its answer cannot be right")
+        raise WrongValueError("its answer has no token, or one that cannot be right")
     return reply
 
 

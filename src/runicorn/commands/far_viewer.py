@@ -24,7 +24,7 @@ from runicorn.viewer import address, over_ssh, sockets
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from runicorn.viewer.ssh_target import Target
+    from runicorn.commands.ssh_target import Target
 
 SSH = "RUNICORN_VIEWER_SSH"
 REMOTE_COMMAND = "RUNICORN_VIEWER_REMOTE_COMMAND"
@@ -38,7 +38,7 @@ _OPTIONS = [
 ]
 _MISUSED, _NOT_EXECUTABLE, _NOT_FOUND, _SSH_FAILED = 2, 126, 127, 255
 _END_S = 1.0
-_PORT_S = 10.0
+_ANSWER_S = 60.0
 
 
 class FarViewer:
@@ -140,7 +140,7 @@ class FarViewer:
         return reply
 
     def _check_port(self) -> None:
-        if address.ask(self.entry, "GET", "/api/v1/server") is None:
+        if address.ask(self.entry, "GET", "/api/v1/server", _ANSWER_S) is None:
             raise StorageError(
                 f"The viewer on {self._target.login} has started, but ssh does not lead to its socket: its sshd may "
                 "forbid that (AllowStreamLocalForwarding). It has ended again. Instead: run `runicorn viewer` there, "
