@@ -39,7 +39,7 @@ def test_the_runs_of_another_machine_are_shown(far_viewer, far_storage, sshd):
     wait_until(lambda: f"Showing {USER}@{HOST}:{far_storage}. Ctrl-C ends it." in near.said())
 
 
-def test_the_socket_there_is_the_users_alone(far_viewer, far_storage, sshd):
+def test_the_socket_there_is_the_users_alone(far_viewer, far_storage):
     """It has mode 0600 in a folder of mode 0700, and no port is opened there."""
     near = far_viewer(f"{USER}@{HOST}:{far_storage}")
     far = psutil.Process(ask(near.link, "server")["pid"])
@@ -160,6 +160,7 @@ def test_a_program_there_that_ends_otherwise_is_shown(far_viewer, far_storage, s
     assert "no module \\x1b]0;x\\x07 today" in said
 
 
+@pytest.mark.usefixtures("far_storage")
 @pytest.mark.parametrize(
     ("target", "options", "expected"),
     [
@@ -168,7 +169,7 @@ def test_a_program_there_that_ends_otherwise_is_shown(far_viewer, far_storage, s
         ("{far}/runicorn", (), "On login.test: No storage in {far}/runicorn"),
     ],
 )
-def test_what_is_not_there_is_told(far_viewer, far_storage, sshd, target, options, expected):
+def test_what_is_not_there_is_told(far_viewer, sshd, target, options, expected):
     """Exit code 1 with the machine and the name; nothing is made there."""
     said = failed(far_viewer(f"{HOST}:{target.format(far=sshd.home)}", *options))
     assert expected.format(far=sshd.home) in said
@@ -213,7 +214,7 @@ def test_a_shared_connection_of_the_user_is_left_alone(far_viewer, far_storage, 
     assert not path.exists()
 
 
-def test_the_line_that_socket_prints_leads_to_it(sshd, far_storage, tmp_path, far_viewer):
+def test_the_line_that_socket_prints_leads_to_it(sshd, far_storage, tmp_path):
     """``--socket`` there, and here the ``ssh -L`` that it prints: the page and its interface answer."""
     storage, told = str(far_storage), tmp_path / "told.txt"
     path = Path(os.environ["TMPDIR"]) / "a b:c" / "s"

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,8 @@ class FarViewer:
     def __init__(self, target: Target, request: over_ssh.Request, command: str = "") -> None:
         self._target = target
         self._ssh = _start(_command_line(target, request, command))
+        self._last: over_ssh.Reply | None = None
+        self._reader = threading.Thread(target=self._read_last, args=(request.socket,), daemon=True)
         try:
             reply = self._ask(request)
             shown = [f"{target.login}:{storage}" for storage in reply.storages]
@@ -74,6 +77,7 @@ class FarViewer:
                 os.getpid(),
                 identity.process_start(os.getpid()),
             )
+            self._reader.start()
             self._check_port()
         except BaseException:
             self.close()
@@ -83,20 +87,16 @@ class FarViewer:
         """Wait until the viewer there has ended.
 
         Raises:
-            OSError: it has not ended, but the connection has.
+            OSError: it has not said so, but the connection has ended.
         """
-        while True:
-            try:
-                status = self._ssh.wait(over_ssh.SIGN_S)
-            except subprocess.TimeoutExpired:
-                self._say(b"\n")
-                continue
-            if status:
-                raise StorageError(
-                    f"The connection to {self._target.login} has ended (ssh: {status}), and the viewer there with it. "
-                    "The runs are untouched. Start it again with the same command, and open the new link."
-                )
-            return
+        while self._reader.is_alive():
+            self._reader.join(over_ssh.SIGN_S)
+            self._say(b"\n")
+        if self._last is None:
+            raise StorageError(
+                f"The connection to {self._target.login} is lost, and the viewer there ends with it. The runs are "
+                "untouched. Start it again with the same command, and open the new link."
+            )
 
     def close(self) -> None:
         """End both ends."""
@@ -108,10 +108,11 @@ class FarViewer:
             try:
                 self._ssh.wait(_END_S)
                 break
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired:  # it waits for pages that are open
                 end()
         self._ssh.wait()
-        self._ssh.stdout.close()
+        if not self._reader.is_alive():
+            self._ssh.stdout.close()
 
     def __enter__(self) -> FarViewer:
         return self
@@ -125,6 +126,11 @@ class FarViewer:
         with suppress(OSError):  # ssh has ended, and its status will tell more
             self._ssh.stdin.write(content)
             self._ssh.stdin.flush()
+
+    def _read_last(self, socket: str) -> None:
+        assert self._ssh.stdout is not None
+        with suppress(ValueError):
+            self._last, _ = over_ssh.read_reply(self._ssh.stdout, socket)
 
     def _ask(self, request: over_ssh.Request) -> over_ssh.Reply:
         assert self._ssh.stdout is not None

@@ -150,7 +150,7 @@ def _serve_over_ssh() -> int:
     from runicorn.viewer import over_ssh
 
     answers = os.dup(1)
-    os.dup2(2, 1)  # the near end reads the answer alone: what else is printed would fill the pipe, and stop us
+    os.dup2(2, 1)  # what else is printed is for people
     request = over_ssh.read_request(0)
     if request is None:
         return 1
@@ -165,9 +165,10 @@ def _serve_over_ssh() -> int:
 
 
 def _serve_request(request: over_ssh.Request, answers: int) -> None:
-    from runicorn.viewer import links, over_ssh, serving, sockets
+    from runicorn.viewer import address, links, over_ssh, serving, sockets
     from runicorn.viewer.state import Viewer
 
+    address.forget_killed()
     storages = _storages(request.storages)
     page = "" if request.run is None else _page_of(request.run, storages)
     viewer = Viewer(storages, read_only=request.read_only)
@@ -178,6 +179,8 @@ def _serve_request(request: over_ssh.Request, answers: int) -> None:
             over_ssh.write_reply(answers, over_ssh.ready(request, entry, page))
             gone = partial(over_ssh.wait_for_silence, 0, request.silence_s)
             serving.serve(viewer, made.socket, idle_s=request.idle_s, until=gone)
+    with suppress(OSError):  # the near end may be gone
+        over_ssh.write_reply(answers, over_ssh.Reply(request.socket, ended=True))
 
 
 def _serve(options: argparse.Namespace, storages: list[str]) -> int:

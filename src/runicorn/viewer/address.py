@@ -147,10 +147,21 @@ def running() -> list[Entry]:
         if ask(entry, "GET", "/api/v1/server") is not None:
             found.append(entry)
         elif process_start(entry.pid) != entry.start:
-            remove(name)
-            if entry.socket:
-                sockets.remove_left(entry.socket)
+            _forget(name, entry)
     return found
+
+
+def forget_killed() -> None:
+    """Remove what viewers have left that were killed; the others are not asked."""
+    for name, entry in entries():
+        if process_start(entry.pid) != entry.start and ask(entry, "GET", "/api/v1/server") is None:
+            _forget(name, entry)
+
+
+def _forget(name: str, entry: Entry) -> None:
+    remove(name)
+    if entry.socket:
+        sockets.remove_left(entry.socket)
 
 
 def ask(entry: Entry, method: str, path: str, timeout_s: float = _ASK_S) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """What the two ends of ``runicorn viewer HOST:DIR`` say to each other, over the standard streams of ssh.
 
-The near end writes one line, what to show; the far end answers with one line, the token. So nothing has to be quoted
-for a shell, and nothing of it is in a list of processes. Then the near end writes an empty line from time to time,
-and the far end ends if they stay out, or if its standard input ends.
+The near end writes one line, what to show; the far end answers with one line, the token, and with another one when
+it ends. So nothing has to be quoted for a shell, and nothing of it is in a list of processes. The near end writes an
+empty line from time to time, and the far end ends if they stay out, or if its standard input ends.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
         page: of the run that was asked for.
         storages: that it shows.
         error: why there is no viewer.
+        ended: there was one, and it was told to end; what ssh returns cannot tell, nor when, for it waits for pages.
     """
 
     socket: str
@@ -69,6 +70,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     page: str = ""
     storages: list[str] = []
     error: str = ""
+    ended: bool = False
 
 
 def read_request(fd: int) -> Request | None:
@@ -143,7 +145,7 @@ def _decoded(content: bytes) -> Reply:
         reply = msgspec.json.decode(content, type=Reply)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WrongValueError(f"its answer cannot be read: {error}") from error
-    if not reply.error and not (_TOKEN.fullmatch(reply.token) and _PAGE.fullmatch(reply.page)):
+    if not (reply.error or reply.ended) and not (_TOKEN.fullmatch(reply.token) and _PAGE.fullmatch(reply.page)):
         raise WrongValueError("its answer has no token, or one that cannot be right")
     return reply
 
