@@ -100,7 +100,8 @@ class Sshd:
     def close(self) -> None:
         if self.process.poll() is not None:
             return
-        left = not holds_within(lambda: not self.sessions(), PATIENCE_S)
+        # Who was killed with its connection is no child of sshd any more, and has a file with its link until it ends.
+        left = not holds_within(lambda: not (self.sessions() or [*self.links.rglob("*.json")]), PATIENCE_S)
         for each in self.sessions():
             each.kill()
         self.process.kill()
