@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,8 +22,6 @@ from runicorn.reading.plain_text import plain
 from runicorn.viewer import address, over_ssh, sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runicorn.commands.ssh_target import Target
 
 SSH = "RUNICORN_VIEWER_SSH"
@@ -229,16 +226,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM, and a terminal that is closed, do what Ctrl-C does: both ends end, and no file is left."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # under nohup
-    before = [(number, signal.signal(number, signal.default_int_handler)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)

@@ -12,6 +12,8 @@ from runicorn.reading.plain_text import plain
 
 _SCHEME = "ssh://"
 _HOW = "Write HOST:DIR, USER@HOST:DIR or ssh://USER@HOST:PORT/DIR; a directory of this machine goes with --storage DIR."
+_OTHER = re.compile(r"[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]*://")
+"""A path of Windows, and an address of something else."""
 # No name of a host or user has these. ~/.ssh/config may hand the name to a shell, which would read more in it.
 _SPECIAL = re.compile(r"""[\s'"`$\\;&<>|(){}\x00-\x1f\x7f]""")
 
@@ -60,7 +62,7 @@ def parse(text: str) -> Target:
 def _parts(text: str) -> Target:
     """``[user@]host[:DIR]``; an address with colons stands in brackets."""
     found = re.fullmatch(r"(?:([^:/\[]*)@)?(?:\[([^\]]*)\]|([^:/@\[\]]*))(?::(.*))?", text, re.DOTALL)
-    if found is None or (found[1] is None and found[4] is None) or re.match(r"[A-Za-z]:[\\/]", text):
+    if found is None or (found[1] is None and found[4] is None) or _OTHER.match(text):
         raise WrongValueError(f"{plain(text)!r} names no other machine. {_HOW}")
     user, bracketed, host, storage = found.groups()
     return Target(bracketed or host or "", user or "", None, storage or "")

@@ -9,7 +9,6 @@ import argparse
 import getpass
 import os
 import shlex
-import signal
 import sys
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -115,7 +114,7 @@ def _has_packages() -> bool:
 def _show_far(options: argparse.Namespace) -> int:
     """Show the storage of another machine, until Ctrl-C."""
     from runicorn.commands import far_viewer, ssh_target
-    from runicorn.viewer import links
+    from runicorn.viewer import ending, links
 
     for option, given in (
         ("--host", options.host != _HOST),
@@ -135,9 +134,9 @@ def _show_far(options: argparse.Namespace) -> int:
         idle_s=options.idle_timeout,
     )
     print(f"Starting a viewer on {target.login} by ssh.", file=sys.stderr, flush=True)
-    with far_viewer.ended_by_signals(), far_viewer.FarViewer(target, request, options.remote_command or "") as far:
+    with far_viewer.FarViewer(target, request, options.remote_command or "") as far, ending.ended_by_signals():
         link = far.entry.link_to(far.page)
-        with suppress(KeyboardInterrupt), links.published(far.entry), links.opened(link, opens=_opens(options)):
+        with links.published(far.entry), links.opened(link, opens=_opens(options)):
             links.say_link(link)
             print(f"Showing {plain(', '.join(far.entry.storages))}. Ctrl-C ends it.", file=sys.stderr, flush=True)
             far.wait()
@@ -165,15 +164,14 @@ def _serve_over_ssh() -> int:
 
 
 def _serve_request(request: over_ssh.Request, answers: int) -> None:
-    from runicorn.viewer import address, links, over_ssh, serving, sockets
+    from runicorn.viewer import address, ending, links, over_ssh, serving, sockets
     from runicorn.viewer.state import Viewer
 
     address.forget_killed()
     storages = _storages(request.storages)
     page = "" if request.run is None else _page_of(request.run, storages)
     viewer = Viewer(storages, read_only=request.read_only)
-    with sockets.PrivateSocket(request.socket) as made:
-        signal.signal(signal.SIGHUP, lambda *_: viewer.stop())
+    with ending.ended_by_signals(), sockets.PrivateSocket(request.socket) as made:
         entry = serving.entry_of(viewer, bound=("", request.port), path=made.path, over_ssh=True)
         with links.published(entry):
             over_ssh.write_reply(answers, over_ssh.ready(request, entry, page))
@@ -184,7 +182,7 @@ def _serve_request(request: over_ssh.Request, answers: int) -> None:
 
 
 def _serve(options: argparse.Namespace, storages: list[str]) -> int:
-    from runicorn.viewer import links, serving
+    from runicorn.viewer import ending, links, serving
     from runicorn.viewer.state import Viewer
 
     page = "" if options.run is None else _page_of(options.run, storages)
@@ -195,7 +193,7 @@ def _serve(options: argparse.Namespace, storages: list[str]) -> int:
             print("It was running already.", file=sys.stderr)
         return 0
     viewer = Viewer(storages, read_only=options.read_only, allowed=options.allow_host)
-    with _listening(options, viewer) as (made, entry), links.published(entry):
+    with ending.ended_by_signals(), _listening(options, viewer) as (made, entry), links.published(entry):
         links.say_link(entry.link_to(page))
         _say_where(options, entry)
         with links.opened(entry.link_to(page), opens=_opens(options)):

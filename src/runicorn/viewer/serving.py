@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from runicorn.host import identity
-from runicorn.viewer import address, limits
+from runicorn.viewer import address, ending, limits
 from runicorn.viewer.app import make_app
 from runicorn.viewer.connections import BoundedConnection
 
@@ -102,6 +102,7 @@ def serve(
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(_NICENESS)  # a training beside it goes first
+    ending.on_hang_up(server.handle_exit)
     try:
         server.run(sockets=[made])
     finally:
