@@ -10,9 +10,8 @@ import sys
 
 import psutil
 import pytest
-from conftest import HOST, PATIENCE_S, interrupt_all
+from far import HOST, PATIENCE_S, ask, entry_of, interrupt_all
 from support import wait_until
-from test_far_viewer import ask, entry_of
 
 from runicorn import cli
 from runicorn.viewer import address

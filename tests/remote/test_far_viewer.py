@@ -12,21 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import HOST, PATIENCE_S, SOURCE, USER
+from far import HOST, PATIENCE_S, SOURCE, USER, ask, entry_of
 from support import wait_until
 
 from runicorn.viewer import address, over_ssh
-
-
-def entry_of(link, page=""):
-    """What a link says of its viewer."""
-    port, token = re.fullmatch(rf"http://127\.0\.0\.1:(\d+)/{page}#t=([\w-]+)", link).groups()
-    return address.Entry("127.0.0.1", int(port), "", token, [], False, 0, "")
-
-
-def ask(link, path):
-    """The answer of the viewer behind a link."""
-    return address.ask(entry_of(link), "GET", f"/api/v1/{path}")
 
 
 def test_the_runs_of_another_machine_are_shown(far_viewer, far_storage, sshd):
@@ -63,16 +52,20 @@ def test_the_token_is_in_no_list_of_processes_and_in_no_file_that_others_can_rea
     assert [each.stat().st_mode & 0o777 for each in holding] == [0o600, 0o600]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["a b", "it's", 'a"b', "$(touch pwned)", "`touch pwned`", "a\nb", "; touch pwned", "-rf", "é ü", "a\\b", "%h!x*?"],
-)
-def test_a_directory_of_any_name_is_shown(far_viewer, sshd, name):
-    """No shell reads the name: it stays as it is, and runs nothing."""
-    storage = sshd.home / name
-    storage.mkdir()
-    near = far_viewer(f"{HOST}:{storage}")
-    assert [each["root"] for each in ask(near.link, "server")["storages"]] == [str(storage)]
+NAMES = [
+    *("$(touch pwned)\n; touch 'pwned' `touch pwned`", "a b", "it's", 'a"b', "a\nb", "; touch pwned", "& touch pwned"),
+    *("-rf", "é ü", "a\\b", "%h!x*?", "~", "#", "{a,b}", " "),
+]
+
+
+def test_a_directory_of_any_name_is_shown(far_viewer, sshd):
+    """No shell reads a name: it stays as it is, and runs nothing."""
+    storages = [sshd.home / name for name in NAMES]
+    for each in storages:
+        each.mkdir()
+    more = [word for each in storages[1:] for word in ("--storage", each)]
+    near = far_viewer(f"{HOST}:{storages[0]}", *more)
+    assert [each["root"] for each in ask(near.link, "server")["storages"]] == list(map(str, storages))
     assert not list(sshd.home.rglob("pwned"))
     assert not os.path.exists(os.path.expanduser("~/pwned"))
 

@@ -94,6 +94,8 @@ class FarViewer:
                 f"The connection to {self._target.login} is lost, and the viewer there ends with it. The runs are "
                 "untouched. Start it again with the same command, and open the new link."
             )
+        if self._last.error:
+            raise StorageError(f"The viewer on {self._target.login} has failed: {plain(self._last.error)}")
 
     def close(self) -> None:
         """End both ends."""
@@ -139,7 +141,7 @@ class FarViewer:
         if reply is None:
             raise StorageError(_why(self._target, self._ssh.wait(), printed))
         if reply.error:
-            raise StorageError(f"On {self._target.login}: {reply.error}")
+            raise StorageError(f"On {self._target.login}: {plain(reply.error)}")
         return reply
 
     def _check_port(self) -> None:

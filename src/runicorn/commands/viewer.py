@@ -31,6 +31,7 @@ _HOST, PORT = "127.0.0.1", 23300
 _BROWSER_S = 5.0
 """How long a browser has to read the file that leads it to a viewer which runs already."""
 _INSTALL = "The viewer needs two more packages: pip install 'runicorn[viewer]'"
+_INTERRUPTED = 130
 _LOCAL = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -134,14 +135,16 @@ def _show_far(options: argparse.Namespace) -> int:
         idle_s=options.idle_timeout,
     )
     print(f"Starting a viewer on {target.login} by ssh.", file=sys.stderr, flush=True)
-    with far_viewer.FarViewer(target, request, options.remote_command or "") as far, ending.ended_by_signals():
+    status = _INTERRUPTED
+    with ending.ended_by_signals(), far_viewer.FarViewer(target, request, options.remote_command or "") as far:
         link = far.entry.link_to(far.page)
         with links.published(far.entry), links.opened(link, opens=_opens(options)):
             links.say_link(link)
+            status = 0  # from here on Ctrl-C is how it ends
             print(f"Showing {plain(', '.join(far.entry.storages))}. Ctrl-C ends it.", file=sys.stderr, flush=True)
             far.wait()
             print(f"The viewer on {target.login} has ended.", file=sys.stderr)
-    return 0
+    return status
 
 
 def _serve_over_ssh() -> int:
