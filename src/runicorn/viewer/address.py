@@ -169,8 +169,8 @@ def ask(entry: Entry, method: str, path: str, timeout_s: float = _ASK_S) -> dict
     connection = _Connection(entry, timeout_s)
     try:
         connection.request(method, path, headers={"X-Runicorn-Token": entry.token, "Host": "localhost"})
-        response = connection.getresponse()
-        content = response.read(_MOST_BYTES)
+        with connection.getresponse() as response:  # it has the socket to itself, if the viewer ends the connection
+            content = response.read(_MOST_BYTES)
         found = json.loads(content) if response.status == http.client.OK else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
