@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import socket
-import stat
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -21,19 +20,20 @@ import msgspec
 from runicorn.host.identity import process_start
 from runicorn.storage import directory_kinds, modes
 from runicorn.storage.removal import Directory
+from runicorn.viewer import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DIRECTORY = "RUNICORN_VIEWER_DIR"
 LOCAL = "127.0.0.1"
+SOCKET_PORT = 23300
+"""Of another machine, that ssh is told to carry to a socket here."""
 _FOLDER = f"runicorn-viewers-{os.geteuid() if hasattr(os, 'geteuid') else 0}"
 _MOST_PORTS = 100
 _ASK_S = 5.0
 _MOST_BYTES = 1 << 20
 _BACKLOG = 64
-_LONGEST_SOCKET_BYTES = 103
-"""Of the path of a Unix socket, on every system."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -41,13 +41,14 @@ class Entry(msgspec.Struct, frozen=True):
 
     Attributes:
         host: that it listens at; empty for a socket.
-        port: likewise; 0 for a socket.
+        port: likewise; of a socket, the port of another machine that leads to it, 0 = not known.
         socket: path of its socket; empty for a port.
         token: that it asks for.
         storages: that it shows.
         read_only: whether it writes nothing.
         pid: of its process; for people.
         start: when that was started.
+        over_ssh: whether it ends with a connection of ssh.
     """
 
     host: str
@@ -58,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True):
     read_only: bool
     pid: int
     start: str
+    over_ssh: bool = False
 
     @property
     def link(self) -> str:
@@ -67,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True):
     def link_to(self, page: str) -> str:
         """The link to one of its pages."""
         if self.socket:
-            return f"http://localhost:23300/{page}#t={self.token}"
+            return f"http://localhost:{self.port or SOCKET_PORT}/{page}#t={self.token}"
         host = LOCAL if self.host in {"0.0.0.0", "::", ""} else self.host  # noqa: S104 - it is not bound here
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{page}#t={self.token}"
 
@@ -145,17 +147,30 @@ def running() -> list[Entry]:
         if ask(entry, "GET", "/api/v1/server") is not None:
             found.append(entry)
         elif process_start(entry.pid) != entry.start:
-            remove(name)
+            _forget(name, entry)
     return found
 
 
-def ask(entry: Entry, method: str, path: str) -> dict[str, Any] | None:
-    """Ask a viewer, with its token; None if it does not answer, or is another one."""
-    connection = _Connection(entry)
+def forget_killed() -> None:
+    """Remove what viewers have left that were killed; the others are not asked."""
+    for name, entry in entries():
+        if process_start(entry.pid) != entry.start and ask(entry, "GET", "/api/v1/server") is None:
+            _forget(name, entry)
+
+
+def _forget(name: str, entry: Entry) -> None:
+    remove(name)
+    if entry.socket:
+        sockets.remove_left(entry.socket)
+
+
+def ask(entry: Entry, method: str, path: str, timeout_s: float = _ASK_S) -> dict[str, Any] | None:
+    """Ask a viewer, with its token; None if it does not answer in time, or is another one."""
+    connection = _Connection(entry, timeout_s)
     try:
         connection.request(method, path, headers={"X-Runicorn-Token": entry.token, "Host": "localhost"})
-        response = connection.getresponse()
-        content = response.read(_MOST_BYTES)
+        with connection.getresponse() as response:  # it has the socket to itself, if the viewer ends the connection
+            content = response.read(_MOST_BYTES)
         found = json.loads(content) if response.status == http.client.OK else None
     except (OSError, ValueError, http.client.HTTPException):
         return None
@@ -167,9 +182,9 @@ def ask(entry: Entry, method: str, path: str) -> dict[str, Any] | None:
 class _Connection(http.client.HTTPConnection):
     """To a viewer, by whatever it listens at; by no proxy."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, timeout_s: float) -> None:
         host = LOCAL if entry.host in {"0.0.0.0", "::", ""} else entry.host  # noqa: S104 - it is not bound here
-        super().__init__(host, entry.port or None, timeout=_ASK_S)
+        super().__init__(host, entry.port or None, timeout=timeout_s)
         self._path = entry.socket
 
     def connect(self) -> None:
@@ -177,7 +192,7 @@ class _Connection(http.client.HTTPConnection):
             super().connect()
             return
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_ASK_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
@@ -204,39 +219,3 @@ def bind(host: str, port: int) -> tuple[socket.socket, int]:
             continue
         return made, int(made.getsockname()[1])
     raise OSError(errno.EADDRINUSE, f"none of the ports from {port} on is free: {last}")
-
-
-def bind_socket(path: str) -> tuple[socket.socket, str]:
-    """A Unix socket that only this user can connect to, in a folder that only the user can enter; and its path.
-
-    Args:
-        path: of it; empty = one of its own in the folder of viewers.
-
-    Raises:
-        OSError: it cannot be made, or something is there.
-    """
-    if not path:
-        path = os.path.join(folder(), f"viewer-{os.urandom(8).hex()}.sock")
-    path = os.path.abspath(os.path.expanduser(path))
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_BYTES:
-        raise OSError(errno.ENAMETOOLONG, "too long for a socket: name a shorter path with --socket PATH", path)
-    above = os.path.dirname(path)
-    with contextlib.suppress(FileExistsError):
-        modes.make_directory(above, 0o700)
-    status = os.stat(above, follow_symlinks=False)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise PermissionError(
-            errno.EPERM, "others may enter the folder of the socket, or it is a link. Make one with mode 0700", above
-        )
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        made.bind(path)
-        os.chmod(path, 0o600)
-        made.listen(_BACKLOG)
-    except OSError as error:
-        made.close()
-        raise OSError(error.errno, error.strerror, path) from error
-    finally:
-        os.umask(before)
-    return made, path

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from runicorn.host import identity
-from runicorn.viewer import address, limits
+from runicorn.viewer import address, ending, limits
 from runicorn.viewer.app import make_app
 from runicorn.viewer.connections import BoundedConnection
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import FrameType
 
     from runicorn.viewer.state import Viewer
@@ -29,7 +28,6 @@ _GRACE_S = 1
 _PATIENCE_S = 0.8
 """Before the end of the grace, at which answers that were not sent are cancelled with a traceback."""
 _NICENESS = 5
-_OPENER_S = 20.0
 _IDLE_LOOK_S = 0.5
 
 
@@ -83,13 +81,16 @@ class Server(uvicorn.Server):
                 connection.end()
 
 
-def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -> None:
+def serve(
+    viewer: Viewer, made: socket.socket, *, idle_s: float | None = None, until: Callable[[], None] | None = None
+) -> None:
     """Answer until told to go.
 
     Args:
         viewer: what is shown.
         made: the socket that listens.
         idle_s: end after so many seconds without a request or an open page; None = never.
+        until: returns when it shall end; is called in a thread. None = nothing but a signal or a request ends it.
     """
     config = uvicorn.Config(
         make_app(viewer),
@@ -109,29 +110,23 @@ def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -
     server = Server(viewer, config)
     if idle_s is not None:
         threading.Thread(target=_watch_idle, args=(server, viewer, idle_s), daemon=True).start()
+    if until is not None:
+        threading.Thread(target=_end_after, args=(server, until), daemon=True).start()
     if hasattr(os, "nice"):
         with suppress(OSError):
             os.nice(_NICENESS)  # a training beside it goes first
+    ending.on_hang_up(server.handle_exit)
     try:
         server.run(sockets=[made])
     finally:
         viewer.close()
 
 
-@contextmanager
-def published(entry: address.Entry) -> Iterator[None]:
-    """Leave word of a viewer for as long as it runs.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    name = address.write(entry)
+def _end_after(server: Server, until: Callable[[], None]) -> None:
     try:
-        yield
+        until()
     finally:
-        address.remove(name)
-        if entry.socket:
-            _remove_socket(entry.socket)
+        server.end()
 
 
 def _watch_idle(server: Server, viewer: Viewer, idle_s: float) -> None:
@@ -141,57 +136,11 @@ def _watch_idle(server: Server, viewer: Viewer, idle_s: float) -> None:
             server.end()
 
 
-def _remove_socket(path: str) -> None:
-    if os.path.dirname(path) == address.folder():
-        address.remove(path)
-
-
-def entry_of(viewer: Viewer, *, bound: tuple[str, int] = ("", 0), path: str = "") -> address.Entry:
+def entry_of(
+    viewer: Viewer, *, bound: tuple[str, int] = ("", 0), path: str = "", over_ssh: bool = False
+) -> address.Entry:
     """What others find a viewer by."""
     pid = os.getpid()
     return address.Entry(
-        *bound, path, viewer.token.text, viewer.storages, viewer.read_only, pid, identity.process_start(pid)
+        *bound, path, viewer.token.text, viewer.storages, viewer.read_only, pid, identity.process_start(pid), over_ssh
     )
-
-
-@contextmanager
-def opened(link: str, *, opens: bool, lasts_s: float = 0.0) -> Iterator[None]:
-    """Open a link in the user's browser, by a file that leads to it; it goes after a while, or at the end.
-
-    Args:
-        link: to open.
-        opens: whether to; else nothing is done.
-        lasts_s: how long the browser has at least to read that file.
-    """
-    if not opens:
-        yield
-        return
-    path = address.write_opener(link)
-    threading.Thread(target=_open_and_remove, args=(path,), daemon=True).start()
-    begun = time.monotonic()
-    try:
-        yield
-        time.sleep(max(0.0, begun + lasts_s - time.monotonic()))
-    finally:
-        address.remove(path)
-
-
-def _open_and_remove(path: str) -> None:
-    import webbrowser
-
-    with suppress(Exception):
-        webbrowser.open(f"file://{path}")
-    time.sleep(_OPENER_S)
-    address.remove(path)
-
-
-def say_link(link: str) -> None:
-    """The link alone on the first line of the standard output, at once."""
-    print(link, flush=True)  # noqa: T201 - that is what the command is for
-
-
-def has_display() -> bool:
-    """Whether a browser that is opened here would be seen."""
-    if sys.platform in {"darwin", "win32"}:
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and "SSH_CONNECTION" not in os.environ

@@ -1,0 +1,159 @@
+"""Unix sockets that only their user can connect to, each in a folder that only the user can enter."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from runicorn.errors import StorageError
+from runicorn.storage import directory_kinds, modes
+from runicorn.storage.directory_kinds import SSH_SOCKETS
+from runicorn.storage.removal import Directory, parent_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_BACKLOG = 64
+_CONNECT_S = 5.0
+_LONGEST_BYTES = 103
+"""Of a path, on every system: macOS has room for 104 with the zero at the end, Linux for 108."""
+_TMP, _NAME = "/tmp", "viewer.sock"  # noqa: S108 - a folder is made there that nobody else may enter
+
+
+class PrivateSocket:
+    """A Unix socket that listens; ``close()`` takes its name away.
+
+    Args:
+        path: of it.
+
+    Raises:
+        OSError: it cannot be made; something is there, and it is no socket that a dead process has left.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.abspath(os.path.expanduser(path))
+        if not hasattr(socket, "AF_UNIX"):
+            raise StorageError("This system has no Unix sockets for Python. Leave --socket out.")
+        if len(os.fsencode(self.path)) > _LONGEST_BYTES:
+            raise OSError(
+                errno.ENAMETOOLONG,
+                f"longer than the {_LONGEST_BYTES} bytes that a socket may have. Name a shorter one with --socket PATH",
+                self.path,
+            )
+        _make_folder(os.path.dirname(self.path))
+        with _locked(os.path.dirname(self.path)):
+            remove_if_dead(self.path)
+            self.socket = _listening(self.path)
+        made = os.lstat(self.path)
+        self._identity = (made.st_dev, made.st_ino)
+
+    def close(self) -> None:
+        """Take its name away, if the name is still that of this socket; and its folder, if that was made for ssh."""
+        self.socket.close()
+        with contextlib.suppress(OSError), parent_of(self.path, directory_kinds.SOCKET) as (folder, name):
+            found = folder.status(name)
+            if found is not None and (found.st_dev, found.st_ino) == self._identity:
+                folder.remove(name)
+        _remove_ssh_folder(self.path)
+
+    def __enter__(self) -> PrivateSocket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take its name away."""
+        self.close()
+
+
+def new_ssh_path() -> str:
+    """A path that nobody can foresee, for the socket of a viewer on a machine of which nothing is known yet."""
+    return f"{_TMP}/runicorn-ssh-{os.urandom(16).hex()}/{_NAME}"
+
+
+def is_ssh_path(path: str) -> bool:
+    """Whether a path is one of ``new_ssh_path()``."""
+    return re.fullmatch(rf"{_TMP}/{SSH_SOCKETS.shape}/{_NAME}", path) is not None
+
+
+def remove_if_dead(path: str) -> None:
+    """Remove a socket of this user's that nobody listens at any more, and its folder, if that was made for ssh.
+
+    Raises:
+        OSError: somebody listens at it, or it is something else.
+    """
+    with contextlib.suppress(FileNotFoundError), parent_of(path, directory_kinds.SOCKET) as (folder, name):
+        found = folder.status(name)
+        if found is None:
+            return
+        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
+            raise FileExistsError(errno.EEXIST, "there is something that is no socket of yours. Name another", path)
+        if _is_answered(path):
+            raise OSError(errno.EADDRINUSE, "somebody listens at it already. Name another", path)
+        folder.remove(name)
+
+
+def remove_left(path: str) -> None:
+    """Remove what a viewer that was killed has left of its socket, as far as it can be done."""
+    with contextlib.suppress(OSError):
+        remove_if_dead(path)
+    _remove_ssh_folder(path)
+
+
+def _remove_ssh_folder(path: str) -> None:
+    if is_ssh_path(path):
+        with contextlib.suppress(OSError), parent_of(os.path.dirname(path), SSH_SOCKETS) as (above, name):
+            above.remove_empty(name)
+
+
+def _make_folder(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        modes.make_directory(path, 0o700)
+    status = os.stat(path, follow_symlinks=False)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(
+            errno.EPERM, "others may enter the folder of the socket, or it is a link. Make one with mode 0700", path
+        )
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Let no other viewer look whether a socket in a folder is dead, while ours has a name and does not listen yet."""
+    with Directory(path, directory_kinds.SOCKET) as folder:
+        if sys.platform != "win32" and folder.fd is not None:
+            import fcntl
+
+            with contextlib.suppress(OSError):  # a file system that has no locks for directories
+                fcntl.flock(folder.fd, fcntl.LOCK_EX)
+        yield
+
+
+def _is_answered(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_CONNECT_S)
+        try:
+            asking.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # too many wait for it, say
+            return True
+    return True
+
+
+def _listening(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)  # no thread of ours runs yet
+    try:
+        made.bind(path)
+        os.chmod(path, 0o600)
+        made.listen(_BACKLOG)
+    except OSError as error:
+        made.close()
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.umask(before)
+    return made
