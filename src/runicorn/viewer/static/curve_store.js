@@ -195,8 +195,12 @@ async function fetchParts(common, tail, owners) {
       else keepCurves(part.key, { curves: came.get(part.key), version: part.group ? part.version : head.version ?? "", error: head.error ?? "" });
     });
   } catch (error) {
-    for (const { key } of parts) if (!keptCurves.get(key)?.curves.length) keepCurves(key, { curves: [], version: "", error: error instanceof Error ? error.message : String(error) });
-    for (const { key } of parts) askedParts.delete(key);
+    // What is shown stays, and is asked for again.
+    const message = error instanceof Error ? error.message : String(error);
+    for (const { key } of parts) {
+      askedParts.delete(key);
+      keepCurves(key, { curves: keptCurves.get(key)?.curves ?? [], version: "", error: message });
+    }
     return;
   }
   for (const { key } of parts) {
