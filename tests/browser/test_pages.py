@@ -295,7 +295,7 @@ def test_unknown_run_and_page_say_so(viewer, open_page):
     open_page.watched.allowed.append("404")
     page = open_page(viewer.at("run/nobody"))
     expect(page.get_by_role("alert")).to_be_visible()
-    page.goto(f"{viewer.root}explore")
+    page.evaluate("history.pushState(null, '', '../nowhere'); dispatchEvent(new PopStateEvent('popstate'))")
     expect(page.get_by_text("There is no such page")).to_be_visible()
 
 
