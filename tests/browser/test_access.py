@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -11,9 +12,6 @@ from playwright.sync_api import expect
 from prefix_proxy import prefix_proxy
 from reading import figures
 from storages import few_runs, write_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUN = "20260101_000000_000000"
 PAGES = {
@@ -81,6 +79,10 @@ def test_pages_work_behind_a_prefix(several, viewer_of, open_page, prefix):
         expect(page.locator(".log-line").first).to_be_visible()
         page.reload()
         expect(page.locator(".log-line").first).to_be_visible()
+        page.get_by_role("link", name="Assets").click()
+        with page.expect_download() as got:
+            page.get_by_role("button", name="Download logs.txt").click()
+        assert "line 0 of run" in Path(got.value.path()).read_text()
         page.get_by_role("link", name="Problems").click()
         expect(page.get_by_text("Status checker")).to_be_visible()
         assert page.url == f"{root}problems"

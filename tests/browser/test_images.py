@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from pictures import add_image, png
 from playwright.sync_api import expect
-from storages import write_run
+from storages import event, write_run
 
 RUN = "20260101_000000_000000"
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="80" height="40"><script>alert(1)</script><rect width="80" height="40" fill="teal"/></svg>'  # noqa: E501 - one line
@@ -122,6 +123,41 @@ def test_large_image_stays_that_of_its_key(tmp_path, viewer_of, open_page):
     page.get_by_role("button", name="Show large: mine").click()
     page.keyboard.press("[")
     expect(page.get_by_role("dialog", name="mine, step 1")).to_be_visible()
+
+
+def test_images_that_a_resume_replaced_come_on_demand(tmp_path, viewer_of, open_page):
+    """Those of an earlier session are left out where a later one has logged again, and come with a click."""
+    storage = tmp_path / "storage"
+    run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}])
+    for step in (1, 2):
+        add_image(run_dir, "k", step, png(8, 8, colour(step)), caption=f"old {step}")
+    size = (run_dir / "events.jsonl").stat().st_size
+    meta = json.loads((run_dir / "meta.json").read_text())
+    meta["resumed"] = [{"time": 1.0, "events": {"events.jsonl": size}, "session": "abc"}]
+    (run_dir / "meta.json").write_text(json.dumps(meta))
+    add_image(run_dir, "k", 2, png(8, 8, colour(3)), caption="new 2")
+    add_image(run_dir, "", 2, png(8, 8, colour(3)), caption="without a key")
+    page = open_page(viewer_of(storage).at(f"run/{RUN}/images?key=k"))
+    expect(page.locator("figcaption").get_by_text("new 2")).to_be_visible()
+    expect(page.locator("figure.image")).to_have_count(2)
+    page.get_by_role("button", name="1 replaced by a resume").click()
+    expect(page.locator("figcaption").get_by_text("old 2")).to_be_visible()
+    assert "old=1" in page.url
+    page.get_by_label("Key", exact=True).select_option("")
+    expect(page.locator("figcaption").get_by_text("(no key)")).to_be_visible()
+
+
+def test_file_that_comes_later_is_shown_when_it_is_there(tmp_path, viewer_of, open_page):
+    """A line whose file is not there yet, as in a copy that is under way: the image is shown once it has come."""
+    storage = tmp_path / "storage"
+    run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}], status="running")
+    add_image(run_dir, "k", 1, None, "late.png")
+    page = open_page(viewer_of(storage).at(f"run/{RUN}/images"))
+    expect(page.get_by_text("its file is not there")).to_be_visible()
+    (run_dir / "media" / "late.png").write_bytes(png(8, 8, colour(1)))
+    with (run_dir / "events.jsonl").open("a") as file:
+        file.write(event(2, loss=1.0))
+    expect(page.locator("figure.image img")).to_be_visible()
 
 
 def test_slider_may_be_dragged_over_many_steps(tmp_path, viewer_of, open_page):

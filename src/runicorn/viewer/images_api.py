@@ -31,7 +31,7 @@ MOST_SHOWN_BYTES = 64 * limits.MIB
 MOST_SHOWN_PIXELS = 100_000_000
 """A browser takes four bytes a pixel for an image that it shows."""
 _MOST_LISTED, _LISTED = 5000, 1000
-_MOST_INDICES = 16
+_MOST_INDEXED = 200_000
 _MOST_FACTS = 20_000
 _FARTHEST = 2**62
 _NUMBER = re.compile(r"[0-9]{1,16}")
@@ -115,7 +115,7 @@ def _index_of(viewer: Viewer, key: str) -> tuple[RunRow, OpenRun, ImageIndex]:
         index = known if known is not None and known.stamp == stamp_of(opened) else ImageIndex(opened)
     with _lock:
         _indices[row.info.run_dir] = index
-        while len(_indices) > _MOST_INDICES:
+        while len(_indices) > 1 and sum(len(each.by_number) for each in _indices.values()) > _MOST_INDEXED:
             del _indices[next(iter(_indices))]
     return row, opened, index
 

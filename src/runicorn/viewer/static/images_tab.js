@@ -150,7 +150,7 @@ function ImageWords({ image, href, isOfKey }) {
   const facts = [
     isOfKey ? "" : step, image.stage, image.rank === null ? "" : `rank ${image.rank}`, size, bytesText(image.bytes), image.superseded ? "replaced by a resume" : "",
   ].filter(Boolean).join(" · ");
-  return html`<div class="cut">${href ? html`<a href=${href} title=${`All of ${image.key}`}>${image.key}</a>` : isOfKey ? step : image.key}</div>
+  return html`<div class="cut">${isOfKey ? step : href && image.key ? html`<a href=${href} title=${`All of ${image.key}`}>${image.key}</a>` : image.key || "(no key)"}</div>
     <div class="cut quiet facts-line" title=${facts}>${facts}</div>
     <div class="cut" title=${image.caption ?? ""}>${image.caption ?? ""}</div>`;
 }
@@ -206,10 +206,14 @@ export function ImagesTab({ head, row, query }) {
   const given = query.get("step");
   const step = given !== null && /^-?\d+$/.test(given) ? Number(given) : null;
   const old = query.has("old");
+  // A file may come later than the line that names it, as in a copy that is under way.
+  const isIncomplete = useRef(false);
+  const version = `${head.images} ${isIncomplete.current ? head.version : ""}`;
   const known = useImageKeys(row.key, head.images);
-  const ofKey = useImages(row.key, key, head.images, old);
-  const ofStep = useImagesAt(row.key, step, head.images, old);
+  const ofKey = useImages(row.key, key, version, old);
+  const ofStep = useImagesAt(row.key, step, version, old);
   const { images, error } = key ? ofKey : ofStep;
+  isIncomplete.current = (images ?? []).some((each) => each.bytes === null);
   const steps = useMemo(() => /** @type {number[]} */ (key ? [...new Set((ofKey.images ?? []).map((each) => each.step).filter((each) => each !== null))] : known.answer?.steps ?? []), [key, ofKey.images, known.answer]);
   const { index, goTo, goStep } = useStep(steps, step);
   const search = (query.get("q") ?? "").toLowerCase();
@@ -287,7 +291,7 @@ function StepBar({ keys, replaced, chosen, query, steps, index, goTo, goStep }) 
   return html`<div class="bar step-bar">
     <select aria-label="Key" value=${chosen} onChange=${(event) => changeQuery({ key: event.target.value }, true)}>
       <option value="">All keys (${countText(keys.length)})</option>
-      ${keys.map((each) => html`<option key=${each.key} value=${each.key}>${each.key} (${countText(each.count)})</option>`)}
+      ${keys.filter((each) => each.key).map((each) => html`<option key=${each.key} value=${each.key}>${each.key} (${countText(each.count)})</option>`)}
       ${chosen && !keys.some((each) => each.key === chosen) && html`<option value=${chosen}>${chosen}</option>`}
     </select>
     ${!chosen && keys.length > 6 && html`<input id="search" type="search" placeholder="Find keys" aria-label="Find keys" value=${query.get("q") ?? ""} onInput=${(event) => changeQuery({ q: event.target.value })} />`}
