@@ -447,15 +447,19 @@ def test_runs_that_are_not_there_are_told(trials, viewer_of, open_page):
 
 
 def test_a_run_that_is_removed_meanwhile_is_told(trials, tmp_path, viewer_of, open_page):
-    """It goes from the charts, the page says so, and the others stay."""
+    """It goes from the charts, the page says so, and the others stay; it comes back when it is put back."""
     storage = tmp_path / "copy"
     shutil.copytree(trials, storage)
     page = open_page(viewer_of(storage).at(address(0, 1, 2)))
     wait_for_curves(page, "loss", 3)
     (gone,) = storage.rglob(trial(1))
-    shutil.rmtree(gone)
+    gone.rename(tmp_path / "aside")
     wait_for_curves(page, "loss", 2)
-    expect(page.get_by_text(f"One run of the address is not there: {trial(1)}.")).to_be_visible()
+    told = page.get_by_text(f"One run of the address is not there: {trial(1)}.")
+    expect(told).to_be_visible()
+    (tmp_path / "aside").rename(gone)
+    wait_for_curves(page, "loss", 3)
+    expect(told).to_be_hidden()
 
 
 @pytest.mark.usefixtures("trainers_end")

@@ -2,17 +2,18 @@
 /** The card of one metric: its name and the value under the crosshair, the chart, and what is shown of how much. */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { saveCsv, savePng, saveSvg } from "./chart_save.js";
+import { plotData } from "./curve_columns.js";
 import { useCurves } from "./curve_store.js";
 import { countOf, countText, shortNumber } from "./format.js";
 import { CURVE_COLOURS, Popover, curveStyle, useSize } from "./parts.js";
-import { Plot, placeText, plotData } from "./plot.js";
+import { Plot, placeText } from "./plot.js";
 import { isFramed } from "./report_data.js";
 
 /** A bucket is as wide as a line is thick: more of them would make a noisy curve a solid block. */
 const PX_A_BUCKET = 1.5;
 /** Of several curves the bands lie over each other. */
 const PX_A_BUCKET_OF_SEVERAL = 4;
-const MOST_TOLD = 12;
+const TOLD_HEIGHT = 16;
 const MOST_FIGURES = 100;
 
 /**
@@ -173,11 +174,12 @@ function valueAt(drawn, curve, index) {
 function Tip({ curves, drawn, index, plot, x }) {
   const rows = curves.map((curve, at) => ({ at, curve, value: valueAt(drawn, at, index) })).filter((row) => row.value !== null);
   const sorted = rows.sort((first, second) => second.value - first.value);
+  const most = Math.max(3, Math.floor(((plot?.chart.height ?? 0) - 56) / TOLD_HEIGHT));
   const isLeft = (plot?.chart.cursor.left ?? 0) > (plot?.chart.over.clientWidth ?? 0) / 2;
   return html`<div class="tip" style=${isLeft ? { left: "60px" } : { right: "12px" }}>
     <div class="quiet">${placeText(drawn.data[0][index], x)}</div>
-    ${sorted.slice(0, MOST_TOLD).map(({ at, curve, value }) => html`<div key=${at} class="tip-row"><${Swatch} slot=${curve.slot} /><span class="cut">${curve.name}</span><b>${shortNumber(value)}</b></div>`)}
-    ${sorted.length > MOST_TOLD && html`<div class="quiet">and ${countText(sorted.length - MOST_TOLD)} below</div>`}
+    ${sorted.slice(0, most).map(({ at, curve, value }) => html`<div key=${at} class="tip-row"><${Swatch} slot=${curve.slot} /><span class="cut">${curve.name}</span><b>${shortNumber(value)}</b></div>`)}
+    ${sorted.length > most && html`<div class="quiet">and ${countText(sorted.length - most)} below</div>`}
   </div>`;
 }
 

@@ -75,14 +75,15 @@ function ValuesTable({ lines, runs }) {
   const box = useRef(null);
   const size = useSize(box);
   const [view, setView] = useState({ top: 0, left: 0 });
+  const nameWidth = Math.round(Math.min(NAME_WIDTH, size.width * 0.4));
   const first = Math.max(0, Math.floor(view.top / LINE_HEIGHT) - EXTRA_LINES);
   const last = Math.min(lines.length, Math.ceil((view.top + size.height) / LINE_HEIGHT) + EXTRA_LINES);
   const from = Math.max(0, Math.floor(view.left / CELL_WIDTH) - EXTRA_CELLS);
-  const to = Math.min(runs.length, Math.ceil((view.left + size.width - NAME_WIDTH) / CELL_WIDTH) + EXTRA_CELLS);
+  const to = Math.min(runs.length, Math.ceil((view.left + size.width - nameWidth) / CELL_WIDTH) + EXTRA_CELLS);
   const seen = runs.slice(from, Math.max(from, to));
-  const width = NAME_WIDTH + runs.length * CELL_WIDTH;
-  const place = (at) => ({ left: `${NAME_WIDTH + at * CELL_WIDTH}px`, width: `${CELL_WIDTH}px` });
-  return html`<div class="values" ref=${box} role="table" aria-label="What differs" aria-rowcount=${lines.length + 1} aria-colcount=${runs.length + 1} tabindex="0"
+  const width = nameWidth + runs.length * CELL_WIDTH;
+  const place = (at) => ({ left: `${nameWidth + at * CELL_WIDTH}px`, width: `${CELL_WIDTH}px` });
+  return html`<div class="values" ref=${box} role="table" aria-label="What differs" aria-rowcount=${lines.length + 1} aria-colcount=${runs.length + 1} tabindex="0" style=${{ "--name-width": `${nameWidth}px` }}
     onScroll=${(event) => setView({ top: event.currentTarget.scrollTop, left: event.currentTarget.scrollLeft })}>
     <div role="rowgroup" class="values-head" style=${{ width: `${width}px` }}><div role="row" aria-rowindex="1">
       <span role="columnheader" aria-colindex="1" class="name">Name</span>
