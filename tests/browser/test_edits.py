@@ -90,6 +90,19 @@ def test_alias_is_edited_in_place(few, viewer_of, open_page):
     assert meta_of(few)["alias"] is None
 
 
+def test_an_alias_that_another_run_has_is_saved_and_told(few, viewer_of, open_page):
+    """As ``init()`` gives it too; the line at the foot goes with the next change."""
+    page = run_page(viewer_of(few), open_page)
+    for alias, told in (("trial 3", "Another run has the alias trial 3 too."), ("own", "")):
+        page.keyboard.press("a")
+        page.keyboard.type(alias)
+        page.keyboard.press("Enter")
+        expect(page.locator("h1")).to_have_text(alias)
+        expect(page.get_by_role("status").filter(has_text="too.")).to_have_count(int(bool(told)))
+        if told:
+            expect(notice(page)).to_contain_text(told)
+
+
 def test_tags_are_edited_in_place(few, viewer_of, open_page):
     """A list with commas: what is new is added, what is gone is removed, and what came meanwhile stays."""
     page = open_page(viewer_of(few).at("run/20260101_000000_000000"))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from runicorn import reading
+from runicorn.managing import viewer_database
 
 KEY = "20260101_120000_abcdef"
 OTHER = "20260101_130000_abcdef"
@@ -187,6 +190,25 @@ def test_a_storage_that_cannot_be_written_is_told(open_viewer, make_run, monkeyp
         ["assets.json", "events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
     )
     assert patch(client, alias="a").status_code == 200
+
+
+def test_a_locked_database_is_waited_for_once(open_viewer, make_run, storage, monkeypatch):
+    """That of a 0.7.2 viewer: the first run says it, the others are not tried, and nothing of them is changed."""
+    keys = [f"run{number}" for number in range(3)]
+    for key in keys:
+        make_run(key)
+    client = open_viewer()
+    monkeypatch.setattr(viewer_database, "_BUSY_S", 0.05)
+    with closing(sqlite3.connect(storage / "runicorn.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        for path, more in (("tags", {"add": ["t"]}), ("delete", {})):
+            done = results_of(client.post(f"/api/v1/runs/{path}", json={"runs": keys, **more}))
+            told = [each["problem"]["what"] for each in done.values()]
+            assert ["Not tried" in what for what in told] == [False, True, True]
+            assert all("has been locked by another process" in what for what in told)
+        connection.execute("ROLLBACK")
+    assert all(reading.find(key, storage).tags == [] for key in keys)
+    assert results_of(client.post("/api/v1/runs/tags", json={"runs": keys, "add": ["t"]}))["run2"]["tags"] == ["t"]
 
 
 def test_views_are_saved_replaced_and_removed(client, storage):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from starlette.concurrency import run_in_threadpool
 
-from runicorn.errors import MissingPathError, StorageError
+from runicorn.errors import MissingPathError, StillBusyError, StorageError
 from runicorn.managing import deleted_marker, labels, recycle_bin, targets
 from runicorn.reading.info import RECYCLE
 from runicorn.settings import Settings
@@ -219,14 +219,17 @@ def _check_lengths(texts: list[str]) -> None:
 def _each(request: Request, wanted: NamedRuns, change: Change) -> Response:
     """Change the runs one by one, and say of each what became of it."""
     results: list[dict[str, Any]] = []
+    busy: ProblemError | None = None
     for key in dict.fromkeys(wanted.runs):
         try:
-            done = tried(partial(change, key))
+            if busy is not None:
+                raise busy
+            results.append({"key": key, "done": True, "problem": None, **tried(partial(change, key))})
         except ProblemError as problem:
             told = {"status": problem.status, "what": problem.what, "hint": problem.hint}
             results.append({"key": key, "done": False, "problem": told})
-            continue
-        results.append({"key": key, "done": True, "problem": None, **done})
+            if busy is None and isinstance(problem.__cause__, StillBusyError):  # the next one would wait as long
+                busy = ProblemError(409, f"Not tried, after another one had to wait: {problem.what}")
     return answer(request, {"done": sum(each["done"] for each in results), "results": results})
 
 

@@ -65,11 +65,17 @@ export function isForcible(what) {
 export async function editRun(key, changes) {
   const answer = await source.send("PATCH", `runs/${encodeURIComponent(key)}`, changes);
   const others = answer.same_alias.length;
-  const remark = answer.remark ? `The row in runicorn.db was not changed: ${answer.remark}.` : "";
+  const remark = remarkOf([answer]);
   const same = others && "alias" in changes ? `${others === 1 ? "Another run has" : `${countOf(others, "other run")} have`} the alias ${answer.alias} too.` : "";
-  setNotice(same || remark ? { text: `Saved. ${same} ${remark}` } : null);
+  setNotice(same || remark ? { text: `Saved. ${same}${remark}` } : null);
   tellEdited();
   return answer;
+}
+
+/** What a 0.7.2 viewer does not know now, if it has a database here. @param {any[]} results */
+function remarkOf(results) {
+  const found = results.find((each) => each.remark);
+  return found ? ` runicorn.db of a 0.7.2 viewer was not changed: ${found.remark}.` : "";
 }
 
 /** @param {string} place @param {any[]} runs @param {object} [more] @returns {Promise<any[]>} what became of each */
@@ -101,16 +107,18 @@ export async function deleteRuns(runs) {
   const names = new Map(runs.map((run) => [run.key, run]));
   const gone = results.filter((each) => each.done).map((each) => ({ ...names.get(each.key), key: each.deleted }));
   const text = problems.length ? `${gone.length} of ${countOf(runs.length, "run")} moved to the recycle bin.` : `${countOf(gone.length, "run")} moved to the recycle bin.`;
-  setNotice({ text, problems, toBin: true, undo: gone.length ? () => restoreRuns(gone) : undefined });
+  setNotice({ text: text + remarkOf(results), problems, toBin: true, undo: gone.length ? () => restoreRuns(gone) : undefined });
   return problems.length ? results.filter((each) => !each.done).map((each) => each.key) : [];
 }
 
 /** Bring runs back from the recycle bin. @param {any[]} runs with their keys there */
 export async function restoreRuns(runs) {
   setNotice({ text: `Restoring ${countOf(runs.length, "run")}…` });
-  const problems = problemsOf(runs, await sendInParts("runs/restore", runs));
+  const results = await sendInParts("runs/restore", runs);
+  const problems = problemsOf(runs, results);
   const done = runs.length - problems.length;
-  setNotice({ text: problems.length ? `${done} of ${countOf(runs.length, "run")} restored.` : `${countOf(done, "run")} restored.`, problems });
+  const text = problems.length ? `${done} of ${countOf(runs.length, "run")} restored.` : `${countOf(done, "run")} restored.`;
+  setNotice({ text: text + remarkOf(results), problems });
 }
 
 /**
@@ -118,6 +126,7 @@ export async function restoreRuns(runs) {
  * @param {any[]} runs @param {string[]} add @param {string[]} remove @param {boolean} [force]
  */
 export async function tagRuns(runs, add, remove, force = false) {
+  setNotice({ text: `Changing tags of ${countOf(runs.length, "run")}…` });
   const results = await sendInParts("runs/tags", runs, { add, remove, force_other_host: force });
   const problems = problemsOf(runs, results);
   const done = new Set(results.filter((each) => each.done).map((each) => each.key));
@@ -130,7 +139,7 @@ export async function tagRuns(runs, add, remove, force = false) {
   const of = problems.length ? `${count} of ${countOf(runs.length, "run")}` : countOf(count, "run");
   const elsewhere = results.filter((each) => !each.done && isForcible(each.problem.what)).map((each) => each.key);
   const again = () => tagRuns(runs.filter((run) => elsewhere.includes(run.key)), add, remove, true);
-  setNotice({ text: `${what} ${of}.`, problems, undo: changed.length ? back : undefined, force: elsewhere.length ? again : undefined });
+  setNotice({ text: `${what} ${of}.${remarkOf(results)}`, problems, undo: changed.length ? back : undefined, force: elsewhere.length ? again : undefined });
   return !problems.length;
 }
 
