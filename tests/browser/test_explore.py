@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
+from prefix_proxy import prefix_proxy
 from reading import row_names
 from storages import BEGUN, few_runs, write_run
 
@@ -307,6 +308,7 @@ def test_hover_names_the_run_everywhere_and_a_click_opens_it(explore):
     expect(page.locator(".explore-tip")).to_contain_text("run00")
     expect(page.locator(".explore-tip")).to_contain_text("1e-4")
     expect(page.locator(".row.lit a.name")).to_have_text("run00")
+    expect(page.locator(".row.lit")).to_be_in_viewport(ratio=1)
     low, _ = ends(lines(page), "lr")
     (right, bottom), (_, top) = ends(lines(page), "best acc")
     last = (0.77 - 0.5) / (0.77 - 0.5)
@@ -462,6 +464,21 @@ def test_page_does_not_scroll_sideways(explore, size):
     """On a desk, on a telephone and on a small one."""
     page = explore("?b.lr=0.001..0.01", width=size[0], height=size[1])
     assert page.evaluate("document.scrollingElement.scrollWidth") <= size[0]
+
+
+def test_page_works_behind_a_prefix(explore, open_page):
+    """Behind a proxy that takes a prefix away its links, its data and its address are those of the prefix."""
+    with prefix_proxy(explore.viewer.root, "/user/jane doe/proxy/23300/") as root:
+        page = open_page(f"{root}#t={explore.viewer.token}")
+        page.get_by_role("navigation", name="Pages").get_by_role("link", name="Explore").click()
+        expect(page.locator(".explore-points .foot")).to_contain_text("18 of 19 runs")
+        lines(page).get_by_role("slider", name="lr: lower bound").focus()
+        page.keyboard.press("PageUp")
+        expect(page.get_by_text("15 of 19 runs")).to_be_visible()
+        page.wait_for_url(f"{root}explore?b.config.args.lr=**".replace(" ", "%20"))
+        page.reload()
+        expect(page.get_by_text("15 of 19 runs")).to_be_visible()
+        page.close()
 
 
 HOSTILE = [

@@ -30,6 +30,7 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
   const outer = useSize(box);
   const [dragged, setDragged] = useState(/** @type {{ at: number, left: number } | null} */ (null));
   const [isOver, setOver] = useState(false);
+  const isLeft = useRef(false);
   const width = Math.max(outer.width, axes.length * LEAST_AXIS_PX);
   const size = { width, height: outer.height && outer.height - 52 };
   const height = Math.max(1, size.height - LINES_TOP - LINES_BOTTOM);
@@ -57,6 +58,7 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
   });
   const hover = (event) => {
     setOver(true);
+    isLeft.current = placeWithin(event)[0] < width / 2;
     if (!drag.move(event)) setLit(nearest(event));
   };
   const order = useDrag({
@@ -92,7 +94,7 @@ export function ParallelPlot({ runs, axes, colours, kept, brushes, setBrush, lit
         <div class=${`explore-surface ${lit >= 0 ? "hot" : ""}`} onPointerDown=${drag.down} onPointerMove=${hover} onPointerUp=${drag.up} onPointerCancel=${drag.cancel} onPointerLeave=${() => { setOver(false); setLit(-1); }}></div>
         ${axes.map((axis, at) => html`<span key=${axis.column.id} class="y-ends" style=${{ left: `${across[at]}px`, top: `${LINES_TOP}px`, height: `${height}px` }}>
           <${BrushEnds} ...${{ axis, brush: brushes.get(axis.column.id), setBrush, length: height, isUpright: true }} /></span>`)}
-        ${isOver && lit >= 0 && runs[lit] && html`<${ExploreTip} run=${runs[lit]} index=${lit} axes=${axes.slice(0, MOST_TIP)} left=${across[0] + 8} top=${LINES_TOP} width=${width} />`}
+        ${isOver && lit >= 0 && runs[lit] && html`<${ExploreTip} run=${runs[lit]} index=${lit} axes=${axes.slice(0, MOST_TIP)} left=${isLeft.current ? width - LINES_SIDE : LINES_SIDE} top=${LINES_TOP} width=${width} />`}
       </div>
       ${axes.map((axis, at) => html`<span key=${axis.column.id} class="axis-foot cut" style=${{ left: `${across[at]}px`, width: `${Math.min(200, (gap || 200) - 4)}px` }} title=${notShownText(axis)}>
         ${axis.shares.length > axis.shown ? `${countText(axis.shares.length - axis.shown)} not shown` : axis.isLog ? scaleText(axis) : ""}</span>`)}

@@ -21,15 +21,15 @@ const BRUSH = "b.";
 const NOT_IN_TABLE = ["path", "trend", "step", "last", "age", "took", "tags"];
 const HALF_CHARACTER = /\p{Surrogate}/u;
 
-/** What the address has chosen, and what stands for what it has not. @param {URLSearchParams} query @param {any[]} fields @param {any[]} all */
-function exploreChoice(query, fields, all) {
+/** What the address has chosen, and what stands for what it has not. @param {URLSearchParams} query @param {any[]} fields @param {boolean} hasBest whether a run has a best value */
+function exploreChoice(query, fields, hasBest) {
   const names = fields.map((each) => each.name);
   const facts = EXPLORE_FACTS.map((each) => each[0]);
   const resolved = (name) => [columnOf(name, names)].find((each) => names.includes(each) || facts.includes(each)) ?? null;
   const differing = fields.filter((each) => each.differs && each.name.startsWith("config."));
   const numbers = fields.filter((each) => each.differs && each.numbers * 2 > each.runs);
   const numeric = differing.find((each) => each.numbers * 2 > each.runs) ?? differing[0];
-  const result = all.some((run) => run.best_metric_name) ? "best_metric_value" : numbers.find((each) => each.name.startsWith("summary."))?.name;
+  const result = hasBest ? "best_metric_value" : numbers.find((each) => each.name.startsWith("summary."))?.name;
   const chosen = (name) => resolved(query.get(name) ?? "");
   const x = chosen("x") ?? numeric?.name ?? "created_at";
   const y = chosen("y") ?? result ?? "duration_s";
@@ -65,22 +65,27 @@ function useDraft(/** @type {{ id: string, name: string }[]} */ named) {
   return { draft, setBrush };
 }
 
-/** The page. */
+/** @param {any} choice every column that it takes */
+function columnsOf(choice) {
+  return [...new Set([choice.x, choice.y, choice.colour, ...choice.axes, ...choice.brushes.map((each) => each.id)])];
+}
+
+/** The page: it stands still until it has what the address names, at its start and after each choice. */
 export function ExplorePage() {
   const { query } = useAddress();
-  const isDark = useDark();
   const [added, setAdded] = useState(0);
   const others = useOtherColumns(added);
+  const noColumns = useRef(others);
   const fields = useMemo(() => others.filter((each) => !HALF_CHARACTER.test(each.name)), [others]);
   const names = useMemo(() => fields.map((each) => each.name), [fields]);
   const filterText = query.get("q") ?? "";
   const filter = useMemo(() => parseFilter(filterText), [filterText]);
   const order = query.get("sort") ?? "-created_at";
   const [hasBest, setHasBest] = useState(true);
-  const choice = useMemo(() => exploreChoice(query, fields, hasBest ? [{ best_metric_name: "any" }] : []), [query.toString(), fields, hasBest]);
-  const used = [...new Set([choice.x, choice.y, choice.colour, ...choice.axes, ...choice.brushes.map((each) => each.id)])];
+  const wish = useMemo(() => exploreChoice(query, fields, hasBest), [query.toString(), fields, hasBest]);
   const asked = [...filter.conditions.map((each) => columnOf(each.name, names)), ...order.split(",").map((part) => columnOf(part.replace(/^-/, ""), names))];
-  const { rows, error } = useRuns([...new Set([...used, ...asked])].filter((name) => names.includes(name)).sort());
+  const wanted = [...new Set([...columnsOf(wish), ...asked])].filter((name) => names.includes(name)).sort();
+  const { rows, error } = useRuns(wanted);
   const all = useMemo(() => [...(rows?.values() ?? [])], [rows]);
   useEffect(() => void (rows && setHasBest(all.some((run) => run.best_metric_name))), [all]);
   const counted = useRef(-1);
@@ -89,6 +94,20 @@ export function ExplorePage() {
     if (counted.current >= 0 && counted.current !== all.length) setAdded((before) => before + 1);
     counted.current = rows ? all.length : -1;
   }, [all]);
+  const settled = useRef(/** @type {any} */ (null));
+  const isBestKnown = hasBest === all.some((run) => run.best_metric_name);
+  if (rows && others !== noColumns.current && isBestKnown && wanted.every((name) => name in all[0])) settled.current = wish;
+  useEffect(() => void (document.title = "Explore · Runicorn"), []);
+  if (error && !rows) return html`<main id="main"><${Trouble} error=${error} /></main>`;
+  if (rows && !rows.size) return html`<main id="main" class="empty"><h2>No runs here yet</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
+  if (!settled.current) return html`<main id="main" class="explore" aria-busy="true"><div class="bar"></div></main>`;
+  return html`<${ExploreBody} ...${{ query, fields, names, filter, order, rows, all, wish, choice: settled.current }} />`;
+}
+
+/** What the page shows of runs and a choice; `wish` is what is chosen, while its values are on their way. @param {any} props */
+function ExploreBody({ query, fields, names, filter, order, rows, all, wish: wished, choice }) {
+  const isDark = useDark();
+  const used = columnsOf(choice);
   const status = listOf(query.get("status"));
   const named = query.get("runs");
   const within = useMemo(() => askedRuns(all, { path: query.get("path") ?? "", status, only: named ?? query.get("only"), filter }, names, serverNow()), [all, query.get("path"), status.join(), named, query.get("only"), filter, names]);
@@ -118,9 +137,6 @@ export function ExplorePage() {
   const cells = useConfigCells(config, rows);
   const found = useImportances(config, cells, runs, axisOf(choice.y).column);
   useKeys({ "/": () => document.getElementById("search")?.focus(), c: () => chosen.size > 1 && goTo(hrefOf("compare", { runs: [...chosen].join(",") })) });
-  useEffect(() => void (document.title = "Explore · Runicorn"), []);
-  if (error && !rows) return html`<main id="main"><${Trouble} error=${error} /></main>`;
-  if (rows && !rows.size) return html`<main id="main" class="empty"><h2>No runs here yet</h2><p><a href=${hrefOf("")}>To the runs</a></p></main>`;
   const put = (role, id) => changeQuery({ [role]: exploreColumn(id, metric).address });
   const setLog = (axis, isLog) => changeQuery({ log: axisNamesText(flippedTo(axisNamesIn(query.get("log")), axis, isLog, choice)), linear: axisNamesText(flippedTo(axisNamesIn(query.get("linear")), axis, !isLog, choice)) });
   const setAxes = (ids) => changeQuery({ axes: axisNamesText(ids.map((id) => exploreColumn(id, metric).address)) });
@@ -135,27 +151,27 @@ export function ExplorePage() {
   const inTable = used.filter((id) => names.includes(id));
   return html`<main id="main" class="explore">
     <h1 class="hidden-text">Explore</h1>
-    <${ExploreBar} ...${{ query, all, within, runs, shown, brushes, axes, named, status, chosen, setChosen, isReady: rows !== null, clear: (ids) => ids.forEach((id) => setBrush(axisOf(id), null, true)) }} />
+    <${ExploreBar} ...${{ query, all, within, runs, shown, brushes, axes, named, status, chosen, setChosen, clear: (ids) => ids.forEach((id) => setBrush(axisOf(id), null, true)) }} />
     <div class="explore-top">
       <section aria-label="Points" class="explore-points">
         <div class="explore-tools">
-          ${[["x", x], ["y", y], ["colour", colour]].map(([role, axis]) => html`<${ColumnPick} key=${role} ...${{ role, axis, fields, runs: all, put, setLog, hasLog: role !== "colour" }} />`)}
+          ${[["x", x], ["y", y], ["colour", colour]].map(([role, axis]) => html`<${ColumnPick} key=${role} ...${{ role, axis, value: wished[role], fields, runs: all, put, setLog, hasLog: role !== "colour" }} />`)}
           <${ColourKey} axis=${colour} colours=${colours} isDark=${isDark} />
         </div>
         <${ScatterPlot} ...${plot} x=${x} y=${y} />
-        <p class="foot">${rows && plottedText(runs, x, y)}</p>
+        <p class="foot">${plottedText(runs, x, y)}</p>
       </section>
       <${ImportanceTable} found=${found} result=${y.column.name} constant=${constant} choose=${(name) => put("x", name)} />
     </div>
     <section aria-label="Lines">
       <div class="explore-tools"><h2>Parallel coordinates</h2>
         <span class="quiet wide-only">Drag on an axis to choose runs, drag its name to move it.</span><span class="grow"></span>
-        <${AxesPick} ...${{ fields, axes: choice.axes, setAxes }} /></div>
+        <${AxesPick} ...${{ fields, axes: wished.axes, setAxes }} /></div>
       <${ParallelPlot} ...${plot} axes=${lines} change=${change} />
     </section>
     <${AxesTable} axes=${[...axes.values()]} brushes=${brushes} runs=${runs.length} />
     <div class="explore-runs">
-      <${RunsTable} ...${{ all: runs, runs: rows ? shown : null, chosen, setChosen, order, chosenColumns: inTable, otherNames: names, hidden: NOT_IN_TABLE, path: "", lit, setLit }} />
+      <${RunsTable} ...${{ all: runs, runs: shown, chosen, setChosen, order, chosenColumns: inTable, otherNames: names, hidden: NOT_IN_TABLE, path: "", lit, setLit }} />
     </div>
   </main>`;
 }
@@ -188,7 +204,7 @@ function plottedText(runs, x, y) {
 }
 
 /** @param {any} props */
-function ExploreBar({ query, all, within, runs, shown, brushes, axes, named, status, chosen, setChosen, isReady, clear }) {
+function ExploreBar({ query, all, within, runs, shown, brushes, axes, named, status, chosen, setChosen, clear }) {
   const counts = new Map();
   for (const run of all) counts.set(run.status, (counts.get(run.status) ?? 0) + 1);
   const isOn = (name) => (status.length ? status.includes(name) : Boolean(named) || name !== "running");
@@ -198,7 +214,7 @@ function ExploreBar({ query, all, within, runs, shown, brushes, axes, named, sta
   };
   const absent = useMemo(() => {
     const keys = new Set(all.map((run) => run.key));
-    return named && isReady ? [...new Set(named.split(","))].filter((key) => !keys.has(key)).length : 0;
+    return named ? [...new Set(named.split(","))].filter((key) => !keys.has(key)).length : 0;
   }, [named, all]);
   const left = within.length - runs.length;
   return html`<div class="bar" role="search">
@@ -215,18 +231,18 @@ function ExploreBar({ query, all, within, runs, shown, brushes, axes, named, sta
     <span class="grow"></span>
     ${left > 0 && html`<span class="quiet wide-only">${countOf(left, "running run")} left out</span>`}
     ${absent > 0 && html`<span class="bad wide-only">${countOf(absent, "run")} of the address not here</span>`}
-    ${isReady && html`<span class="quiet" aria-live="polite">${shown.length !== runs.length ? `${countText(shown.length)} of ${countOf(runs.length, "run")}` : countOf(runs.length, "run")}</span>`}
+    <span class="quiet" aria-live="polite">${shown.length !== runs.length ? `${countText(shown.length)} of ${countOf(runs.length, "run")}` : countOf(runs.length, "run")}</span>
     ${brushes.size > 0 && html`<button onClick=${() => clear([...brushes.keys()])}>Clear brushes</button>`}
     ${(query.get("q") || named || status.length > 0 || query.get("path") || query.get("only")) && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null, path: null, runs: null })}>All runs</button>`}
   </div>`;
 }
 
 /** Which column a role has, and whether its axis is a log one. @param {any} props */
-function ColumnPick({ role, axis, fields, runs, put, setLog, hasLog }) {
+function ColumnPick({ role, axis, value, fields, runs, put, setLog, hasLog }) {
   const groups = [["Config", "config."], ["Summary", "summary."]].map(([title, start]) => ({ title, listed: fields.filter((each) => each.name.startsWith(start) && !/^summary\.best_metric_/.test(each.name)) }));
-  const facts = EXPLORE_FACTS.filter(([id]) => runs.some((run) => run[id] !== null && run[id] !== undefined && run[id] !== "") || id === axis.column.id);
+  const facts = EXPLORE_FACTS.filter(([id]) => runs.some((run) => run[id] !== null && run[id] !== undefined && run[id] !== "") || id === value);
   return html`<label class="pick"><span class="quiet">${role}</span>
-    <select aria-label=${role} value=${axis.column.id} onChange=${(event) => put(role, event.target.value)}>
+    <select aria-label=${role} value=${value} onChange=${(event) => put(role, event.target.value)}>
       <optgroup label="Run">${facts.map(([id, name]) => html`<option value=${id}>${id === axis.column.id ? axis.column.name : name}</option>`)}</optgroup>
       ${groups.filter((each) => each.listed.length).map(({ title, listed }) => html`<optgroup label=${title}>${listed.map((each) => html`<option value=${each.name}>${fieldName(each.name)}</option>`)}</optgroup>`)}
     </select></label>

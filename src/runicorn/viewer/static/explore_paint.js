@@ -25,7 +25,7 @@ export const EXPLORE_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, 
 
 /** A colour between dark and bright, within what can be seen on this ground. @param {number} share @param {boolean} isDark */
 function rampColour(share, isDark) {
-  const place = (isDark ? 0.25 + 0.75 * share : 0.82 * share) * (RAMP_STOPS.length - 1);
+  const place = (isDark ? 0.25 + 0.75 * share : 0.7 * share) * (RAMP_STOPS.length - 1);
   const first = Math.min(RAMP_STOPS.length - 2, Math.floor(place));
   const part = (stop, at) => parseInt(RAMP_STOPS[stop].slice(at, at + 2), 16);
   const mixed = [1, 3, 5].map((at) => Math.round(part(first, at) * (first + 1 - place) + part(first + 1, at) * (place - first)));
