@@ -2,17 +2,19 @@
 /** The card of one metric: its name and the value under the crosshair, the chart, and what is shown of how much. */
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { saveCsv, savePng, saveSvg } from "./chart_save.js";
+import { plotData } from "./curve_columns.js";
 import { useCurves } from "./curve_store.js";
 import { countOf, countText, shortNumber } from "./format.js";
 import { CURVE_COLOURS, Popover, curveStyle, useSize } from "./parts.js";
-import { Plot, placeText, plotData } from "./plot.js";
+import { Plot, placeText } from "./plot.js";
 import { isFramed } from "./report_data.js";
 
 /** A bucket is as wide as a line is thick: more of them would make a noisy curve a solid block. */
 const PX_A_BUCKET = 1.5;
 /** Of several curves the bands lie over each other. */
 const PX_A_BUCKET_OF_SEVERAL = 4;
-const MOST_TOLD = 12;
+const TOLD_HEIGHT = 16;
+const MOST_FIGURES = 100;
 
 /**
  * @typedef {import("./plot.js").Curve} Curve
@@ -70,7 +72,7 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
   const plot = useRef(null);
   const size = useSize(box);
   const [hovered, setHovered] = useState(null);
-  const [isNear, setNear] = useState(false);
+  const [isNear, setNear] = useState(!looks);
   const isShared = (looks?.size ?? 0) > 1;
   const buckets = size.width ? Math.min(2000, Math.ceil(size.width / (isShared ? PX_A_BUCKET_OF_SEVERAL : PX_A_BUCKET) / 50) * 50) : 0;
   const found = useCurves({ ...wish, log: view.logY, buckets }, metric, versions);
@@ -78,7 +80,7 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
   const drawn = useMemo(() => plotData(curves, view.logY, view.band), [curves, view.logY, view.band]);
   const several = looks ? curves.length > 0 : curves.length > 1;
   const latest = useRef(null);
-  latest.current = { drawn, view, several, curves };
+  latest.current = { drawn, view, curves, several, isTold: several && isNear };
   useEffect(() => {
     if (!box.current || !size.width || !curves.length) return dropPlot(plot);
     if (plot.current && !plot.current.fits(drawn, view)) dropPlot(plot);
@@ -100,7 +102,9 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
     setNear(true);
     plot.current?.step(event.shiftKey ? by * 10 : by);
   };
-  const near = (is) => () => setNear(is);
+  const near = (is) => () => looks && setNear(is);
+  // It stays as it is while the mouse moves.
+  const below = useMemo(() => html`<${Foot} curves=${curves} logY=${view.logY} band=${view.band} /><${FiguresTable} metric=${metric} name=${name} curves=${curves} isNamed=${Boolean(looks)} />`, [curves, view.logY, view.band, name]);
   return html`<figure class="card" aria-label=${metric} data-metric=${metric}>
     <div class="card-head">
       <h3 class="cut" title=${metric}>${metric}</h3><span class="grow"></span>
@@ -110,10 +114,9 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
     <div class="plot" ref=${box} tabindex="0" role="img" aria-label=${`Chart of ${metric}; its figures are in the table below`} onKeyDown=${keys}
       onPointerEnter=${near(true)} onPointerLeave=${near(false)} onFocus=${near(true)} onBlur=${near(false)}>
       ${!curves.length && html`<span class="frame"></span>${found.error && html`<span class="note">${found.error}</span>`}`}
-      ${several && (isNear || !looks) && hovered !== null && html`<${Tip} curves=${curves} drawn=${drawn} index=${hovered} plot=${plot.current} x=${view.x} />`}
+      ${several && isNear && hovered !== null && html`<${Tip} curves=${curves} drawn=${drawn} index=${hovered} plot=${plot.current} x=${view.x} />`}
     </div>
-    <${Foot} curves=${curves} logY=${view.logY} band=${view.band} />
-    <${FiguresTable} metric=${metric} name=${name} curves=${curves} isNamed=${Boolean(looks)} />
+    ${below}
   </figure>`;
 }
 
@@ -124,7 +127,7 @@ function eventsOf(actions, read, latest, setHovered) {
     reset: () => actions.zoom(null, null),
     hover: (index) => {
       showReading(read.current, latest.current, index);
-      if (latest.current.several) setHovered(index);
+      if (latest.current.isTold) setHovered(index);
     },
   };
 }
@@ -160,9 +163,8 @@ function showRange(element, { drawn, view, curves }, index) {
 
 /** @param {import("./plot.js").PlotData} drawn @param {number} curve @param {number} index */
 function valueAt(drawn, curve, index) {
-  const at = drawn.series.findIndex((part) => part.curve === curve && part.role === "line");
-  if (at < 0) return null;
-  const values = drawn.data[at + 1];
+  const values = drawn.data[drawn.lines[curve]];
+  if (!drawn.lines[curve] || !values) return null;
   let near = index;
   while (near > 0 && values[near] === undefined) near--;
   return values[near] ?? null;
@@ -172,11 +174,12 @@ function valueAt(drawn, curve, index) {
 function Tip({ curves, drawn, index, plot, x }) {
   const rows = curves.map((curve, at) => ({ at, curve, value: valueAt(drawn, at, index) })).filter((row) => row.value !== null);
   const sorted = rows.sort((first, second) => second.value - first.value);
+  const most = Math.max(3, Math.floor(((plot?.chart.height ?? 0) - 56) / TOLD_HEIGHT));
   const isLeft = (plot?.chart.cursor.left ?? 0) > (plot?.chart.over.clientWidth ?? 0) / 2;
   return html`<div class="tip" style=${isLeft ? { left: "60px" } : { right: "12px" }}>
     <div class="quiet">${placeText(drawn.data[0][index], x)}</div>
-    ${sorted.slice(0, MOST_TOLD).map(({ at, curve, value }) => html`<div key=${at} class="tip-row"><${Swatch} slot=${curve.slot} /><span class="cut">${curve.name}</span><b>${shortNumber(value)}</b></div>`)}
-    ${sorted.length > MOST_TOLD && html`<div class="quiet">and ${countText(sorted.length - MOST_TOLD)} below</div>`}
+    ${sorted.slice(0, most).map(({ at, curve, value }) => html`<div key=${at} class="tip-row"><${Swatch} slot=${curve.slot} /><span class="cut">${curve.name}</span><b>${shortNumber(value)}</b></div>`)}
+    ${sorted.length > most && html`<div class="quiet">and ${countText(sorted.length - most)} below</div>`}
   </div>`;
 }
 
@@ -233,11 +236,11 @@ function FiguresTable({ metric, name, curves, isNamed }) {
   return html`<div class="hidden-text"><table class="figures">
     <caption>${metric}</caption>
     <thead><tr><th>Run</th><th>Last</th><th>Min</th><th>Max</th><th>n</th></tr></thead>
-    <tbody>${curves.map((curve) => html`<tr>
+    <tbody>${curves.slice(0, MOST_FIGURES).map((curve) => html`<tr>
       <th scope="row">${isNamed ? curve.name : curves.length > 1 ? `${name}, ${curve.name}` : name}</th>
       <td>${exactText(curve.head.last_value)}</td><td>${exactText(curve.head.low)}</td><td>${exactText(curve.head.high)}</td><td>${curve.head.in_range}</td>
     </tr>`)}</tbody>
-  </table></div>`;
+  </table>${curves.length > MOST_FIGURES && html`<p>and ${countText(curves.length - MOST_FIGURES)} more curves</p>`}</div>`;
 }
 
 /** @param {number | null} value */

@@ -79,7 +79,9 @@ function useComparedRows(keys, answer) {
     if (removed.length) setGone((before) => [...new Set([...before, ...removed])]);
     const changed = data.columns.key.map((key, at) => [key, Object.fromEntries(Object.entries(data.columns).map(([column, cells]) => [column, cells[at]]))]);
     const ours = changed.filter(([key]) => keys.includes(key));
-    if (ours.length) setRows((before) => new Map([...before, ...ours]));
+    if (!ours.length) return;
+    setRows((before) => new Map([...before, ...ours]));
+    setGone((before) => before.filter((key) => !ours.some(([other]) => other === key))); // it was put back
   });
   /** What the stream tells of an open run is newer. @param {any} told */
   const hearVersions = (told) => {

@@ -32,6 +32,9 @@ const LIVE_PAUSE_MS = 300;
 const GROUP_PAUSE_MS = 1500;
 const AGAIN_MS = 3000;
 const TELL_MS = 30;
+/** The more curves are on their way, the seldomer are they drawn meanwhile. */
+const TELL_MS_A_CURVE = 0.5;
+const LONGEST_TELL_MS = 2000;
 /** @type {Map<string, KeptCurves>} */
 const keptCurves = new Map();
 /** @type {Map<string, CurvePart>} what is asked for next */
@@ -232,7 +235,7 @@ function tellListeners(key) {
     const telling = [...toldListeners];
     toldListeners.clear();
     for (const tell of telling) tell();
-  }, TELL_MS);
+  }, Math.min(LONGEST_TELL_MS, TELL_MS + askedParts.size * TELL_MS_A_CURVE));
 }
 
 /** The last bucket is replaced, the rest appended. @param {string} key @param {Curve} tail */

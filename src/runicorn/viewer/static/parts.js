@@ -7,6 +7,7 @@ import { serverNow } from "./live.js";
 import { source } from "./source.js";
 
 export const CURVE_COLOURS = 7;
+const SECOND_BLUE = 4;
 const CURVE_DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 /** @type {Set<() => void>} */
 const tickers = new Set();
@@ -117,11 +118,12 @@ export function useKeys(keys) {
   }, []);
 }
 
-/** Colour and dashes of the n-th curve: colours first, then the same with dashes. @param {number} index */
+/** Colour and dashes of the n-th curve: colours first, then the same with dashes; the second blue never without. @param {number} index */
 export function curveStyle(index) {
   if (index < 0) return { colour: themeColour("--unknown"), dash: [] };
-  const round = Math.floor(index / CURVE_COLOURS) % CURVE_DASHES.length;
-  return { colour: themeColour(`--c${index % CURVE_COLOURS}`), dash: CURVE_DASHES[round] };
+  const nth = index % CURVE_COLOURS;
+  const round = Math.floor(index / CURVE_COLOURS) + Number(nth === SECOND_BLUE);
+  return { colour: themeColour(`--c${nth}`), dash: CURVE_DASHES[round % CURVE_DASHES.length] };
 }
 
 /** A colour of the style sheet, as it is now. @param {string} name */
