@@ -12,7 +12,7 @@ from runicorn.reading.plain_files import DamagedError
 from runicorn.viewer import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import BinaryIO
 
 MOST_MEMBERS = 20_000
@@ -134,7 +134,7 @@ class ZipReader:
         text = content[:MOST_SHOWN_BYTES].decode("utf-8-sig", "replace")
         return {**told, "text": text, "cut": len(content) > MOST_SHOWN_BYTES}
 
-    def unpacked(self, number: int) -> Iterator[bytes]:
+    def unpacked(self, number: int) -> Generator[bytes, None, None]:
         """A member's bytes, a piece at a time; the archive is closed in the end.
 
         Raises:
@@ -156,7 +156,7 @@ class ZipReader:
         if reason is not None:
             raise DamagedError(reason)
 
-    def _pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    def _pieces(self, info: zipfile.ZipInfo) -> Generator[bytes, None, None]:
         with self, self._zip.open(info) as member:
             while piece := member.read(_PIECE_BYTES):
                 yield piece

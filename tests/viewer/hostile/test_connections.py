@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import resource
 import socket
 from contextlib import ExitStack, contextmanager, suppress
@@ -89,23 +88,3 @@ def test_a_connection_that_waits_is_ended(start_program, make_run):
     assert b"event: bye\n" in events.read()  # the one that is answered was not
     stream.close()
     viewer.communicate(timeout=60)
-
-
-def test_a_paused_download_does_not_hold_the_end(start_viewer, make_run):
-    """A client that reads nothing of a large file that it downloads: the viewer ends as ever, without a traceback."""
-    run_dir = make_run()
-    with (run_dir / "logs.txt").open("wb") as file:
-        file.truncate(200 << 20)
-    viewer = start_viewer("--port", 0)
-    port, token = link_parts(viewer.link)
-    asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    wish = b'{"run": "20260101_120000_abcdef", "kind": "log"}'
-    asking.request("POST", "/api/v1/tickets", body=wish, headers={"X-Runicorn-Token": token})
-    ticket = json.loads(asking.getresponse().read())["ticket"]
-    asking.close()
-    with socket.create_connection(("127.0.0.1", port), timeout=60) as paused:
-        paused.sendall(f"GET /api/v1/files/{ticket} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        assert paused.recv(12) == b"HTTP/1.1 200"
-        viewer.terminate()
-        viewer.wait(timeout=60)
-    assert "Traceback" not in viewer.told.read_text()
