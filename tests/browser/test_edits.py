@@ -127,6 +127,7 @@ def test_notes_are_written_shown_and_removed(few, viewer_of, open_page):
     page.get_by_role("button", name="Edit notes").click()
     field.fill("")
     page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Add notes")).to_be_focused()
     expect(page.get_by_role("note", name="Notes")).to_have_count(0)
     assert "notes" not in meta_of(few)
 
@@ -289,6 +290,32 @@ def test_what_could_not_be_deleted_is_told_run_by_run(few, viewer_of, open_page)
     page.keyboard.press("u")
     expect(notice(page)).to_contain_text("10 runs restored.")
     trainer.end()
+
+
+def test_a_run_that_another_host_may_have_open_is_labelled_on_demand(few, viewer_of, open_page):
+    """As on a cluster: the page says why it refuses, and a second click does it, for one run and for many."""
+    open_page.watched.allowed.append("409")
+    write_run(few, "elsewhere", [{"step": 1, "loss": 1.0}], status="running", hostname="node7")
+    viewer = viewer_of(few)
+    page = run_page(viewer, open_page, "elsewhere")
+    page.keyboard.press("a")
+    page.keyboard.type("on the cluster")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("may be open on the host node7")
+    page.get_by_role("button", name="Save anyway").click()
+    expect(page.locator("h1")).to_have_text("on the cluster")
+    page.keyboard.press("g")
+    page.get_by_label("Select on the cluster").click()
+    page.get_by_label("Select trial 11").click()
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    page.keyboard.press("t")
+    page.keyboard.type("both")
+    page.keyboard.press("Enter")
+    expect(notice(page)).to_contain_text("both added to 1 of 2 runs.")
+    notice(page).get_by_role("button", name="Do it anyway").click()
+    expect(notice(page)).to_contain_text("both added to 1 run.")
+    expect(page.locator(".body [role=row]").filter(has_text="both")).to_have_count(2)
+    assert meta_of(few, "elsewhere")["tags"] == ["both"]
 
 
 def test_views_are_saved_opened_replaced_and_removed(few, viewer_of, open_page):
@@ -507,3 +534,45 @@ def test_hostile_text_is_edited_and_shown_as_text(few, viewer_of, open_page):
     expect(page.get_by_text("No run is like that.")).to_be_visible()
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Recycle bin").click()
     expect(page.get_by_role("cell", name=PAYLOAD).first).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+def test_nothing_that_edits_scrolls_a_page_sideways(few, viewer_of, open_page, width):
+    """Alias, tags, notes and reasons longer than a screen is wide: in their fields, in the bin, at the foot."""
+    long = "a_word_that_is_longer_than_a_narrow_screen_is_wide/" * 3
+    for run_id in ("wide", "gone"):
+        labels = {"alias": long, "tags": [long, long], "notes": f"{long}\n{long}"}
+        write_run(few, run_id, [{"step": 1, "loss": 1.0}], path=long[:100].replace("/", "-"), **labels)
+    (few / "runs" / ".recycle" / "wide").mkdir(parents=True)
+    viewer = viewer_of(few)
+    page = open_page(viewer.at("run/wide"), width=width, height=800)
+
+    def is_narrow():
+        return page.evaluate("document.scrollingElement.scrollWidth") <= width
+
+    expect(page.get_by_role("note", name="Notes")).to_be_visible()
+    assert is_narrow()
+    for key in "atn":
+        page.keyboard.press(key)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.evaluate("document.activeElement.blur()")
+    expect(page.locator("form.in-place")).to_have_count(3)
+    assert is_narrow()
+    page.goto(f"{viewer.root}?q=is_longer")
+    expect(page.locator("[role=row] a.name")).to_have_count(2)
+    if width == 1280:
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        expect(page.get_by_text("2 selected")).to_be_visible()
+        page.keyboard.press("d")
+        expect(notice(page)).to_contain_text("1 of 2 runs moved to the recycle bin.")
+    else:
+        (few / "runs" / "away").mkdir()
+        source = next(few.rglob("gone/meta.json")).parent
+        source.rename(few / "runs" / ".recycle" / "gone")
+    page.goto(f"{viewer.root}deleted")
+    expect(page.get_by_role("cell", name=long).first).to_be_visible()
+    assert is_narrow()

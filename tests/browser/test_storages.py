@@ -44,6 +44,7 @@ PLACES = {
     "assets": ("run/{run}/assets", ".asset-table"),
     "system": ("run/{run}/system", "main"),
     "problems": ("problems", "main h2"),
+    "deleted": ("deleted", "main h1"),
 }
 LONG = "a_metric_whose_name_is_longer_than_a_narrow_screen_is_wide_as_those_of_some_frameworks_are/" * 3
 

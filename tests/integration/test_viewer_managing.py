@@ -12,6 +12,7 @@ from support import settled
 import runicorn
 from runicorn import reading
 from runicorn.cli import main
+from runicorn.managing import saved_views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,10 +49,13 @@ def test_labels_and_the_recycle_folder_are_one_with_the_viewers(
         assert settled(rows, 3, LIST_TIMEOUT_S) == 3
         command("alias", first, "seed")
         command("tag", first, "+one", "+two")
+        command("note", first, "of ours,\nin two lines")
+        saved_views.save(str(storage), "best first", "sort=best")
         assert viewer.column("alias", "tags")[first] == ("seed", ["one", "two"])
         viewer.send("PATCH", f"/runs/{first}", {"alias": "theirs", "tags": ["two", "three"]})
         command("tag", "theirs", "-two", "+four")
         assert viewer.column("alias", "tags")[first] == ("theirs", ["four", "three"])
+        assert reading.find(first, storage).notes == "of ours,\nin two lines"
 
         command("rm", "theirs", at_root, "--yes")
         recycle = storage / "runs" / ".recycle"
@@ -69,6 +73,7 @@ def test_labels_and_the_recycle_folder_are_one_with_the_viewers(
         assert viewer.column("run_dir", "status") == {each: (places[each], "finished") for each in ids}
         assert {info.id: info.run_dir for info in reading.runs(storage)} == places
         assert viewer.column("tags")[first] == ["four", "three"]
+        assert [view.name for view in saved_views.listed(str(storage))] == ["best first"]
         for each in ids:
             assert viewer.get(f"/runs/{each}/metrics_step")["total"] == 1
             assert ".deleted" not in os.listdir(places[each])

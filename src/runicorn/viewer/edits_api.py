@@ -83,16 +83,18 @@ async def edit(request: Request) -> Response:
         if viewer.table.find(key) is None:
             viewer.table.refresh(0.0)  # it may have been made since the last look
         info = _found(viewer, key)
-        done = labels.change(
-            info,
-            Settings.from_environment(),
-            texts=texts,
-            add=wanted.tags.add,
-            remove=wanted.tags.remove,
-            was=wanted.was,
-            force=wanted.force_other_host,
-        )
-        viewer.table.changed(key)
+        try:
+            done = labels.change(
+                info,
+                Settings.from_environment(),
+                texts=texts,
+                add=wanted.tags.add,
+                remove=wanted.tags.remove,
+                was=wanted.was,
+                force=wanted.force_other_host,
+            )
+        finally:
+            viewer.table.changed(key)  # also if somebody else has: the page shows what is there now
         told = {"alias": done.alias, "tags": done.tags, "notes": done.notes}
         return {"key": key, **told, "same_alias": _others_named(viewer, key, done.alias), "remark": done.trouble}
 

@@ -66,7 +66,7 @@ function App() {
         ${source.has("runs") && html`<a class="runs-link" href=${hrefOf("")} aria-current=${here(["runs"])}>Runs</a>`}
         ${source.has("runs") && html`<a href=${hrefOf("explore")} aria-current=${here(["explore"])}>Explore</a>`}
         ${source.has("problems") && html`<a href=${hrefOf("problems")} aria-current=${here(["problems"])}>Problems</a>`}
-        ${!source.report && html`<a href=${hrefOf("deleted")} aria-current=${here(["deleted"])}>Recycle bin</a>`}
+        ${!source.report && html`<a class="wide-only" href=${hrefOf("deleted")} aria-current=${here(["deleted"])}>Recycle bin</a>`}
       </nav>
       ${!source.report && html`<span class="where quiet cut" title=${server?.storages.map((each) => each.root).join("\n")}>${server?.storages.map((each) => each.root).join(", ")}${server?.read_only ? " (read-only)" : ""}</span>`}
       <span class="grow"></span>

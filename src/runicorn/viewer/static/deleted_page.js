@@ -33,11 +33,11 @@ export function DeletedPage() {
       <h1>Recycle bin <span class="quiet">${countOf(bin.count, "run")}${bin.count > bin.runs.length ? `, the last ${bin.runs.length} are shown` : ""}</span></h1>
       ${canEdit && bin.runs.length > 0 && html`<p class="bin-bar"><button class="plain" disabled=${!picked.length} title="Restore (r)" onClick=${() => restore(picked)}>Restore ${picked.length ? countOf(picked.length, "run") : "selected"}</button>
         <button onClick=${() => setChosen(new Set(all ? bin.runs.map((run) => run.key) : []))}>${all ? "Select all" : "Select none"}</button></p>`}
-      ${bin.runs.length > 0 && html`<table class="facts-table bin"><thead><tr>${canEdit && html`<th class="check"><span class="hidden-text">Selected</span></th>`}<th>Run</th><th>Path</th><th>Status</th><th class="num">Best</th><th>Tags</th><th>Deleted</th>${canEdit && html`<th><span class="hidden-text">Restore</span></th>`}</tr></thead>
+      ${bin.runs.length > 0 && html`<table class="facts-table bin"><thead><tr>${canEdit && html`<th class="check"><span class="hidden-text">Selected</span></th>`}<th>Run</th><th class="wide-only">Path</th><th>Status</th><th class="num wide-only">Best</th><th class="wide-only">Tags</th><th>Deleted</th>${canEdit && html`<th><span class="hidden-text">Restore</span></th>`}</tr></thead>
         <tbody>${bin.runs.map((run) => html`<tr key=${run.key}>
           ${canEdit && html`<td><input type="checkbox" aria-label=${`Select ${runName(run)}`} checked=${chosen.has(run.key)} onClick=${() => flip(run.key)} /></td>`}
-          <td title=${run.id}>${runName(run)}</td><td class="quiet">${run.path}</td><td><${Status} run=${run} /></td>
-          <td class="num" title=${run.best_metric_name ?? ""}>${shortNumber(run.best_metric_value)}</td><td><${Tags} tags=${run.tags} /></td><td><${Ago} time=${run.deleted_at} /></td>
+          <td title=${run.id}>${runName(run)}</td><td class="quiet wide-only">${run.path}</td><td><${Status} run=${run} /></td>
+          <td class="num wide-only" title=${run.best_metric_name ?? ""}>${shortNumber(run.best_metric_value)}</td><td class="wide-only"><${Tags} tags=${run.tags} /></td><td><${Ago} time=${run.deleted_at} /></td>
           ${canEdit && html`<td><button class="link" aria-label=${`Restore ${runName(run)}`} onClick=${() => restore([run])}>Restore</button></td>`}</tr>`)}</tbody></table>`}
       ${!bin.count && html`<p class="quiet">It is empty.</p>`}
       <p class="quiet bin-where">Nothing is removed for good from here. These are folders in ${bin.folders.map((folder) => html`<code key=${folder}>${folder}</code> `)}: remove them there.</p>

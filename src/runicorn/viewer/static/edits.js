@@ -8,6 +8,8 @@ import { runName, useKeys } from "./parts.js";
 import { SourceError, source } from "./source.js";
 
 const MOST_AT_ONCE = 500;
+/** What is refused for a run that another host may have open says so with this word; labels may be changed all the same. */
+const FORCIBLE = "--force-other-host";
 
 /**
  * @typedef {{ name: string, what: string }} EditProblem
@@ -15,6 +17,7 @@ const MOST_AT_ONCE = 500;
  * @property {string} text
  * @property {EditProblem[]} [problems] what was not done, run by run
  * @property {() => any} [undo]
+ * @property {() => any} [force] do what was refused because another host may have a run open
  * @property {boolean} [toBin] whether the way to the recycle bin is shown
  */
 
@@ -41,6 +44,7 @@ export function NoticeBar() {
   return html`<div role="status">${shown && html`<div class="notice">
     <div class="notice-line"><span>${shown.text}</span>
       ${undo && html`<button class="link" title="Undo (u)" onClick=${undo}>Undo</button>`}
+      ${shown.force && html`<button class="link" onClick=${shown.force}>Do it anyway</button>`}
       ${shown.toBin && html`<a class="quiet" href=${hrefOf("deleted")}>Recycle bin</a>`}
       <span class="grow"></span><button aria-label="Close this line" onClick=${() => setNotice(null)}>×</button></div>
     ${(shown.problems ?? []).length > 0 && html`<ul aria-label="What was not done" tabindex="0">${shown.problems?.map((each) => html`<li><b>${each.name}</b> <span class="bad">${each.what}</span></li>`)}</ul>`}
@@ -50,6 +54,11 @@ export function NoticeBar() {
 /** What went wrong, in words. @param {any} error */
 export function errorText(error) {
   return error instanceof SourceError ? `${error.message} ${error.hint}`.trim() : "The viewer does not answer. Nothing was changed.";
+}
+
+/** Whether a change was refused only because another host may have the run open. @param {string} what */
+export function isForcible(what) {
+  return what.includes(FORCIBLE);
 }
 
 /** Change labels of a run. @param {string} key @param {object} changes */
@@ -104,9 +113,12 @@ export async function restoreRuns(runs) {
   setNotice({ text: problems.length ? `${done} of ${countOf(runs.length, "run")} restored.` : `${countOf(done, "run")} restored.`, problems });
 }
 
-/** Add tags to runs, or take them away; whether all was done. @param {any[]} runs @param {string[]} add @param {string[]} remove */
-export async function tagRuns(runs, add, remove) {
-  const results = await sendInParts("runs/tags", runs, { add, remove });
+/**
+ * Add tags to runs, or take them away; whether all was done.
+ * @param {any[]} runs @param {string[]} add @param {string[]} remove @param {boolean} [force]
+ */
+export async function tagRuns(runs, add, remove, force = false) {
+  const results = await sendInParts("runs/tags", runs, { add, remove, force_other_host: force });
   const problems = problemsOf(runs, results);
   const done = new Set(results.filter((each) => each.done).map((each) => each.key));
   const has = (run, tags) => tags.filter((tag) => (run.tags ?? []).includes(tag));
@@ -116,7 +128,9 @@ export async function tagRuns(runs, add, remove) {
   const what = add.length ? `${add.join(", ")} added to` : `${remove.join(", ")} removed from`;
   const count = add.length ? done.size : changed.length;
   const of = problems.length ? `${count} of ${countOf(runs.length, "run")}` : countOf(count, "run");
-  setNotice({ text: `${what} ${of}.`, problems, undo: changed.length ? back : undefined });
+  const elsewhere = results.filter((each) => !each.done && isForcible(each.problem.what)).map((each) => each.key);
+  const again = () => tagRuns(runs.filter((run) => elsewhere.includes(run.key)), add, remove, true);
+  setNotice({ text: `${what} ${of}.`, problems, undo: changed.length ? back : undefined, force: elsewhere.length ? again : undefined });
   return !problems.length;
 }
 
@@ -129,7 +143,7 @@ async function undoTags(changes) {
     groups.set(group, { add, remove, runs: [...(groups.get(group)?.runs ?? []), run] });
   }
   const problems = [];
-  for (const { add, remove, runs } of groups.values()) problems.push(...problemsOf(runs, await sendInParts("runs/tags", runs, { add, remove })));
+  for (const { add, remove, runs } of groups.values()) problems.push(...problemsOf(runs, await sendInParts("runs/tags", runs, { add, remove, force_other_host: true })));
   setNotice({ text: "The tags are as they were.", problems });
 }
 

@@ -70,7 +70,8 @@ export function silence(run) {
 export function Popover({ label, name, kind, plain, children }) {
   const [open, setOpen] = useState(false);
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
+    // At once, as in useKeys: the next key may be meant for it.
     if (!open) return undefined;
     const shut = (event) => {
       if (event instanceof KeyboardEvent && event.key !== "Escape") return;
@@ -102,7 +103,7 @@ export function Popover({ label, name, kind, plain, children }) {
 export function useKeys(keys) {
   const latest = useRef(keys);
   latest.current = keys;
-  useEffect(() => {
+  useLayoutEffect(() => {
     const press = (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
       const at = event.target instanceof HTMLElement ? event.target : null;

@@ -1,7 +1,7 @@
 // @ts-check
 /** What a person changes on the page of a run, in the place where it stands: alias, tags, notes. */
 import { html, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js";
-import { editRun, errorText, saveFolder } from "./edits.js";
+import { editRun, errorText, isForcible, saveFolder } from "./edits.js";
 import { useCanEdit } from "./live.js";
 import { Tags, runName, useKeys } from "./parts.js";
 import { source } from "./source.js";
@@ -33,16 +33,16 @@ export function useRunEdits(row) {
 export function RunTitle({ row, edits }) {
   if (!edits.open.alias) return html`<h1 class="cut" title=${row.id}>${runName(row)}</h1>`;
   return html`<h1 class="hidden-text">${runName(row)}</h1>
-    <${FieldEditor} label="Alias" name="alias" row=${row} value=${row.alias ?? ""} hint=${row.id} leave=${() => edits.end("alias")} save=${(text, was) => editRun(row.key, { alias: text, was })} />`;
+    <${FieldEditor} label="Alias" name="alias" row=${row} value=${row.alias ?? ""} hint=${row.id} leave=${() => edits.end("alias")} save=${(text, was, more) => editRun(row.key, { alias: text, was, ...more })} />`;
 }
 
 /** @param {{ row: any, edits: ReturnType<typeof useRunEdits> }} props */
 export function RunTags({ row, edits }) {
   if (!edits.open.tags) return html`<span class="wide-only"><${Tags} tags=${row.tags} /></span>`;
   const before = row.tags ?? [];
-  const save = (text, _was, start) => {
+  const save = (text, _was, more, start) => {
     const [wanted, had] = [tagsOf(text), tagsOf(start)];
-    return editRun(row.key, { tags: { add: wanted.filter((tag) => !had.includes(tag)), remove: had.filter((tag) => !wanted.includes(tag)) } });
+    return editRun(row.key, { tags: { add: wanted.filter((tag) => !had.includes(tag)), remove: had.filter((tag) => !wanted.includes(tag)) }, ...more });
   };
   return html`<${FieldEditor} label="Tags, with commas between them" row=${row} value=${before.join(", ")} leave=${() => edits.end("tags")} save=${save} />`;
 }
@@ -50,7 +50,7 @@ export function RunTags({ row, edits }) {
 /** @param {{ row: any, edits: ReturnType<typeof useRunEdits> }} props */
 export function RunNotes({ row, edits }) {
   if (edits.open.notes) {
-    return html`<${FieldEditor} label="Notes" name="notes" row=${row} value=${row.notes ?? ""} hint="Ctrl+Enter saves, Escape leaves" lines=${true} leave=${() => edits.end("notes")} save=${(text, was) => editRun(row.key, { notes: text, was })} />`;
+    return html`<${FieldEditor} label="Notes" name="notes" row=${row} value=${row.notes ?? ""} hint="Ctrl+Enter saves, Escape leaves" lines=${true} leave=${() => edits.end("notes")} save=${(text, was, more) => editRun(row.key, { notes: text, was, ...more })} />`;
   }
   return row.notes ? html`<div class="run-notes" role="note" aria-label="Notes" tabindex="0">${row.notes}</div>` : null;
 }
@@ -63,7 +63,7 @@ export function tagsOf(text) {
 /**
  * A field in the place of a text. What cannot be saved stays in it, with the reason; and what somebody else has saved
  * meanwhile is shown before it is replaced.
- * @param {{ label: string, name?: string, row: any, value: string, hint?: string, lines?: boolean, leave: () => void, save: (text: string, was: object, start: string) => Promise<any> }} props
+ * @param {{ label: string, name?: string, row: any, value: string, hint?: string, lines?: boolean, leave: () => void, save: (text: string, was: object, more: object, start: string) => Promise<any> }} props
  */
 function FieldEditor({ label, name, row, value, hint, lines, leave, save }) {
   const field = useRef(null);
@@ -77,12 +77,12 @@ function FieldEditor({ label, name, row, value, hint, lines, leave, save }) {
     field.current?.focus();
     field.current?.setSelectionRange(lines ? value.length : 0, value.length);
   }, []);
-  const send = async (event) => {
-    event?.preventDefault();
+  const send = async (event, force = false) => {
+    event.preventDefault();
     if (isSending) return;
     setSending(true);
     try {
-      await save(text, was.current, start.current);
+      await save(text, was.current, force ? { force_other_host: true } : {}, start.current);
       leave();
     } catch (error) {
       setTrouble(`${errorText(error)}${await thereNow(error)}`);
@@ -109,5 +109,6 @@ function FieldEditor({ label, name, row, value, hint, lines, leave, save }) {
     <button class="plain" disabled=${isSending}>Save</button><button type="button" onClick=${leave}>Cancel</button>
     ${lines && hint && html`<span class="quiet">${hint}</span>`}
     ${trouble && html`<span class="bad trouble" role="alert">${trouble}</span>`}
+    ${isForcible(trouble) && html`<button type="button" class="plain" onClick=${(event) => send(event, true)}>Save anyway</button>`}
   </form>`;
 }

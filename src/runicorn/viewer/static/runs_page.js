@@ -202,8 +202,8 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
     ${chosen.size > 0 && html`<span class="selection wide-only">${countText(chosen.size)} selected
       <${SelectionEdits} runs=${chosenRuns} all=${all} setChosen=${setChosen} columns=${columns} />
       <button onClick=${() => compareRuns(chosen)}>Compare</button>
-      <button onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
-      <button onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
+      <button class="extra" onClick=${() => changeQuery({ only: [...chosen].join(",") }, true)}>Only these</button>
+      <button class="extra" onClick=${() => navigator.clipboard?.writeText([...chosen].join("\n"))}>Copy ids</button>
       <button onClick=${() => setChosen(new Set())}>Clear</button></span>`}
     <span class="grow"></span>
     <select class="narrow-only" aria-label="Path" value=${query.get("path") ?? ""} onChange=${(event) => changeQuery({ path: event.target.value })}>

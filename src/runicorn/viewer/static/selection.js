@@ -20,7 +20,14 @@ function press(opener) {
  */
 export function SelectionEdits({ runs, all, setChosen, columns }) {
   const { canEdit } = useCanEdit();
-  const remove = async () => setChosen(new Set(await deleteRuns(runs)));
+  const isBusy = useRef(false);
+  const remove = async () => {
+    if (isBusy.current) return;
+    isBusy.current = true;
+    const left = await deleteRuns(runs);
+    isBusy.current = false;
+    setChosen(new Set(left));
+  };
   useKeys({ t: () => press(".tag-pop button"), d: () => canEdit && remove() });
   return html`${canEdit && html`<span class="tag-pop"><${Popover} label="Tag" kind="left" plain=${true}>${(close) => html`<${TagForm} runs=${runs} all=${all} close=${close} />`}<//></span>
     <button title="To the recycle bin (d)" onClick=${remove}>Delete</button>`}
