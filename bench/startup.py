@@ -58,7 +58,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure each in turn."""
     quick = arguments.quick
     pairs, processes, empty_runs, idle_s = (2, 1, 2, 1.0) if quick else (25, 15, 10, 10.0)
-    with bytecode_cache():
+    with surroundings():
         of_processes = {
             "import_runicorn_ms": import_cost(IMPORT_US, pairs),
             "import_msgspec_ms": import_cost(IMPORT_MSGSPEC, pairs),
@@ -73,11 +73,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def bytecode_cache() -> Iterator[None]:
-    """Have the processes that we start keep their bytecode in a directory that is removed afterwards."""
+def surroundings() -> Iterator[None]:
+    """Give the processes that we start a bytecode cache and a temp directory that nobody else has filled."""
     before = dict(os.environ)
     with harness.storage() as root:
-        os.environ["PYTHONPYCACHEPREFIX"] = root
+        os.environ["PYTHONPYCACHEPREFIX"] = os.environ["TMPDIR"] = root
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         try:
             yield

@@ -94,7 +94,7 @@ def test_correlations_are_as_defined(counted, seed):
             shown = listed[name]["strength"] if name == "text" else listed[name]["rho"]
             assert shown == pytest.approx(expected, abs=1e-9), (name, case)
             assert listed[name]["runs"] == len(pairs)
-        assert found["few"] + found["constant"] + found["own"] == left_out
+        assert found["few"] + found["constant"] + found["own"] + found["level"] == left_out
 
 
 def test_order_and_what_is_left_out(counted):
@@ -115,6 +115,6 @@ def test_order_and_what_is_left_out(counted):
     assert found["listed"][1] == {"name": "words", "kind": "number", "strength": 1, "rho": 1, "runs": 9}
     assert (found["few"], found["constant"], found["own"], found["runs"]) == (1, 1, 1, 10)
     (nothing,) = counted([{"fields": fields, "result": [1.0] * 10}])
-    assert nothing["listed"] == []
+    assert (nothing["listed"], nothing["level"]) == ([], 4)
     (empty,) = counted([{"fields": {}, "result": []}])
-    assert empty == {"listed": [], "few": 0, "constant": 0, "own": 0, "runs": 0}
+    assert empty == {"listed": [], "few": 0, "constant": 0, "own": 0, "level": 0, "runs": 0}

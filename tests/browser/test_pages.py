@@ -37,6 +37,18 @@ def test_first_screen_shows_twenty_runs(viewer, open_page):
     expect(page.locator("svg.spark").first).to_be_visible()
 
 
+def test_the_head_of_the_table_stays(viewer, open_page):
+    """However far down the table is, the names of its columns stand above the rows."""
+    page = open_page(viewer.at(), height=400)
+    head = page.locator("[role=columnheader]", has_text="Started")
+    before = head.bounding_box()
+    page.locator(".table").evaluate("(table) => table.scrollTo(0, 200)")
+    expect(page.locator(".table")).to_have_js_property("scrollTop", 200)
+    assert head.bounding_box() == before
+    at = {"x": before["x"] + 8, "y": before["y"] + 8}
+    assert head.evaluate("(cell, { x, y }) => cell.contains(document.elementFromPoint(x, y))", at)
+
+
 def test_token_leaves_the_address(viewer, open_page):
     """The token is taken out of the address at once, and a reload goes on without it."""
     page = open_page(viewer.at())
@@ -59,6 +71,21 @@ def test_page_without_token_says_what_to_do(viewer, open_page):
     expect(other.get_by_text("Status checker")).to_be_visible()
 
 
+def test_an_answer_that_comes_late_takes_no_column_away(viewer, open_page):
+    """Rows that were asked for before the columns were known come after those with them: the columns stay."""
+    page, held = open_page(viewer.at("problems")), []
+    page.route(re.compile(r"/runs$|/runs\?(?!.*cols=)"), lambda route: held.append(route))
+    page.goto(f"{viewer.root}?cols=config.args.lr")
+    values = page.locator(".body [role=row] .cell.right").get_by_text(re.compile(r"^(0\.0001|1e-4)$"))
+    expect(values.first).to_be_visible()
+    with page.expect_response(re.compile(r"/runs$|/runs\?(?!.*cols=)")):
+        held[0].continue_()
+    page.get_by_role("button", name="Keys and help").click()  # something else that the page does after it
+    page.get_by_role("button", name="Close").click()
+    expect(values.first).to_be_visible()
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_runs_are_found_sorted_and_filtered(viewer, open_page):
     """Search, conditions, path, status and order choose rows, and are kept in the address."""
     page = open_page(viewer.at())
@@ -74,7 +101,8 @@ def test_runs_are_found_sorted_and_filtered(viewer, open_page):
     assert "path=cv/vit" in page.url
     page.get_by_role("button", name="failed").click()
     expect(page.locator(".body [role=row]").first).to_contain_text("failed")
-    page.goto(f"{viewer.root}?sort=best")
+    with page.expect_response("**/runs/columns"):  # a summary has a field of this name too
+        page.goto(f"{viewer.root}?sort=best")
     cells = page.locator(".body [role=row] .cell.right:nth-child(5)")
     expect(cells.first).to_have_text(re.compile(r"^0(\.0*)?$"))
     best = [float(text) for text in cells.all_inner_texts()]

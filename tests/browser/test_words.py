@@ -91,6 +91,14 @@ def test_a_field_does_not_take_the_place_of_a_column(module):
     assert module("filter", script, {"names": list(names), "others": others}) == list(names.values())
 
 
+def test_half_a_character_does_not_stop_a_link(module):
+    """A text that ends in the middle of a character can be in a link, and so can any text as the name of a member."""
+    links = module(
+        "address", "(given) => given.map((text) => m.hrefOf('explore', { [text]: text }))", ["\ud83d", "a&b=c"]
+    )
+    assert [link.split("?")[1] for link in links] == ["%EF%BF%BD=%EF%BF%BD", "a%26b%3Dc=a%26b%3Dc"]
+
+
 def test_best_runs_come_first_by_the_mode_of_their_metric(module):
     """Lowest first or highest first, as the mode of the metric says; a run without a value comes last either way."""
     runs = [

@@ -32,6 +32,8 @@ nodes = [
 sys.exit(max(abs(node.wait()) for node in nodes))
 """
 SCONTROL = "#!/bin/sh\necho 127.0.0.1\necho 127.0.0.1\n"
+# 127.0.0.1 as one number: no name of the loopback interface, which would say that all nodes are the one of rank 0.
+NODE_0 = "2130706433"
 RAY_HEAD = """
 import ray, sys
 ray.init(
@@ -59,7 +61,7 @@ def run_here(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", os.pathsep.join([str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]))
     # torchrun's options, by the variables that it reads where they are not given
     port = free_port()
-    for name, text in {"PET_MASTER_PORT": port, "MASTER_PORT": port, "PET_LOCAL_ADDR": "127.0.0.1"}.items():
+    for name, text in {"PET_MASTER_PORT": port, "MASTER_PORT": port, "PET_LOCAL_ADDR": NODE_0}.items():
         monkeypatch.setenv(name, text)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -129,6 +131,7 @@ def test_slurm(run_here, tmp_path, monkeypatch):
     assert hosts[0] != hosts[1]
     assert hosts[1] == hosts[2]
     assert set(hosts) == {"node0", "node1"}
+    assert (run_dir / "summary.node1.json").exists()
 
 
 def test_ray(run_here, tmp_path, monkeypatch):

@@ -49,6 +49,12 @@ def dead_run(tmp_path: Path, moment: str, body: str = BODY, **variables: str) ->
     return trainer
 
 
+def all_of(trainer: Trainer) -> list[int]:
+    """What must be stored: what log() has returned for, and what was on its way at the death if it is there."""
+    most = trainer.returned + 1
+    return list(range(1, most + (most in counted(trainer.run_dir))))
+
+
 def change(path: Path, at: int, data: bytes) -> None:
     """Write over a part of a file."""
     with path.open("r+b") as file:
@@ -79,11 +85,11 @@ def test_without_a_plan_the_files_say_what_is_stored(tmp_path, moment, damage):
         plan.write_bytes(bytes(size) if damage == "zeros" else random.Random(SEED).randbytes(size))
     said = recover(tmp_path)
     assert ": stored" in said
-    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert counted(trainer.run_dir) == all_of(trainer)
     assert (trainer.run_dir / "logs.txt").read_text().count("behind") == (trainer.returned >= 400)
     summary = json.loads((trainer.run_dir / "summary.json").read_text())
     assert (summary["best_metric_value"], summary["best_metric_step"]) == (0.5, 1)
-    assert status(trainer.run_dir)["last_step"] == trainer.returned
+    assert status(trainer.run_dir)["last_step"] == all_of(trainer)[-1]
     assert "Nothing to recover" in recover(tmp_path)
     assert not trainer.spool.exists()
 
@@ -116,7 +122,7 @@ def test_an_events_file_that_was_shortened_meanwhile(tmp_path):
     assert ": stored" in recover(tmp_path)
     found = counted(trainer.run_dir)
     assert sorted(set(found)) == found
-    assert found[-1] == trainer.returned
+    assert found[-1] == all_of(trainer)[-1]
     assert not trainer.spool.exists()
 
 
@@ -133,7 +139,7 @@ def test_a_spool_with_a_damaged_address_is_told_and_kept(tmp_path):
     assert counted(trainer.run_dir) == before
     address.write_bytes(whole)
     recover(tmp_path)
-    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert counted(trainer.run_dir) == all_of(trainer)
 
 
 def test_a_control_page_that_says_done_is_not_believed_alone(tmp_path):
@@ -144,7 +150,7 @@ def test_a_control_page_that_says_done_is_not_believed_alone(tmp_path):
     control.write_bytes(random.Random(SEED).randbytes(control.stat().st_size))
     change(control, 8, b"\1\1")
     assert ": stored" in recover(tmp_path)
-    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert counted(trainer.run_dir) == all_of(trainer)
 
 
 GOOD = "blob-0123456789abcdef"
@@ -187,7 +193,7 @@ def test_names_in_a_record_lead_nowhere_else(tmp_path, path, blob):
     used = len(segment.read_bytes().rstrip(b"\0"))
     change(segment, used, frame(encode(image)) + frame(encode(Text(1.0, "after"))))
     assert ": stored" in recover(tmp_path)
-    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert counted(trainer.run_dir) == all_of(trainer)
     assert "after" in (trainer.run_dir / "logs.txt").read_text()
     assert outside.read_bytes() == (trainer.spool.parent / "outside").read_bytes() == b"0123456789ab"
     assert not trainer.spool.exists()
@@ -217,7 +223,7 @@ def test_a_segment_that_was_copied_is_stored_once(tmp_path):
     twin.write_bytes(segment.read_bytes())
     twin.chmod(0o600)
     assert ": stored" in recover(tmp_path)
-    assert counted(trainer.run_dir) == list(range(1, trainer.returned + 1))
+    assert counted(trainer.run_dir) == all_of(trainer)
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -232,7 +238,7 @@ def test_of_a_segment_and_its_copy_one_may_be_damaged_at_its_beginning(tmp_path,
     hello_bytes, _ = unpack_frame_header(segment.read_bytes(), HEADER_BYTES)
     change((segment, twin)[number], HEADER_BYTES + FRAME_HEADER_BYTES + hello_bytes, b"\xff")
     assert ": stored" in recover(tmp_path)
-    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert sorted(counted(trainer.run_dir)) == all_of(trainer)
     assert not trainer.spool.exists()
 
 
@@ -243,7 +249,7 @@ def test_a_segment_that_has_got_another_name_is_stored_once(tmp_path, moment):
     segment = segment_of(trainer)
     segment.rename(segment.with_name(segment.name.replace("-00000000", "-00000001")))
     assert ": stored" in recover(tmp_path)
-    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert sorted(counted(trainer.run_dir)) == all_of(trainer)
     assert not trainer.spool.exists()
 
 
@@ -272,7 +278,7 @@ def test_text_of_a_segment_that_has_another_ones_name_is_stored(tmp_path):
     last.rename(first)
     aside.rename(last)
     assert ": stored" in recover(tmp_path)
-    assert sorted(counted(trainer.run_dir)) == list(range(1, trainer.returned + 1))
+    assert sorted(counted(trainer.run_dir)) == all_of(trainer)
     lines = (trainer.run_dir / "logs.txt").read_text().splitlines()
     assert sorted(line.partition(" | ")[2] for line in lines) == sorted(f"text {i}." for i in range(1, 401))
     assert not trainer.spool.exists()
@@ -329,7 +335,7 @@ def test_a_segment_that_does_not_say_whose_it_is_is_stored_once(tmp_path, moment
     exchange(child, owner)
     change(child, HEADER_BYTES + FRAME_HEADER_BYTES, b"\xff")
     assert ": stored" in recover(tmp_path)
-    assert sorted(counted(trainer.run_dir)) == [*range(-20, 0), *range(1, trainer.returned + 1)]
+    assert sorted(counted(trainer.run_dir)) == [*range(-20, 0), *all_of(trainer)]
 
 
 @pytest.mark.parametrize("moment", ["planned", "appended", "stored"])
@@ -339,7 +345,7 @@ def test_a_line_that_is_not_ended_outlives_segments_that_are_read_out_of_turn(tm
     child, (_, between, *_) = of_two_processes(trainer)
     exchange(child, between)
     assert ": stored" in recover(tmp_path)
-    assert sorted(counted(trainer.run_dir)) == [*range(-20, 0), *range(1, trainer.returned + 1)]
+    assert sorted(counted(trainer.run_dir)) == [*range(-20, 0), *all_of(trainer)]
     lines = (trainer.run_dir / "logs.txt").read_text().splitlines()
     printed = [line.partition("] ")[2] for line in lines if "] " in line and str(trainer.spool) not in line]
     assert sorted(printed) == sorted([*(f"line {i}." for i in range(1, 400)), "open "])

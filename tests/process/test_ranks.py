@@ -281,6 +281,13 @@ def wait_ended(spool):
     wait_until(lambda: not writer_pids(spool), 60, "the writer lives on")
 
 
+def end_writers(spool):
+    """Kill the writer of a spool, and wait for its death."""
+    for pid in writer_pids(spool):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not writer_pids(spool))
+
+
 def file_of(rank):
     return f"events.rank{rank}.jsonl" if rank else "events.jsonl"
 
@@ -727,6 +734,27 @@ def test_a_rank_comes_when_rank_0_has_ended_the_run(tmp_path):
     assert "never" not in status(run_dir).get("exit_reason", "")
 
 
+def test_two_hosts_that_are_both_at_the_address_of_rank_0(tmp_path):
+    """A writer that finds rank 0's lines in the files, but has not seen its end, leaves the end that is written."""
+    ranks = environments(torchrun, 2, run_id="mine", local_size=1)
+    ranks[1]["RUNICORN_HOSTNAME"] = "another-name"
+    body = f"run = rn.init()\nopened(run)\nlog(run, {RECORDS})\n"
+    with Job(tmp_path) as job:
+        job.start(f'{body}wait_for("ended")\nlog(run, {RECORDS}, {RECORDS} + 1)\nrun.finish()', {1: ranks.pop(1)})
+        run_dir, spool = job.run_of(1)
+        wait_until(lambda: counted(run_dir, 1) if (run_dir / file_of(1)).exists() else False)
+        end_writers(spool)
+        (spool / "plan").unlink()  # so that the next writer has the files alone
+        job.start(f"{body}run.finish()", ranks)
+        job.wait_gone(0)
+        job.tell("ended")
+        assert job.end() == [0, 0]
+    wait_ended(spool)
+    assert_ranks(run_dir, {0: RECORDS, 1: 2 * RECORDS})
+    assert status(run_dir)["status"] == "finished"
+    assert "exit_reason" not in status(run_dir)
+
+
 def test_only_rank_0_ends_the_run(tmp_path):
     """A rank's finish() stores what it has logged and ends nothing; rank 0's ends the run for all."""
     with Job(tmp_path) as job:
@@ -781,9 +809,7 @@ def test_the_writer_is_killed_where_there_is_no_rank_0(tmp_path):
         job.wait_for("logged-1", "logged-2")
         run_dir, spool = job.run_of(1)
         wait_until(lambda: counted(run_dir, 1) and counted(run_dir, 2))
-        for pid in writer_pids(spool):
-            os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: not writer_pids(spool))
+        end_writers(spool)
         job.tell("killed")
         job.end_well()
     wait_ended(spool)

@@ -284,6 +284,7 @@ class WithProperty(collections.UserDict):
         ([].append, "list.append"),
         (lambda: 0, f"{__name__}.<lambda>"),
         (list[int], "list[int]"),
+        (dict[str, int], "dict[str, int]"),
         (object(), "<builtins.object object>"),
         (threading.Lock(), "<unlocked _thread.lock object>"),
         (re.compile("a"), "re.compile('a')"),

@@ -310,6 +310,18 @@ def queue(address):
     control.close()
 
 
+def test_the_owner_is_none_of_those_that_outlive_it(address, tail, queue):
+    """While it waits for the run's end it lives; of others alone it is told that the run goes on without it."""
+    owner = Queue(address, queue.control, is_owner=True, rank=None)
+    put(queue, "own")
+    put(owner, "of the owner")
+    owner.seal()
+    for step in (read, store):  # while its segment is followed, and when that is stored
+        step(tail)
+        assert (tail.living(), tail.living_beside_owner()) == (2, 1)
+    owner.let_go(ControlPage.of_ended_run())
+
+
 def put(queue, word: str) -> None:
     """A record into the queue."""
     queue.put(Text(1.0, word))

@@ -147,8 +147,8 @@ class _Conversion:
         plain = plain_of(value)
         if plain is not NOT_THERE:
             return self.of(plain, name, secret=secret)
-        if isinstance(value, type):
-            return qualified_name(value)
+        if isinstance(value, (type, types.GenericAlias)):  # list[int] is a type of Python 3.10 alone
+            return qualified_name(value) or self._text_of(value, name, secret=secret)
         if isinstance(value, types.ModuleType):
             return value.__name__
         if isinstance(value, functools.partial):

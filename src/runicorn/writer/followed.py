@@ -78,6 +78,11 @@ class Followed:
         return self.hello is not None and self.reader.position > self.first
 
     @property
+    def is_of_owner(self) -> bool:
+        """Whether its own hello says that the run's owner writes it."""
+        return self.hello is not None and self.hello.is_owner and not self.has_stand_in
+
+    @property
     def ready(self) -> bool:
         """Whether header and hello are there."""
         if not self._marked:
@@ -166,6 +171,12 @@ class Producer:
         self._spool = directories[0]
         self._probe: Probe | None = None
         self._probed_at = 0.0
+        self._was_owner = False
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether it is the run's owner, by what was read of it."""
+        return self._was_owner or any(each.is_of_owner for each in self.segments.values())
 
     @property
     def number(self) -> int:
@@ -208,6 +219,13 @@ class Producer:
             return min((turn for number, turn in turns if number > each.number), default=each.number), each.number
 
         self.segments = dict(sorted(self.segments.items(), key=lambda item: order(item[1])))
+
+    def take_out(self, followed: Followed) -> None:
+        """Follow one no more, which is stored."""
+        self._was_owner = self.is_owner
+        del self.segments[followed.name]
+        self.newest_stored = max(self.newest_stored, followed.number)
+        self.missing.discard(followed.number)
 
     def has_filled(self, number: int) -> bool:
         """Whether one of its segments says that this one was in use before it."""

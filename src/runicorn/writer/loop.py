@@ -161,7 +161,7 @@ class Writer:
         if end is None and not self._is_owner_gone():
             return None
         others = self._tail.living()
-        self._control.set_others(others)
+        self._control.set_others(self._tail.living_beside_owner())
         # Closed without an end: the run is being resumed, and what is left of this session is not waited for.
         resumed = self._control.closed[0] and end is None
         if others and not resumed:
@@ -296,8 +296,8 @@ class Writer:
     def _final_status(self, end: End) -> dict[str, Any]:
         state = self._store.state
         before = self._read(run_files.STATUS)
-        if self._address.distributed and not state.owner_seen and before.get("status") in statuses.FINAL:
-            # Ranks that came when rank 0 had ended the run: it has ended as rank 0 said.
+        if self._address.distributed and state.end is None and before.get("status") in statuses.FINAL:
+            # Rank 0 has ended the run, by another writer or before these ranks came: it has ended as rank 0 said.
             end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
         status: dict[str, Any] = {"status": end.status}
         status["started_at"] = before.get("started_at", self._address.opened_at)

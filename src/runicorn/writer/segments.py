@@ -184,10 +184,8 @@ class Segments:
         self._dropped.clear()
         for each in segments:
             producer = self._producers[each.name.rpartition("-")[0]]
-            del producer.segments[each.name]
-            producer.newest_stored = max(producer.newest_stored, each.number)
+            producer.take_out(each)
             self._control.note_newest_stored(producer.number, producer.newest_stored)
-            producer.missing.discard(each.number)
             self._control.add_dropped(each.tier, each.reader.file_bytes)
             each.reader.mark(self._generation, STORED)
             each.reader.free_pages()
@@ -259,6 +257,10 @@ class Segments:
         """How many producers live, or have left something unread; asks the kernel, and forgets the rest."""
         self._forget_dead(at_once=True)
         return len(self._producers)
+
+    def living_beside_owner(self) -> int:
+        """How many of these are not the run's owner, which waits for the run's end itself; asks nobody."""
+        return sum(not producer.is_owner for producer in self._producers.values())
 
     def _forget_dead(self, *, at_once: bool) -> None:
         """Give up what dead producers with nothing unread still cost: a descriptor, a lock file, a spare."""

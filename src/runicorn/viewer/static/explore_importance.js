@@ -90,6 +90,7 @@ export function ImportanceTable({ found, result, constant, choose }) {
     [found.few, "with fewer than 5 runs"],
     [found.constant + constant, "with one value alone"],
     [found.own, "with a text of its own in each run"],
+    [found.level, "over whose runs the result does not differ"],
   ].filter(([count]) => count).map(([count, why]) => `${countText(Number(count))} ${why}`);
   return html`<section class="importance" aria-label="Importance">
     <h2 class="cut" title=${result}>What goes with ${result}</h2>
@@ -99,7 +100,7 @@ export function ImportanceTable({ found, result, constant, choose }) {
         <thead><tr><th scope="col">Field</th><th scope="col">Correlation</th><th scope="col" class="right">Runs</th></tr></thead>
         <tbody>${found.listed.map((each) => html`<${ImportanceRow} key=${each.name} each=${each} result=${result} choose=${choose} />`)}</tbody>
       </table>`}
-      ${found && !found.listed.length && html`<p class="quiet">No field of the config has two values and 5 runs with a result.</p>`}
+      ${found && !found.listed.length && html`<p class="quiet">No field of the config can be compared.</p>`}
     </div>
     ${left && left.length > 0 && html`<p class="foot">Left out: ${left.join(", ")}</p>`}
   </section>`;

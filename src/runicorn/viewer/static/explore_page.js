@@ -53,6 +53,7 @@ function useDraft(/** @type {{ id: string, name: string }[]} */ named) {
     setDraft(new Map());
   };
   const setBrush = (axis, brush, isDone) => {
+    if (!axis.shown && brush) return;
     clearTimeout(timer.current);
     // An address that a person wrote may have the column by a shorter name.
     for (const { id, name } of named) if (id === axis.column.id) pending.current[name] = null;
@@ -68,7 +69,8 @@ function useDraft(/** @type {{ id: string, name: string }[]} */ named) {
 export function ExplorePage() {
   const { query } = useAddress();
   const isDark = useDark();
-  const others = useOtherColumns();
+  const [added, setAdded] = useState(0);
+  const others = useOtherColumns(added);
   const fields = useMemo(() => others.filter((each) => !HALF_CHARACTER.test(each.name)), [others]);
   const names = useMemo(() => fields.map((each) => each.name), [fields]);
   const filterText = query.get("q") ?? "";
@@ -81,6 +83,12 @@ export function ExplorePage() {
   const { rows, error } = useRuns([...new Set([...used, ...asked])].filter((name) => names.includes(name)).sort());
   const all = useMemo(() => [...(rows?.values() ?? [])], [rows]);
   useEffect(() => void (rows && setHasBest(all.some((run) => run.best_metric_name))), [all]);
+  const counted = useRef(-1);
+  useEffect(() => {
+    // A run that has come may have fields that none had.
+    if (counted.current >= 0 && counted.current !== all.length) setAdded((before) => before + 1);
+    counted.current = rows ? all.length : -1;
+  }, [all]);
   const status = listOf(query.get("status"));
   const named = query.get("runs");
   const within = useMemo(() => askedRuns(all, { path: query.get("path") ?? "", status, only: named ?? query.get("only"), filter }, names, serverNow()), [all, query.get("path"), status.join(), named, query.get("only"), filter, names]);
@@ -232,7 +240,8 @@ function ColourKey({ axis, colours, isDark }) {
   if (!isCategory) {
     return html`<span class="colour-key"><span>${column.text(low)}</span><span class="ramp" style=${{ background: rampGround(isDark) }}></span><span>${column.text(high)}${axis.isLog ? " log" : ""}</span></span>`;
   }
-  return html`<span class="colour-key cut">${colours.legend.map(({ text, colour, shape }) => html`<span key=${text} class="cut"><span class=${`dot shape${shape}`} style=${{ background: colour }}></span>${text}</span>`)}</span>`;
+  return html`<span class="colour-key cut">${colours.legend.map(({ text, colour, shape }) => html`<span key=${text} class="cut"><span class=${`dot shape${shape}`} style=${{ background: colour }}></span>${text}</span>`)}
+    ${axis.categories.length > colours.legend.length && html`<span>and ${countText(axis.categories.length - colours.legend.length)} more, whose colours repeat</span>`}</span>`;
 }
 
 /** Which axes the lines have. @param {any} props */

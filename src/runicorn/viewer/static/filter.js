@@ -22,9 +22,9 @@ const SHORT_NAMES = /** @type {Record<string, string>} */ ({
   last: "last_data_at",
   name: "alias",
 });
-/** What the table has of itself: a field of config or summary of that name does not take its place. */
-const OWN_COLUMNS = [...TEXT_COLUMNS, ...Object.values(SHORT_NAMES), "key", "storage", "started_at", "ended_at", "pid", "best_metric_step", "best_metric_mode", "parent"];
 const TIMES = ["created_at", "started_at", "ended_at", "last_data_at"];
+/** Columns that every run has; a field of config or summary of the same name is called by its full name. */
+const OWN_COLUMNS = new Set([...TEXT_COLUMNS, ...TIMES, ...Object.values(SHORT_NAMES)]);
 
 /** `lr<1e-3 status=failed resnet` as words and conditions; a text in quotes is one word. @param {string} text @returns {Filter} */
 export function parseFilter(text) {
@@ -46,7 +46,7 @@ export function parseFilter(text) {
  */
 export function columnOf(name, others) {
   const known = SHORT_NAMES[name] ?? name;
-  if (OWN_COLUMNS.includes(known) || others.includes(known)) return known;
+  if (OWN_COLUMNS.has(known) || others.includes(known)) return known;
   const found = others.find((other) => other.endsWith(`.${known}`));
   return found ?? others.find((other) => /^config\./.test(known) && /^config\./.test(other) && other.endsWith(known.slice(6))) ?? known;
 }

@@ -12,7 +12,7 @@ const NUMBER_WORDS = /** @type {Record<string, number>} */ ({ NaN: NaN, Infinity
  * @property {number | null} rho with its sign; null for a category, which has no order
  * @property {number} runs
  *
- * @typedef {{ listed: Importance[], few: number, constant: number, own: number, runs: number }} Importances
+ * @typedef {{ listed: Importance[], few: number, constant: number, own: number, level: number, runs: number }} Importances
  */
 
 /** A number, also as the word for what JSON has not; null if it is none. @param {unknown} cell @returns {number | null} */
@@ -96,7 +96,7 @@ export function rankShare(groups, results) {
 
 /**
  * @param {string} name @param {unknown[]} cells one a run @param {Float64Array} results one a run; NaN if it has none
- * @returns {Importance | "few" | "constant" | "own"}
+ * @returns {Importance | "few" | "constant" | "own" | "level"}
  */
 function importanceOf(name, cells, results) {
   const isBoolean = cells.every((cell) => isNothing(cell) || typeof cell === "boolean");
@@ -116,14 +116,14 @@ function importanceOf(name, cells, results) {
   if (!isNumber && distinct === chosen.length) return "own";
   const rho = isNumber ? rankCorrelation(chosen, found) : null;
   const share = isNumber ? null : rankShare(chosen, found);
-  if (rho === null && share === null) return "constant";
+  if (rho === null && share === null) return "level";
   const strength = rho === null ? Math.sqrt(share ?? 0) : Math.abs(rho);
   return { name, kind: isNumber ? "number" : "category", strength, rho, runs: chosen.length };
 }
 
 /**
  * Adds field after field; at the end all by their strength, and how many were left out: with fewer than 5 runs,
- * constant (the field or the result), or of which each run has a text of its own.
+ * constant, of which each run has a text of its own, or over whose runs the result is level.
  * @param {unknown[]} cells of the result, one a run
  */
 export function importanceCount(cells) {
@@ -136,7 +136,7 @@ export function importanceCount(cells) {
     all: () => {
       const listed = /** @type {Importance[]} */ (found.filter((each) => typeof each === "object"));
       listed.sort((first, second) => second.strength - first.strength || (first.name < second.name ? -1 : 1));
-      return { listed, few: count("few"), constant: count("constant"), own: count("own"), runs: results.filter((value) => !Number.isNaN(value)).length };
+      return { listed, few: count("few"), constant: count("constant"), own: count("own"), level: count("level"), runs: results.filter((value) => !Number.isNaN(value)).length };
     },
   };
 }

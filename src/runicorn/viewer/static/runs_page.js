@@ -13,6 +13,7 @@ import { Sparkline } from "./sparkline.js";
 const ROW_HEIGHT = 26;
 const EXTRA_ROWS = 8;
 const MOST_EXPLORED = 500;
+const LOAD_AGAIN_MS = 3000;
 const COLUMNS_KEPT = `runicorn-columns ${viewerRoot().pathname}`;
 export const STATUSES = ["running", "lost", "finished", "failed", "interrupted", "unknown"];
 const FIRST_RUN = `import runicorn as rn
@@ -39,13 +40,18 @@ export function useRuns(wanted) {
   const version = useRef("");
   const told = useRef("");
   const cols = wanted.map((name) => `col=${encodeURIComponent(name)}`).join("&");
+  const asked = useRef(0);
   const load = async (full) => {
+    if (full) asked.current++;
+    const mine = asked.current; // an answer to what was asked before has other columns
     const query = [full || !version.current ? "" : `since=${encodeURIComponent(version.current)}`, cols];
     try {
       const answer = await source.get(`runs?${query.filter(Boolean).join("&")}`);
-      merge(answer);
+      if (mine === asked.current) merge(answer);
     } catch (error) {
+      if (mine !== asked.current) return;
       setState((before) => ({ rows: before.rows, error }));
+      setTimeout(() => mine === asked.current && load(full), LOAD_AGAIN_MS);
     }
   };
   const merge = (answer) => {
@@ -58,6 +64,7 @@ export function useRuns(wanted) {
     setState((before) => ({ rows: mergedRows(answer.full ? null : before.rows, answer), error: null }));
   };
   useEffect(() => void load(true), [cols]);
+  useEffect(() => () => void asked.current++, []);
   useLive({ list: true }, (name, data) => {
     // What has changed before the stream was open, as while the tab was hidden, does not come by it.
     if (name === "hello" && !version.current) told.current = data.version;
@@ -83,10 +90,10 @@ function mergedRows(before, answer) {
   return rows;
 }
 
-/** Names of config and summary that there are. */
-export function useOtherColumns() {
+/** Names of config and summary that there are. @param {unknown} [of] another one asks again */
+export function useOtherColumns(of) {
   const [others, setOthers] = useState([]);
-  useEffect(() => void source.get("runs/columns").then((answer) => setOthers(answer.columns), () => undefined), []);
+  useEffect(() => void source.get("runs/columns").then((answer) => setOthers(answer.columns), () => undefined), [of]);
   return others;
 }
 
@@ -107,9 +114,7 @@ export function RunsPage() {
   const path = query.get("path") ?? "";
   const status = listOf(query.get("status"));
   const all = useMemo(() => [...(rows?.values() ?? [])], [rows]);
-  const shown = useMemo(() => {
-    return inOrder(askedRuns(all, { path, status, only, filter }, otherNames, serverNow()), order, otherNames);
-  }, [all, only, path, status.join(), filter, otherNames, order]);
+  const shown = useMemo(() => inOrder(askedRuns(all, { path, status, only, filter }, otherNames, serverNow()), order, otherNames), [all, only, path, status.join(), filter, otherNames, order]);
   const paths = useMemo(() => pathsOf(all), [all]);
   useKeptColumns(query.get("cols"));
   useKeys({ "/": () => document.getElementById("search")?.focus() });
@@ -319,7 +324,7 @@ export function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, 
   };
   const reveal = (next) => {
     const view = box.current;
-    if (!view) return;
+    if (!view || next < 0) return;
     const top = next * ROW_HEIGHT;
     if (top < view.scrollTop) view.scrollTop = top;
     if (top + ROW_HEIGHT > view.scrollTop + view.clientHeight - 28) view.scrollTop = top + ROW_HEIGHT - view.clientHeight + 28;
