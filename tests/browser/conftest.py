@@ -144,6 +144,36 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
 
 
 @pytest.fixture
+def open_file(chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a file; at the end no page has reported an error, or asked for anything but that file."""
+    contexts = []
+    watched = Watched()
+    asked: list[str] = []
+    read: list[str] = []
+
+    def open_at(path: Path, place: str = "", *, width: int = 1280, scheme: str = "light") -> Page:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme, accept_downloads=True, offline=True
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        watched.watch(page)
+        page.on("request", lambda request: asked.append(request.url.split("#")[0]))
+        page.on("requestfinished", lambda request: read.append(request.url))
+        page.goto(path.as_uri() + place)
+        return page
+
+    open_at.watched = watched
+    open_at.read = read
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert not watched.faults
+    assert all(url.startswith(("file:", "blob:null/", "data:image/")) for url in asked), asked
+
+
+@pytest.fixture
 def trainers_end() -> Iterator[None]:
     """No script that a test has started is left."""
     yield

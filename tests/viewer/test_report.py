@@ -203,6 +203,13 @@ def test_a_run_of_many_metrics_has_its_first_300(make_run, storage):
     assert "zeta" in {each["head"]["metric"] for each in data_of(made.content)["curves"]}
 
 
+def test_a_metric_behind_ten_thousand_others_is_found(make_run, storage):
+    """Names are asked for until there are no more: one that stands last has its curve, and the others are counted."""
+    make_run(lines=[event(1, **{f"m{number:05}": 1.0 for number in range(10_500)})])
+    made = make_report([find(KEY, storage)], ReportWishes(metrics=("m10499",)))
+    assert (made.figures["curves"], made.figures["metrics_left_out"]) == (1, 10_499)
+
+
 def test_runs_of_several_storages_are_told_apart(make_run, storage, tmp_path):
     """Two runs of one id, in two storages, are two runs of the report, in the order in which they were named."""
     run_dir = make_run()

@@ -98,16 +98,28 @@ class ReportContents:
         for key in self._inside.keys:
             for prefix in ("", "?prefix=system/"):
                 place = f"{_place(key)}/metrics{prefix}"
-                answers[place] = self._get(f"{place}{'&' if prefix else '?'}limit={_MOST_NAMES}")
-        # The names of the system come behind all others.
+                answers[place] = self._all_names(f"{place}{'&' if prefix else '?'}limit={_MOST_NAMES}")
+        # Primary metrics come before all others, the names of the system behind them.
         ordered = sorted(answers.items(), key=lambda each: each[0].endswith("system/"))
-        every = dict.fromkeys(name for _, answer in ordered for name in answer["metrics"])
+        names = dict.fromkeys(name for _, answer in ordered for name in answer["metrics"])
+        primary = [info.best_metric_name for info in self._infos if info.best_metric_name in names]
+        every = {**dict.fromkeys(name for name in primary if name is not None), **names}
         chosen = self._chosen(every)
         for place, answer in answers.items():
             kept = [name for name in answer["metrics"] if name in chosen]
             self._places[place] = {**answer, "metrics": kept, "total": len(kept), "matching": len(kept), "next": None}
         self.figures |= {"metrics": len(chosen), "metrics_left_out": len(every) - len(chosen)}
         return list(chosen)
+
+    def _all_names(self, place: str) -> dict[str, Any]:
+        """The answer with all names, however many there are."""
+        answer: dict[str, Any] = self._get(place)
+        following = answer["next"]
+        while following is not None and len(answer["metrics"]) < answer["total"]:
+            more = self._get(f"{place}&after={quoted(following)}")
+            answer["metrics"] += more["metrics"]
+            following = more["next"]
+        return answer
 
     def _chosen(self, every: dict[str, None]) -> dict[str, None]:
         if not self._wishes.metrics:
@@ -185,12 +197,16 @@ class ReportContents:
         if CODE not in self._wishes.parts:
             found["code"] = {"members": [], "equal": 0, "left_out": 0, "troubles": [_LEFT_OUT for _ in found["runs"]]}
         self._places["compare"] = found
-        metrics = self._get(f"compare/metrics?limit={_MOST_NAMES}&runs={keys}")
-        chosen = {curve["head"]["metric"] for curve in self._curves}
-        counts = dict(zip(metrics["metrics"], metrics["runs"], strict=True))
-        names = [name for name in metrics["metrics"] if name in chosen]
-        told = {"metrics": names, "runs": [counts[name] for name in names], "total": len(names), "matching": len(names)}
-        self._places["compare/metrics"] = {**metrics, **told}
+        of_runs = [self._places[f"{_place(key)}/metrics"]["metrics"] for key in self._inside.keys]
+        primary = {info.best_metric_name for info in self._infos}
+        names = sorted({name for each in of_runs for name in each}, key=lambda name: (name not in primary, name))
+        self._places["compare/metrics"] = {
+            **self._get(f"compare/metrics?limit=1&runs={keys}"),
+            "metrics": names,
+            "runs": [sum(name in each for each in of_runs) for name in names],
+            "total": len(names),
+            "matching": len(names),
+        }
         for member in [each for each in found["code"]["members"] if each["differs"]][:_MOST_MEMBERS]:
             number = member["number"]
             self._add(f"compare/code?member={number}", f"compare/code?runs={keys}&member={number}")
