@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -11,9 +12,6 @@ from playwright.sync_api import expect
 from prefix_proxy import prefix_proxy
 from reading import figures
 from storages import few_runs, write_run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUN = "20260101_000000_000000"
 PAGES = {
@@ -81,6 +79,10 @@ def test_pages_work_behind_a_prefix(several, viewer_of, open_page, prefix):
         expect(page.locator(".log-line").first).to_be_visible()
         page.reload()
         expect(page.locator(".log-line").first).to_be_visible()
+        page.get_by_role("link", name="Assets").click()
+        with page.expect_download() as got:
+            page.get_by_role("button", name="Download logs.txt").click()
+        assert "line 0 of run" in Path(got.value.path()).read_text()
         page.get_by_role("link", name="Problems").click()
         expect(page.get_by_text("Status checker")).to_be_visible()
         assert page.url == f"{root}problems"
@@ -113,13 +115,21 @@ def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):
             },
             log=f"{payload}\n\x1b]0;{payload}\x07\x1b[31m{payload}\x1b[0m\n",
         )
+        run_dir = tmp_path / "runs" / "p" / f"run{number}"
+        image = {"key": payload, "caption": payload, "path": "media/none.png", "step": 1, "stage": payload}
+        with (run_dir / "events.jsonl").open("a") as file:
+            file.write(json.dumps({"ts": 1.0, "type": "image", "data": image}) + "\n")
+        dataset = {"name": payload, "uri": payload, "description": payload, "saved": True, "archive_path": payload}
+        (run_dir / "assets.json").write_text(
+            json.dumps({"config": {"args": {payload: payload}}, "datasets": [dataset]})
+        )
     (tmp_path / "runs" / "p" / "run0" / "status.json").write_text(json.dumps({"status": PAYLOADS[0]}))
     viewer = viewer_of(tmp_path)
     page = open_page(viewer.at())
     for payload in PAYLOADS:
         expect(page.get_by_role("link", name=payload, exact=True)).to_be_visible()
     for number, payload in enumerate(PAYLOADS):
-        for place in ("", "/summary", "/logs"):
+        for place in ("", "/summary", "/logs", "/images", "/assets"):
             page.goto(f"{viewer.root}run/run{number}{place}")
             expect(page.locator("h1")).to_have_text(payload)
             expect(page.locator("main").get_by_text(payload).nth(1)).to_be_attached()
@@ -127,6 +137,8 @@ def test_hostile_text_is_shown_as_text(tmp_path, viewer_of, open_page):
         "?q=<img src=x onerror=alert(1)>",
         "?path=<svg onload=alert(1)>&sort=<b>&cols=<i>",
         "run/run0?m=(&regex=1&x=metric:<b>",
+        "run/run0/images?key=<b>&step=<i>&q=<u>",
+        "run/run0/assets?asset=<b>&member=<i>&q=<u>",
     ):
         page.goto(f"{viewer.root}{query}")
         expect(page.locator("main")).to_be_visible()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from pictures import add_image, png
 from playwright.sync_api import expect
-from storages import write_run
+from storages import event, write_run
 
 RUN = "20260101_000000_000000"
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="80" height="40"><script>alert(1)</script><rect width="80" height="40" fill="teal"/></svg>'  # noqa: E501 - one line
@@ -58,8 +59,8 @@ def test_images_are_shown_by_key_at_a_step(viewer, open_page):
     for _ in range(3):
         page.keyboard.press("[")
     expect(page).to_have_url(re.compile(r"images\?step=20$"))
-    expect(page.get_by_text("after 20 steps")).to_be_visible()
-    expect(page.get_by_text("step 5 ·")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("after 20 steps")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("step 5 ·")).to_be_visible()
     page.get_by_label("Step", exact=True).focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("output")).to_have_text("step 25")
@@ -77,7 +78,7 @@ def test_address_names_key_and_step(viewer, open_page):
     expect(page.locator("figure.image.at")).to_contain_text("after 20 steps")
     page.keyboard.press("]")
     expect(page.locator("figure.image.at")).to_contain_text("after 30 steps")
-    assert "key=samples&step=30" in page.url
+    expect(page).to_have_url(re.compile("key=samples&step=30$"))
     page.get_by_label("Key", exact=True).select_option("")
     expect(page.locator("figure.image img")).to_have_count(3)
     page.get_by_role("link", name="attention/head 0").click()
@@ -103,6 +104,74 @@ def test_one_image_is_shown_large(viewer, open_page):
     assert got.value.suggested_filename == "samples_step30.png"
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("Show large: attention"))).to_be_focused()
+    page.goto(page.url.split("?")[0] + "?key=samples")
+    page.get_by_role("button", name=re.compile("Show large: samples, step 30")).click()
+    page.keyboard.press("]")
+    expect(page.get_by_role("dialog", name=re.compile("samples, step 40"))).to_be_visible()
+
+
+def test_large_image_stays_that_of_its_key(tmp_path, viewer_of, open_page):
+    """A key before it has fewer images at the step before: the one that is shown large is still of its own key."""
+    storage = tmp_path / "storage"
+    run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}])
+    for step, count in ((1, 1), (2, 3)):
+        for _ in range(count):
+            add_image(run_dir, "before", step, png(8, 8, colour(step)))
+        add_image(run_dir, "mine", step, png(8, 8, colour(step)))
+    page = open_page(viewer_of(storage).at(f"run/{RUN}/images"))
+    page.get_by_role("button", name="Show large: mine").click()
+    page.keyboard.press("[")
+    expect(page.get_by_role("dialog", name="mine, step 1")).to_be_visible()
+
+
+def test_images_that_a_resume_replaced_come_on_demand(tmp_path, viewer_of, open_page):
+    """Those of an earlier session are left out where a later one has logged again, and come with a click."""
+    storage = tmp_path / "storage"
+    run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}])
+    for step in (1, 2):
+        add_image(run_dir, "k", step, png(8, 8, colour(step)), caption=f"old {step}")
+    size = (run_dir / "events.jsonl").stat().st_size
+    meta = json.loads((run_dir / "meta.json").read_text())
+    meta["resumed"] = [{"time": 1.0, "events": {"events.jsonl": size}, "session": "abc"}]
+    (run_dir / "meta.json").write_text(json.dumps(meta))
+    add_image(run_dir, "k", 2, png(8, 8, colour(3)), caption="new 2")
+    add_image(run_dir, "", 2, png(8, 8, colour(3)), caption="without a key")
+    page = open_page(viewer_of(storage).at(f"run/{RUN}/images?key=k"))
+    expect(page.locator("figcaption").get_by_text("new 2")).to_be_visible()
+    expect(page.locator("figure.image")).to_have_count(2)
+    page.get_by_role("button", name="1 replaced by a resume").click()
+    expect(page.locator("figcaption").get_by_text("old 2")).to_be_visible()
+    assert "old=1" in page.url
+    page.get_by_label("Key", exact=True).select_option("")
+    expect(page.locator("figcaption").get_by_text("(no key)")).to_be_visible()
+
+
+def test_file_that_comes_later_is_shown_when_it_is_there(tmp_path, viewer_of, open_page):
+    """A line whose file is not there yet, as in a copy that is under way: the image is shown once it has come."""
+    storage = tmp_path / "storage"
+    run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}], status="running")
+    add_image(run_dir, "k", 1, None, "late.png")
+    page = open_page(viewer_of(storage).at(f"run/{RUN}/images"))
+    expect(page.get_by_text("its file is not there")).to_be_visible()
+    (run_dir / "media" / "late.png").write_bytes(png(8, 8, colour(1)))
+    with (run_dir / "events.jsonl").open("a") as file:
+        file.write(event(2, loss=1.0))
+    expect(page.locator("figure.image img")).to_be_visible()
+
+
+def test_slider_may_be_dragged_over_many_steps(tmp_path, viewer_of, open_page):
+    """Some hundred steps in a moment: the browser takes all of it, and the address has the step at which it rests."""
+    storage = tmp_path / "storage"
+    run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}])
+    for step in range(1, 500):
+        add_image(run_dir, "k", step, None, "one.png")
+    page = open_page(viewer_of(storage).at(f"run/{RUN}/images"))
+    expect(page.locator("output")).to_have_text("step 499")
+    for _ in range(300):
+        page.keyboard.press("[")
+    expect(page.locator("output")).to_have_text("step 199")
+    expect(page).to_have_url(re.compile("step=199$"))
 
 
 def test_new_images_come_and_the_slider_stays_unless_it_was_at_the_end(tmp_path, viewer_of, open_page):
@@ -111,17 +180,17 @@ def test_new_images_come_and_the_slider_stays_unless_it_was_at_the_end(tmp_path,
     run_dir = write_run(storage, RUN, [{"step": 1, "loss": 1.0}], status="running")
     add_image(run_dir, "samples", 1, png(8, 8, colour(1)), caption="first")
     page = open_page(viewer_of(storage).at(f"run/{RUN}/images"))
-    expect(page.get_by_text("first")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("first")).to_be_visible()
     add_image(run_dir, "samples", 2, png(8, 8, colour(2)), caption="second")
-    expect(page.get_by_text("second")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("second")).to_be_visible()
     page.keyboard.press("[")
-    expect(page.get_by_text("first")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("first")).to_be_visible()
     add_image(run_dir, "samples", 3, png(8, 8, colour(3)), caption="third")
     expect(page.get_by_text("1 of 3 steps")).to_be_visible()
-    expect(page.get_by_text("first")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("first")).to_be_visible()
     page.keyboard.press("]")
     page.keyboard.press("]")
-    expect(page.get_by_text("third")).to_be_visible()
+    expect(page.locator("figcaption").get_by_text("third")).to_be_visible()
 
 
 def test_image_that_cannot_be_shown_is_told_in_its_place(tmp_path, viewer_of, open_page):
@@ -153,6 +222,10 @@ def test_image_that_cannot_be_shown_is_told_in_its_place(tmp_path, viewer_of, op
     ):
         expect(page.get_by_text(words).first).to_be_visible()
     expect(page.locator("figure.image img")).to_have_count(1)
+    page.get_by_role("button", name="Show large: tiff").click()
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Download").click()
+    assert got.value.suggested_filename == "tiff_step1.tiff"
 
 
 def test_only_images_near_the_view_are_loaded(tmp_path, viewer_of, open_page):

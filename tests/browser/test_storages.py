@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pictures import png
 from playwright.sync_api import expect
 from published_viewer import installed_viewer
 from reading import card, figures, foot
@@ -26,6 +27,8 @@ for number in range(3):
     run.log_text("a line of 0.7.2")
     run.summary({"final": 0.5})
     run.log_config(args={"lr": 0.1})
+    run.log_image("sample", bytes.fromhex(sys.argv[2]), step=40, caption="a picture")
+    run.log_dataset("folder", "data", save=True)
     if number < 2:
         run.finish()
 print("logged", flush=True)
@@ -37,6 +40,8 @@ PLACES = {
     "two": ("run/{run}?m=loss", "table.figures tbody tr"),
     "summary": ("run/{run}/summary", "table.fields"),
     "logs": ("run/{run}/logs?q=line", ".log-line"),
+    "images": ("run/{run}/images", ".images"),
+    "assets": ("run/{run}/assets", ".asset-table"),
     "system": ("run/{run}/system", "main"),
     "problems": ("problems", "main h2"),
 }
@@ -47,8 +52,10 @@ LONG = "a_metric_whose_name_is_longer_than_a_narrow_screen_is_wide_as_those_of_s
 def published(tmp_path):
     """A storage of Runicorn 0.7.2: two runs that are finished, and one that its process is still in."""
     storage = tmp_path / "published"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.csv").write_text("1,2\n")
     process = subprocess.Popen(
-        [str(installed_viewer()), "-I", "-c", PUBLISHED, str(storage)],
+        [str(installed_viewer()), "-I", "-c", PUBLISHED, str(storage), png(8, 8, (200, 100, 0)).hex()],
         cwd=tmp_path,
         env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "RUNICORN_DISABLE_MODERN_STORAGE": "1"},
         stdin=subprocess.PIPE,
@@ -65,7 +72,7 @@ def published(tmp_path):
 
 
 def test_a_storage_of_0_7_2_is_shown(published, viewer_of, open_page):
-    """Its runs, their primary metric, curves, stages, NaN, config, summary and log; the one that died is lost."""
+    """Its runs, their primary metric, curves, NaN, config, summary, log, image and data; the one that died is lost."""
     page = open_page(viewer_of(published.storage, RUNICORN_VIEWER_CHECK_S="0.1").at())
     row = page.locator(".body [role=row]")
     expect(row).to_have_count(3)
@@ -84,6 +91,17 @@ def test_a_storage_of_0_7_2_is_shown(published, viewer_of, open_page):
     expect(page.get_by_role("region", name="Summary")).to_contain_text("final")
     page.get_by_role("link", name="Logs").click()
     expect(page.get_by_text("a line of 0.7.2")).to_be_visible()
+    page.get_by_role("link", name="Images 1").click()
+    expect(page.locator("figure.image img")).to_be_visible()
+    expect(page.locator("figcaption")).to_contain_text("a picture")
+    page.get_by_role("link", name="Assets").click()
+    expect(page.get_by_role("region", name="Data")).to_contain_text("1 file")
+    page.get_by_role("button", name="Members of folder").click()
+    with page.expect_download() as got:
+        page.get_by_role("button", name="a.csv").click()
+    assert Path(got.value.path()).read_text() == "1,2\n"
+    page.get_by_role("button", name="Runs with the same content").click()
+    expect(page.get_by_role("link", name="published 0")).to_be_visible()
     published.send_signal(signal.SIGKILL)
     published.wait()
     page.get_by_role("link", name="Runs", exact=True).click()

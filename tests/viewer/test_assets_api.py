@@ -11,6 +11,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -176,6 +177,33 @@ def test_a_ticket_is_for_the_file_that_it_was_given_for(make_run, storage, open_
     assert client.get(f"/api/v1/files/{linked}").status_code == 404
 
 
+def test_a_ticket_for_a_folder_is_for_that_folder(make_run, open_viewer, tmp_path):
+    """A run that went, or in whose place another folder or a link was put, does not come."""
+    run_dir = make_run()
+    client = open_viewer()
+    gone, other, linked = (ticket_for(client, kind="folder").json()["ticket"] for _ in range(3))
+    run_dir.rename(tmp_path / "moved")
+    assert client.get(f"/api/v1/files/{gone}").status_code == 404
+    run_dir.mkdir()
+    assert client.get(f"/api/v1/files/{other}").status_code == 404
+    run_dir.rmdir()
+    run_dir.symlink_to(tmp_path / "moved")
+    assert client.get(f"/api/v1/files/{linked}").status_code == 404
+
+
+def test_names_behind_a_link_are_not_listed(make_run, storage, open_viewer, tmp_path):
+    """A folder of the archive that is a link: what lies behind it has no members here."""
+    (tmp_path / "private" / "set").mkdir(parents=True)
+    (tmp_path / "private" / "set" / "secret-name.txt").write_text("secret")
+    run_dir = make_run()
+    with_output(storage, run_dir, archive_path=str(storage / "archive" / "outputs" / "link" / "set"))
+    (storage / "archive" / "outputs" / "link").symlink_to(tmp_path / "private")
+    client = open_viewer()
+    number = by_kind(client)["output"]["number"]
+    for answer in (client.get(f"{RUN}/assets/{number}/members"), ticket_for(client, kind="asset", number=number)):
+        assert (answer.status_code, b"secret-name" in answer.content) == (404, False)
+
+
 def test_a_list_that_has_changed_gives_no_other_file(make_run, storage, open_viewer):
     """A name that is sent along has to be that of the number: outputs may have come in between."""
     with_output(storage, make_run())
@@ -329,13 +357,13 @@ def odd_names():
 
 
 def test_bombs_are_told_and_never_unpacked(make_run, open_viewer):
-    """A member of 300 MB in 300 KB is told by its ratio; its beginning is read at most, and it is not sent."""
+    """A member of 300 MB in 300 KB is told by its ratio; nothing of it is unpacked, and it is not sent."""
     with_code(make_run(), bomb(300_000_000))
     client = open_viewer()
     (listed,) = client.get(f"{RUN}/assets/0/members").json()["members"]
     assert "times as large as it is packed" in listed["reason"]
     shown = client.get(f"{RUN}/assets/0/members/0").json()
-    assert shown["text"] is None
+    assert (shown["text"], shown["reason"]) == (None, listed["reason"])
     answer = ticket_for(client, kind="member", number=0, member=0)
     assert (answer.status_code, "times as large" in answer.json()["error"]["what"]) == (404, True)
 
@@ -496,8 +524,46 @@ def test_folder_of_a_run_comes_as_an_archive(make_run, open_viewer, tmp_path):
     assert ("media/link: a link" in told, "folder: a link" in told, "secret" in told) == (True, True, False)
 
 
+def test_names_that_are_no_utf8_are_listed_and_come(make_run, storage, open_viewer):
+    """A file whose name is other bytes: escaped in lists and archives, and its bytes come by ticket."""
+    run_dir = make_run()
+    place = with_output(storage, run_dir, "x", archive_path=str(storage / "archive" / "outputs" / "rolling" / "set"))
+    (place.parents[1] / "set").mkdir()
+    for folder in (run_dir, place.parents[1] / "set"):
+        (folder / os.fsdecode(b"\xff.txt")).write_bytes(b"odd")
+    client = open_viewer()
+    found = {each["name"]: each["number"] for each in client.get(f"{RUN}/assets").json()["assets"]}
+    name = next(each for each in found if each.endswith(".txt") and each != "logs.txt")
+    assert downloaded(client, kind="asset", number=found[name], name=name).content == b"odd"
+    (member,) = client.get(f"{RUN}/assets/{found['out/x']}/members").json()["members"]
+    wish = {"kind": "member", "number": found["out/x"], "member": 0, "name": member["name"]}
+    assert downloaded(client, **wish).content == b"odd"
+    with zipfile.ZipFile(io.BytesIO(downloaded(client, kind="folder").content)) as archive:
+        assert b"odd" in [archive.read(each) for each in archive.namelist()]
+
+
+def test_storage_that_is_reached_by_a_link(make_run, storage, open_viewer, tmp_path):
+    """The storage may be one: what is below it is served as ever, in whole, whatever ranges are asked for."""
+    with_output(storage, make_run())
+    (tmp_path / "link").symlink_to(storage)
+    client = open_viewer(tmp_path / "link")
+    given = ticket_for(client, kind="asset", number=by_kind(client)["output"]["number"]).json()
+    answer = client.get(f"/api/v1/files/{given['ticket']}", headers={"Range": "bytes=1-2"})
+    assert (answer.status_code, answer.content) == (200, b"weights")
+
+
+def test_one_ticket_asked_for_by_many_at_once(make_run, storage, open_viewer):
+    """Of sixteen requests at one moment one gets the file."""
+    with_output(storage, make_run())
+    client = open_viewer()
+    ticket = ticket_for(client, kind="asset", number=by_kind(client)["output"]["number"]).json()["ticket"]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: client.get(f"/api/v1/files/{ticket}").status_code, range(16)))
+    assert sorted(answers) == [200, *15 * [404]]
+
+
 def test_copy_of_a_live_run_ends_where_its_files_ended(tmp_path):
-    """What is appended after the copy has begun is not in it; a file that was replaced comes whole; one that went is told."""
+    """What is appended after it has begun is not in it; a file that was replaced comes whole; one that went is told."""
     for name in ("events.jsonl", "status.json", "gone.txt", "short.txt"):
         (tmp_path / name).write_bytes(b"first\n")
     files, left_out = planned_folder(str(tmp_path))

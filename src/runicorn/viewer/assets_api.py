@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading.plain_files import DamagedError
+from runicorn.storage.escaping import escape
 from runicorn.storage.plain_json import UnfitFileError, object_in
 from runicorn.viewer.answers import ProblemError, answer, query_int
 from runicorn.viewer.below import open_below
@@ -140,7 +141,7 @@ def _members_of(asset: KeptAsset) -> tuple[list[dict[str, Any]], int]:
 
 def _document(number: int, name: str, size: Any) -> dict[str, Any]:
     size = size if type(size) is int else None
-    return {"number": number, "name": name, "bytes": size, "packed": None, "reason": None, "remark": None}
+    return {"number": number, "name": escape(name), "bytes": size, "packed": None, "reason": None, "remark": None}
 
 
 def _all_of(viewer: Viewer, row: RunRow) -> list[KeptAsset]:

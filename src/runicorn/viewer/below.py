@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from runicorn.reading.plain_files import DamagedError, is_inside
 from runicorn.storage.plain_json import LinkError, UnfitFileError, open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _BY_PARTS = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 _NO_FOLDER = {errno.ENOTDIR, errno.ELOOP, errno.EMLINK}
 """A link is no directory, if none is followed."""
+_LINK = "it is a link, and links are not followed"
 _PIECE_BYTES = 256 * 1024
 
 
@@ -53,11 +55,37 @@ def open_below(top: str, path: str) -> BinaryIO:
     except FileNotFoundError:
         raise
     except LinkError as error:
-        raise DamagedError("it is a link, and links are not followed") from error
+        raise DamagedError(_LINK) from error
     except UnfitFileError as error:
         raise DamagedError("it is not a regular file") from error
     except (OSError, ValueError) as error:
         raise DamagedError(getattr(error, "strerror", None) or str(error)) from error
+
+
+def status_below(top: str, path: str) -> os.stat_result:
+    """What lies below a directory; nothing of it is opened, and no link is followed.
+
+    Args:
+        top: the directory.
+        path: as it is stored; empty = the directory itself.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DamagedError: a directory on the way to it is a link, or it cannot be looked at.
+    """
+    at = top
+    try:
+        status = os.stat(at, follow_symlinks=False)
+        for part in parts_below(top, path) if path else []:
+            if not stat.S_ISDIR(status.st_mode):
+                raise DamagedError(_LINK)
+            at = os.path.join(at, part)
+            status = os.stat(at, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DamagedError(getattr(error, "strerror", None) or str(error)) from error
+    return status
 
 
 def _opened(top: str, parts: list[str]) -> int:
@@ -82,7 +110,7 @@ def _opened(top: str, parts: list[str]) -> int:
         os.close(folder)
 
 
-def pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+def pieces(file: BinaryIO, size: int) -> Generator[bytes, None, None]:
     """So many bytes of a file, a piece at a time; the file is closed in the end."""
     with file:
         while size > 0:

@@ -38,8 +38,12 @@ class BoundedConnection(H11Protocol):
     @property
     def may_end(self) -> bool:
         """Whether no request with the token is being answered on it."""
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        return not (is_answering and TRUSTED in self.scope)
+        return not (self.is_answering and TRUSTED in self.scope)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer is being sent on it."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _look(self) -> None:
         if self not in self.connections:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from runicorn.storage import run_files
-from runicorn.viewer.kept_assets import entries_of, name_of_entry, sha256_of
+from runicorn.viewer.kept_assets import entries_of, name_of_entry, sha256_of, stamp_of_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +40,7 @@ class ContentUsers:
                 if time.monotonic() > until:
                     left += run_dir not in self._known
                     continue
-                stamp = _stamp_of_assets(run_dir)
+                stamp = stamp_of_file(run_dir, run_files.ASSETS)
                 if self._known.get(run_dir, (None,))[0] != stamp:
                     self._known[run_dir] = stamp, [] if stamp is None else _contents(run_dir)
         return left
@@ -71,11 +70,3 @@ def _contents(run_dir: str) -> list[Content]:
         if sha256 is not None and len(found) < _MOST_ENTRIES:
             found.append((sha256, kind, name_of_entry(entry, kind)[:_SHORT]))
     return found
-
-
-def _stamp_of_assets(run_dir: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(os.path.join(run_dir, run_files.ASSETS), follow_symlinks=False)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from runicorn.reading.plain_files import DamagedError
+from runicorn.storage.escaping import escape
 from runicorn.viewer import image_heads
 from runicorn.viewer.answers import ProblemError, answer
 from runicorn.viewer.assets_api import asset_of, manifest_files, member_files
-from runicorn.viewer.below import open_below, pieces
+from runicorn.viewer.below import open_below, pieces, status_below
 from runicorn.viewer.bodies import body_of
 from runicorn.viewer.guard import TRUSTED
 from runicorn.viewer.images_api import image_of
 from runicorn.viewer.runs_api import sources_of
+from runicorn.viewer.sending import PieceAnswer
 from runicorn.viewer.state import Viewer, viewer_of
-from runicorn.viewer.tickets import Offer
+from runicorn.viewer.tickets import Offer, Sent
 from runicorn.viewer.zip_members import ZipReader
 from runicorn.viewer.zip_stream import planned_folder, zipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from starlette.requests import Request
 
     from runicorn.viewer.changes import RunRow
@@ -94,10 +95,7 @@ def file(request: Request) -> Response:
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/octet-stream")
     request.scope[TRUSTED] = True  # who has the ticket has had the token
-    content, size = offer.begin()
-    if size is not None:
-        headers["content-length"] = str(size)
-    return StreamingResponse(content, headers=headers, media_type="application/octet-stream")
+    return PieceAnswer(*offer.begin(), "application/octet-stream", headers)
 
 
 def _asset(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
@@ -125,14 +123,14 @@ def _member(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
         _check_name(wish.name, name)
         identity = _identity(asset.top, asset.path)
 
-        def begin() -> tuple[Iterator[bytes], int | None]:
+        def begin() -> Sent:
             return ZipReader(_same_file(asset.top, asset.path, identity)).unpacked(number), None
 
         return Offer(_file_name(os.path.basename(name or "")), begin)
     files = member_files(asset)
     if not 0 <= number < len(files):
         raise DamagedError(f"it has no member of the number {number}")
-    _check_name(wish.name, files[number].name)
+    _check_name(wish.name, escape(files[number].name))
     return _of_file(files[number].top, files[number].path, os.path.basename(files[number].name))
 
 
@@ -163,7 +161,7 @@ def _folder(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
 def _of_file(top: str, path: str, name: str) -> Offer:
     identity = _identity(top, path)
 
-    def begin() -> tuple[Iterator[bytes], int | None]:
+    def begin() -> Sent:
         opened = _same_file(top, path, identity)
         size = os.fstat(opened.fileno()).st_size
         return pieces(opened, size), size
@@ -172,7 +170,15 @@ def _of_file(top: str, path: str, name: str) -> Offer:
 
 
 def _of_folder(top: str, path: str, name: str) -> Offer:
-    def begin() -> tuple[Iterator[bytes], int | None]:
+    identity = _identity_of_folder(top, path)
+
+    def begin() -> Sent:
+        try:
+            is_same = _identity_of_folder(top, path) == identity
+        except (FileNotFoundError, DamagedError) as error:
+            raise ProblemError(404, "The folder is not there any more.", "Load the page again.") from error
+        if not is_same:
+            raise ProblemError(404, "Another folder has taken its place since.", "Load the page again.")
         files, left_out = planned_folder(top, path)
         return zipped(files, left_out, _file_name(name)), None
 
@@ -180,7 +186,7 @@ def _of_folder(top: str, path: str, name: str) -> Offer:
 
 
 def _of_files(files: list[PlannedFile], left_out: list[str], name: str) -> Offer:
-    def begin() -> tuple[Iterator[bytes], int | None]:
+    def begin() -> Sent:
         return zipped(files, left_out, _file_name(name)), None
 
     return Offer(_file_name(name) + ".zip", begin)
@@ -189,6 +195,13 @@ def _of_files(files: list[PlannedFile], left_out: list[str], name: str) -> Offer
 def _identity(top: str, path: str) -> tuple[int, int]:
     with open_below(top, path) as opened:
         status = os.fstat(opened.fileno())
+    return status.st_dev, status.st_ino
+
+
+def _identity_of_folder(top: str, path: str) -> tuple[int, int]:
+    status = status_below(top, path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise DamagedError("it is no folder")
     return status.st_dev, status.st_ino
 
 

@@ -49,11 +49,11 @@ class ImageIndex:
         with_superseded: all of them.
         by_number: each.
         superseded: how many a later session has superseded.
-        version: of the events that they were read from.
+        stamp: as ``stamp_of()`` was.
     """
 
     def __init__(self, opened: OpenRun) -> None:
-        self.version = opened.version
+        self.stamp = stamp_of(opened)
         self.by_number: dict[int, Listed] = {}
         self.with_superseded: dict[str, list[Listed]] = {}
         firsts = {name: _first_steps(file) for name, file in opened.files.items()}
@@ -93,6 +93,14 @@ class ImageIndex:
 
 
 Images = dict[str, list[Listed]]
+
+
+def stamp_of(opened: OpenRun) -> tuple[Any, ...]:
+    """What is another one if there are other images: numbers alone do not change it."""
+    return tuple(
+        (name, file.identity, sum(len(header.images) for header in file.headers), tuple(file.edges))
+        for name, file in opened.files.items()
+    )
 
 
 def _by_session(file: EventsFile) -> Iterator[tuple[int, ImageLine]]:

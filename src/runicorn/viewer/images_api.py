@@ -9,14 +9,13 @@ import threading
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import StreamingResponse
-
 from runicorn.reading.plain_files import DamagedError
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, query_flag, query_int
 from runicorn.viewer.below import open_below, pieces
 from runicorn.viewer.image_heads import HEAD_BYTES, ImageKind, kind_of
-from runicorn.viewer.image_index import BEFORE_ALL, ImageIndex, Listed, around, of_key
+from runicorn.viewer.image_index import BEFORE_ALL, ImageIndex, Listed, around, of_key, stamp_of
+from runicorn.viewer.sending import PieceAnswer
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ MOST_SHOWN_BYTES = 64 * limits.MIB
 MOST_SHOWN_PIXELS = 100_000_000
 """A browser takes four bytes a pixel for an image that it shows."""
 _MOST_LISTED, _LISTED = 5000, 1000
-_MOST_INDICES = 16
+_MOST_INDEXED = 200_000
 _MOST_FACTS = 20_000
 _FARTHEST = 2**62
 _NUMBER = re.compile(r"[0-9]{1,16}")
@@ -47,7 +46,7 @@ def images(request: Request) -> Response:
     """``GET runs/{key}/images``."""
     row, opened, index = _index_of(viewer_of(request), request.path_params["key"])
     key, query = request.query_params.get("key"), request.query_params
-    content: dict[str, Any] = {"version": index.version, "count": len(index.by_number), "superseded": index.superseded}
+    content: dict[str, Any] = {"version": opened.version, "count": len(index.by_number), "superseded": index.superseded}
     by_key = index.with_superseded if query_flag(request, "superseded") else index.by_key
     if key is None and "at" not in query:
         return answer(request, {"keys": index.keys(), "steps": index.steps(), **content})
@@ -78,8 +77,8 @@ def image(request: Request) -> Response:
     except BaseException:
         file.close()
         raise
-    headers = {"content-length": str(size), "content-security-policy": "default-src 'none'; sandbox"}
-    return StreamingResponse(pieces(file, size), headers=headers, media_type=media_type)
+    headers = {"content-security-policy": "default-src 'none'; sandbox"}
+    return PieceAnswer(pieces(file, size), size, media_type, headers)
 
 
 def _checked(file: BinaryIO) -> tuple[int, str]:
@@ -113,10 +112,10 @@ def _index_of(viewer: Viewer, key: str) -> tuple[RunRow, OpenRun, ImageIndex]:
     with _lock:
         known = _indices.pop(row.info.run_dir, None)
     with opened.reading():
-        index = known if known is not None and known.version == opened.version else ImageIndex(opened)
+        index = known if known is not None and known.stamp == stamp_of(opened) else ImageIndex(opened)
     with _lock:
         _indices[row.info.run_dir] = index
-        while len(_indices) > _MOST_INDICES:
+        while len(_indices) > 1 and sum(len(each.by_number) for each in _indices.values()) > _MOST_INDEXED:
             del _indices[next(iter(_indices))]
     return row, opened, index
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.storage import paths, run_files
-from runicorn.viewer.below import parts_below
+from runicorn.storage import run_files
+from runicorn.storage.escaping import escape
+from runicorn.viewer.below import status_below
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +91,22 @@ def entries_of(run_dir: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def count_of(run_dir: str) -> int:
     """How many there are beside the run's own files."""
     has_environment = os.path.lexists(os.path.join(run_dir, run_files.ENVIRONMENT))
-    return min(MOST_ASSETS, sum(1 for _ in entries_of(run_dir)) + has_environment)
+    stamps = tuple(stamp_of_file(run_dir, name) for name in _assets_files(run_dir))
+    return min(MOST_ASSETS, _entry_count(run_dir, stamps) + has_environment)
+
+
+@lru_cache(256)
+def _entry_count(run_dir: str, _stamps: tuple[Any, ...]) -> int:
+    return sum(1 for _ in entries_of(run_dir))
+
+
+def stamp_of_file(run_dir: str, name: str) -> tuple[int, int] | None:
+    """What is another one if a file of a run has changed; None if it is not there."""
+    try:
+        status = os.stat(os.path.join(run_dir, name), follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def sha256_of(entry: dict[str, Any]) -> str | None:
@@ -105,7 +122,7 @@ def name_of_entry(entry: dict[str, Any], kind: str) -> str:
     """What an entry is called."""
     for name in ("key", "name"):
         if isinstance(entry.get(name), str) and entry[name]:
-            return str(entry[name])[:_LONGEST_TEXT]
+            return escape(entry[name][:_LONGEST_TEXT])
     return {"code": "code", "config": "config"}.get(kind, "(without a name)")
 
 
@@ -156,11 +173,11 @@ def _found(storage: str, run_dir: str, asset: KeptAsset, entry: dict[str, Any]) 
         places += [place] if place else []
     for top, path in places:
         try:
-            status = os.stat(os.path.join(top, *parts_below(top, path)), follow_symlinks=False)
-        except (DamagedError, ValueError):
-            reason = _OUTSIDE
-        except OSError:
+            status = status_below(top, path)
+        except FileNotFoundError:
             continue
+        except DamagedError as error:
+            reason = str(error)
         else:
             form = _form(asset, status, path)
             if form is None:
@@ -209,15 +226,10 @@ def _file_of(run_dir: str, name: str) -> KeptAsset:
     try:
         status = os.stat(os.path.join(run_dir, name), follow_symlinks=False)
     except OSError:
-        return KeptAsset("file", name, reason="its file is not there")
+        return KeptAsset("file", escape(name), reason="its file is not there")
     if not stat.S_ISREG(status.st_mode):
-        return KeptAsset("file", name, reason="it is a link, or no regular file")
-    return KeptAsset("file", name, size=status.st_size, form="file", top=run_dir, path=name)
-
-
-def storage_of(storages: list[str], number: int, run_dir: str) -> str:
-    """The storage that a run lies in."""
-    return storages[number] if 0 <= number < len(storages) else paths.storage_of_run(run_dir)
+        return KeptAsset("file", escape(name), reason="it is a link, or no regular file")
+    return KeptAsset("file", escape(name), size=status.st_size, form="file", top=run_dir, path=name)
 
 
 def _whole(value: Any) -> int | None:
@@ -229,6 +241,5 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(str, value[:100]))[:_LONGEST_TEXT]
-    return str(value)[:_LONGEST_TEXT]
+    text = ", ".join(map(str, value[:100])) if isinstance(value, list) else str(value)
+    return escape(text[:_LONGEST_TEXT])

@@ -20,12 +20,14 @@ from runicorn.viewer.connections import BoundedConnection
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from runicorn.viewer.state import Viewer
 
 _GRACE_S = 1
+_PATIENCE_S = 0.8
+"""Before the end of the grace, at which answers that were not sent are cancelled with a traceback."""
 _NICENESS = 5
 _OPENER_S = 20.0
 _IDLE_LOOK_S = 0.5
@@ -68,6 +70,17 @@ class Server(uvicorn.Server):
         """Begin to answer."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what is being answered: streams say goodbye, and who reads nothing, such as a paused download, is cut."""
+        self._cut(lambda connection: connection.is_answering and connection.may_end)
+        asyncio.get_running_loop().call_later(_PATIENCE_S, self._cut, lambda _connection: True)
+        await super().shutdown(sockets)
+
+    def _cut(self, is_meant: Callable[[BoundedConnection], bool]) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, BoundedConnection) and is_meant(connection):
+                connection.end()
 
 
 def serve(viewer: Viewer, made: socket.socket, *, idle_s: float | None = None) -> None:

@@ -8,8 +8,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
+Sent = tuple["Generator[bytes, None, None]", "int | None"]
+"""Bytes, and how many those are."""
 LIFE_S = 60.0
 _MOST_TICKETS = 256
 
@@ -24,7 +26,7 @@ class Offer(NamedTuple):
     """
 
     name: str
-    begin: Callable[[], tuple[Iterator[bytes], int | None]]
+    begin: Callable[[], Sent]
 
 
 class Tickets:

@@ -12,7 +12,7 @@ from runicorn.reading.plain_files import DamagedError
 from runicorn.viewer import limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import BinaryIO
 
 MOST_MEMBERS = 20_000
@@ -22,6 +22,7 @@ _MOST_CONTENTS_BYTES = 4 * limits.MIB
 _MOST_RATIO, _SMALL_BYTES = 200, limits.MIB
 _SNIFFED_BYTES = 8192
 _PIECE_BYTES = 64 * 1024
+_ARCHIVES = (b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _FAULTS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 
@@ -110,23 +111,30 @@ class ZipReader:
             DamagedError: there is none of that number.
         """
         info = self._info(number)
-        told = {"number": number, "name": info.filename, "bytes": info.file_size, "cut": False, "text": None}
+        told = {
+            "number": number,
+            "name": info.filename,
+            "bytes": info.file_size,
+            "cut": False,
+            "text": None,
+            "reason": None,
+        }
         reason = _reason(info)
-        if reason is not None and not _is_bomb(info):
+        if reason is not None:
             return {**told, "reason": reason}
         try:
             with self._zip.open(info) as member:
                 content = member.read(MOST_SHOWN_BYTES + 1)
         except _FAULTS as error:
             return {**told, "reason": f"it cannot be unpacked: {error}"}
-        if content.startswith((b"PK\3\4", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf")):
+        if content.startswith(_ARCHIVES):
             return {**told, "reason": "it is an archive itself, and is not opened"}
         if b"\0" in content[:_SNIFFED_BYTES]:
             return {**told, "reason": "it is not text"}
         text = content[:MOST_SHOWN_BYTES].decode("utf-8-sig", "replace")
-        return {**told, "text": text, "cut": len(content) > MOST_SHOWN_BYTES, "reason": None}
+        return {**told, "text": text, "cut": len(content) > MOST_SHOWN_BYTES}
 
-    def unpacked(self, number: int) -> Iterator[bytes]:
+    def unpacked(self, number: int) -> Generator[bytes, None, None]:
         """A member's bytes, a piece at a time; the archive is closed in the end.
 
         Raises:
@@ -148,7 +156,7 @@ class ZipReader:
         if reason is not None:
             raise DamagedError(reason)
 
-    def _pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    def _pieces(self, info: zipfile.ZipInfo) -> Generator[bytes, None, None]:
         with self, self._zip.open(info) as member:
             while piece := member.read(_PIECE_BYTES):
                 yield piece

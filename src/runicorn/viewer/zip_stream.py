@@ -13,7 +13,7 @@ from runicorn.reading.plain_files import DamagedError
 from runicorn.viewer.below import open_below, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 MOST_FILES = 100_000
 LEFT_OUT = "left-out-of-this-copy.txt"
@@ -90,7 +90,7 @@ def _plan(
         left_out.append(f"{name}: a link" if stat.S_ISLNK(status.st_mode) else f"{name}: no regular file")
 
 
-def zipped(files: list[PlannedFile], left_out: list[str], folder: str) -> Iterator[bytes]:
+def zipped(files: list[PlannedFile], left_out: list[str], folder: str) -> Generator[bytes, None, None]:
     """The bytes of an archive.
 
     Args:
@@ -110,7 +110,7 @@ def zipped(files: list[PlannedFile], left_out: list[str], folder: str) -> Iterat
 
 def _one(
     archive: zipfile.ZipFile, out: _Pieces, each: PlannedFile, left_out: list[str], folder: str
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     try:
         file = open_below(each.top, each.path)
     except (FileNotFoundError, DamagedError) as error:

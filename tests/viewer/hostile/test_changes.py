@@ -83,12 +83,19 @@ def test_requests_while_runs_come_and_go(client, storage, make_run, seed):
             f"{run}/metrics?figures=1",
             f"{run}/logs",
             f"{run}/config",
+            f"{run}/images?at=",
+            f"{run}/assets",
+            f"{run}/assets/users",
             "/api/v1/runs",
             "/api/v1/problems",
         ):
             answered.add(client.get(path).status_code)
         body = {"runs": [f"run{draw.randrange(5)}", KEY], "metrics": ["loss"]}
         answered.add(client.post("/api/v1/curves?format=json", json=body).status_code)
+        given = client.post("/api/v1/tickets", json={"run": body["runs"][0], "kind": "folder"})
+        answered.add(given.status_code)
+        if given.status_code == 200:
+            answered.add(client.get(f"/api/v1/files/{given.json()['ticket']}").status_code)
     changing.join()
     assert answered <= {200, 404}
 

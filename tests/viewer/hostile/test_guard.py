@@ -22,7 +22,8 @@ POLICY = (
 )
 KEY = "20260101_120000_abcdef"
 PATHS = [route.path.replace("{key}", KEY).replace("{folder}", "a").replace("{name}", "b") for route in ROUTES]
-API = [path for path in PATHS if path.startswith("/api/")]
+FILES = "/api/v1/files/{ticket}"  # a link carries no header: its ticket was given for the token
+API = [path for path in PATHS if path.startswith("/api/") and path != FILES]
 OPEN = [path for path in PATHS if not path.startswith("/api/")]
 
 

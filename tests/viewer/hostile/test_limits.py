@@ -64,6 +64,8 @@ def test_caps_are_told_and_kept(client):
     assert client.get(f"/api/v1/runs/{KEY}/metrics?limit=10001").status_code == 400
     for path in ("live", "compare", "compare/metrics", "compare/code"):
         assert client.get(f"/api/v1/{path}?runs={','.join(map(str, range(501)))}").status_code == 400
+    assert client.get(f"/api/v1/runs/{KEY}/images?key=a&limit=5001").status_code == 400
+    assert client.post("/api/v1/tickets", content=b" " * (limits.BODY_BYTES + 1)).status_code == 413
 
 
 def test_a_width_makes_no_more_buckets_than_there_may_be(open_viewer, make_run):
@@ -99,20 +101,16 @@ def test_no_get_changes_anything(client, storage):
     """All of them, and the curves, over a storage that cannot be written: nothing in it is another afterwards."""
     before = tree(storage)
     client.viewer.closing.set()
-    of_run = ("metrics", "metrics?figures=1", "config", "summary", "environment", "problems", "logs", "logs/search?q=a")
-    compares = [f"compare{rest}?runs={KEY},nowhere" for rest in ("", "/metrics")]
-    others = (
-        *compares,
-        "server",
-        "runs",
-        "runs/columns",
-        "problems",
-        f"live?runs={KEY}&logs={KEY}&list=1",
-        f"runs/{KEY}",
-    )
+    of_run = ["metrics", "metrics?figures=1", "config", "summary", "environment", "problems", "logs", "logs/search?q=a"]
+    of_run += ["images", "images?key=a", "images?at=", "assets", "assets/users"]
+    others = ("server", "runs", "runs/columns", "problems", f"live?runs={KEY}&logs={KEY}&list=1", f"runs/{KEY}")
+    others += tuple(f"compare{rest}?runs={KEY},nowhere" for rest in ("", "/metrics"))
     for path in (*others, *(f"runs/{KEY}/{rest}" for rest in of_run)):
         assert client.get(f"/api/v1/{path}").status_code == 200, path
     assert curves(client).status_code == 200
+    for kind in ("asset", "log", "folder"):
+        ticket = client.post("/api/v1/tickets", json={"run": KEY, "kind": kind}).json()["ticket"]
+        assert client.get(f"/api/v1/files/{ticket}").status_code == 200
     assert tree(storage) == before
 
 
@@ -167,6 +165,8 @@ def test_the_server_opens_no_connection_of_its_own(start_program, make_run):
         ("GET", "/"),
         ("GET", "/api/v1/runs"),
         ("GET", f"/api/v1/runs/{KEY}"),
+        ("GET", f"/api/v1/runs/{KEY}/images"),
+        ("GET", f"/api/v1/runs/{KEY}/assets/users"),
         ("GET", "/api/v1/problems"),
         ("POST", "/api/v1/stop"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -115,7 +116,14 @@ def test_no_spelling_of_a_path_opens_anything_outside(client, storage, tmp_path,
         path = escaped(spelling)
         answers = [
             client.get(f"/api/v1/runs/{path}{rest}")
-            for rest in ("", "/metrics", "/config", "/logs", "/logs/search?q=a")
+            for rest in ("", "/metrics", "/config", "/logs", "/logs/search?q=a", "/images", "/assets", "/assets/users")
+        ]
+        answers += [
+            client.get(f"/api/v1/{place}{path}{rest}")
+            for place, rest in (
+                *((f"runs/{KEY}/images/", ""), ("files/", ""), (f"runs/{KEY}/assets/", "/members")),
+                *((f"runs/{KEY}/assets/0/members/", ""), (f"runs/{KEY}/assets/", "/members/0")),
+            )
         ]
         for name in ("runs", "member", "from", "to"):
             given = {"runs": KEY, "member": "0", name: spelling.encode("utf-8", "replace").decode()}
@@ -132,6 +140,14 @@ def test_no_spelling_of_a_path_opens_anything_outside(client, storage, tmp_path,
             answers.append(client.get(f"/api/v1/runs/{KEY}/logs", params=given))
             answers.append(client.get("/api/v1/runs", params=given))
             answers.append(client.get(f"/api/v1/runs/{KEY}/metrics", params=given))
+            answers.append(client.get(f"/api/v1/runs/{KEY}/images", params=given))
+        for name in ("key", "at", "from", "limit", "offset"):
+            given = {"key": "k", name: spelling.encode("utf-8", "replace").decode()}
+            answers.append(client.get(f"/api/v1/runs/{KEY}/images", params=given))
+            answers.append(client.get(f"/api/v1/runs/{KEY}/assets/0/members", params=given))
+        for name in ("run", "kind", "number", "member", "name"):
+            wish = {"run": KEY, "kind": "asset", "number": 0, name: spelling}
+            answers.append(client.post("/api/v1/tickets", content=json.dumps(wish)))
         body = {"runs": [spelling], "metrics": [spelling], "x": f"metric:{spelling}", "stage": spelling}
         answers.append(client.post("/api/v1/curves?format=json", content=str(body).replace("'", '"')))
         for answer in answers:
@@ -170,7 +186,8 @@ def test_what_is_no_file_is_neither_served_nor_waited_for(open_viewer, make_run,
     else:
         place.symlink_to(place)
     client = open_viewer()
-    rest = ("", "/metrics?figures=1", "/config", "/summary", "/environment", "/problems", "/logs", "/logs/search?q=a")
+    rest = ["", "/metrics?figures=1", "/config", "/summary", "/environment", "/problems", "/logs", "/logs/search?q=a"]
+    rest += ["/images", "/images?at=", "/assets", "/assets/users", "/assets/0/members"]
     for path in [
         "/api/v1/runs",
         "/api/v1/runs/columns",

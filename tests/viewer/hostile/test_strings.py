@@ -37,7 +37,9 @@ def hostile(make_run, open_viewer):
             }
         )
         log = payload.encode("utf-8", "backslashreplace").decode() + "\n"
-        run_dir = make_run(f"run{number:02}", lines=[line + "\n"], log=log, meta=meta)
+        image = {"key": payload, "path": payload, "step": 1, "caption": payload}
+        lines = [line + "\n", json.dumps({"ts": 1.0, "type": "image", "data": image}) + "\n"]
+        run_dir = make_run(f"run{number:02}", lines=lines, log=log, meta=meta)
         status = {
             "status": "failed",
             "started_at": 1.0,
@@ -48,7 +50,12 @@ def hostile(make_run, open_viewer):
         (run_dir / "status.json").write_text(json.dumps(status))
         (run_dir / "summary.json").write_text(json.dumps({payload: payload, "best_metric_name": payload}))
         (run_dir / "assets.json").write_text(
-            json.dumps({"config": {"args": {payload: payload, "nested": {payload: [payload]}}}})
+            json.dumps(
+                {
+                    "config": {"args": {payload: payload, "nested": {payload: [payload]}}},
+                    "datasets": [{"name": payload, "uri": payload, "saved": True, "archive_path": payload}],
+                }
+            )
         )
         (run_dir / "environment.json").write_text(json.dumps({payload: payload}))
     return open_viewer()
@@ -91,6 +98,21 @@ def test_every_string_comes_as_it_is(hostile):
             payload.encode("utf-8", "backslashreplace").decode(),
             *shown(payload),
         }
+
+
+def test_images_and_assets_of_any_name(hostile):
+    """Keys, captions, names and addresses come as they are; what they name as a file is not served."""
+    for number, payload in enumerate(PAYLOADS):
+        run = f"/api/v1/runs/run{number:02}"
+        (image,) = hostile.get(f"{run}/images?at=").json()["images"]
+        assert {image["key"], image["caption"]} <= shown(payload)
+        assert image["reason"]
+        assert hostile.get(f"{run}/images/0").status_code == 404
+        dataset = next(each for each in hostile.get(f"{run}/assets").json()["assets"] if each["kind"] == "dataset")
+        assert {dataset["name"], dataset["about"]["uri"]} <= shown(payload)
+        assert (dataset["form"], bool(dataset["reason"])) == (None, True)
+        wish = {"run": f"run{number:02}", "kind": "asset", "number": dataset["number"]}
+        assert hostile.post("/api/v1/tickets", json=wish).status_code == 404
 
 
 def test_columns_of_any_name(hostile):

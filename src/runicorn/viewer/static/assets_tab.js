@@ -69,21 +69,20 @@ export function AssetsTab({ head, row, query }) {
   return html`<div class="bar"><input id="search" type="search" placeholder="Find an asset or a hash" aria-label="Find assets" value=${query.get("q") ?? ""} onInput=${(event) => changeQuery({ q: event.target.value })} />
       <span class="quiet">${search ? `${countText(found.length)} of ${countText(state.assets.length)}` : ""}</span></div>
     <div class="sheet one assets">
-      ${opened && html`<${Members} key=${opened.number} ...${{ asset: opened, row, query }} />`}
-      ${ASSET_SECTIONS.map(([kind, title]) => html`<${AssetSection} key=${kind} ...${{ title, kind, assets: found.filter((each) => each.kind === kind), row, users, opened }} />`)}
+      ${ASSET_SECTIONS.map(([kind, title]) => html`<${AssetSection} key=${kind} ...${{ title, kind, assets: found.filter((each) => each.kind === kind), row, query, users, opened }} />`)}
     </div>`;
 }
 
-/** @param {{ title: string, kind: string, assets: Asset[], row: any, users: any, opened: Asset | undefined }} props */
-function AssetSection({ title, kind, assets, row, users, opened }) {
+/** @param {{ title: string, kind: string, assets: Asset[], row: any, query: URLSearchParams, users: any, opened: Asset | undefined }} props */
+function AssetSection({ title, kind, assets, row, query, users, opened }) {
   if (!assets.length) return null;
   return html`<section aria-label=${title}>
     <h2>${title}${assets.length > 1 ? html` <span class="quiet">${countText(assets.length)}</span>` : ""}</h2>
     <table class="facts-table asset-table">
-      <thead class="hidden-text"><tr><th scope="col">Name</th><th scope="col">Size</th><th scope="col">SHA-256</th><th scope="col">Also in</th><th scope="col">Actions</th></tr></thead>
+      <thead><tr>${["Name", "Size", "SHA-256", "Also in", "Actions"].map((name) => html`<th scope="col" key=${name}><span class="hidden-text">${name}</span></th>`)}</tr></thead>
       <tbody>${assets.slice(0, SHOWN_ROWS).map((asset) => html`<tr key=${asset.number}>
         <td><div class="asset-name">${asset.name}</div>${aboutAsset(asset).map((line) => html`<div class=${line.isBad ? "bad" : "quiet"}>${line.text}</div>`)}
-          ${["config", "environment"].includes(kind) && html`<div><a href=${runHref(row.key, "summary")}>In Summary and config</a></div>`}</td>
+          ${["config", "environment"].includes(kind) && html`<div><a class="to" href=${runHref(row.key, "summary")}>in Summary and config</a></div>`}</td>
         <td class="num">${bytesText(asset.bytes)}${asset.files !== null ? html`<div class="quiet">${countOf(asset.files, "file")}</div>` : ""}</td>
         <td>${asset.sha256 && html`<code title=${asset.sha256} data-exact=${asset.sha256}>${asset.sha256.slice(0, SHORT_HASH)}</code>`}</td>
         <td><${Users} users=${asset.sha256 ? users?.users[asset.sha256] : null} left=${users?.left ?? 0} /></td>
@@ -93,6 +92,7 @@ function AssetSection({ title, kind, assets, row, users, opened }) {
         </td></tr>`)}</tbody>
     </table>
     ${assets.length > SHOWN_ROWS && html`<p class="quiet">and ${countText(assets.length - SHOWN_ROWS)} more: search for them</p>`}
+    ${opened?.kind === kind && html`<${Members} key=${opened.number} ...${{ asset: opened, row, query }} />`}
   </section>`;
 }
 
@@ -149,9 +149,8 @@ function Members({ asset, row, query }) {
   const [search, setSearch] = useState("");
   const members = useMemo(() => (state.answer?.members ?? []).filter((each) => each.name.toLowerCase().includes(search.toLowerCase())), [state.answer, search]);
   const total = state.answer?.count ?? 0;
-  return html`<section class="members" aria-label=${`Members of ${asset.name}`}>
-    <h2>${asset.name} <span class="quiet">${state.answer ? countOf(total, "member") : ""}${total > (state.answer?.listed ?? 0) + 1 ? `, ${countText(state.answer.listed)} listed` : ""}</span>
-      <button class="link" onClick=${() => changeQuery({ asset: null, member: null })}>Close</button></h2>
+  return html`<div class="members" role="group" aria-label=${`Members of ${asset.name}`}>
+    <h3><b>${asset.name}</b> <span class="quiet">${state.answer ? countOf(total, "member") : ""}${total > (state.answer?.listed ?? 0) + 1 ? `, ${countText(state.answer.listed)} listed` : ""}</span> <button class="link" onClick=${() => changeQuery({ asset: null, member: null })}>Close</button></h3>
     ${state.error && html`<p class="bad" role="alert">${state.error.message}</p>`}
     ${state.answer && html`<div class="members-panes">
       <div class="members-list"><input type="search" placeholder="Find members" aria-label="Find members" value=${search} onInput=${(event) => setSearch(event.target.value)} />
@@ -161,7 +160,7 @@ function Members({ asset, row, query }) {
           ${members.length > SHOWN_ROWS && html`<li class="quiet">and ${countText(members.length - SHOWN_ROWS)} more: search for them</li>`}</ul></div>
       ${isZip && html`<${MemberText} ...${{ shown, chosen, row, asset, member: (state.answer.members ?? []).find((each) => String(each.number) === chosen) }} />`}
     </div>`}
-  </section>`;
+  </div>`;
 }
 
 /** @param {any} props */

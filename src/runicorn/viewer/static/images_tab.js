@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.
 import { changeQuery, runHref } from "./address.js";
 import { useView } from "./charts_tab.js";
 import { bytesText, countOf, countText, stepText } from "./format.js";
-import { Trouble, saveFile, useKeys, useSize } from "./parts.js";
+import { Trouble, saveByTicket, saveFile, useKeys, useSize } from "./parts.js";
 import { source } from "./source.js";
 
 /**
@@ -29,6 +29,7 @@ import { source } from "./source.js";
 const MOST_UNUSED = 24;
 const PAGE_IMAGES = 2000;
 const SETTLE_MS = 60;
+const STEP_MS = 80;
 const AROUND_PX = 400;
 const GRID_GAP = 16;
 const WORDS_HEIGHT = 60;
@@ -149,7 +150,7 @@ function ImageWords({ image, href, isOfKey }) {
   const facts = [
     isOfKey ? "" : step, image.stage, image.rank === null ? "" : `rank ${image.rank}`, size, bytesText(image.bytes), image.superseded ? "replaced by a resume" : "",
   ].filter(Boolean).join(" · ");
-  return html`<div class="cut">${href ? html`<a href=${href} title=${`All of ${image.key}`}>${image.key}</a>` : isOfKey ? step : image.key}</div>
+  return html`<div class="cut">${isOfKey ? step : href && image.key ? html`<a href=${href} title=${`All of ${image.key}`}>${image.key}</a>` : image.key || "(no key)"}</div>
     <div class="cut quiet facts-line" title=${facts}>${facts}</div>
     <div class="cut" title=${image.caption ?? ""}>${image.caption ?? ""}</div>`;
 }
@@ -205,29 +206,70 @@ export function ImagesTab({ head, row, query }) {
   const given = query.get("step");
   const step = given !== null && /^-?\d+$/.test(given) ? Number(given) : null;
   const old = query.has("old");
+  // A file may come later than the line that names it, as in a copy that is under way.
+  const isIncomplete = useRef(false);
+  const version = `${head.images} ${isIncomplete.current ? head.version : ""}`;
   const known = useImageKeys(row.key, head.images);
-  const ofKey = useImages(row.key, key, head.images, old);
-  const ofStep = useImagesAt(row.key, step, head.images, old);
+  const ofKey = useImages(row.key, key, version, old);
+  const ofStep = useImagesAt(row.key, step, version, old);
   const { images, error } = key ? ofKey : ofStep;
+  isIncomplete.current = (images ?? []).some((each) => each.bytes === null);
   const steps = useMemo(() => /** @type {number[]} */ (key ? [...new Set((ofKey.images ?? []).map((each) => each.step).filter((each) => each !== null))] : known.answer?.steps ?? []), [key, ofKey.images, known.answer]);
-  const index = step === null ? steps.length - 1 : lastAtOrBelow(steps, step);
-  // The last step is not written down: what comes later is then shown as it comes.
-  const goStep = (to) => changeQuery({ step: to >= steps.length - 1 ? null : steps[Math.max(0, to)] });
+  const { index, goTo, goStep } = useStep(steps, step);
   const search = (query.get("q") ?? "").toLowerCase();
   const shown = useMemo(() => (images ?? []).filter((each) => key || !search || each.key.toLowerCase().includes(search)), [images, search, key]);
-  const [opened, setOpened] = useState(-1);
-  useKeys({ "[": () => goStep(index - 1), "]": () => goStep(index + 1), "/": () => document.getElementById("search")?.focus() });
-  useEffect(() => setOpened(-1), [key]);
+  const [opened, setOpened] = useState(/** @type {{ key: string, nth: number } | null} */ (null));
+  // An image that is shown large stays that of its key when the step is another one.
+  const ofOpened = opened ? shown.flatMap((each, place) => (each.key === opened.key ? [place] : [])) : [];
+  const openedAt = opened && ofOpened.length ? ofOpened[Math.min(opened.nth, ofOpened.length - 1)] : -1;
+  const open = (place) => setOpened(shown[place] ? { key: shown[place].key, nth: shown.slice(0, place).filter((each) => each.key === shown[place].key).length } : null);
+  const goLargeStep = (by) => (key ? open(nextStepAt(shown, openedAt, by)) : goStep(by));
+  useKeys({ "[": () => goStep(-1), "]": () => goStep(1), "/": () => document.getElementById("search")?.focus() });
+  useEffect(() => setOpened(null), [key]);
   if (known.error && !known.answer) return html`<${Trouble} error=${known.error} />`;
   const current = key && steps.length ? steps[Math.max(0, index)] : null;
   return html`<div class="images">
     <h2 class="hidden-text">Images</h2>
-    <${StepBar} ...${{ keys: known.answer?.keys ?? [], replaced: known.answer?.superseded ?? 0, chosen: key, query, steps, index, goStep }} />
+    <${StepBar} ...${{ keys: known.answer?.keys ?? [], replaced: known.answer?.superseded ?? 0, chosen: key, query, steps, index, goTo, goStep }} />
     ${error && !images && html`<${Trouble} error=${error} />`}
     ${images && !shown.length && html`<p class="quiet">${noImages(key, known.answer?.keys.length ?? 0, step, search)}</p>`}
-    <${ImageGrid} ...${{ images: shown, runKey: row.key, query, current, isOfKey: Boolean(key), scrolls: step !== null, open: setOpened }} />
-    ${shown[opened] && html`<${LargeImage} ...${{ images: shown, at: opened, go: setOpened, runKey: row.key, goStep: (by) => goStep(index + by) }} />`}
+    <${ImageGrid} ...${{ images: shown, runKey: row.key, query, current, isOfKey: Boolean(key), scrolls: step !== null, open }} />
+    ${openedAt >= 0 && html`<${LargeImage} ...${{ images: shown, at: openedAt, go: open, runKey: row.key, goStep: goLargeStep }} />`}
   </div>`;
+}
+
+/**
+ * Which of the steps is shown, and how to go to another one. A step that is only passed is not written into the
+ * address: browsers refuse more than some twenty changes of it a second.
+ * @param {number[]} steps rising @param {number | null} step of the address; null = the last
+ */
+function useStep(steps, step) {
+  const [draft, setDraft] = useState(/** @type {number | null} */ (null));
+  const latest = useRef(/** @type {number | null} */ (null));
+  const timer = useRef(/** @type {number | undefined} */ (undefined));
+  const ofAddress = step === null ? steps.length - 1 : lastAtOrBelow(steps, step);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  const write = () => {
+    const to = latest.current ?? 0;
+    timer.current = undefined;
+    latest.current = null;
+    setDraft(null);
+    // The last step is not written down: what comes later is then shown as it comes.
+    changeQuery({ step: to >= steps.length - 1 ? null : steps[to] });
+  };
+  const goTo = (to) => {
+    latest.current = Math.max(0, Math.min(steps.length - 1, to));
+    setDraft(latest.current);
+    timer.current ??= window.setTimeout(write, STEP_MS);
+  };
+  return { index: draft ?? ofAddress, goTo, goStep: (by) => goTo((latest.current ?? ofAddress) + by) };
+}
+
+/** Where the first image of the next step is. @param {LoggedImage[]} images of one key @param {number} at @param {number} by */
+function nextStepAt(images, at, by) {
+  let next = at;
+  while (images[next] && images[next].step === images[at].step) next += by;
+  return images[next] ? images.findIndex((each) => each.step === images[next].step) : at;
 }
 
 /** @param {number[]} steps rising @param {number} step */
@@ -244,18 +286,18 @@ function noImages(key, keys, step, search) {
 }
 
 /** Which key, and which step. @param {any} props */
-function StepBar({ keys, replaced, chosen, query, steps, index, goStep }) {
+function StepBar({ keys, replaced, chosen, query, steps, index, goTo, goStep }) {
   const text = steps.length ? `step ${stepText(steps[Math.max(0, index)])}` : "no steps";
   return html`<div class="bar step-bar">
     <select aria-label="Key" value=${chosen} onChange=${(event) => changeQuery({ key: event.target.value }, true)}>
       <option value="">All keys (${countText(keys.length)})</option>
-      ${keys.map((each) => html`<option key=${each.key} value=${each.key}>${each.key} (${countText(each.count)})</option>`)}
+      ${keys.filter((each) => each.key).map((each) => html`<option key=${each.key} value=${each.key}>${each.key} (${countText(each.count)})</option>`)}
       ${chosen && !keys.some((each) => each.key === chosen) && html`<option value=${chosen}>${chosen}</option>`}
     </select>
     ${!chosen && keys.length > 6 && html`<input id="search" type="search" placeholder="Find keys" aria-label="Find keys" value=${query.get("q") ?? ""} onInput=${(event) => changeQuery({ q: event.target.value })} />`}
-    <button class="plain" aria-label="Step before" title="Step before ( [ )" disabled=${index < 1} onClick=${() => goStep(index - 1)}>‹</button>
-    <input type="range" aria-label="Step" aria-valuetext=${text} min="0" max=${Math.max(0, steps.length - 1)} value=${Math.max(0, index)} disabled=${steps.length < 2} onInput=${(event) => goStep(Number(event.target.value))} />
-    <button class="plain" aria-label="Step after" title="Step after ( ] )" disabled=${index >= steps.length - 1} onClick=${() => goStep(index + 1)}>›</button>
+    <button class="plain" aria-label="Step before" title="Step before ( [ )" disabled=${index < 1} onClick=${() => goStep(-1)}>‹</button>
+    <input type="range" aria-label="Step" aria-valuetext=${text} min="0" max=${Math.max(0, steps.length - 1)} value=${Math.max(0, index)} disabled=${steps.length < 2} onInput=${(event) => goTo(Number(event.target.value))} />
+    <button class="plain" aria-label="Step after" title="Step after ( ] )" disabled=${index >= steps.length - 1} onClick=${() => goStep(1)}>›</button>
     <output class="step-text" aria-live="polite">${text}</output>
     <span class="quiet wide-only">${steps.length ? `${countText(Math.max(0, index) + 1)} of ${countOf(steps.length, "step")}` : ""}</span>
     ${replaced > 0 && html`<button class="wide-only" aria-pressed=${String(query.has("old"))} title="A later session of the run has images at these steps" onClick=${() => changeQuery({ old: query.has("old") ? null : "1" })}>${countText(replaced)} replaced by a resume</button>`}
@@ -299,6 +341,8 @@ function LargeImage({ images, at, go, runKey, goStep }) {
   const shown = useHeldImage(image.reason ? "" : placeOfImage(runKey, image));
   const isThere = shown.place === placeOfImage(runKey, image) && shown.blob;
   const move = (by) => go(Math.min(images.length - 1, Math.max(0, at + by)));
+  // One that is not shown, as a TIFF or a very large one, comes by a ticket.
+  const save = () => (isThere ? saveFile(shown.blob, imageFileName(image)) : saveByTicket({ run: runKey, kind: "image", number: image.number, name: image.key }));
   const press = (event) => {
     const act = { ArrowLeft: () => move(-1), ArrowRight: () => move(1), "[": () => goStep(-1), "]": () => goStep(1) }[event.key];
     if (!act) return;
@@ -314,7 +358,7 @@ function LargeImage({ images, at, go, runKey, goStep }) {
       <span class="quiet">${countText(at + 1)} of ${countText(images.length)}</span>
       <button class="plain" aria-label="Image before" title="Image before (←)" disabled=${at < 1} onClick=${() => move(-1)}>‹</button>
       <button class="plain" aria-label="Image after" title="Image after (→)" disabled=${at >= images.length - 1} onClick=${() => move(1)}>›</button>
-      <button class="plain" disabled=${!isThere} onClick=${() => shown.blob && saveFile(shown.blob, imageFileName(image))}>Download</button>
+      <button class="plain" disabled=${!isThere && (!image.reason || image.bytes === null)} onClick=${save}>Download</button>
       <button class="plain" onClick=${() => dialog.current?.close()}>Close</button>
     </div>
   </dialog>`;
