@@ -120,7 +120,7 @@ def test_runs_are_selected_and_compared(trials, viewer_of, open_page):
     """Rows that were selected by ``x`` or their box are compared by ``c`` or the button; the address names them."""
     viewer = viewer_of(trials)
     page = open_page(viewer.at("?sort=name"))
-    expect(page.locator(".body [role=row]")).to_have_count(12)
+    expect(page.locator(".body [role=row] a.name")).to_have_count(12)
     page.keyboard.press("c")
     assert "compare" not in page.url
     for count in (1, 2):

@@ -170,11 +170,12 @@ def test_code_is_compared_member_by_member(open_viewer):
 def test_code_that_cannot_be_shown_says_why(open_viewer, runs, monkeypatch):
     """Binary, too large, encrypted or oddly packed members, and archives that are none: a reason, and no content."""
     monkeypatch.setattr(zip_members, "MOST_SHOWN_BYTES", 1000)
-    large = b" ".join(b"%d" % number for number in range(800_000))
-    zipped(runs[0], {"bin": b"\0\1", "large": large, "text": "a"})
-    zipped(runs[1], {"bin": b"\0\2", "large": large + b"b", "text": "b"})
+    bomb = b"a" * 5_000_000
+    zipped(runs[0], {"bin": b"\0\1", "bomb": bomb, "large": b"a" * 2000, "text": "a"})
+    zipped(runs[1], {"bin": b"\0\2", "bomb": bomb + b"b", "large": b"b" * 2000, "text": "b"})
     client = open_viewer()
     assert difference(client, "bin")["reason"] == "it is not text"
+    assert difference(client, "bomb")["reason"].endswith("times as large as it is packed")
     assert difference(client, "large")["reason"] == "it has more than 1 MiB"
     with zipfile.ZipFile(runs[1] / "code_snapshot.zip", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("text", "c")

@@ -87,6 +87,8 @@ def test_ranks_as_one_curve(distributed, rank, x):
     assert data["mean"] == pytest.approx([(low + high) / 2 for low, high in zip(data["min"], data["max"], strict=True)])
     assert sum(data["count"]) == 30
     assert all(high - low >= 20 for low, high in zip(data["min"], data["max"], strict=True))
+    (part,) = curves(distributed, rank=rank, **{"from": 3, "to": 5})
+    assert (part["data"]["x"], part["data"]["mean"]) == ([3.0, 4.0, 5.0], [23.0, 24.0, 25.0])
 
 
 def test_groups(open_viewer, make_run):
