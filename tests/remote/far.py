@@ -35,6 +35,7 @@ class Sshd:
 
     def __init__(self, folder: Path, *lines: str) -> None:
         folder.mkdir()
+        self.options = ""
         self.folder, self.home = folder, folder / "far"
         self.links = self.home / "links"
         self.links.mkdir(parents=True)
@@ -81,7 +82,7 @@ class Sshd:
     @property
     def ssh(self) -> str:
         """The command that reaches it."""
-        return f"ssh -F {shlex.quote(str(self.folder / 'ssh_config'))}"
+        return f"ssh {self.options} -F {shlex.quote(str(self.folder / 'ssh_config'))}"
 
     def write_program(self, name: str, line: str) -> Path:
         """A program that commands over ssh find."""

@@ -111,6 +111,21 @@ def test_a_kill_of_the_server_of_ssh_ends_both(shown):
     wait_until(shown.is_gone)
 
 
+def test_a_network_that_is_silent_is_told(far_viewer, far_storage, sshd):
+    """The other machine answers no more, and says nothing: exit code 1, after the time that the user has given ssh."""
+    sshd.options = "-o ServerAliveInterval=1 -o ServerAliveCountMax=1"
+    viewer = Shown(far_viewer(f"{HOST}:{far_storage}"), sshd)
+    silent = [each for each in sshd.sessions() if each.name() == "sshd"]
+    for each in silent:
+        each.suspend()
+    assert viewer.near.process.wait(PATIENCE_S) == 1
+    assert "is lost" in viewer.near.said()
+    for each in silent:
+        each.resume()
+    viewer.stream.close()
+    wait_until(viewer.is_gone)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_there_ends_it_here(shown, number):
     """Who ends the viewer there ends it here: exit code 0, and it says so."""
