@@ -68,6 +68,10 @@ VIEWERS = Kind(
 """What viewers that run have left of themselves: links, and sockets; nobody but this user may read it."""
 EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
 """The directory that an export is put into."""
+IMPORTS = Kind(r"[0-9a-f]{16}")
+"""The directory of a storage in which runs that are imported are made whole, before they get their place."""
+IMPORTED = Kind(rf"{RUN.shape}|(?:meta|status|summary|assets)\.json|events\.jsonl|logs\.txt|media|[0-9]+_[^/]+")
+"""A run that is being imported, and its ``media``."""
 PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)
 """Where ``doctor`` tries what can be done, and the folders that it makes for that."""
 SCRATCH = Kind(r"[A-Za-z0-9_.=-]+", by_link=True)
