@@ -1,6 +1,6 @@
 """Makes ``wandb/``: offline runs as wandb writes them, and what wandb's own protobuf classes read in them.
 
-Run it in an environment with wandb; it replaces the folder beside it. No account and no network is needed.
+Run it in an environment with wandb and Pillow; it replaces the folder beside it. No account and no network is needed.
 """
 
 import json
@@ -48,7 +48,7 @@ def full():
     run.log({"acc": 0.25, "größe/λ": -0.0, "many": [1, 2, 3]}, step=7)
     Path("dot.png").write_bytes(PNG)
     run.log({"picture": wandb.Image("dot.png", caption="a dot")}, step=8)
-    run.log({"long": "x" * 40_000}, step=9)
+    run.log({"long": "x" * 17_000}, step=9)
     run.log({"loss": 0.5}, step=2)
     run.summary["best"] = 0.75
     run.config.update({"later": "yes"})
@@ -62,9 +62,12 @@ def killed():
     run = wandb.init(
         project="p", id="killed01", settings=wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True)
     )
-    for step in range(20):
+    (file,) = Path("wandb").glob("offline-run-*-killed01/*.wandb")
+    for step in range(20_000):
         run.log({"loss": step / 3})
-    time.sleep(2)
+        if step >= 20 and file.stat().st_size > 3000:
+            break
+        time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -107,7 +110,7 @@ def main():
             command = [sys.executable, __file__, name]
             environment = {**os.environ, **SETTINGS, "HOME": folder}
             subprocess.run(command, cwd=folder, env=environment, timeout=120)
-        time.sleep(3)
+        time.sleep(20)  # the process that stores what the killed one has logged
         rows = {}
         for directory in sorted(Path(folder, "wandb").glob("offline-run-*")):
             target = HERE / f"offline-run-20231114_221320-{directory.name.rpartition('-')[2]}"
