@@ -81,7 +81,7 @@ class RowReader:
 
     def _time(self, row: dict[str, Any]) -> float:
         for name in _TIMES if self._time_column is None else (self._time_column,):
-            time_s = _as_time(row.get(name))
+            time_s = as_time(row.get(name))
             if time_s is not None and (self._time_column is not None or abs(time_s) >= _FIRST_S):
                 del row[name]
                 return time_s
@@ -128,7 +128,7 @@ def _value(value: Any) -> Any:
     return number if LOWEST_INT <= number <= HIGHEST_INT else float(number)
 
 
-def _as_time(value: Any) -> float | None:
+def as_time(value: Any) -> float | None:
     """Epoch seconds, of a number or of ISO 8601; a time without a zone is one of UTC. Large numbers are milliseconds."""
     if isinstance(value, dt.datetime):
         return _epoch(value)
