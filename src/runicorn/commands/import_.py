@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from runicorn import importing
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
@@ -24,7 +26,10 @@ HELP = "bring runs of TensorBoard, wandb, mlflow and others, or tables of metric
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which format, from where, and where to."""
     parser.add_argument(
-        "format", choices=(importing.AUTO, *importing.FORMATS), metavar="FORMAT", help=f"auto, {', '.join(importing.FORMATS)}"
+        "format",
+        choices=(importing.AUTO, *importing.FORMATS),
+        metavar="FORMAT",
+        help=f"auto, {', '.join(importing.FORMATS)}",
     )
     parser.add_argument("sources", nargs="+", metavar="PATH", help="files or directories of the other tracker")
     parser.add_argument("--path", help="run path to put the runs under (default: named after PATH)")
@@ -63,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             if not options.json:
                 _say(outcome, is_dry=options.dry_run)
     if options.json:
-        render.emit([each._asdict() for each in done])
+        render.emit([msgspec.structs.asdict(each) for each in done])
     elif len(done) > 1:
         states = [each.state for each in done]
         print(", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)))

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from runicorn.errors import MissingPathError, WrongValueError
 from runicorn.importing.landing import Imported, Landing, importing_into
@@ -39,7 +41,7 @@ FORMATS = tuple(_MODULES)
 NEW, UPDATED, UNCHANGED, CHANGED, FAILED = "imported", "updated", "unchanged", "changed", "failed"
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What became of one run of the source.
 
     Attributes:
@@ -138,7 +140,9 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
     raise MissingPathError(f"{source} holds no runs {what}. Nothing was imported.")
 
 
-def _one(run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool) -> Outcome:
+def _one(
+    run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool
+) -> Outcome:
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)

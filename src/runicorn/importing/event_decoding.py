@@ -79,7 +79,9 @@ class EventDecoder:
                         name = shape.names.get(key)
                         if name is not None:
                             value = shape.unpack(rest, len(rest) - end)[0]
-                            yield Numbers(step if step < 1 << 63 else signed(step), time_of(record, 1)[0], {name: value})
+                            yield Numbers(
+                                step if step < 1 << 63 else signed(step), time_of(record, 1)[0], {name: value}
+                            )
                             break
                     else:
                         yield from self._taken_apart(record, at)

@@ -8,8 +8,7 @@ from typing import Any
 _LINE = re.compile(r"([A-Za-z_][\w.\-]*):(?: (.*))?")
 _WORDS: dict[str, Any] = {"": None, "null": None, "~": None, "true": True, "false": False, "[]": [], "{}": {}}
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
-_SIGNS = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v", "N": "\x85",
-          "_": "\xa0", "L": "\u2028", "P": "\u2029"}  # fmt: skip
+_SIGNS = dict(zip("ntr0abefvN_LP", "\n\t\r\0\a\b\x1b\f\v\x85\xa0\u2028\u2029", strict=True))
 
 
 def read(text: str) -> dict[str, Any]:

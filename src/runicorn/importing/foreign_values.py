@@ -40,10 +40,7 @@ class MetricNames:
         """Whether all names may be written as they are."""
         if self._plain.issuperset(data):
             return True
-        for name in data:
-            if self.of(name) != name:
-                return False
-        return True
+        return all(self.of(name) == name for name in data)
 
     def renamed(self, data: dict[str, Any]) -> dict[str, Any]:
         """The same values by the names that are written."""
@@ -65,7 +62,7 @@ class MetricNames:
 
 def clean_data(data: dict[str, Any], told: Told) -> dict[str, Any]:
     """What of some values can be stored; the rest is counted."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in data.items():
         if isinstance(value, str):
             found[name] = escape(value)

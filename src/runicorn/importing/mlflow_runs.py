@@ -30,18 +30,18 @@ _MOST_DEPTH = 3
 def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
     """The runs of a file store, of one experiment of it, or of a database; parents first."""
     if os.path.isfile(top):
-        found = _in_database(form, top) if _TABLES <= databases.tables(top) else []
+        found = _in_database(form, top) if databases.tables(top) >= _TABLES else []
     else:
         found = [run for directory in _run_directories(top, _MOST_DEPTH) for run in _in_store(form, directory)]
         names = sorted(os.listdir(top))
         for path in (os.path.join(top, name) for name in names if name.endswith((".db", ".sqlite"))):
-            if os.path.isfile(path) and not os.path.islink(path) and _TABLES <= databases.tables(path):
+            if os.path.isfile(path) and not os.path.islink(path) and databases.tables(path) >= _TABLES:
                 found += _in_database(form, path)
     return sorted(found, key=lambda run: run.head.parent is not None)
 
 
 def _run_directories(top: str, depth: int) -> Iterator[str]:
-    """The directories of runs: they have the file and a folder of metrics, parameters or tags; artifacts are not walked."""
+    """The directories of runs: they have the file, and a folder of values. Artifacts are not walked."""
     if os.path.isfile(os.path.join(top, _META)) and any(
         os.path.isdir(os.path.join(top, name)) for name in ("metrics", "params", "tags")
     ):
@@ -65,7 +65,9 @@ def _in_store(form: str, directory: str) -> list[SourceRun]:
     tags = dict(_texts_in(os.path.join(directory, "tags")))
     parameters = dict(_texts_in(os.path.join(directory, "params")))
     _fill(head, {**meta, "status": _STATUS.get(str(meta.get("status")))}, experiment, parameters, tags)
-    files = [os.path.join(at, name) for at, names in source_files.below(directory) for name in names if "artifacts" not in at]
+    files = [
+        os.path.join(at, name) for at, names in source_files.below(directory) for name in names if "artifacts" not in at
+    ]
     return [
         SourceRun(
             form,
@@ -152,8 +154,8 @@ def _of_table(path: str, run_id: str, told: Told) -> Iterator[Item]:
             yield Numbers(step, time_ms / 1000, {str(row.get("key")): _number(value, row.get("is_nan"))})
 
 
-def _number(value: float, is_nan: Any) -> float:
-    """mlflow stores the infinities as the largest floats, and NaN as 0 with a mark."""
+def _number(value: Any, is_nan: Any) -> float:
+    """The value that was logged: the infinities are stored as the largest floats, and NaN as 0 with a mark."""
     if is_nan:
         return math.nan
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else float(value)

@@ -33,8 +33,10 @@ def records(file: BinaryIO, name: str, told: Told) -> Iterator[list[bytes]]:
         good = _sound(found, crcs)
         yield found[:good]
         if good < len(found):
-            told.problem(f"{name}: the record behind record {good:,} of the block at byte {offset:,} is damaged; "
-                         "what follows was left out")
+            told.problem(
+                f"{name}: the record behind record {good:,} of the block at byte {offset:,} is damaged; "
+                "what follows was left out"
+            )
             return
         if wanted < 0:
             told.problem(f"{name}: damaged at byte {offset + position:,}; what follows was left out")

@@ -194,7 +194,7 @@ class Writing:
         assert files is not None
         created = _first(head.created_at, head.started_at, self.written.first_s, time.time())
         files.make_media()
-        about = {
+        about: dict[str, Any] = {
             "id": run_id,
             "path": path,
             "alias": _text(head.name),

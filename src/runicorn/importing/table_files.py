@@ -82,9 +82,7 @@ def _runs(form: str, preset: _Preset, path: str, top: str, options: dict[str, An
     return [_run(form, preset, path, top, options, value) for value in values]
 
 
-def _run(
-    form: str, preset: _Preset, path: str, top: str, options: dict[str, Any], value: str | None
-) -> SourceRun:
+def _run(form: str, preset: _Preset, path: str, top: str, options: dict[str, Any], value: str | None) -> SourceRun:
     head, told = Head(), Told()
     folder, name = os.path.split(path)
     stem = name.rpartition(".")[0] if preset.file.startswith(".") else os.path.basename(folder)

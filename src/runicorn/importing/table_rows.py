@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -87,17 +88,16 @@ def _of_json_lines(path: str, told: Told) -> Iterator[dict[str, Any]]:
 
 def _of_parquet(path: str, _told: Told) -> Iterator[dict[str, Any]]:
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
+        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as error:
         raise MissingPackageError(
             "Parquet needs pyarrow, which is not installed. Nothing was imported. Install it: pip install pyarrow"
         ) from error
     with source_files.open_source(path) as file:
         try:
-            for batch in ParquetFile(file).iter_batches(_BATCH_ROWS):
+            for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
                 yield from batch.to_pylist()
-        except (ArrowException, OSError, ValueError) as error:
+        except (arrow.ArrowException, OSError, ValueError) as error:
             raise SourceError(f"{path} cannot be read as Parquet: {error}") from error
 
 

@@ -129,7 +129,7 @@ def _value(value: Any) -> Any:
 
 
 def as_time(value: Any) -> float | None:
-    """Epoch seconds, of a number or of ISO 8601; a time without a zone is one of UTC. Large numbers are milliseconds."""
+    """Epoch seconds of a number, of milliseconds if it is large, or of ISO 8601, which without a zone is UTC."""
     if isinstance(value, dt.datetime):
         return _epoch(value)
     value = _value(value)

@@ -83,7 +83,8 @@ def _of_content(kind: int, content: bytes) -> list[Any]:
     if form is None:
         return []
     width = struct.calcsize(form)
-    return [struct.unpack_from(form, content, at)[0] for at in range(0, min(len(content), 2 * width) - width + 1, width)]
+    end = min(len(content), 2 * width) - width + 1
+    return [struct.unpack_from(form, content, at)[0] for at in range(0, end, width)]
 
 
 def _of_bits(kind: int, bits: int) -> float:

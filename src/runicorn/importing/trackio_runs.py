@@ -28,7 +28,7 @@ def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
     else:
         names = sorted(name for name in os.listdir(top) if name.endswith(".db"))
         paths = [os.path.join(top, name) for name in names if not os.path.islink(os.path.join(top, name))]
-    return [run for path in paths if _TABLES <= databases.tables(path) for run in _in_database(form, path)]
+    return [run for path in paths if databases.tables(path) >= _TABLES for run in _in_database(form, path)]
 
 
 def _in_database(form: str, path: str) -> list[SourceRun]:
@@ -37,7 +37,8 @@ def _in_database(form: str, path: str) -> list[SourceRun]:
         if not {"run_name", "metrics", "step"} <= columns:
             return []
         key = "run_id" if "run_id" in columns else "run_name"  # the first versions had names alone
-        counts = f"SELECT {key}, run_name, count(*), max(id), max(timestamp) FROM metrics GROUP BY {key} ORDER BY min(id)"  # noqa: S608 - one of two words
+        what = f"{key}, run_name, count(*), max(id), max(timestamp)"
+        counts = f"SELECT {what} FROM metrics GROUP BY {key} ORDER BY min(id)"  # noqa: S608 - one of two words
         configs = {row.get(key): row for row in databases.rows(connection, "configs")}
         found = []
         for row in connection.execute(counts):

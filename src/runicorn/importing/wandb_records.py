@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from runicorn.importing.source_runs import Head, Told
 
+NO_END = "wandb has stored no end: the process was killed, or still ran when this was read"
 _LEFT_OUT = {8: "artifacts", 9: "links to TensorBoard", 10: "alerts", 25: "uses of artifacts"}
 _ITEM, _KEY, _NESTED, _VALUE = 0x0A, 0x0A, 0x12, b"\x82\x01"
 _decode = msgspec.json.decode
@@ -276,7 +277,7 @@ class WandbRecords:
         head.path = [self.project or "wandb"]
         head.name = head.name or self.run_id or None
         if self._exit_code is None:
-            head.status, head.reason = "failed", "wandb has stored no end: the process was killed, or ran when this was read"
+            head.status, head.reason = "failed", NO_END
         elif self._exit_code:
             head.status, head.reason = "failed", f"exit code {self._exit_code}"
         else:

@@ -127,8 +127,9 @@ def clean_quality(quality: Any) -> int:
 def media_name(key: str, extension: str, time_s: float, mark: str = "") -> str:
     """Where an image that was logged at that time (epoch seconds) lies in the run's directory.
 
-    Six hex digits, random ones if no ``mark`` is given, tell images of one key and millisecond apart. Of the key remain letters, digits and marks
-    of every script, ``-``, ``_``, and ``.`` where it does not lead; the rest becomes ``_``. At most 80 bytes of UTF-8.
+    Six hex digits, random ones if no ``mark`` is given, tell images of one key and millisecond apart. Of the key
+    remain letters, digits and marks of every script, ``-``, ``_``, and ``.`` where it does not lead; the rest becomes
+    ``_``. At most 80 bytes of UTF-8.
     """
     name = "".join(map(_name_part, key[:_MOST_NAME_BYTES]))
     if name.startswith("."):
