@@ -86,7 +86,7 @@ def _of_tables(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _say(outcome: Outcome, *, is_dry: bool) -> None:
-    state = f"would be {outcome.state}" if is_dry and outcome.state == importing.NEW else outcome.state
+    state = f"would be {outcome.state}" if is_dry and outcome.state in {importing.NEW, importing.UPDATED} else outcome.state
     where = "" if outcome.run is None else f" {os.path.join(outcome.path or '', outcome.run)}"
     what = ""
     if outcome.points or outcome.state in {importing.NEW, importing.UPDATED}:

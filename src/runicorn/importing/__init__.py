@@ -109,15 +109,22 @@ def import_runs(
         ValueError: no such format, or a wrong run path.
     """
     prefix = None if path is None else paths.normalise_path(path)
-    found = [run for source in sources for run in find_runs(form, source, options or {})]
+    found: list[SourceRun] = []
+    for source in sources:
+        try:
+            found += find_runs(form, source, options or {})
+        except SourceError as error:
+            yield Outcome(form, source, FAILED, note=str(error))
     root = paths.storage_root(storage)
     done = advance or _nothing
     if dry_run:
-        yield from (_counted(run, done) for run in found)
-        return
-    with importing_into(root) as landing:
+        landing = Landing(root)
         for run in found:
-            yield _one(run, landing, prefix, done, update=update)
+            yield _counted(run, landing, done, update=update)
+    elif found:
+        with importing_into(root) as landing:
+            for run in found:
+                yield _one(run, landing, prefix, done, update=update)
 
 
 def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun]:
@@ -146,10 +153,9 @@ def _one(
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
-        if before is not None:
-            refused = _refused(run, before, state, update=update)
-            if refused is not None:
-                return refused
+        refused = before and _refused(run, before, state, update=update)
+        if refused:
+            return refused
         with landing.staging() as files:
             writing = Writing(run, files, advance)
             writing.write_values()
@@ -178,13 +184,18 @@ def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> O
     return Outcome(run.form, run.location, what, run_id, before.path, before.run_dir, note=note)
 
 
-def _counted(run: SourceRun, advance: Callable[[int], None]) -> Outcome:
+def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *, update: bool) -> Outcome:
     try:
+        state = run.state()
+        before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
+        refused = before and _refused(run, before, state, update=update)
+        if refused:
+            return refused
         writing = Writing(run, None, advance)
         writing.write_values()
     except SourceError as error:
         return Outcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
-    return _outcome(run, writing, NEW, None, None)
+    return _outcome(run, writing, UPDATED if before else NEW, None, None)
 
 
 def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, storage: str | None) -> Outcome:

@@ -62,7 +62,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
             connection.text_factory = lambda given: given.decode("utf-8", "backslashreplace")
             connection.execute("PRAGMA trusted_schema=OFF")
             yield connection
-    except (sqlite3.Error, OverflowError) as error:
+    except (sqlite3.Error, OverflowError, UnicodeError) as error:  # the last: in the library's own message
         raise SourceError(f"{path} cannot be read: {error}") from error
     finally:
         if folder:
