@@ -84,7 +84,14 @@ def test_names_that_mean_something_to_us_are_marked_and_stay_apart(table, storag
     source = table({"step": 1, "wall_time": 1.7e9, "time": 3.5, "time_": 4.5, "stage": "warm", "global_step": 7})
     (run,) = load("jsonl", source, storage=storage)
     (line,) = lines_of(run.run_dir)
-    assert line["data"] == {"time_": 3.5, "time__": 4.5, "stage_": "warm", "global_step_": 7, "global_step": 1, "time": 1.7e9}
+    assert line["data"] == {
+        "time_": 3.5,
+        "time__": 4.5,
+        "stage_": "warm",
+        "global_step_": 7,
+        "global_step": 1,
+        "time": 1.7e9,
+    }
 
 
 def test_integers_beyond_64_bit_become_floats_and_are_counted(table, storage):
@@ -196,7 +203,9 @@ def test_imports_that_are_killed_at_any_moment_are_completed_by_the_next(number,
     chance = random.Random(seed)
     source = tmp_path / "source"
     make_many(source)
-    whole = {each.source: comparable(points_of(each.run_dir)) for each in load("jsonl", source, storage=tmp_path / "whole")}
+    whole = {
+        each.source: comparable(points_of(each.run_dir)) for each in load("jsonl", source, storage=tmp_path / "whole")
+    }
     command = [sys.executable, "-m", "runicorn", "import", "jsonl", str(source), "--storage", str(storage)]
     for _ in range(KILLS):
         # After the first runs, and then somewhere: what it waits for is a moment, not an outcome.

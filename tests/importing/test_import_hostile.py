@@ -12,7 +12,7 @@ from imported_values import SAMPLES, comparable, content_of, field, lines_of, lo
 
 from runicorn.cli import main
 from runicorn.importing.checksums import crc32c, masked, masked_crcs
-from runicorn.importing.source_runs import SourceError
+from runicorn.importing.source_runs import UnreadableSourceError
 
 EVENTS = SAMPLES / "tensorboard" / "full" / "events.out.tfevents.1700000004.maker.a"
 WANDB = SAMPLES / "wandb" / "offline-run-20231114_221320-abc12345" / "run-abc12345.wandb"
@@ -52,7 +52,9 @@ def test_a_file_cut_at_any_byte_gives_what_is_before_the_cut(form, sample, strid
     for length in range(0, len(content), stride):
         cut.write_bytes(content[:length])
         storage = tmp_path / str(length)
-        outcomes = load(form, cut, storage=storage, dry_run=length % 7 != 0) if form == "tensorboard" or length >= 7 else []
+        outcomes = (
+            load(form, cut, storage=storage, dry_run=length % 7 != 0) if form == "tensorboard" or length >= 7 else []
+        )
         for outcome in outcomes:
             assert outcome.state == "imported"
             assert outcome.points >= had
@@ -98,10 +100,20 @@ def test_random_bytes_raise_nothing_unexpected(seed, tmp_path):
     for name in ("table.csv", "table.jsonl", "metrics.csv", "results.csv", "trainer_state.json"):
         (source / name).write_bytes(noise)
     before = content_of(source)
-    for form in ("tensorboard", "wandb", "mlflow", "trackio", "csv", "jsonl", "lightning", "transformers", "ultralytics"):
+    for form in (
+        "tensorboard",
+        "wandb",
+        "mlflow",
+        "trackio",
+        "csv",
+        "jsonl",
+        "lightning",
+        "transformers",
+        "ultralytics",
+    ):
         try:
             load(form, source, storage=tmp_path / "storage")
-        except (SourceError, FileNotFoundError):
+        except (UnreadableSourceError, FileNotFoundError):
             continue
     for run_dir in run_directories(tmp_path / "storage"):
         lines_of(run_dir)
@@ -154,7 +166,13 @@ def test_deep_json_is_refused_and_all_else_is_there(tmp_path, storage):
 def test_parameters_that_python_could_stumble_over_stay_text(tmp_path, storage):
     """What is nested deeply, is code, or names a type is kept as it was written."""
     run = tmp_path / "mlruns" / "1" / "abc"
-    texts = {"deep": "[" * 5000, "code": "__import__('os').getcwd()", "set": "{1, 2}", "bytes": "b'x'", "long": "9" * 5000}
+    texts = {
+        "deep": "[" * 5000,
+        "code": "__import__('os').getcwd()",
+        "set": "{1, 2}",
+        "bytes": "b'x'",
+        "long": "9" * 5000,
+    }
     for name, text in texts.items():
         path = run / "params" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +199,8 @@ def wandb_with_image(path, source):
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.png", "/secret.png", "media/../../secret.png", "C:\\secret.png", "media/link.png", "media", "", "a\0b"]
+    "name",
+    ["../secret.png", "/secret.png", "media/../../secret.png", "C:\\secret.png", "media/link.png", "media", "", "a\0b"],
 )
 def test_media_outside_of_their_folder_are_left_out(name, tmp_path, storage):
     """Whatever the name in the record is, and where a link leads."""

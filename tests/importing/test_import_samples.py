@@ -28,7 +28,10 @@ def test_scalars_of_event_files_are_those_of_tensorboard(storage):
 
 
 def of_run(tags):
-    return [(tag, [[at, step, value.replace("nan", "float('nan')")] for at, step, value in each]) for tag, each in tags.items()]
+    return [
+        (tag, [[at, step, value.replace("nan", "float('nan')")] for at, step, value in each])
+        for tag, each in tags.items()
+    ]
 
 
 def test_what_a_writer_has_put_into_sub_directories_comes_back(storage):
@@ -127,7 +130,11 @@ def test_a_run_of_mlflow_brings_what_is_known_of_it(storage):
     child, still = runs["child"], runs["still running"]
     meta, status = json_of(child.run_dir, "meta.json"), json_of(child.run_dir, "status.json")
     assert (meta["parent"], meta["notes"]) == (runs["parent run"].run, "two\nlines")
-    assert (status["status"], status["started_at"], status["ended_at"]) == ("failed", 1_700_000_000.25, 1_700_000_050.25)
+    assert (status["status"], status["started_at"], status["ended_at"]) == (
+        "failed",
+        1_700_000_000.25,
+        1_700_000_050.25,
+    )
     assert json_of(child.run_dir, "assets.json")["config"]["args"] == {
         "lr": 0.1,
         "layers": [1, 2],

@@ -18,7 +18,7 @@ from runicorn.storage.wording import counted
 if TYPE_CHECKING:
     import argparse
 
-    from runicorn.importing import Outcome
+    from runicorn.importing import ImportOutcome
 
 HELP = "bring runs of TensorBoard, wandb, mlflow and others, or tables of metrics, into the storage"
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Import what is found, and say what became of each run; 1 if one could not be read."""
-    done: list[Outcome] = []
+    done: list[ImportOutcome] = []
     with Progress("values imported", None) as progress:
         outcomes = importing.import_runs(
             options.format,
@@ -85,8 +85,10 @@ def _of_tables(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _say(outcome: Outcome, *, is_dry: bool) -> None:
-    state = f"would be {outcome.state}" if is_dry and outcome.state in {importing.NEW, importing.UPDATED} else outcome.state
+def _say(outcome: ImportOutcome, *, is_dry: bool) -> None:
+    state = (
+        f"would be {outcome.state}" if is_dry and outcome.state in {importing.NEW, importing.UPDATED} else outcome.state
+    )
     where = "" if outcome.run is None else f" {os.path.join(outcome.path or '', outcome.run)}"
     what = ""
     if outcome.points or outcome.state in {importing.NEW, importing.UPDATED}:
@@ -98,7 +100,7 @@ def _say(outcome: Outcome, *, is_dry: bool) -> None:
         print(f"runicorn import: {plain(outcome.source)}: {plain(note)}", file=sys.stderr)
 
 
-def _left_out(outcome: Outcome) -> list[str]:
+def _left_out(outcome: ImportOutcome) -> list[str]:
     if not outcome.left_out:
         return []
     return ["left out: " + ", ".join(f"{count:,} {what}" for what, count in outcome.left_out.items())]

@@ -16,7 +16,7 @@ import msgspec
 from runicorn.errors import MissingPathError, WrongValueError
 from runicorn.importing.landing import Imported, Landing, importing_into
 from runicorn.importing.run_writing import Writing
-from runicorn.importing.source_runs import SourceError, SourceRun
+from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
 from runicorn.storage import paths
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ FORMATS = tuple(_MODULES)
 NEW, UPDATED, UNCHANGED, CHANGED, FAILED = "imported", "updated", "unchanged", "changed", "failed"
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ImportOutcome(msgspec.Struct, frozen=True):
     """What became of one run of the source.
 
     Attributes:
@@ -86,7 +86,7 @@ def import_runs(
     dry_run: bool = False,
     options: dict[str, Any] | None = None,
     advance: Callable[[int], None] | None = None,
-) -> Iterator[Outcome]:
+) -> Iterator[ImportOutcome]:
     """Import all runs that are found at some paths, one after the other.
 
     Args:
@@ -113,8 +113,8 @@ def import_runs(
     for source in sources:
         try:
             found += find_runs(form, source, options or {})
-        except SourceError as error:
-            yield Outcome(form, source, FAILED, note=str(error))
+        except UnreadableSourceError as error:
+            yield ImportOutcome(form, source, FAILED, note=str(error))
     root = paths.storage_root(storage)
     done = advance or _nothing
     if dry_run:
@@ -149,7 +149,7 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
 
 def _one(
     run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool
-) -> Outcome:
+) -> ImportOutcome:
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
@@ -165,11 +165,11 @@ def _one(
                 landing.update(before, run, writing, files, state)
                 run_dir, what = before.run_dir, UPDATED
         return _outcome(run, writing, what, run_dir, landing.storage)
-    except SourceError as error:
-        return Outcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
+    except UnreadableSourceError as error:
+        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
 
 
-def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> Outcome | None:
+def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> ImportOutcome | None:
     """Why a run that is here already is left as it is; None if it is to be updated."""
     what, note = UNCHANGED, None
     if before.is_deleted:
@@ -181,10 +181,10 @@ def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> O
                 return None
             note = "the run has been resumed here, so it is not updated"
     run_id = os.path.basename(before.run_dir)
-    return Outcome(run.form, run.location, what, run_id, before.path, before.run_dir, note=note)
+    return ImportOutcome(run.form, run.location, what, run_id, before.path, before.run_dir, note=note)
 
 
-def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *, update: bool) -> Outcome:
+def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *, update: bool) -> ImportOutcome:
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
@@ -193,17 +193,17 @@ def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *
             return refused
         writing = Writing(run, None, advance)
         writing.write_values()
-    except SourceError as error:
-        return Outcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
+    except UnreadableSourceError as error:
+        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
     return _outcome(run, writing, UPDATED if before else NEW, None, None)
 
 
-def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, storage: str | None) -> Outcome:
+def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, storage: str | None) -> ImportOutcome:
     written, told = writing.written, run.told
     path = None
     if run_dir is not None and storage is not None:
         path = os.path.relpath(os.path.dirname(run_dir), os.path.join(storage, paths.RUNS)).replace(os.sep, "/")
-    return Outcome(
+    return ImportOutcome(
         run.form,
         run.location,
         what,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from runicorn.importing import source_files
-from runicorn.importing.source_runs import SourceError
+from runicorn.importing.source_runs import UnreadableSourceError
 from runicorn.storage import directory_kinds, removal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def is_database(path: str) -> bool:
     try:
         with source_files.open_source(path) as file:
             return file.read(len(_MAGIC)) == _MAGIC
-    except SourceError:
+    except UnreadableSourceError:
         return False
 
 
@@ -38,7 +38,7 @@ def tables(path: str) -> set[str]:
         with opened(path) as connection:
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             return {str(name) for (name,) in rows}
-    except SourceError:
+    except UnreadableSourceError:
         return set()
 
 
@@ -47,7 +47,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
     """A database for reading. One whose newest changes are in a log beside it is copied first.
 
     Raises:
-        SourceError: it cannot be read, here or in the block.
+        UnreadableSourceError: it cannot be read, here or in the block.
     """
     import sqlite3
 
@@ -63,7 +63,7 @@ def opened(path: str) -> Iterator[sqlite3.Connection]:
             connection.execute("PRAGMA trusted_schema=OFF")
             yield connection
     except (sqlite3.Error, OverflowError, UnicodeError) as error:  # the last: in the library's own message
-        raise SourceError(f"{path} cannot be read: {error}") from error
+        raise UnreadableSourceError(f"{path} cannot be read: {error}") from error
     finally:
         if folder:
             removal.remove_tree(folder, directory_kinds.IMPORT_COPIES)

@@ -28,7 +28,7 @@ _BUFFER_BYTES = 1 << 20
 _EXTENSION = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 
 
-class Written:
+class WrittenCounts:
     """Counts of what was written of a run.
 
     Attributes:
@@ -68,7 +68,7 @@ class Writing:
     """
 
     def __init__(self, source: SourceRun, files: RunDir | None, advance: Callable[[int], None]) -> None:
-        self.written = Written()
+        self.written = WrittenCounts()
         self._source = source
         self._files = files
         self._advance = advance
@@ -88,7 +88,7 @@ class Writing:
 
         Raises:
             OSError: it cannot be written.
-            SourceError: nothing of it can be read.
+            UnreadableSourceError: nothing of it can be read.
         """
         waiting = self._waiting
         for item in self._source.items():

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runicorn.importing.source_runs import SourceError
+from runicorn.importing.source_runs import UnreadableSourceError
 from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
@@ -21,26 +21,26 @@ def open_source(path: str) -> BinaryIO:
     """Open a regular file; a link is not followed.
 
     Raises:
-        SourceError: it cannot be opened.
+        UnreadableSourceError: it cannot be opened.
     """
     try:
         return os.fdopen(plain_json.open_regular(path), "rb")
     except plain_json.UnfitFileError as error:
-        raise SourceError(f"{path} is not read: it is {error}") from error
+        raise UnreadableSourceError(f"{path} is not read: it is {error}") from error
     except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+        raise UnreadableSourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_whole(path: str, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
     """The content of a regular file.
 
     Raises:
-        SourceError: it cannot be read, or is too large.
+        UnreadableSourceError: it cannot be read, or is too large.
     """
     with open_source(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise SourceError(f"{path} is larger than {most_bytes:,} bytes, and is not read")
+        raise UnreadableSourceError(f"{path} is larger than {most_bytes:,} bytes, and is not read")
     return content
 
 
@@ -53,7 +53,7 @@ def json_of(path: str) -> Any:
     """The JSON in a file; bare ``NaN`` and ``Infinity`` are taken too.
 
     Raises:
-        SourceError: it cannot be read, or is no JSON.
+        UnreadableSourceError: it cannot be read, or is no JSON.
     """
     return decode_json(read_whole(path), path)
 
@@ -62,16 +62,16 @@ def decode_json(content: bytes | str, what: str) -> Any:
     """Decode JSON; bare ``NaN`` and ``Infinity`` are taken too.
 
     Raises:
-        SourceError: it is none; ``what`` begins the message.
+        UnreadableSourceError: it is none; ``what`` begins the message.
     """
     import json
 
     try:
         return json.loads(content)
     except RecursionError:
-        raise SourceError(f"{what} is nested too deeply to be read") from None
+        raise UnreadableSourceError(f"{what} is nested too deeply to be read") from None
     except ValueError as error:
-        raise SourceError(f"{what} is not JSON: {error}") from None
+        raise UnreadableSourceError(f"{what} is not JSON: {error}") from None
 
 
 def below(top: str) -> Iterator[tuple[str, list[str]]]:
@@ -88,7 +88,7 @@ def digest(paths: Iterable[str]) -> str:
     for path in paths:
         try:
             file = open_source(path)
-        except SourceError:
+        except UnreadableSourceError:
             continue
         with file:
             while block := file.read(_BLOCK_BYTES):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 100
 
 
-class SourceError(RunicornError):
+class UnreadableSourceError(RunicornError):
     """Nothing of a run can be imported; the message says why."""
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.importing import source_files, table_rows
-from runicorn.importing.source_runs import Head, SourceError, SourceRun, Told
+from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError
 from runicorn.importing.table_values import RowReader
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _read_trainer(path: str, head: Head) -> None:
     """What ``trainer_state.json`` says beside its rows."""
     state = source_files.json_of(path)
     if not isinstance(state, dict):
-        raise SourceError(f"{path} is no JSON object")
+        raise UnreadableSourceError(f"{path} is no JSON object")
     best = {"best_metric": state.get("best_metric"), "best_model_checkpoint": state.get("best_model_checkpoint")}
     head.summary = {name: value for name, value in best.items() if value is not None}
     rest = {name: value for name, value in state.items() if name not in {"log_history", *best}}

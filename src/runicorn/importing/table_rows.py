@@ -12,7 +12,7 @@ import msgspec
 
 from runicorn.errors import MissingPackageError
 from runicorn.importing import source_files
-from runicorn.importing.source_runs import SourceError
+from runicorn.importing.source_runs import UnreadableSourceError
 from runicorn.storage.plain_json import UNREADABLE
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def rows(kind: str, path: str, told: Told) -> Iterator[dict[str, Any]]:
 
     Raises:
         ImportError: pyarrow is needed, and not installed.
-        SourceError: nothing can be read.
+        UnreadableSourceError: nothing can be read.
     """
     return {"csv": _of_csv, "jsonl": _of_json_lines, "parquet": _of_parquet, "trainer": _of_trainer}[kind](path, told)
 
@@ -46,7 +46,7 @@ def csv_columns(path: str) -> list[str]:
         with source_files.open_source(path) as file:
             first = file.readline(_LONGEST_LINE).decode("utf-8-sig", "backslashreplace")
         return [name.strip() for name in next(csv.reader([first]), [])]
-    except (SourceError, csv.Error):
+    except (UnreadableSourceError, csv.Error):
         return []
 
 
@@ -77,7 +77,7 @@ def _of_json_lines(path: str, told: Told) -> Iterator[dict[str, Any]]:
             except UNREADABLE:
                 try:
                     row = source_files.decode_json(line, f"{path}: line {number:,}")
-                except SourceError as error:
+                except UnreadableSourceError as error:
                     told.problem(f"{error}; it was left out")
                     continue
             if isinstance(row, dict):
@@ -98,14 +98,14 @@ def _of_parquet(path: str, _told: Told) -> Iterator[dict[str, Any]]:
             for batch in parquet.ParquetFile(file).iter_batches(_BATCH_ROWS):
                 yield from batch.to_pylist()
         except (arrow.ArrowException, OSError, ValueError) as error:
-            raise SourceError(f"{path} cannot be read as Parquet: {error}") from error
+            raise UnreadableSourceError(f"{path} cannot be read as Parquet: {error}") from error
 
 
 def _of_trainer(path: str, told: Told) -> Iterator[dict[str, Any]]:
     state = source_files.json_of(path)
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
-        raise SourceError(f"{path} has no log_history")
+        raise UnreadableSourceError(f"{path} has no log_history")
     for row in history:
         if isinstance(row, dict):
             yield row

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import databases, source_files
 from runicorn.importing.foreign_values import as_step, flattened
-from runicorn.importing.source_runs import Head, Numbers, SourceError, SourceImage, SourceRun, TextLine, Told
+from runicorn.importing.source_runs import Head, Numbers, SourceImage, SourceRun, TextLine, Told, UnreadableSourceError
 from runicorn.importing.table_values import as_time
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _object(content: Any, told: Told) -> dict[str, Any] | None:
         return None
     try:
         found = source_files.decode_json(content, "a cell")
-    except SourceError as error:
+    except UnreadableSourceError as error:
         told.problem(f"{error}; it was left out")
         return None
     return found if isinstance(found, dict) else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import log_blocks, source_files
 from runicorn.importing.protobuf_wire import WireError
-from runicorn.importing.source_runs import Head, SourceError, SourceRun, Told
+from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError
 from runicorn.importing.wandb_records import WandbRecords
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _key(path: str) -> str:
             for number, _ in enumerate(_decoded(file, path, records, Told())):
                 if records.run_id or number > _SEARCHED:
                     break
-    except SourceError:
+    except UnreadableSourceError:
         pass
     if records.run_id:
         return f"{records.entity}/{records.project}/{records.run_id}@{records.started_at}"
@@ -73,7 +73,7 @@ def _items(path: str, head: Head, told: Told) -> Iterator[Item]:
     records = WandbRecords(os.path.dirname(path), head, told)
     with source_files.open_source(path) as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise SourceError(f"{path} does not begin as a file of wandb does")
+            raise UnreadableSourceError(f"{path} does not begin as a file of wandb does")
         file.seek(0)
         for found in _decoded(file, path, records, told):
             yield from found

@@ -36,7 +36,9 @@ def fill(uri, artifacts):
             client.log_metric(run.info.run_id, "train/loss", value, timestamp=START_MS + step, step=step)
         client.log_metric(run.info.run_id, "train/loss", 7.0, timestamp=START_MS + 50, step=-1)
         client.log_metric(run.info.run_id, "train/loss", 8.0, timestamp=START_MS + 51, step=2)
-        client.log_batch(run.info.run_id, metrics=[Metric("acc", 0.25, START_MS + 60, 1), Metric("acc", 0.5, START_MS + 61, 2)])
+        client.log_batch(
+            run.info.run_id, metrics=[Metric("acc", 0.25, START_MS + 60, 1), Metric("acc", 0.5, START_MS + 61, 2)]
+        )
         client.log_param(run.info.run_id, "lr", 0.1)
         client.log_param(run.info.run_id, "layers", [1, 2])
         client.log_param(run.info.run_id, "net", {"depth": 3})
@@ -73,7 +75,16 @@ def main():
         without_artifacts_path(top)
         shutil.copytree(top / "mlruns", HERE / "mlruns")
         connection = sqlite3.connect(top / "mlflow.db", isolation_level=None)
-        names = {"experiments", "runs", "metrics", "latest_metrics", "params", "tags", "experiment_tags", "alembic_version"}
+        names = {
+            "experiments",
+            "runs",
+            "metrics",
+            "latest_metrics",
+            "params",
+            "tags",
+            "experiment_tags",
+            "alembic_version",
+        }
         connection.execute("PRAGMA foreign_keys=OFF")
         for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             if name not in names and not name.startswith("sqlite_"):

@@ -22,7 +22,9 @@ def fill():
     import trackio
 
     for name in ("first λ", "second"):
-        trackio.init(project="größe", name=name, config={"lr": 0.1, "net": {"depth": 3}}, group="sweep", auto_log_gpu=False)
+        trackio.init(
+            project="größe", name=name, config={"lr": 0.1, "net": {"depth": 3}}, group="sweep", auto_log_gpu=False
+        )
         trackio.log({"loss": 1.5, "note": "text", "flag": True, "count": 2**60})
         trackio.log({"loss": math.nan, "nested": {"a": {"b": 1}}})
         trackio.log({"loss": math.inf, "low": -math.inf}, step=7)

@@ -60,7 +60,9 @@ def killed():
     import wandb
 
     run = wandb.init(
-        project="p", id="killed01", settings=wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True)
+        project="p",
+        id="killed01",
+        settings=wandb.Settings(console="off", x_disable_stats=True, x_disable_machine_info=True),
     )
     (file,) = Path("wandb").glob("offline-run-*-killed01/*.wandb")
     for step in range(20_000):
