@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runicorn.importing import databases, flat_yaml, source_files
+from runicorn.importing import databases, block_yaml, source_files
 from runicorn.importing.foreign_values import FLOATS, as_step
 from runicorn.importing.source_runs import Head, Numbers, SourceRun, Told
 
@@ -55,12 +55,12 @@ def _run_directories(top: str, depth: int) -> Iterator[str]:
 
 
 def _in_store(form: str, directory: str) -> list[SourceRun]:
-    meta = flat_yaml.read(source_files.text_of(os.path.join(directory, _META)))
+    meta = block_yaml.read(source_files.text_of(os.path.join(directory, _META)))
     run_id = meta.get("run_id") or meta.get("run_uuid")
     if not isinstance(run_id, str) or meta.get("lifecycle_stage") == "deleted":
         return []
     above = os.path.join(os.path.dirname(directory), _META)
-    experiment = flat_yaml.read(source_files.text_of(above)) if os.path.isfile(above) else {}
+    experiment = block_yaml.read(source_files.text_of(above)) if os.path.isfile(above) else {}
     head, told = Head(), Told()
     tags = dict(_texts_in(os.path.join(directory, "tags")))
     parameters = dict(_texts_in(os.path.join(directory, "params")))
