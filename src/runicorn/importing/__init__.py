@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 _MODULES = {
     "wandb": "wandb_runs",
+    "swanlab": "swanlab_runs",
     "mlflow": "mlflow_runs",
     "trackio": "trackio_runs",
     "tensorboard": "event_files",
