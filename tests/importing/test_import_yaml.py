@@ -32,7 +32,24 @@ def test_what_the_library_dumps_comes_back():
     seed = random.randrange(2**32)
     print("seed", seed)
     chance = random.Random(seed)
-    texts = ["", "a", "no", "1", "1.5", "null", "with: colon", "- dash", "# hash", "'", '"', "ß\n\n x", "long " * 40, " lead", "a\tb", "{x"]
+    texts = [
+        "",
+        "a",
+        "no",
+        "1",
+        "1.5",
+        "null",
+        "with: colon",
+        "- dash",
+        "# hash",
+        "'",
+        '"',
+        "ß\n\n x",
+        "long " * 40,
+        " lead",
+        "a\tb",
+        "{x",
+    ]
 
     keys = [text for text in texts if text and "\n" not in text and len(text) < 100]
 
@@ -42,7 +59,13 @@ def test_what_the_library_dumps_comes_back():
             return [made(depth + 1) for _ in range(chance.randrange(3))]
         if kind == 6:
             return {chance.choice(keys): made(depth + 1) for _ in range(chance.randrange(4))}
-        return [chance.choice(texts), chance.randrange(-9, 10**6), chance.random() * 10 ** chance.randrange(-9, 9), None, True][kind]
+        return [
+            chance.choice(texts),
+            chance.randrange(-9, 10**6),
+            chance.random() * 10 ** chance.randrange(-9, 9),
+            None,
+            True,
+        ][kind]
 
     for _ in range(300):
         content = {f"key{number}": made(0) for number in range(3)}

@@ -28,6 +28,8 @@ _MODULES = {
     "swanlab": "swanlab_runs",
     "mlflow": "mlflow_runs",
     "trackio": "trackio_runs",
+    "sacred": "sacred_runs",
+    "dvclive": "dvclive_runs",
     "tensorboard": "event_files",
     "csv": "table_files",
     "jsonl": "table_files",

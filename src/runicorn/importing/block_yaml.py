@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from runicorn.importing.source_runs import UnreadableSourceError
 
-_KEY = re.compile(r"""('(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|[^\s'"\[\]{}#|>][^:#]*?|[^\s'"\[\]{}#|>]\S*?)\s*:(?:\s+(.*))?""")
+_KEY = re.compile(
+    r"""('(?:[^']|'')*'|"(?:[^"\\]|\\.)*"|[^\s'"\[\]{}#|>][^:#]*?|[^\s'"\[\]{}#|>]\S*?)\s*:(?:\s+(.*))?"""
+)
 _WORDS: dict[str, Any] = {"": None, "null": None, "~": None, "true": True, "false": False, "[]": [], "{}": {}}
 _WORDS |= {".nan": math.nan, ".inf": math.inf, "-.inf": -math.inf}
 _INTEGER, _FLOAT = re.compile(r"[+-]?\d{1,400}"), re.compile(r"[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?")

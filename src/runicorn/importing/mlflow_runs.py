@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from runicorn.importing import databases, block_yaml, source_files
+from runicorn.importing import block_yaml, databases, source_files
 from runicorn.importing.foreign_values import FLOATS, as_step
 from runicorn.importing.source_runs import Head, Numbers, SourceRun, Told
 

@@ -47,9 +47,7 @@ def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
 def _run(form: str, path: str) -> SourceRun:
     head, told = Head(), Told()
     key = "/".join(path.split(os.sep)[-2:])  # time and id of the run
-    return SourceRun(
-        form, key, path, lambda: source_files.digest([path]), lambda: _items(path, head, told), head, told
-    )
+    return SourceRun(form, key, path, lambda: source_files.digest([path]), lambda: _items(path, head, told), head, told)
 
 
 def _items(path: str, head: Head, told: Told) -> Iterator[Item]:
@@ -78,7 +76,9 @@ def _config(path: str, told: Told) -> dict[str, Any]:
         told.problem(str(error))
         return {}
     settings = content if isinstance(content, dict) else {}
-    return {key: each["value"] if isinstance(each, dict) and "value" in each else each for key, each in settings.items()}
+    return {
+        key: each["value"] if isinstance(each, dict) and "value" in each else each for key, each in settings.items()
+    }
 
 
 class _Records:

@@ -29,7 +29,7 @@ def rows(kind: str, path: str, told: Told) -> Iterator[dict[str, Any]]:
     """The rows of a file.
 
     Args:
-        kind: ``csv``, ``jsonl``, ``parquet`` or ``trainer``.
+        kind: ``csv``, ``tsv``, ``jsonl``, ``parquet`` or ``trainer``.
         path: of the file.
         told: what could not be read.
 
@@ -37,7 +37,9 @@ def rows(kind: str, path: str, told: Told) -> Iterator[dict[str, Any]]:
         ImportError: pyarrow is needed, and not installed.
         UnreadableSourceError: nothing can be read.
     """
-    return {"csv": _of_csv, "jsonl": _of_json_lines, "parquet": _of_parquet, "trainer": _of_trainer}[kind](path, told)
+    return {"csv": _of_csv, "tsv": _of_tsv, "jsonl": _of_json_lines, "parquet": _of_parquet, "trainer": _of_trainer}[
+        kind
+    ](path, told)
 
 
 def csv_columns(path: str) -> list[str]:
@@ -50,11 +52,15 @@ def csv_columns(path: str) -> list[str]:
         return []
 
 
-def _of_csv(path: str, told: Told) -> Iterator[dict[str, Any]]:
+def _of_tsv(path: str, told: Told) -> Iterator[dict[str, Any]]:
+    return _of_csv(path, told, "\t")
+
+
+def _of_csv(path: str, told: Told, delimiter: str = ",") -> Iterator[dict[str, Any]]:
     csv.field_size_limit(min(sys.maxsize, _LONGEST_LINE))
     with source_files.open_source(path) as binary:
         text = io.TextIOWrapper(binary, "utf-8-sig", "backslashreplace", newline="")
-        lines = csv.reader(text)
+        lines = csv.reader(text, delimiter=delimiter)
         try:
             names = [name.strip() for name in next(lines, [])]
             if len(set(names)) < len(names):

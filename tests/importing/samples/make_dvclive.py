@@ -23,9 +23,10 @@ def main():
     shutil.rmtree(HERE, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        os.environ["DVCLIVE_TEST"] = "true"
         with Live("dvclive", save_dvc_exp=False, report=None, dvcyaml=None, monitor_system=False) as live:
-            live.log_params({"lr": 0.1, "net": {"depth": 3, "kinds": ["a", "b"]}, "word": "größe", "api_key": "hunter2hunter2"})
+            live.log_params(
+                {"lr": 0.1, "net": {"depth": 3, "kinds": ["a", "b"]}, "word": "größe", "api_key": "hunter2hunter2"}
+            )
             for step, value in enumerate(VALUES):
                 live.log_metric("train/loss", value)
                 live.log_metric("acc λ", step / 3)
