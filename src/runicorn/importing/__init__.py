@@ -30,6 +30,7 @@ _MODULES = {
     "trackio": "trackio_runs",
     "sacred": "sacred_runs",
     "dvclive": "dvclive_runs",
+    "neptune": "neptune_runs",
     "tensorboard": "event_files",
     "csv": "table_files",
     "jsonl": "table_files",

@@ -1,6 +1,7 @@
 """The part of YAML that trackers write: mappings and lists in block style, with plain and quoted texts.
 
-No anchors, no tags, no keys of several lines, no types but those of JSON: what else is there stays text. So nothing can be made to run or to grow.
+No anchors, no tags, no keys of several lines, no types but those of JSON: what else is there stays text. So nothing can
+be made to run or to grow.
 """
 
 from __future__ import annotations

@@ -60,10 +60,7 @@ def _items(directory: str, head: Head, told: Told) -> Iterator[Item]:
             metric = os.path.relpath(path, os.path.join(directory, _METRICS)).removesuffix(_ENDING).replace(os.sep, "/")
             reader = RowReader({"step": "step"}, told, changed_at=source_files.changed_at(path))
             for row in table_rows.rows("tsv", path, told):
-                # The last column is the metric, by the last part of its name.
-                found = reader.numbers(
-                    {key: value for key, value in row.items() if key in {"step", "timestamp"}} | _last(row, metric)
-                )
+                found = reader.numbers(_point(row, metric))
                 if found is not None:
                     yield found
             without_times = without_times or bool(reader.other())
@@ -71,8 +68,13 @@ def _items(directory: str, head: Head, told: Told) -> Iterator[Item]:
     yield from _images(os.path.join(directory, _IMAGES), head)
 
 
-def _last(row: dict[str, Any], metric: str) -> dict[str, Any]:
-    return {metric: row[name] for name in [*row][-1:] if name not in {"step", "timestamp"}}
+def _point(row: dict[str, Any], metric: str) -> dict[str, Any]:
+    """The step, the time if there is one, and the last column, which is called by the last part of the metric's name."""
+    point = {name: row[name] for name in ("step", "timestamp") if name in row}
+    for name in [*row][-1:]:
+        if name not in point:
+            point[metric] = row[name]
+    return point
 
 
 def _images(top: str, head: Head) -> Iterator[SourceImage]:

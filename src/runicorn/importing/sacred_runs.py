@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _RUN, _CONFIG, _METRICS, _CONSOLE, _INFO = "run.json", "config.json", "metrics.json", "cout.txt", "info.json"
 _STATUS = {"COMPLETED": "finished", "FAILED": "failed", "INTERRUPTED": "interrupted", "TIMEOUT": "interrupted"}
+_COLUMNS = ("steps", "timestamps", "values")
 _SCALARS = (bool, int, float, str, type(None))
 
 
@@ -72,8 +73,9 @@ def _fill(head: Head, about: dict[str, Any]) -> None:
 
 def _items(directory: str, about: dict[str, Any], head: Head, told: Told) -> Iterator[Item]:
     for name, series in _object(os.path.join(directory, _METRICS), told).items():
-        columns = [series.get(each) for each in ("steps", "timestamps", "values")] if isinstance(series, dict) else []
-        if not columns or not all(isinstance(column, list) for column in columns):
+        given_columns = [series.get(each) for each in _COLUMNS] if isinstance(series, dict) else []
+        columns = [column for column in given_columns if isinstance(column, list)]
+        if len(columns) < len(_COLUMNS):
             told.problem(f"{_METRICS}: {name!r} is no series, and was left out")
             continue
         if len({len(column) for column in columns}) > 1:
