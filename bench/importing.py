@@ -18,7 +18,11 @@ from pathlib import Path
 from runicorn.importing.checksums import masked, masked_crcs
 
 HERE = Path(__file__).resolve()
-OURS = "import sys; from runicorn.importing import import_runs; print(*(each.points for each in import_runs(sys.argv[1], [sys.argv[2]], storage=sys.argv[3])))"
+OURS = """
+import sys
+from runicorn.importing import import_runs
+print(*(each.points for each in import_runs(sys.argv[1], [sys.argv[2]], storage=sys.argv[3])))
+"""
 LOADER = """
 import sys
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -37,7 +41,8 @@ import sys
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 accumulator = EventAccumulator(sys.argv[2], {"tensors": 0, "scalars": 0})
 accumulator.Reload()
-print(sum(len(accumulator.Tensors(tag)) for tag in accumulator.Tags()["tensors"]) + sum(len(accumulator.Scalars(tag)) for tag in accumulator.Tags()["scalars"]))
+tags = accumulator.Tags()
+print(sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"]))
 """
 TBPARSE = """
 import sys

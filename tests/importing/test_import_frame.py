@@ -122,7 +122,14 @@ def test_a_path_that_leads_into_a_run_is_refused(table, storage):
 def test_one_process_at_a_time_imports_into_a_storage(table, storage):
     """Another one is told so, and has written nothing."""
     (storage / ".importing").mkdir(parents=True)
-    program = "import sys; from runicorn.host.locks import Lock; lock = Lock.take(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    program = """
+import sys
+from runicorn.host.locks import Lock
+
+lock = Lock.take(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
     child = subprocess.Popen(
         [sys.executable, "-c", program, str(storage / ".importing" / "lock")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -197,7 +204,7 @@ def make_many(top):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_imports_that_are_killed_at_any_moment_are_completed_by_the_next(number, tmp_path, storage):
-    """What is there is whole, and in the end each run is there once, equal to that of an import that nobody disturbed."""
+    """What is there is whole, and in the end each run is there once, equal to that of an undisturbed import."""
     seed = random.randrange(2**32)
     print("seed", seed)
     chance = random.Random(seed)

@@ -69,8 +69,8 @@ def _items(directory: str, head: Head, told: Told) -> Iterator[Item]:
 
 
 def _point(row: dict[str, Any], metric: str) -> dict[str, Any]:
-    """The step, the time if there is one, and the last column, which is called by the last part of the metric's name."""
-    point = {name: row[name] for name in ("step", "timestamp") if name in row}
+    """The step, the time if there is one, and the last column, which has the last part of the metric's name."""
+    point: dict[str, Any] = {name: row[name] for name in ("step", "timestamp") if name in row}
     for name in [*row][-1:]:
         if name not in point:
             point[metric] = row[name]

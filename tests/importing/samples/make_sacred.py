@@ -8,6 +8,7 @@ import math
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,10 +43,8 @@ def main():
                     raise ValueError("on purpose")
                 return 0.75
 
-            try:
+            with suppress(ValueError):
                 experiment.run()
-            except ValueError:
-                pass
         for number in ("1", "2"):
             for name in ("run.json", "config.json", "metrics.json", "cout.txt", "info.json"):
                 source = Path(folder, number, name)

@@ -95,11 +95,11 @@ def records(path):
 
 
 def expected(path):
-    rows = []
-    for record in records(path):
-        if record.WhichOneof("record_type") == "history":
-            rows.append({"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item})
-    return rows
+    return [
+        {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+        for record in records(path)
+        if record.WhichOneof("record_type") == "history"
+    ]
 
 
 def main():
@@ -111,17 +111,16 @@ def main():
         for name in ("full", "killed"):
             command = [sys.executable, __file__, name]
             environment = {**os.environ, **SETTINGS, "HOME": folder}
-            subprocess.run(command, cwd=folder, env=environment, timeout=120)
+            subprocess.run(command, cwd=folder, env=environment, timeout=120, check=False)
         time.sleep(20)  # the process that stores what the killed one has logged
         rows = {}
         for directory in sorted(Path(folder, "wandb").glob("offline-run-*")):
             target = HERE / f"offline-run-20231114_221320-{directory.name.rpartition('-')[2]}"
             for file in directory.rglob("*"):
-                if file.suffix == ".wandb" or "media" in file.parts:
-                    if file.is_file():
-                        goal = target / file.relative_to(directory)
-                        goal.parent.mkdir(parents=True, exist_ok=True)
-                        goal.write_bytes(file.read_bytes())
+                if file.is_file() and (file.suffix == ".wandb" or "media" in file.parts):
+                    goal = target / file.relative_to(directory)
+                    goal.parent.mkdir(parents=True, exist_ok=True)
+                    goal.write_bytes(file.read_bytes())
             (file,) = target.glob("*.wandb")
             rows[target.name] = expected(file)
     made = {"versions": {"wandb": version("wandb"), "python": sys.version.split()[0]}, "rows": rows}
