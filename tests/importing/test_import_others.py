@@ -147,6 +147,22 @@ def test_an_export_of_neptune_is_a_run_for_each_of_its_runs(tmp_path, storage):
     assert load("neptune", folder / "RUN-1_part_1.parquet", storage=storage)[0].state == "unchanged"
 
 
+def test_what_the_script_for_aim_writes_is_a_run(storage, capsys):
+    """Values with their contexts and epochs, and the settings of the run."""
+    source = SAMPLES / "aim" / "aim.jsonl"
+    options = ["--run", "run", "--config-columns", "experiment,name,params", "--json"]
+    assert main(["import", "jsonl", str(source), *options, "--storage", str(storage)]) == 0
+    (run,) = json.loads(capsys.readouterr().out)
+    found = {name: [(step, value) for _, step, value in each] for name, each in points_of(run["run_dir"]).items()}
+    wanted = {"train/loss": list(enumerate([1.5, math.nan, math.inf, -math.inf, 0.1])), "acc": [(7, 0.25)]}
+    wanted["epoch"] = [(step, 1.0) for step in range(5)]
+    assert comparable({name: [(0, *each) for each in points] for name, points in found.items()}) == comparable(
+        {name: [(0, *each) for each in points] for name, points in wanted.items()}
+    )
+    args = json_of(run["run_dir"], "assets.json")["config"]["args"]
+    assert args["params"] == {"hparams": {"lr": 0.1, "net": {"depth": 3}}}
+
+
 def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
