@@ -2,12 +2,13 @@
 
 import json
 import math
+import os
 import struct
 from pathlib import Path
 
 from runicorn import importing
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(os.environ.get("RUNICORN_SAMPLES") or Path(__file__).parent / "samples")
 NONFINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 NOT_METRICS = {"global_step", "time", "stage"}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from imported_values import SAMPLES, comparable, content_of, field, lines_of, load, points_of, varint
 
+import runicorn
 from runicorn.cli import main
 from runicorn.importing.checksums import crc32c, masked, masked_crcs
 from runicorn.importing.source_runs import UnreadableSourceError
@@ -146,6 +147,24 @@ def test_lengths_inside_a_record_are_checked(tmp_path, storage):
     events.write_bytes(frame(scalar(b"loss", 1, 1.0)) + b"".join(frames) + frame(scalar(b"loss", 2, 2.0)))
     (outcome,) = load("tensorboard", events, storage=storage)
     assert [value for _, _, value in points_of(outcome.run_dir)["loss"]] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("at", [float("nan"), float("inf"), 1e300, -1e300, -5.0])
+def test_times_that_no_clock_shows_stop_nothing(at, tmp_path, storage):
+    """Of a number, a text and an image: all are there, and the run can be read."""
+    text = field(8, b"\x08\x07" + field(8, b"hello")) + field(9, field(1, field(1, b"text")))
+    image = field(4, field(4, b"\x89PNG picture"))
+    values = [b"\x15" + struct.pack("<f", 2.5), text, image]
+    records = [
+        b"\x09" + struct.pack("<d", at) + b"\x10\x03" + field(5, field(1, field(1, b"tag%d" % number) + value))
+        for number, value in enumerate(values)
+    ]
+    events = tmp_path / "events.out.tfevents.1.host"
+    events.write_bytes(b"".join(map(frame, records)))
+    (outcome,) = load("tensorboard", events, storage=storage)
+    assert (outcome.points, outcome.lines, outcome.images, outcome.problems) == (1, 1, 1, [])
+    run = runicorn.load(outcome.run_dir)
+    assert (run.problems, list(run["tag0"].value), run.images[0].key) == ([], [2.5], "tag2")
 
 
 def test_deep_json_is_refused_and_all_else_is_there(tmp_path, storage):

@@ -71,10 +71,12 @@ class Landing:
         self.storage = storage
         self._folder = os.path.join(storage, _FOLDER)
         self._known: dict[tuple[str, str], Imported] = {}
+        self._ids: set[str] = set()
         for location in locations.run_locations(storage, recycled=True):
             self._note(location.run_dir, location.path)
 
     def _note(self, run_dir: str, path: str) -> None:
+        self._ids.add(os.path.basename(run_dir))
         try:
             source = read_object(run_dir, run_files.ASSETS).get(IMPORTED)
         except (OSError, DamagedError):
@@ -160,9 +162,9 @@ class Landing:
         except (ValueError, OverflowError, OSError):  # no time that a calendar has
             clock = time.strftime("%Y%m%d_%H%M%S")
         letters = hashlib.sha256(f"{source.form}\0{source.key}".encode("utf-8", "surrogatepass")).hexdigest()[:6]
-        while paths.find_run(self.storage, run_id := f"{clock}_{letters}") is not None:
+        while f"{clock}_{letters}" in self._ids:
             letters = os.urandom(3).hex()
-        return run_id
+        return f"{clock}_{letters}"
 
     def _parent(self, source: SourceRun) -> dict[str, Any]:
         parent = source.head.parent and self.find(source.form, source.head.parent)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 IMPORTED = "imported"
 _AT_A_TIME = 512
 _BUFFER_BYTES = 1 << 20
+_YEAR_9999_S = 253_370_000_000
 _EXTENSION = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"RIFF": "webp", b"BM": "bmp"}
 
 
@@ -116,6 +117,9 @@ class Writing:
         for record in records:
             if not names.are_plain(record.data):
                 record.data = names.renamed(record.data)
+            if not -math.inf < record.time < math.inf:
+                record.time = 0.0
+                self._source.told.leave_out("times that are no numbers")
         self.written.see(records)
         self._advance(len(records))
         if self._files is not None:
@@ -139,7 +143,7 @@ class Writing:
 
     def _add_text(self, line: TextLine) -> None:
         for each in line.text.splitlines() or [""]:
-            if line.time is not None and math.isfinite(line.time):
+            if line.time is not None and 0 <= line.time < _YEAR_9999_S:
                 clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.time))
                 self._logs += f"[{clock}] ".encode()
             self._logs += escape(each).encode() + b"\n"
@@ -154,14 +158,15 @@ class Writing:
             told.leave_out("images that are not PNG, JPEG, GIF, WEBP or BMP")
             return
         key = escape(image.key) or "image"
+        time_s = image.time if 0 <= image.time < _YEAR_9999_S else 0.0
         if self._files is not None:
             # Named by its content, so that an update of the same run gives the same name.
             mark = hashlib.sha256(f"{key}\0{image.step}\0".encode() + content).hexdigest()[:6]
-            path = images.media_name(key, extension, max(0.0, image.time), mark)
+            path = images.media_name(key, extension, time_s, mark)
             self._files.write_media(path, content)
             caption = None if image.caption is None else escape(image.caption)
             data = {"key": key, "path": path, "step": image.step, "caption": caption}
-            add_events([Event(image.time, "image", data)], self._events)
+            add_events([Event(time_s, "image", data)], self._events)
             self._flush(_BUFFER_BYTES)
         self.written.images += 1
 
