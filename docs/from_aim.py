@@ -7,6 +7,8 @@ Run it in the environment that has Aim: ``python from_aim.py PATH_OF_THE_REPOSIT
 
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import aim
 from aim.sdk.index_manager import RepoIndexManager
@@ -18,7 +20,7 @@ def name_of(metric: aim.Metric) -> str:
     return "/".join([*(str(value) for _, value in sorted(context.items())), metric.name])
 
 
-def rows(repository: aim.Repo):
+def rows(repository: aim.Repo) -> Iterator[dict[str, Any]]:
     """A row for each point; the run and its settings stand in each of them."""
     index = RepoIndexManager.get_index_manager(repository)
     for run_hash in repository.list_all_runs():

@@ -5,6 +5,7 @@ import os
 import random
 import sqlite3
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -204,17 +205,36 @@ def test_parameters_that_python_could_stumble_over_stay_text(tmp_path, storage):
     }
 
 
+def wandb_of(*records):
+    """A file of wandb with these records."""
+    bodies = [b"\x01" + record for record in records]
+    frames = [struct.pack("<IH", zlib.crc32(body), len(body) - 1) + body for body in bodies]
+    return b":W&B\x6e\xe1\x00" + b"".join(frames)
+
+
+def item_of(key, value):
+    text = value.encode()
+    return field(1, field(1, key) + b"\x82\x01" + varint(len(text)) + text)
+
+
 def wandb_with_image(path, source):
     """A run of wandb whose only row names an image by that path."""
-    import zlib
-
-    value = json.dumps({"_type": "image-file", "path": path}).encode()
-    item = field(1, b"picture") + b"\x82\x01" + varint(len(value)) + value
-    record = field(2, field(1, item))
-    body = b"\x01" + record
+    value = json.dumps({"_type": "image-file", "path": path})
     source.mkdir(exist_ok=True)
-    content = b":W&B\x6e\xe1\x00" + struct.pack("<IH", zlib.crc32(body), len(record)) + body
-    (source / "run-x.wandb").write_bytes(content)
+    (source / "run-x.wandb").write_bytes(wandb_of(field(2, item_of(b"picture", value))))
+
+
+def test_rows_of_wandb_that_are_cut_inside_are_left_out(tmp_path, storage):
+    """Each cut at every byte, with a right checksum; steps beyond 64 bit are those beside the row."""
+    whole = b"\x08\x05" + field(2, item_of(b"loss", "0.5") + item_of(b"_step", str(2**70)) + field(2, b"\x08\x09"))
+    cuts = [whole[:length] for length in range(1, len(whole))]
+    inside = [b"\x08\x05" + field(2, whole[4 : 4 + length]) for length in range(1, len(whole) - 4)]
+    path = tmp_path / "run-x.wandb"
+    path.write_bytes(wandb_of(whole, *cuts, *inside, whole))
+    (outcome,) = load("wandb", path, storage=storage)
+    points = points_of(outcome.run_dir)["loss"]
+    assert {points[0][1:], points[-1][1:]} == {(9, 0.5)}
+    assert outcome.problems
 
 
 @pytest.mark.parametrize(

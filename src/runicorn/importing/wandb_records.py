@@ -14,6 +14,7 @@ from runicorn.importing import source_files
 from runicorn.importing.foreign_values import as_step, flattened
 from runicorn.importing.protobuf_wire import BYTES, Field, WireError, fields, signed, varint
 from runicorn.importing.source_runs import Item, Numbers, SourceImage, TextLine
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 from runicorn.writer.terminal import Screen
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
 NO_END = "wandb has stored no end: the process was killed, or still ran when this was read"
 _LEFT_OUT = {8: "artifacts", 9: "links to TensorBoard", 10: "alerts", 25: "uses of artifacts"}
+_NUMBER, _HISTORY = b"\x08", b"\x12"
 _ITEM, _KEY, _NESTED, _VALUE = 0x0A, 0x0A, 0x12, b"\x82\x01"
 _decode = msgspec.json.decode
-_TYPE = "/_type"
+_TYPE, _TYPE_IN_JSON = "/_type", b'/_type"'
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
@@ -58,7 +60,6 @@ class WandbRecords:
         self._samples: Counter[str] = Counter()
         self._exit_code: int | None = None
         self._last_time = 0.0
-        self._last_step = 0
         self._primary: tuple[str, str] | None = None
 
     def decode(self, record: bytes) -> list[Item]:
@@ -67,6 +68,13 @@ class WandbRecords:
         Raises:
             ValueError: it cannot be decoded.
         """
+        if record[:1] == _NUMBER:  # nearly all are a number and a row
+            at = varint(record, 1)[1]
+            if record[at : at + 1] == _HISTORY:
+                length, at = varint(record, at + 1)
+                if at + length > len(record):
+                    raise WireError("a row is cut")
+                return self._history(record[at : at + length])
         for field in fields(record):
             if field.kind != BYTES:
                 continue
@@ -96,12 +104,8 @@ class WandbRecords:
     def _history(self, data: bytes) -> list[Item]:
         parts: list[bytes] = []
         at, size, names = 0, len(data), self._names
-        step = 0
-        while at < size:
-            if data[at] != _ITEM:
-                step = _step_of(data[at:])
-                break
-            length, at = varint(data, at + 1)
+        while at < size and data[at] == _ITEM:
+            length, at = (data[at + 1], at + 2) if data[at + 1] < 128 else varint(data, at + 1)
             end = at + length
             if end > size:
                 raise WireError("an item is cut")
@@ -111,13 +115,14 @@ class WandbRecords:
             if name is None:
                 name, value = self._item(data[at:end], cut - at)
             else:
-                _, start = varint(data, cut + 2)
-                value = data[start:end]
+                value = data[(cut + 3 if data[cut + 2] < 128 else varint(data, cut + 2)[1]) : end]
             if value:
                 parts.append(name + value)
             at = end
-        row = _regrouped(_row(parts))
-        step = self._last_step = _first_step(row.pop("_step", None), step)
+        row = _row(parts)
+        step = row.pop("_step", None)
+        if type(step) is not int or not LOWEST_INT <= step <= HIGHEST_INT:
+            step = _first_step(step, _step_of(data[at:]))
         time_s = row.pop("_timestamp", self._last_time)
         row.pop("_runtime", None)
         self._last_time = time_s = float(time_s) if type(time_s) in {float, int} else self._last_time
@@ -298,7 +303,7 @@ def _row(parts: list[bytes]) -> dict[str, Any]:
         row = json.loads(text)
     if type(row) is not dict:
         raise ValueError("a row is no JSON object")
-    return row
+    return _regrouped(row) if _TYPE_IN_JSON in text else row
 
 
 def _regrouped(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import log_blocks, source_files
-from runicorn.importing.protobuf_wire import WireError
 from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError
 from runicorn.importing.wandb_records import WandbRecords
 
@@ -86,6 +85,6 @@ def _decoded(file: BinaryIO, path: str, records: WandbRecords, told: Told) -> It
     for record in log_blocks.records(file, name, told):
         try:
             yield records.decode(record)
-        except (WireError, ValueError, RecursionError, OverflowError) as error:
+        except (ValueError, IndexError, RecursionError, OverflowError) as error:
             told.problem(f"{name}: a record cannot be decoded ({error}) and was left out")
             yield []
