@@ -164,6 +164,7 @@ def test_times_that_no_clock_shows_stop_nothing(at, tmp_path, storage):
     events.write_bytes(b"".join(map(frame, records)))
     (outcome,) = load("tensorboard", events, storage=storage)
     assert (outcome.points, outcome.lines, outcome.images, outcome.problems) == (1, 1, 1, [])
+    assert {type(line["ts"]) for line in lines_of(outcome.run_dir)} == {float}
     run = runicorn.load(outcome.run_dir)
     assert (run.problems, list(run["tag0"].value), run.images[0].key) == ([], [2.5], "tag2")
 
@@ -294,14 +295,18 @@ def test_names_that_lead_out_of_the_storage_stay_in_it(tmp_path, storage):
 
 
 def test_a_view_in_the_place_of_a_table_is_not_asked(tmp_path, storage):
-    """It could compute for ever."""
-    database = tmp_path / "mlflow.db"
-    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS run_uuid FROM n"
+    """It could compute for ever; the tables beside it are read."""
+    database = tmp_path / "project.db"
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS run_id, x AS rowid FROM n"
     with sqlite3.connect(database) as connection:
-        for table in ("experiments", "metrics", "params", "tags"):
-            connection.execute(f"CREATE TABLE {table} (key, value, run_uuid, timestamp)")
+        connection.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_id, run_name, timestamp, step, metrics)")
+        connection.execute("CREATE TABLE configs (id INTEGER PRIMARY KEY, run_id, config)")
+        connection.execute("INSERT INTO metrics VALUES (1, 'a', 'a', '2024-01-01T00:00:00', 3, '{\"loss\": 0.5}')")
+        connection.execute(f"CREATE VIEW system_metrics AS {endless}")
         connection.execute(f"CREATE VIEW runs AS {endless}")
     connection.close()
+    (outcome,) = load("trackio", database, storage=storage)
+    assert points_of(outcome.run_dir)["loss"] == [(1704067200.0, 3, 0.5)]
     with pytest.raises(FileNotFoundError):
         load("mlflow", database, storage=storage)
 
