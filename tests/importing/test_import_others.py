@@ -205,6 +205,27 @@ def test_a_state_of_transformers_is_a_run(tmp_path, storage):
     assert json_of(run.run_dir, "summary.json")["best_metric"] == 0.5
 
 
+def test_the_checkpoints_of_one_training_are_one_run(tmp_path, storage):
+    """The last one, by its number, has all of the history; a later one is an update of the same run."""
+    for number in (500, 1000):
+        history = [{"loss": 1 / step, "step": step} for step in range(100, number + 1, 100)]
+        write(tmp_path / "out" / f"checkpoint-{number}" / "trainer_state.json", json.dumps({"log_history": history}))
+    (run,) = load("transformers", tmp_path, storage=storage)
+    assert (run.points, json_of(run.run_dir, "meta.json")["alias"]) == (10, "out")
+    write(tmp_path / "out" / "checkpoint-2000" / "trainer_state.json", '{"log_history": [{"loss": 1, "step": 2000}]}')
+    (again,) = load("transformers", tmp_path, storage=storage, update=True)
+    assert (again.state, again.run) == ("updated", run.run)
+
+
+def test_tables_that_may_be_data_are_taken_if_their_format_is_named(tmp_path, storage):
+    """In a directory; a file that is named itself is meant."""
+    write(tmp_path / "data" / "train.csv", "x,y\n1,2\n")
+    with pytest.raises(FileNotFoundError, match="no runs that can be imported"):
+        load("auto", tmp_path / "data", storage=storage)
+    assert load("csv", tmp_path / "data", storage=storage)[0].state == "imported"
+    assert load("auto", tmp_path / "data" / "train.csv", storage=storage)[0].state == "unchanged"
+
+
 def test_columns_can_be_named(tmp_path, storage, capsys):
     """Steps, ISO times, the run, other names, and columns of settings."""
     source = write(

@@ -42,6 +42,7 @@ _MODULES = {
 }
 """By the name of the format; ``auto`` asks them in this order."""
 FORMATS = tuple(_MODULES)
+_TABLES = ("csv", "jsonl", "parquet")
 NEW, UPDATED, UNCHANGED, CHANGED, FAILED = "imported", "updated", "unchanged", "changed", "failed"
 
 
@@ -143,7 +144,9 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
     top = os.path.realpath(source)
     if not os.path.exists(top):
         raise MissingPathError(f"{source} is not there. Nothing was imported.")
-    for name in FORMATS if form == AUTO else (form,):
+    # A directory may hold tables that are no metrics, such as data sets: these are taken if their format is named.
+    tried = [name for name in FORMATS if name not in _TABLES or os.path.isfile(top)] if form == AUTO else [form]
+    for name in tried:
         found: list[SourceRun] = import_module(f"runicorn.importing.{_MODULES[name]}").find(name, top, options)
         if found:
             return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.importing import source_files, table_rows
@@ -41,6 +43,7 @@ PRESETS = {
     "parquet": _Preset(".parquet", "parquet"),
 }
 _OURS = {"events.jsonl"}
+_CHECKPOINT = re.compile(r"checkpoint-(\d{1,18})")
 
 
 def find(form: str, top: str, options: dict[str, Any]) -> list[SourceRun]:
@@ -55,12 +58,30 @@ def find(form: str, top: str, options: dict[str, Any]) -> list[SourceRun]:
             for name in names
             if _is_named(preset, name) and name not in _OURS
         ]
+    if preset.reader == "trainer":
+        files = _newest_states(files)
     found = []
     for file in files:
         columns = _columns(preset, file)
         if columns is None or set(preset.needs) <= set(columns):
             found += _runs(form, preset, file, top, options)
     return found
+
+
+def _newest_states(files: list[str]) -> list[str]:
+    """Of each training the state that is in its own directory, else in the last checkpoint: that has all before."""
+    newest: dict[str, tuple[float, str]] = {}
+    for file in files:
+        directory, number = _training_of(file)
+        newest[directory] = max((number, file), newest.get(directory, (-1.0, "")))
+    return [file for _, file in newest.values()]
+
+
+def _training_of(file: str) -> tuple[str, float]:
+    """The directory of a training, and the number of the checkpoint that a file is in."""
+    folder = os.path.dirname(file)
+    found = _CHECKPOINT.fullmatch(os.path.basename(folder))
+    return (folder, math.inf) if found is None else (os.path.dirname(folder), float(found[1]))
 
 
 def _is_named(preset: _Preset, name: str) -> bool:
@@ -85,6 +106,8 @@ def _runs(form: str, preset: _Preset, path: str, top: str, options: dict[str, An
 def _run(form: str, preset: _Preset, path: str, top: str, options: dict[str, Any], value: str | None) -> SourceRun:
     head, told = Head(), Told()
     folder, name = os.path.split(path)
+    if preset.reader == "trainer":
+        folder, _ = _training_of(path)
     stem = name.rpartition(".")[0] if preset.file.startswith(".") else os.path.basename(folder)
     head.name = value if value is not None else stem
     between = os.path.relpath(folder, top) if os.path.isdir(top) else "."
@@ -97,7 +120,7 @@ def _run(form: str, preset: _Preset, path: str, top: str, options: dict[str, Any
         options = {**options, "step": options.get("step") or preset.step}
     return SourceRun(
         form,
-        path if value is None else f"{path}#{value}",
+        os.path.join(folder, name) if value is None else f"{path}#{value}",
         path,
         lambda: source_files.digest([path]) + ("" if value is None else f"#{value}"),
         lambda: _items(preset, path, options, value, head, told),
