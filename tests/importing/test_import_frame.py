@@ -156,6 +156,13 @@ def test_what_a_killed_import_has_left_is_no_run_and_goes(table, storage):
     assert (left.exists(), other.exists()) == (False, True)
 
 
+def test_show_names_the_host_of_an_imported_run_and_no_process(storage, capsys):
+    """A source knows no process id that means anything here."""
+    load("wandb", SAMPLES / "wandb", storage=storage)
+    assert main(["show", "killed01", "--storage", str(storage)]) == 0
+    assert "process    on maker" in capsys.readouterr().out
+
+
 def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):
     """Neither a run nor a part of one."""
     import errno
