@@ -15,6 +15,7 @@ from imported_values import SAMPLES, comparable, content_of, json_of, lines_of, 
 
 import runicorn
 from runicorn.cli import main
+from runicorn.exporting import image_sizes
 from runicorn.host.locks import Lock
 from runicorn.importing.foreign_values import MetricNames
 from runicorn.settings import Settings
@@ -323,3 +324,30 @@ def test_a_lock_of_this_process_is_given_back(table, storage):
     lock.release()
     assert Settings.from_environment() is not None
     assert Path(storage, "runs").is_dir()
+
+
+def test_texts_and_images_go_to_tensorboard_and_come_back(storage, tmp_path, open_run):
+    """The image is the same file with its size; one of a form that TensorBoard lacks is told."""
+    pytest.importorskip("tensorboardX")
+    from PIL import Image
+
+    run = open_run(path="there")
+    run.log({"loss": 0.5, "note": "größe"}, step=3)
+    for form in ("png", "jpg", "webp"):
+        run.log_image(f"dot {form}", Image.new("RGB", (5, 2), "red"), step=4, format=form)
+    run.finish()
+    target = tmp_path / "board"
+    arguments = ["export", str(run.run_dir), "--format", "tensorboard", "-o", str(target), "--storage", str(storage)]
+    assert main([*arguments, "--json"]) == 0
+    (back,) = load("tensorboard", target, storage=tmp_path / "back")
+    before, after = ({image.key: image for image in runicorn.load(each).images} for each in (run.run_dir, back.run_dir))
+    assert after.keys() == {"dot png", "dot jpg"}
+    for key, image in after.items():
+        wanted = before[key]
+        assert (image.step, image.time) == (wanted.step, wanted.time)
+        assert Path(back.run_dir, image.path).read_bytes() == Path(run.run_dir, wanted.path).read_bytes()
+    assert "note [step 3]: größe" in Path(back.run_dir, "logs.txt").read_text("utf-8")
+    assert image_sizes.size_of(Path(run.run_dir, before["dot png"].path).read_bytes()) == (5, 2)
+    jpeg = Path(run.run_dir, before["dot jpg"].path).read_bytes()
+    assert image_sizes.size_of(jpeg) == (5, 2)
+    assert {image_sizes.size_of(jpeg[:length]) for length in range(len(jpeg))} == {None, (5, 2)}
