@@ -294,6 +294,30 @@ def test_names_that_lead_out_of_the_storage_stay_in_it(tmp_path, storage):
     assert {path.name for path in tmp_path.iterdir()} == before | {storage.name}
 
 
+def test_one_source_that_cannot_be_read_keeps_none_of_the_others_back(tmp_path, storage):
+    """A deep document, a torn database, a FIFO: a failed run each, and the good ones beside them come."""
+    for name, text in (("good", "run_id: good\nstatus: 3\n"), ("bad", "\n".join(" " * n + "a:" for n in range(90)))):
+        (tmp_path / "mlruns" / "1" / name / "metrics").mkdir(parents=True)
+        (tmp_path / "mlruns" / "1" / name / "meta.yaml").write_text(text)
+    outcomes = load("mlflow", tmp_path / "mlruns", storage=storage)
+    assert sorted(each.state for each in outcomes) == ["failed", "imported"]
+    projects = tmp_path / "projects"
+    projects.mkdir()
+    (sample,) = (SAMPLES / "trackio").glob("*.db")
+    content = sample.read_bytes()
+    (projects / "good.db").write_bytes(content)
+    torn = bytearray(content)
+    torn[len(torn) // 4 :] = bytes(len(torn) - len(torn) // 4)
+    (projects / "torn.db").write_bytes(torn)
+    states = [each.state for each in load("trackio", projects, storage=storage)]
+    assert states.count("imported") == 2
+    board = tmp_path / "board"
+    (board / "loss_a").mkdir(parents=True)
+    (board / SMALL.name).write_bytes(SMALL.read_bytes())
+    os.mkfifo(board / "loss_a" / "events.out.tfevents.2.host")
+    assert sorted(each.state for each in load("tensorboard", board, storage=storage)) == ["failed", "imported"]
+
+
 def test_a_view_in_the_place_of_a_table_is_not_asked(tmp_path, storage):
     """It could compute for ever; the tables beside it are read."""
     database = tmp_path / "project.db"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runicorn.importing import source_files
 from runicorn.importing.event_decoding import EventDecoder
 from runicorn.importing.record_files import records
-from runicorn.importing.source_runs import Head, Numbers, Restart, SourceRun, Told
+from runicorn.importing.source_runs import Head, Numbers, Restart, SourceRun, Told, UnreadableSourceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,13 +76,19 @@ def _run_above(directory: str, directories: dict[str, list[str]]) -> str:
 
 def _belongs_to_parent(name: str, files: list[str]) -> bool:
     """Whether ``add_scalars()`` or ``add_hparams()`` of the parent's writer has made a directory."""
-    for file in files:
-        decoder = EventDecoder(Head(), Told())
-        for item in _of_file(file, decoder, Told(), most_blocks=1):
-            if decoder.has_parameters:
-                return bool(_SERIES.fullmatch(name))
-            if isinstance(item, Numbers):
-                return all(_series_of(name, tag) is not None for tag in item.data)
+    try:
+        return any(_is_of_parent(name, file) for file in files)
+    except UnreadableSourceError:  # told when the run is read
+        return False
+
+
+def _is_of_parent(name: str, file: str) -> bool:
+    decoder = EventDecoder(Head(), Told())
+    for item in _of_file(file, decoder, Told(), most_blocks=1):
+        if decoder.has_parameters:
+            return bool(_SERIES.fullmatch(name))
+        if isinstance(item, Numbers):
+            return all(_series_of(name, tag) is not None for tag in item.data)
     return False
 
 

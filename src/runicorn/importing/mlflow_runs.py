@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import block_yaml, databases, source_files
 from runicorn.importing.foreign_values import FLOATS, as_step
-from runicorn.importing.source_runs import Head, Numbers, SourceRun, Told
+from runicorn.importing.source_runs import Head, Numbers, SourceRun, Told, found_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,11 +32,11 @@ def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
     if os.path.isfile(top):
         found = _in_database(form, top) if databases.tables(top) >= _TABLES else []
     else:
-        found = [run for directory in _run_directories(top, _MOST_DEPTH) for run in _in_store(form, directory)]
+        found = found_in(form, _run_directories(top, _MOST_DEPTH), _in_store)
         names = sorted(os.listdir(top))
-        for path in (os.path.join(top, name) for name in names if name.endswith((".db", ".sqlite"))):
-            if os.path.isfile(path) and not os.path.islink(path) and databases.tables(path) >= _TABLES:
-                found += _in_database(form, path)
+        paths = [os.path.join(top, name) for name in names if name.endswith((".db", ".sqlite"))]
+        usable = [path for path in paths if not os.path.islink(path) and databases.tables(path) >= _TABLES]
+        found += found_in(form, usable, _in_database)
     return sorted(found, key=lambda run: run.head.parent is not None)
 
 

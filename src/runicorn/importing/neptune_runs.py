@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import source_files, table_rows
-from runicorn.importing.source_runs import Head, Numbers, SourceImage, SourceRun, TextLine, Told
+from runicorn.importing.source_runs import Head, Numbers, SourceImage, SourceRun, TextLine, Told, found_in
 from runicorn.importing.table_values import as_time
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
@@ -46,8 +46,8 @@ def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
             match = _NAME.fullmatch(name)
             if match is not None:
                 groups.setdefault((directory, match[1]), []).append((int(match[2]), os.path.join(directory, name)))
-    runs = [_run(form, [path for _, path in sorted(parts)]) for parts in groups.values()]
-    return [run for run in runs if run is not None]
+    ordered = {min(parts)[1]: [path for _, path in sorted(parts)] for parts in groups.values()}
+    return found_in(form, ordered, lambda form, first: _run(form, ordered[first]))
 
 
 def _is_part(name: str, of: re.Match[str] | None) -> bool:
@@ -55,22 +55,16 @@ def _is_part(name: str, of: re.Match[str] | None) -> bool:
     return match is not None and of is not None and match[1] == of[1]
 
 
-def _run(form: str, parts: list[str]) -> SourceRun | None:
+def _run(form: str, parts: list[str]) -> list[SourceRun]:
     first = next(table_rows.rows("parquet", parts[0], Told()), None)
     if first is None or not set(first) >= _COLUMNS:
-        return None
+        return []
     head, told = Head(), Told()
     project, run_id = str(first["project_id"]), str(first["run_id"])
     head.name, head.path = run_id, project.split("/")[-1:]
-    return SourceRun(
-        form,
-        f"{project}/{run_id}",
-        parts[0],
-        lambda: source_files.digest(parts),
-        lambda: _items(parts, head, told),
-        head,
-        told,
-    )
+    key = f"{project}/{run_id}"
+    state, items = (lambda: source_files.digest(parts)), (lambda: _items(parts, head, told))
+    return [SourceRun(form, key, parts[0], state, items, head, told)]
 
 
 def _items(parts: list[str], head: Head, told: Told) -> Iterator[Item]:

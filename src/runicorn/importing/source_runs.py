@@ -10,7 +10,7 @@ import msgspec
 from runicorn.errors import RunicornError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MOST_PROBLEMS = 100
 
@@ -149,3 +149,21 @@ class SourceRun(msgspec.Struct):
     items: Callable[[], Iterator[Item]]
     head: Head = msgspec.field(default_factory=Head)
     told: Told = msgspec.field(default_factory=Told)
+
+
+def found_in(form: str, places: Iterable[str], find: Callable[[str, str], list[SourceRun]]) -> list[SourceRun]:
+    """The runs at several places; one that cannot be read is a run that says so when it is asked for."""
+    found: list[SourceRun] = []
+    for place in places:
+        try:
+            found += find(form, place)
+        except UnreadableSourceError as error:
+            found.append(_unreadable(form, place, error))
+    return found
+
+
+def _unreadable(form: str, place: str, error: UnreadableSourceError) -> SourceRun:
+    def refuse() -> Any:
+        raise error
+
+    return SourceRun(form, place, place, refuse, refuse)

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.importing import source_files, table_rows
-from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError
+from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError, found_in
 from runicorn.importing.table_values import RowReader
 
 if TYPE_CHECKING:
@@ -60,12 +60,8 @@ def find(form: str, top: str, options: dict[str, Any]) -> list[SourceRun]:
         ]
     if preset.reader == "trainer":
         files = _newest_states(files)
-    found = []
-    for file in files:
-        columns = _columns(preset, file)
-        if columns is None or set(preset.needs) <= set(columns):
-            found += _runs(form, preset, file, top, options)
-    return found
+    files = [file for file in files if _has_columns(preset, file)]
+    return found_in(form, files, lambda form, file: _runs(form, preset, file, top, options))
 
 
 def _newest_states(files: list[str]) -> list[str]:
@@ -88,9 +84,9 @@ def _is_named(preset: _Preset, name: str) -> bool:
     return name.endswith(preset.file) if preset.file.startswith(".") else name == preset.file
 
 
-def _columns(preset: _Preset, path: str) -> list[str] | None:
-    """The names of a CSV file's columns; None for other files."""
-    return table_rows.csv_columns(path) if preset.needs else None
+def _has_columns(preset: _Preset, path: str) -> bool:
+    """Whether a file has the columns that the preset's program writes."""
+    return not preset.needs or set(preset.needs) <= set(table_rows.csv_columns(path))
 
 
 def _runs(form: str, preset: _Preset, path: str, top: str, options: dict[str, Any]) -> list[SourceRun]:

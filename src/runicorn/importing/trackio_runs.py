@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import databases, source_files
 from runicorn.importing.foreign_values import as_step, flattened
-from runicorn.importing.source_runs import Head, Numbers, SourceImage, SourceRun, TextLine, Told, UnreadableSourceError
+from runicorn.importing.source_runs import (
+    Head,
+    Numbers,
+    SourceImage,
+    SourceRun,
+    TextLine,
+    Told,
+    UnreadableSourceError,
+    found_in,
+)
 from runicorn.importing.table_values import as_time
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
     else:
         names = sorted(name for name in os.listdir(top) if name.endswith(".db"))
         paths = [os.path.join(top, name) for name in names if not os.path.islink(os.path.join(top, name))]
-    return [run for path in paths if databases.tables(path) >= _TABLES for run in _in_database(form, path)]
+    return found_in(form, [path for path in paths if databases.tables(path) >= _TABLES], _in_database)
 
 
 def _in_database(form: str, path: str) -> list[SourceRun]:
