@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -162,6 +163,39 @@ def test_show_names_the_host_of_an_imported_run_and_no_process(storage, capsys):
     load("wandb", SAMPLES / "wandb", storage=storage)
     assert main(["show", "killed01", "--storage", str(storage)]) == 0
     assert "process    on maker" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [".importing", "runs"])
+def test_a_link_in_the_storage_is_refused_and_nothing_is_behind_it(name, table, storage, tmp_path):
+    """Neither a lock file nor a run is written through it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    storage.mkdir()
+    (storage / name).symlink_to(elsewhere)
+    with pytest.raises(PermissionError, match="link"):
+        load("jsonl", table(row(1, loss=1.0)), storage=storage)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_viewer_of_0_7_2_that_is_open_gets_a_row(storage):
+    """It lists rows alone; one that has its database locked or broken loses nothing but that."""
+    storage.mkdir()
+    names = (
+        "path alias created_at started_at ended_at status exit_reason pid hostname best_metric_name best_metric_value"
+    )
+    more = "best_metric_step best_metric_mode run_dir updated_at deleted_at delete_reason"
+    with sqlite3.connect(storage / "runicorn.db") as connection:
+        connection.execute(f"CREATE TABLE experiments (id TEXT PRIMARY KEY, {', '.join((names + ' ' + more).split())})")
+    connection.close()
+    outcomes = load("wandb", SAMPLES / "wandb", storage=storage)
+    with sqlite3.connect(storage / "runicorn.db") as connection:
+        rows = connection.execute("SELECT id, alias, status, best_metric_value, run_dir FROM experiments").fetchall()
+    connection.close()
+    aliases = {"abc12345": ("first λ", "finished", 0.75), "killed01": ("killed01", "failed", None)}
+    assert sorted(rows) == sorted(
+        (each.run, *next(values for key, values in aliases.items() if key in each.source), each.run_dir)
+        for each in outcomes
+    )
 
 
 def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import runicorn.reading.directories as locations
-from runicorn.errors import StillBusyError
+from runicorn.errors import ForbiddenPathError, StillBusyError
 from runicorn.host.locks import Lock
 from runicorn.importing.run_writing import IMPORTED
 from runicorn.managing import viewer_database
@@ -183,22 +183,25 @@ def importing_into(storage: str) -> Iterator[Landing]:
     Raises:
         OSError: it cannot be written.
         StillBusyError: another process imports into it.
+        ForbiddenPathError: the folder of its runs is a link, and runs behind one are not found again.
     """
-    folder = os.path.join(storage, _FOLDER)
+    folder, runs = os.path.join(storage, _FOLDER), os.path.join(storage, paths.RUNS)
+    if os.path.islink(runs):
+        raise ForbiddenPathError(f"{runs} is a link, and runs behind a link are not found. Nothing was imported.")
     modes.make_directories(storage)
     modes.make_directories(folder, 0o700)
-    lock = Lock.take(os.path.join(folder, _LOCK), again=True)
-    if lock is None:
-        raise StillBusyError(
-            f"Another process imports runs into {storage} at this moment. Nothing was imported. Try again later."
-        )
-    try:
-        with removal.Directory(folder, directory_kinds.IMPORTS) as directory:
+    with removal.Directory(folder, directory_kinds.IMPORTS) as directory:  # refuses a link, before anything is in it
+        lock = Lock.take(os.path.join(folder, _LOCK), again=True)
+        if lock is None:
+            raise StillBusyError(
+                f"Another process imports runs into {storage} at this moment. Nothing was imported. Try again later."
+            )
+        try:
             for name in filter(directory.has_shape, directory.names()):
                 directory.remove_tree(name)
-        yield Landing(storage)
-    finally:
-        lock.release()
+            yield Landing(storage)
+        finally:
+            lock.release()
 
 
 def _about(source: SourceRun, state: str) -> dict[str, Any]:
