@@ -21,6 +21,7 @@ COMMANDS = (
     "plot",
     "compare",
     "export",
+    "import",
     "alias",
     "tag",
     "note",
@@ -31,8 +32,8 @@ COMMANDS = (
     "report",
     "ui",
 )
-_MODULES = {"ui": "viewer"}
-"""Commands that have another name as well."""
+_MODULES = {"ui": "viewer", "import": "import_"}
+"""Commands whose module has another name."""
 _NEWLINE = "\n"
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 

@@ -56,6 +56,7 @@ def points_in(directory):
     return {
         tag: [(each.step, each.wall_time, bits(make_ndarray(each.tensor_proto).item())) for each in reader.Tensors(tag)]
         for tag in reader.Tags()["tensors"]
+        if reader.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
     }
 
 
@@ -96,11 +97,35 @@ def test_tensorboard_reads_every_point_as_it_was_logged(storage, tmp_path, capsy
     assert sorted(os.listdir(board)) == ["host-.", "main", "rank3"]
     said = capsys.readouterr().err
     assert "'größe/count': integers rounded to floats: 1" in said
-    assert "'note': values left out because they are not numbers: 1" in said
+    assert "'note'" not in said
     assert {path.name for path in run_dir.parent.iterdir()} == {"a"}
 
     by_step = points_in(export(storage, tmp_path, "--format", "tensorboard", to="by-step") / "main")
     assert by_step["loss"] == [point for point in logged(rows, "loss") if point[2] != "nan"]
+
+
+def test_tensorboard_reads_texts_and_images_on_their_own_pages(storage, tmp_path):
+    """A value that is text, and an image with its size, as its own plugins want them."""
+    need("tensorboard", "tensorboardX")
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+    picture = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 5, 2)
+    run_dir = make(storage, [({"note": "größe", "loss": 0.5, "global_step": 3}, {})])
+    (run_dir / "media").mkdir(exist_ok=True)
+    (run_dir / "media" / "dot.png").write_bytes(picture)
+    data = {"key": "dot", "path": "media/dot.png", "step": 4, "caption": None}
+    with (run_dir / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"ts": 1.7e9, "type": "image", "data": data}) + "\n")
+
+    board = export(storage, tmp_path, "--format", "tensorboard")
+
+    reader = EventAccumulator(str(board / "main"), {"tensors": 0})
+    reader.Reload()
+    found = {
+        tag: (reader.SummaryMetadata(tag).plugin_data.plugin_name, list(reader.Tensors(tag)[0].tensor_proto.string_val))
+        for tag in ("note/text_summary", "dot")
+    }
+    assert found == {"note/text_summary": ("text", ["größe".encode()]), "dot": ("images", [b"5", b"2", picture])}
 
 
 def test_tensorboard_directory_is_whole_or_not_there(storage, tmp_path, monkeypatch, capsys):

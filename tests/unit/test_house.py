@@ -20,7 +20,7 @@ LAYERS = [
     {"__init__"},
     {"lifecycle"},
     {"run", "run_assets", "run_handle", "run_keeping", "noop"},
-    {"exporting"},
+    {"exporting", "importing"},
     {"managing"},
     {"session"},
     {"writer"},

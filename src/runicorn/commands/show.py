@@ -92,7 +92,7 @@ def _head(loaded: LoadedRun) -> dict[str, str]:
         "parent": info.parent or "",
         "notes": info.notes or "",
         "directory": info.run_dir,
-        "process": "" if info.hostname is None else f"{info.pid} on {info.hostname}",
+        "process": _process(info),
         "created": described.at(info.created_at),
         "started": described.at(info.started_at) if info.started_at != info.created_at else "",
         "ended": described.at(info.ended_at),
@@ -104,6 +104,12 @@ def _head(loaded: LoadedRun) -> dict[str, str]:
         "producers": _some(loaded.producers),
         "images": str(len(loaded.images) or ""),
     }
+
+
+def _process(info: RunInfo) -> str:
+    """Which process has opened the run last; an imported run has a host at most."""
+    pid = "" if info.pid is None else f"{info.pid} "
+    return "" if info.hostname is None else f"{pid}on {info.hostname}"
 
 
 def _print_metrics(metrics: dict[str, Figures | None], size_bytes: int) -> None:

@@ -1,7 +1,8 @@
-"""Event files of TensorBoard: one for each events file of the run, in a directory of its own; numbers alone.
+"""Event files of TensorBoard: one for each events file of the run, in a directory of its own.
 
 A value is a tensor of one float of 64 bit, as TensorBoard's scalars may be: what its own reader returns is what was
-logged. (The older form, ``simple_value``, has 32 bit.)
+logged. (The older form, ``simple_value``, has 32 bit.) A value that is text goes to TensorBoard's page of texts, and
+images to that of images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.errors import MissingPackageError
+from runicorn.exporting import image_sizes
 from runicorn.exporting.selection import PIECE_ROWS
+from runicorn.reading import plain_files
 from runicorn.reading.frames import as_float
 from runicorn.storage import modes, run_files
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 
 _WRITER = "tensorboardX.event_file_writer"
 _FILE_MARK = ".tfevents."
+_TEXT = "/text_summary"
+_RGB = 3
+_MOST_IMAGE_BYTES = 256 * 1024 * 1024
 
 
 def require() -> None:
@@ -73,14 +79,22 @@ def write(run: LoadedRun, selection: Selection, directory: str, advance: Callabl
                 rows = _by_step(column)
                 while piece := list(islice(rows, PIECE_ROWS)):
                     for step, time_s, value in piece:
-                        number = told.number(value)
+                        number = value if type(value) is str else told.number(value)
                         if number is not None:
                             file = files.get(source) or files.setdefault(source, _EventFile(directory, source))
-                            file.add(name, step, time_s, number)
+                            if isinstance(number, str):
+                                file.add_text(name, step, time_s, number)
+                            else:
+                                file.add(name, step, time_s, number)
                             points += 1
                     advance(len(piece))
             names.append(name)
             notes += told.notes()
+        if not selection.names:
+            main = files.get(run_files.EVENTS)
+            if run.images and main is None:
+                main = files[run_files.EVENTS] = _EventFile(directory, run_files.EVENTS)
+            notes += [] if main is None else _add_images(run, main)
     finally:
         for file in files.values():
             file.close()
@@ -95,33 +109,48 @@ def _by_step(column: Column) -> Iterator[tuple[int, float, Any]]:
     return iter(sorted(rows, key=itemgetter(0)))
 
 
+def _add_images(run: LoadedRun, file: _EventFile) -> list[str]:
+    """Write the images; what of them is left out, in words."""
+    left_out = 0
+    for image in run.images:
+        content = _content_of(run, image.path)
+        size = image_sizes.size_of(content)
+        if size is None:
+            left_out += 1
+        else:
+            file.add_image(image.key, image.step or 0, image.time, (content, *size))
+    return [f"images left out because they are not PNG, GIF or JPEG, or are not there: {left_out:,}"] * bool(left_out)
+
+
+def _content_of(run: LoadedRun, path: str | None) -> bytes:
+    """The bytes of an image's file; none if it cannot be read."""
+    if path is None:
+        return b""
+    try:
+        with plain_files.open_inside(run.info.run_dir, path) as opened:
+            return opened.read(min(os.fstat(opened.fileno()).st_size, _MOST_IMAGE_BYTES))
+    except (OSError, plain_files.DamagedError):
+        return b""
+
+
 class _Told:
     """What of a metric's values TensorBoard cannot hold."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._others = self._rounded = 0
+        self._rounded = 0
 
     def number(self, value: Any) -> float | None:
-        """The value as a float; None where it is no number."""
+        """The value as a float; None where there is none."""
         if type(value) is float or value is None:
             return value
-        if type(value) is str:
-            self._others += 1
-            return None
         number = as_float(value)
         self._rounded += number != value
         return number
 
     def notes(self) -> list[str]:
         """In words."""
-        notes = (
-            [f"{self._name!r}: values left out because they are not numbers: {self._others:,}"] if self._others else []
-        )
-        return [
-            *notes,
-            *([f"{self._name!r}: integers rounded to floats: {self._rounded:,}"] * bool(self._rounded)),
-        ]
+        return [f"{self._name!r}: integers rounded to floats: {self._rounded:,}"] * bool(self._rounded)
 
 
 class _EventFile:
@@ -139,6 +168,22 @@ class _EventFile:
         event.step, event.wall_time, values[0] = step, time_s, value
         self._writer.write_event(event)
 
+    def add_text(self, name: str, step: int, time_s: float, text: str) -> None:
+        """Append a text, under the name that torch gives it."""
+        event, value = _summary(f"{name}{_TEXT}", step, time_s)
+        value.metadata.plugin_data.plugin_name = "text"
+        value.tensor.dtype = import_module("tensorboardX.proto.types_pb2").DT_STRING
+        value.tensor.tensor_shape.SetInParent()
+        value.tensor.string_val.append(text.encode("utf-8", "backslashreplace"))
+        self._writer.write_event(event)
+
+    def add_image(self, name: str, step: int, time_s: float, image: tuple[bytes, int, int]) -> None:
+        """Append an image: the content of its file, its width and its height."""
+        event, value = _summary(name, step, time_s)
+        value.image.encoded_image_string, value.image.width, value.image.height = image
+        value.image.colorspace = _RGB
+        self._writer.write_event(event)
+
     def close(self) -> None:
         """Make it durable."""
         self._writer.close()
@@ -151,6 +196,13 @@ def _run_name(source: str) -> str:
         return "main"
     name = source.removeprefix("events.").removesuffix(".jsonl")
     return name if run_files.is_events_of_rank(source) else f"host-{name}"
+
+
+def _summary(tag: str, step: int, time_s: float) -> tuple[Any, Any]:
+    event = import_module("tensorboardX.proto.event_pb2").Event(step=step, wall_time=time_s)
+    value = event.summary.value.add()
+    value.tag = tag
+    return event, value
 
 
 def _event(name: str) -> tuple[Any, Any]:

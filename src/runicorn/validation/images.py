@@ -124,17 +124,18 @@ def clean_quality(quality: Any) -> int:
     return number
 
 
-def media_name(key: str, extension: str, time_s: float) -> str:
+def media_name(key: str, extension: str, time_s: float, mark: str = "") -> str:
     """Where an image that was logged at that time (epoch seconds) lies in the run's directory.
 
-    Six random hex digits tell images of one key and millisecond apart. Of the key remain letters, digits and marks
-    of every script, ``-``, ``_``, and ``.`` where it does not lead; the rest becomes ``_``. At most 80 bytes of UTF-8.
+    Six hex digits, random ones if no ``mark`` is given, tell images of one key and millisecond apart. Of the key
+    remain letters, digits and marks of every script, ``-``, ``_``, and ``.`` where it does not lead; the rest becomes
+    ``_``. At most 80 bytes of UTF-8.
     """
     name = "".join(map(_name_part, key[:_MOST_NAME_BYTES]))
     if name.startswith("."):
         name = "_" + name[1:]
     name = name.encode("utf-8")[:_MOST_NAME_BYTES].decode("utf-8", "ignore") or "image"
-    return f"media/{round(time_s * 1000)}_{os.urandom(3).hex()}_{name}.{extension}"
+    return f"media/{round(time_s * 1000)}_{mark or os.urandom(3).hex()}_{name}.{extension}"
 
 
 def _name_part(character: str) -> str:

@@ -44,15 +44,15 @@ def add_metrics(records: list[Metrics], hello: Hello, out: bytearray) -> None:
     """Append the lines of ``log()`` calls of one producer: many at a time, because each call of the encoder costs."""
     _complete(records)
     if hello.is_owner and hello.rank is None:
-        _add([Event(record.time, "metrics", record.data) for record in records], out)
+        add_events([Event(record.time, "metrics", record.data) for record in records], out)
     else:
-        _add([_marked(record, hello) for record in records], out)
+        add_events([_marked(record, hello) for record in records], out)
 
 
 def add_resolved(record: PartialMetrics, hello: Hello, out: bytearray) -> None:
     """Append the line of one ``log()`` with values from a device; ``missing`` names those that never came."""
     _complete([record])
-    _add([_marked(record, hello, record.missing)], out)
+    add_events([_marked(record, hello, record.missing)], out)
 
 
 def _complete(records: Sequence[Metrics | PartialMetrics]) -> None:
@@ -65,7 +65,7 @@ def _complete(records: Sequence[Metrics | PartialMetrics]) -> None:
             data["stage"] = record.stage
 
 
-def _add(events: Sequence[Event | MarkedEvent], out: bytearray) -> None:
+def add_events(events: Sequence[Event | MarkedEvent], out: bytearray) -> None:
     """Append a line for each.
 
     JSON has no NaN: the encoder writes ``null`` for it and for the infinities, and which one it was stands

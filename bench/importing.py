@@ -1,0 +1,188 @@
+"""What an import costs beside the readers of TensorBoard and wandb themselves: CPU time and memory, in one run.
+
+``python bench/importing.py [--scalars 1000000] [--tensorboard PYTHON] [--wandb PYTHON]``; the interpreters are of
+environments that have these packages. Each measurement is a process of its own; its CPU time is what the kernel says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from runicorn.importing.checksums import masked, masked_crcs
+
+HERE = Path(__file__).resolve()
+OURS = """
+import sys
+from runicorn.importing import import_runs
+print(*(each.points for each in import_runs(sys.argv[1], [sys.argv[2]], storage=sys.argv[3])))
+"""
+LOADER = """
+import sys
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util import tensor_util
+import glob
+count = 0
+for path in glob.glob(sys.argv[2] + "/*"):
+    for event in EventFileLoader(path).Load():
+        for value in event.summary.value:
+            count += 1
+            tensor_util.make_ndarray(value.tensor).item()
+print(count)
+"""
+ACCUMULATOR = """
+import sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+accumulator = EventAccumulator(sys.argv[2], {"tensors": 0, "scalars": 0})
+accumulator.Reload()
+tags = accumulator.Tags()
+print(sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"]))
+"""
+TBPARSE = """
+import sys
+from tbparse import SummaryReader
+print(len(SummaryReader(sys.argv[2]).scalars))
+"""
+FRAMES = """
+import sys, glob
+from runicorn.importing import log_blocks
+from runicorn.importing.source_runs import Told
+print(sum(1 for path in glob.glob(sys.argv[2] + "/*") for _ in log_blocks.records(open(path, "rb"), path, Told())))
+"""
+WANDB = """
+import sys, glob
+from wandb.proto import wandb_internal_pb2
+sys.path.insert(0, sys.argv[4])
+import struct, json
+count = 0
+for path in glob.glob(sys.argv[2] + "/*"):
+    data, at, parts = open(path, "rb").read(), 7, b""
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, at)
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            parts = b""
+            row = {item.key: json.loads(item.value_json) for item in record.history.item}
+            count += bool(row)
+print(count)
+"""
+
+
+def varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def field(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def write_scalars(path: Path, count: int) -> None:
+    """Scalars of four tags as torch writes them."""
+    tags = [f"train/metric_{number}" for number in range(4)]
+    with path.open("wb") as file:
+        for start in range(0, count, 10_000):
+            records = []
+            for number in range(start, min(start + 10_000, count)):
+                value = field(1, tags[number % 4].encode()) + b"\x15" + struct.pack("<f", number / 3)
+                head = b"\x09" + struct.pack("<d", 1.7e9 + number / 100) + b"\x10" + varint(number // 4)
+                records.append(head + field(5, field(1, value)))
+            lengths = [struct.pack("<Q", len(record)) for record in records]
+            crcs = zip(masked_crcs(lengths), masked_crcs(records), strict=True)
+            for length, record, (of_length, of_record) in zip(lengths, records, crcs, strict=True):
+                file.write(length + struct.pack("<I", of_length) + record + struct.pack("<I", of_record))
+
+
+def write_rows(path: Path, count: int) -> None:
+    """Rows of four metrics as wandb writes them."""
+    import zlib
+
+    with path.open("wb") as file:
+        file.write(b":W&B\x6e\xe1\x00")
+        at = 7
+        for number in range(count):
+            items = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
+            items |= {"_timestamp": 1.7e9 + number / 100, "_runtime": number / 100}
+            row = b"".join(
+                field(1, field(1, key.encode()) + b"\x82\x01" + varint(len(repr(value))) + repr(value).encode())
+                for key, value in items.items()
+            )
+            left = field(2, row + field(2, b"\x08" + varint(number)))
+            kind_first = True
+            while left or kind_first:
+                room = 32768 - at % 32768
+                if room < 7:
+                    file.write(bytes(room))
+                    at += room
+                    continue
+                piece, left = left[: room - 7], left[room - 7 :]
+                kind = (1 if kind_first else 4) if not left else (2 if kind_first else 3)
+                kind_first = False
+                body = bytes([kind]) + piece
+                file.write(struct.pack("<IH", zlib.crc32(body), len(piece)) + body)
+                at += 7 + len(piece)
+
+
+def measured(python: str, program: str, *arguments: str) -> tuple[float, float, str]:
+    """CPU seconds, peak MiB and output of a process."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    child = (
+        "import resource, sys; source = sys.argv.pop(1); exec(source); "
+        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    done = subprocess.run(
+        [python, "-c", child, program, *arguments], capture_output=True, text=True, check=False, timeout=3000
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        return 0.0, 0.0, done.stderr.strip().splitlines()[-1]
+    *said, peak = done.stdout.strip().splitlines()
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu_s, float(peak.split()[1]), " ".join(said)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scalars", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--tensorboard", default=sys.executable)
+    parser.add_argument("--wandb", default=sys.executable)
+    options = parser.parse_args()
+    assert masked(0) == 0xA282EAD8
+    with tempfile.TemporaryDirectory() as folder:
+        events, rows, storage = (os.path.join(folder, name) for name in ("events", "rows", "storage"))
+        os.mkdir(events)
+        os.mkdir(rows)
+        write_scalars(Path(events, "events.out.tfevents.1700000000.host"), options.scalars)
+        write_rows(Path(rows, "run-x.wandb"), options.rows)
+        us = sys.executable
+        for what, python, program, arguments in (
+            ("tfevents, import", us, OURS, ("tensorboard", events, storage)),
+            ("tfevents, TensorBoard's file loader", options.tensorboard, LOADER, ("", events)),
+            ("tfevents, TensorBoard's accumulator", options.tensorboard, ACCUMULATOR, ("", events)),
+            ("tfevents, tbparse", options.tensorboard, TBPARSE, ("", events)),
+            ("wandb, import", us, OURS, ("wandb", rows, storage)),
+            ("wandb, its frames alone by us", us, FRAMES, ("", rows)),
+            ("wandb, frames and rows by wandb's classes", options.wandb, WANDB, ("", rows, "", "")),
+        ):
+            cpu_s, peak_mib, said = measured(python, program, *arguments)
+            print(f"{what:45} {cpu_s:8.2f} s CPU {peak_mib:8.0f} MiB  {said}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""``runicorn import``: bring the runs of another tracker into the storage, offline, and each once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from runicorn import importing
+from runicorn.commands import render
+from runicorn.commands.options import add_json, add_storage
+from runicorn.exporting.progress import Progress
+from runicorn.reading.plain_text import plain
+from runicorn.storage.wording import counted
+
+if TYPE_CHECKING:
+    import argparse
+
+    from runicorn.importing import ImportOutcome
+
+HELP = "bring runs of TensorBoard, wandb, mlflow and others, or tables of metrics, into the storage"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which format, from where, and where to."""
+    parser.add_argument(
+        "format",
+        choices=(importing.AUTO, *importing.FORMATS),
+        metavar="FORMAT",
+        help=f"auto, {', '.join(importing.FORMATS)}",
+    )
+    parser.add_argument("sources", nargs="+", metavar="PATH", help="files or directories of the other tracker")
+    parser.add_argument("--path", help="run path to put the runs under (default: named after PATH)")
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="take what is new in sources that were imported before; tags, notes and aliases set here stay",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="read everything, write nothing, say what would come")
+    table = parser.add_argument_group("tables (csv, jsonl, parquet)")
+    table.add_argument("--step", metavar="COLUMN", help="the column of steps (default: step, epoch or the row)")
+    table.add_argument("--time", metavar="COLUMN", help="the column of times: epoch seconds, or ISO 8601")
+    table.add_argument("--run", dest="run_column", metavar="COLUMN", help="the column that tells runs apart")
+    table.add_argument("--map", action="append", default=[], metavar="A=B", help="call the column A the metric B")
+    table.add_argument("--config-columns", default="", metavar="A,B", help="columns that are configuration, no metrics")
+    add_storage(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import what is found, and say what became of each run; 1 if one could not be read."""
+    done: list[ImportOutcome] = []
+    with Progress("values imported", None) as progress:
+        outcomes = importing.import_runs(
+            options.format,
+            options.sources,
+            storage=options.storage,
+            path=options.path,
+            update=options.update,
+            dry_run=options.dry_run,
+            options=_of_tables(options),
+            advance=progress.advance,
+        )
+        for outcome in outcomes:
+            done.append(outcome)
+            if not options.json:
+                _say(outcome, is_dry=options.dry_run)
+    if options.json:
+        render.emit([msgspec.structs.asdict(each) for each in done])
+    elif len(done) > 1:
+        states = [each.state for each in done]
+        print(", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)))
+    return 1 if any(each.state == importing.FAILED for each in done) else 0
+
+
+def _of_tables(options: argparse.Namespace) -> dict[str, object]:
+    return {
+        "step": options.step,
+        "time": options.time,
+        "run": options.run_column,
+        "names": dict(each.split("=", 1) for each in options.map if "=" in each),
+        "config": [name for name in options.config_columns.split(",") if name],
+    }
+
+
+def _say(outcome: ImportOutcome, *, is_dry: bool) -> None:
+    state = (
+        f"would be {outcome.state}" if is_dry and outcome.state in {importing.NEW, importing.UPDATED} else outcome.state
+    )
+    where = "" if outcome.run is None else f" {os.path.join(outcome.path or '', outcome.run)}"
+    what = ""
+    if outcome.points or outcome.state in {importing.NEW, importing.UPDATED}:
+        what = f": {counted(outcome.points, 'value')} of {counted(len(outcome.metrics), 'metric')}"
+        what += f", {counted(outcome.images, 'image')}" if outcome.images else ""
+        what += f", {counted(outcome.lines, 'line')} of text" if outcome.lines else ""
+    print(plain(f"{outcome.source}: {state}{where}{what}"), flush=True)
+    for note in (*([outcome.note] if outcome.note else []), *_left_out(outcome), *outcome.problems):
+        print(f"runicorn import: {plain(outcome.source)}: {plain(note)}", file=sys.stderr)
+
+
+def _left_out(outcome: ImportOutcome) -> list[str]:
+    if not outcome.left_out:
+        return []
+    return ["left out: " + ", ".join(f"{count:,} {what}" for what, count in outcome.left_out.items())]

@@ -1,0 +1,230 @@
+"""Runs of other trackers become runs of a storage: offline, without that tracker, and each once.
+
+A format is a module that finds runs in files and gives each as a stream (``source_runs``). ``run_writing`` makes a
+run's files of it in a staging directory, and ``landing`` gives them their place by a rename. Nothing goes through
+``log()``. The source is only read.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runicorn.errors import MissingPathError, WrongValueError
+from runicorn.importing.landing import Imported, Landing, importing_into
+from runicorn.importing.run_writing import Writing
+from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
+from runicorn.storage import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+AUTO = "auto"
+_MODULES = {
+    "wandb": "wandb_runs",
+    "swanlab": "swanlab_runs",
+    "mlflow": "mlflow_runs",
+    "trackio": "trackio_runs",
+    "sacred": "sacred_runs",
+    "dvclive": "dvclive_runs",
+    "neptune": "neptune_runs",
+    "tensorboard": "event_files",
+    "csv": "table_files",
+    "jsonl": "table_files",
+    "parquet": "table_files",
+    "lightning": "table_files",
+    "transformers": "table_files",
+    "ultralytics": "table_files",
+    "timm": "table_files",
+}
+"""By the name of the format; ``auto`` asks them in this order."""
+FORMATS = tuple(_MODULES)
+_TABLES = ("csv", "jsonl", "parquet")
+NEW, UPDATED, UNCHANGED, CHANGED, FAILED = "imported", "updated", "unchanged", "changed", "failed"
+
+
+class ImportOutcome(msgspec.Struct, frozen=True):
+    """What became of one run of the source.
+
+    Attributes:
+        format: the format's name.
+        source: where its files are.
+        state: ``imported``, ``updated``, ``unchanged`` (it is here already), ``changed`` (it is here as it was before,
+            and ``update`` was not given) or ``failed``.
+        run: id of the run here; None if there is none.
+        path: of the run.
+        run_dir: its directory.
+        points: values of metrics.
+        metrics: their names.
+        images: how many.
+        lines: of text.
+        left_out: how many of each kind have no place here.
+        problems: what could not be read, in words.
+        note: more of the state, in words.
+    """
+
+    format: str
+    source: str
+    state: str
+    run: str | None = None
+    path: str | None = None
+    run_dir: str | None = None
+    points: int = 0
+    metrics: list[str] = []
+    images: int = 0
+    lines: int = 0
+    left_out: dict[str, int] = {}
+    problems: list[str] = []
+    note: str | None = None
+
+
+def import_runs(
+    form: str,
+    sources: Iterable[str],
+    *,
+    storage: str | None = None,
+    path: str | None = None,
+    update: bool = False,
+    dry_run: bool = False,
+    options: dict[str, Any] | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Iterator[ImportOutcome]:
+    """Import all runs that are found at some paths, one after the other.
+
+    Args:
+        form: one of ``FORMATS``, or ``auto``.
+        sources: files or directories of the other tracker.
+        storage: the storage root; None = the one that ``init()`` would use.
+        path: run path to put them under; None = named after the source.
+        update: take what is new in a source that was imported before; labels that were set here stay.
+        dry_run: read all of it, and write nothing.
+        options: of a table: ``step``, ``time``, ``run``, ``names``, ``config``.
+        advance: called with the number of values done.
+
+    Yields:
+        What became of each run.
+
+    Raises:
+        FileNotFoundError: nothing is at a path, or nothing that can be imported.
+        OSError: the storage cannot be written.
+        StillBusyError: another process imports into the storage.
+        ValueError: no such format, or a wrong run path.
+    """
+    prefix = None if path is None else paths.normalise_path(path)
+    found: list[SourceRun] = []
+    for source in sources:
+        try:
+            found += find_runs(form, source, options or {})
+        except UnreadableSourceError as error:
+            yield ImportOutcome(form, source, FAILED, note=str(error))
+    root = paths.storage_root(storage)
+    done = advance or _nothing
+    if dry_run:
+        landing = Landing(root)
+        for run in found:
+            yield _counted(run, landing, done, update=update)
+    elif found:
+        with importing_into(root) as landing:
+            for run in found:
+                yield _one(run, landing, prefix, done, update=update)
+
+
+def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun]:
+    """The runs of a source.
+
+    Raises:
+        FileNotFoundError: nothing is there, or nothing that can be imported.
+        ValueError: no such format.
+    """
+    if form != AUTO and form not in FORMATS:
+        raise WrongValueError(f"{form!r} is no format. Write one of {', '.join((AUTO, *FORMATS))}.")
+    top = os.path.realpath(source)
+    if not os.path.exists(top):
+        raise MissingPathError(f"{source} is not there. Nothing was imported.")
+    # A directory may hold tables that are no metrics, such as data sets: these are taken if their format is named.
+    tried = [name for name in FORMATS if name not in _TABLES or os.path.isfile(top)] if form == AUTO else [form]
+    for name in tried:
+        found: list[SourceRun] = import_module(f"runicorn.importing.{_MODULES[name]}").find(name, top, options)
+        if found:
+            return found
+    what = "that can be imported" if form == AUTO else f"of the format {form}"
+    raise MissingPathError(f"{source} holds no runs {what}. Nothing was imported.")
+
+
+def _one(
+    run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool
+) -> ImportOutcome:
+    try:
+        state = run.state()
+        before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
+        refused = before and _refused(run, before, state, update=update)
+        if refused:
+            return refused
+        with landing.staging() as files:
+            writing = Writing(run, files, advance)
+            writing.write_values()
+            if before is None:
+                run_dir, what = landing.place(run, writing, files, state, prefix=prefix), NEW
+            else:
+                landing.update(before, run, writing, files, state)
+                run_dir, what = before.run_dir, UPDATED
+        return _outcome(run, writing, what, run_dir, landing.storage)
+    except UnreadableSourceError as error:
+        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
+
+
+def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> ImportOutcome | None:
+    """Why a run that is here already is left as it is; None if it is to be updated."""
+    what, note = UNCHANGED, None
+    if before.is_deleted:
+        note = "the run is in the recycle bin"
+    elif before.source.get("state") != state:
+        what, note = CHANGED, "the source has changed; add --update to take what is new"
+        if update:
+            if not before.was_resumed:
+                return None
+            note = "the run has been resumed here, so it is not updated"
+    run_id = os.path.basename(before.run_dir)
+    return ImportOutcome(run.form, run.location, what, run_id, before.path, before.run_dir, note=note)
+
+
+def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *, update: bool) -> ImportOutcome:
+    try:
+        state = run.state()
+        before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
+        refused = before and _refused(run, before, state, update=update)
+        if refused:
+            return refused
+        writing = Writing(run, None, advance)
+        writing.write_values()
+    except UnreadableSourceError as error:
+        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
+    return _outcome(run, writing, UPDATED if before else NEW, None, None)
+
+
+def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, storage: str | None) -> ImportOutcome:
+    written, told = writing.written, run.told
+    path = None
+    if run_dir is not None and storage is not None:
+        path = os.path.relpath(os.path.dirname(run_dir), os.path.join(storage, paths.RUNS)).replace(os.sep, "/")
+    return ImportOutcome(
+        run.form,
+        run.location,
+        what,
+        None if run_dir is None else os.path.basename(run_dir),
+        "" if path == "." else path,
+        run_dir,
+        written.points,
+        writing.metrics,
+        written.images,
+        written.texts,
+        dict(told.left_out),
+        told.problems,
+    )
+
+
+def _nothing(_count: int) -> None:
+    """No progress is shown."""

@@ -1,0 +1,147 @@
+"""From the cells of a row to numbers: which column is the step, which the time, and what a blank means."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from runicorn.importing.foreign_values import FLOATS, as_step, flattened
+from runicorn.importing.source_runs import Numbers
+from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
+
+if TYPE_CHECKING:
+    from runicorn.importing.source_runs import Told
+
+_STEPS = ("step", "global_step", "_step", "epoch", "iteration")
+_TIMES = ("timestamp", "_timestamp", "wall_time", "time")
+_MILLISECONDS_FROM, _FIRST_S = 1e11, 1e8
+_BLANK = frozenset({"", "-", "null", "None", "NULL"})
+_TRUTH = {"True": True, "true": True, "False": False, "false": False}
+
+
+class RowReader:
+    """Reads the rows of one run.
+
+    Args:
+        options: ``step``, ``time``: columns; ``names``: metrics by column; ``config``: columns of settings.
+        told: what is left out.
+        changed_at: time of the file, for rows without one.
+
+    Attributes:
+        config: the settings of the last row that has them.
+    """
+
+    def __init__(self, options: dict[str, Any], told: Told, *, changed_at: float) -> None:
+        self.config: dict[str, Any] = {}
+        self._step_column: str | None = options.get("step")
+        self._time_column: str | None = options.get("time")
+        self._names: dict[str, str] = options.get("names") or {}
+        self._config_columns = frozenset(options.get("config") or ())
+        self._told = told
+        self._changed_at = changed_at
+        self._last_step = -1
+        self._without_time = False
+
+    def numbers(self, row: dict[str, Any]) -> Numbers | None:
+        """What a row holds; None if that is nothing."""
+        for name in self._config_columns.intersection(row):
+            value = _value(row.pop(name))
+            if value is not None:
+                self.config[name] = value
+        step = self._step(row)
+        time_s = self._time(row)
+        data = flattened({name: _value(value) for name, value in row.items() if not _is_blank(value)}, self._told)
+        if self._names:
+            data = {self._names.get(name, name): value for name, value in data.items()}
+        return Numbers(step, time_s, data) if data else None
+
+    def other(self) -> dict[str, Any]:
+        """What people may want to know of the run's rows."""
+        return {"times": "that of the file: its rows have none"} if self._without_time else {}
+
+    def _step(self, row: dict[str, Any]) -> int:
+        names = _STEPS if self._step_column is None else (self._step_column,)
+        for name in names:
+            given = row.get(name)
+            if given is None or _is_blank(given):
+                continue
+            step = as_step(float(given) if isinstance(given, Decimal) else _stripped(given))
+            if step is None:  # a fraction of a step stays a metric
+                row.setdefault("step_original", row.pop(name))
+                step = _floor(row["step_original"])
+            elif name != "epoch":
+                del row[name]
+            if step is not None:
+                self._last_step = step
+                return step
+        self._last_step += 1
+        return self._last_step
+
+    def _time(self, row: dict[str, Any]) -> float:
+        for name in _TIMES if self._time_column is None else (self._time_column,):
+            time_s = as_time(row.get(name))
+            if time_s is not None and (self._time_column is not None or abs(time_s) >= _FIRST_S):
+                del row[name]
+                return time_s
+        self._without_time = True
+        return self._changed_at
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() in _BLANK)
+
+
+def _stripped(value: Any) -> Any:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _floor(value: Any) -> int | None:
+    try:
+        number = math.floor(float(value))
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return number if LOWEST_INT <= number <= HIGHEST_INT else None
+
+
+def _value(value: Any) -> Any:
+    """A cell as a number if it is one; else as it is."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and value.is_finite() else float(value)
+    if isinstance(value, (dt.datetime, dt.date, dt.time)):
+        return value.isoformat()
+    if not isinstance(value, str):
+        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    text = value.strip()
+    if text in FLOATS or text in _TRUTH:
+        return FLOATS.get(text, _TRUTH.get(text))
+    if "_" in text:
+        return value
+    try:
+        number = int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return value
+    return number if LOWEST_INT <= number <= HIGHEST_INT else float(number)
+
+
+def as_time(value: Any) -> float | None:
+    """Epoch seconds of a number, of milliseconds if it is large, or of ISO 8601, which without a zone is UTC."""
+    if isinstance(value, dt.datetime):
+        return _epoch(value)
+    value = _value(value)
+    if isinstance(value, str):
+        try:
+            return _epoch(dt.datetime.fromisoformat(value.strip().replace("Z", "+00:00")))
+        except ValueError:
+            return None
+    if isinstance(value, (int, float)) and type(value) is not bool and math.isfinite(value):
+        return value / 1000 if abs(value) >= _MILLISECONDS_FROM else float(value)
+    return None
+
+
+def _epoch(value: dt.datetime) -> float:
+    return (value if value.tzinfo else value.replace(tzinfo=dt.timezone.utc)).timestamp()
