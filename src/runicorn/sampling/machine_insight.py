@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -59,12 +59,18 @@ class MachineInsight:
         Args:
             fd: of its file, which is closed; None = there is none.
         """
+        if fd is None:
+            return cls()
+        with os.fdopen(fd, "rb") as file:
+            return cls.of_lines(file)
+
+    @classmethod
+    def of_lines(cls, file: BinaryIO) -> MachineInsight:
+        """The same of an open file; of a very long one its last lines."""
         found = cls()
-        if fd is not None:
-            with os.fdopen(fd, "rb") as file:
-                file.seek(max(0, os.fstat(fd).st_size - _MOST_READ_BYTES))
-                for line in file:
-                    found._add_line(line)
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_READ_BYTES))
+        for line in file:
+            found._add_line(line)
         return found
 
     def _add_line(self, line: bytes) -> None:

@@ -11,11 +11,13 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from runicorn.reading.curves import Curve, Query, curve
+from runicorn.reading.pace import points_of_pace
 from runicorn.reading.stretches import METRIC, STEP, TIME, FoundPoints, Stretch, all_points, collect, is_of_rank
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number
 from runicorn.viewer.bodies import body_of
 from runicorn.viewer.curve_frames import KIND, document, frame
+from runicorn.viewer.open_runs import PACE
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ def _all(viewer: Viewer, wanted: WantedCurves) -> Iterator[Drawn]:
 
 def _of_run(row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str) -> Iterator[Drawn]:
     """The curves of a metric of a run, while its lock is held."""
-    if not any(metric in file.names for file in opened.files.values()):
+    if not opened.has(metric):
         what = "no such metric" if opened.is_complete else "no such metric in what was read so far"
         yield {"run": row.key, "metric": metric, "error": what, "indexed": opened.indexed}, _NOTHING
         return
@@ -175,7 +177,7 @@ def _curve(
     row: RunRow, opened: OpenRun, wanted: WantedCurves, metric: str, rank: int | str | None, *, superseded: bool = False
 ) -> Curve:
     axis = TIME if wanted.x in {TIME, _WALL} else STEP if wanted.x == _RELATIVE else wanted.x
-    found = collect(
+    found = points_of_pace([] if superseded else opened.files.values(), axis) if metric == PACE else collect(
         opened.files.values(), metric, opened.store, x=axis, superseded=superseded,
         is_wanted=_origins(opened, metric, rank, wanted.stage),
     )  # fmt: skip
@@ -250,14 +252,14 @@ def _of_group(viewer: Viewer, wanted: WantedCurves, group: CurveGroup, metric: s
     ends: list[Curve] = []
     for row, opened in members:
         with opened.reading():
-            if any(metric in file.names for file in opened.files.values()):
+            if opened.has(metric):
                 ends.append(_curve(row, opened, wanted, metric, None))
     width = max((each.width for each in ends), default=1.0)
     columns: dict[float, list[tuple[float, float, float]]] = {}
     having = 0
     for row, opened in members:
         with opened.reading():
-            if not any(metric in file.names for file in opened.files.values()):
+            if not opened.has(metric):
                 continue
             having += 1
             again = msgspec.structs.replace(wanted, width=width, smooth=0.0)
