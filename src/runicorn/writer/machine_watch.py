@@ -129,7 +129,7 @@ class MachineWatch:
                 self._address.run_dir,
                 root=root,
                 shm=os.path.dirname(self._address.spool),
-                gpus=gpu_probe.find(root),
+                gpus=gpu_probe.find(root, _tell),
                 tell=_tell,
             )
             self._asked.acquire()
