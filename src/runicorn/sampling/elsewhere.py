@@ -27,7 +27,7 @@ class PortableTree:
         self._read_at: float | None = None
         self.pids: list[int] = []
 
-    def sample(self, roots: Collection[int], owner: int) -> dict[str, float]:
+    def sample(self, roots: Collection[int]) -> dict[str, float]:
         """What they use; rates are those since the last call."""
         found: dict[int, psutil.Process] = {}
         for root in roots:
@@ -53,7 +53,9 @@ class PortableTree:
             passed_s = max(1e-3, now - self._read_at)
             grown = {pid: max(0.0, seconds - self._cpu_s.get(pid, 0.0)) for pid, seconds in cpu_s.items()}
             sample["cpu_percent"] = round(100 * sum(grown.values()) / passed_s, 2)
-            sample["children_cpu_percent"] = round(100 * (sum(grown.values()) - grown.get(owner, 0.0)) / passed_s, 2)
+            sample["children_cpu_percent"] = round(
+                100 * sum(seconds for pid, seconds in grown.items() if pid not in roots) / passed_s, 2
+            )
         self._cpu_s, self._read_at, self.pids = cpu_s, now, list(cpu_s)
         return sample
 

@@ -38,7 +38,6 @@ class MachineSampler:
         gpus: GpuProbe | None,
         tell: Callable[[str], None],
     ) -> None:
-        self._owner = owner
         self._gpus = gpus
         self._tell = tell
         self._told: set[str] = set()
@@ -76,7 +75,7 @@ class MachineSampler:
         if self._read_at is not None:
             found[INTERVAL] = round(now - self._read_at, 3)
         self._read_at = now
-        groups = [("tree", lambda: self._tree.sample({*roots, self._owner}, self._owner)), *self._groups]
+        groups = [("tree", lambda: self._tree.sample(roots)), *self._groups]
         for name, read in groups:
             found.update({f"{name}/{each}": value for each, value in self._group(name, read).items()})
         if self._gpus is not None:

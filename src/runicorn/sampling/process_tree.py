@@ -31,7 +31,6 @@ _CPU = COUNTERS.index("cpu_s")
 
 class _Walked(NamedTuple):
     at: float
-    rss_bytes: int
     pss_bytes: int
 
 
@@ -57,19 +56,18 @@ class ProcessTree:
         self._walked: dict[tuple[int, int], _Walked] = {}
         self.pids: list[int] = []
 
-    def sample(self, roots: Collection[int], owner: int) -> dict[str, float]:
+    def sample(self, roots: Collection[int]) -> dict[str, float]:
         """What they use; rates are those since the last call, and missing at the first.
 
         Args:
             roots: the processes that log.
-            owner: the one of them whose work is no helper's.
         """
         now = time.monotonic()
         found = [figures(self._proc, pid, stat) for pid, stat in self._members(roots).items()]
         self.pids = [each.pid for each in found]
         sample = self._amounts(found)
         if self._read_at is not None and found:
-            sample.update(self._rates(found, now - self._read_at, owner))
+            sample.update(self._rates(found, now - self._read_at, roots))
         self._before = {(each.pid, each.start): each for each in found}
         self._read_at = now
         self._uptime_s = float((kernel_files.read(f"{self._proc}/uptime").split() or [b"0"])[0])
@@ -117,38 +115,31 @@ class ProcessTree:
     def _pss_bytes(self, found: list[ProcessFigures]) -> int | None:
         """The memory of all of them, each page once; None if it is not cheap to know.
 
-        The kernel walks all pages of a process for it. So large processes are not asked, the others in turns, and one
-        whose resident memory has not changed has what it had.
+        The kernel walks all pages of a process for it. So large processes are not asked, and the others in turns.
         """
         if any(each.rss_bytes > _MOST_WALKED_BYTES for each in found):
             return None
-        keys = {(each.pid, each.start): each for each in found}
-        self._walked = {key: walked for key, walked in self._walked.items() if key in keys}
-        number_changed = len(self._before) != len(found)
-        stale = [
-            key
-            for key, each in keys.items()
-            if key not in self._walked or number_changed or self._walked[key].rss_bytes != each.rss_bytes
-        ]
-        stale.sort(key=lambda key: self._walked[key].at if key in self._walked else 0.0)
+        keys = {(each.pid, each.start) for each in found}
+        if keys != self._before.keys():  # whoever has come or gone shares pages with the others
+            self._walked.clear()
         begun = time.thread_time()
-        for key in stale:
+        for key in sorted(keys, key=lambda key: self._walked[key].at if key in self._walked else 0.0):
             if time.thread_time() - begun > _WALKING_S:
                 break
             pss_bytes = proportional_bytes(self._proc, key[0])
             if pss_bytes is None:
                 return None
-            self._walked[key] = _Walked(time.monotonic(), keys[key].rss_bytes, pss_bytes)
+            self._walked[key] = _Walked(time.monotonic(), pss_bytes)
         if len(self._walked) < len(keys):
             return None
         return sum(walked.pss_bytes for walked in self._walked.values())
 
-    def _rates(self, found: list[ProcessFigures], passed_s: float, owner: int) -> dict[str, float]:
+    def _rates(self, found: list[ProcessFigures], passed_s: float, roots: Collection[int]) -> dict[str, float]:
         passed_s = max(passed_s, 1e-3)
         begun = [self._at_begin(each) for each in found]
         used = [self._used(found, begun, at) for at in range(len(COUNTERS))]
         pairs = zip(found, begun, strict=True)
-        own_s = sum(each.own[_CPU] - before[0][_CPU] for each, before in pairs if each.pid == owner)
+        own_s = sum(each.own[_CPU] - before[0][_CPU] for each, before in pairs if each.pid in roots)
         sample = {f"{name}_per_s": round(used[at] / passed_s, 2) for at, name in enumerate(COUNTERS) if at != _CPU}
         sample["cpu_percent"] = kernel_files.percent(used[_CPU], passed_s)
         sample["children_cpu_percent"] = kernel_files.percent(max(0.0, used[_CPU] - own_s), passed_s)

@@ -77,7 +77,9 @@ class Writer:
             opened_at=address.opened_at,
         )
         self._side_work = SideWork(address, self._control, self._store)
-        self._machine = MachineWatch(address, self._store, self._control, self._owner_process)
+        # Of who was killed there is nothing left to sample; who has joined may have no owner on this host.
+        sampled = own_process and (address.distributed or bool(address.joined_session) or not self._found_owner_gone)
+        self._machine = MachineWatch(address, self._store, self._control, self._owner_process, is_on=sampled)
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
@@ -106,8 +108,7 @@ class Writer:
             self._keep_durable()
             self._tail.account()
             self._repair_spool()
-            if self._own_process and not self._found_owner_gone:
-                self._machine.go_on()
+            self._machine.go_on()
             if self._side_work.go_on():
                 self._tell_database({"status": statuses.RUNNING})
             if busy:
@@ -215,8 +216,7 @@ class Writer:
 
     def _is_waited_for(self, failing_s: float) -> bool:
         """Whether storing shall be tried again: for ever while the owner lives."""
-        limit_s = self._settings.finish_timeout_s
-        return not self._is_owner_gone() or limit_s == 0 or failing_s < limit_s
+        return not self._is_owner_gone() or not 0 < self._settings.finish_timeout_s <= failing_s
 
     def _finalize(self, end: End, meter: OverheadMeter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""

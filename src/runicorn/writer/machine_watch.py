@@ -8,6 +8,7 @@ after the first second: a short run does without.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -39,16 +40,19 @@ class MachineWatch:
         store: owns the run's files.
         control: knows who logs.
         owner: the training's main process.
+        is_on: whether there is somebody to sample, and this process may do so.
     """
 
-    def __init__(self, address: Address, store: Store, control: ControlPage, owner: OwnerProcess) -> None:
+    def __init__(
+        self, address: Address, store: Store, control: ControlPage, owner: OwnerProcess, *, is_on: bool
+    ) -> None:
         self._address = address
         self._store = store
         self._control = control
         self._owner = owner
         self._interval_s = address.settings.system_interval_s
         self._begun_at = time.monotonic()
-        self._due_at = self._begun_at + _BASELINE_S if self._interval_s else float("inf")
+        self._due_at = self._begun_at + _BASELINE_S if self._interval_s and is_on else float("inf")
         self._thread: threading.Thread | None = None
         self._asked = threading.Semaphore(0)
         self._answered = threading.Event()
@@ -94,13 +98,13 @@ class MachineWatch:
         return msgspec.structs.replace(end, reason=f"{end.reason} ({why})") if why else end
 
     def _ask(self) -> None:
-        self._roots = {noted.pid for noted in self._control.producers() if noted.pid > 0}
+        owner = self._owner.pid or self._address.owner_pid * (sys.platform != "linux")
+        self._roots = {*(noted.pid for noted in self._control.producers()), owner} - {0}
         self._answered.clear()
         if self._thread is None:
             earlier = self._store.retry(lambda: self._store.run_dir.open_for_reading(self._store.names.system))
-            owner = self._owner.pid or self._address.owner_pid
             self._thread = threading.Thread(
-                target=self._work, args=(owner, earlier), name="runicorn-machine", daemon=True
+                target=self._work, args=(min(self._roots, default=0), earlier), name="runicorn-machine", daemon=True
             )
             self._thread.start()
         self._asked.release()
@@ -115,7 +119,7 @@ class MachineWatch:
         self._store.append_to_system(bytes(lines), first=not self._has_appended)
         self._has_appended = True
 
-    def _work(self, owner: int, earlier: int | None) -> None:
+    def _work(self, one_of_them: int, earlier: int | None) -> None:
         """What the thread does: the first sample is what the rates of the second begin at."""
         try:
             from runicorn.sampling import gpu_probe
@@ -125,7 +129,7 @@ class MachineWatch:
             self._insight = MachineInsight.of_file(earlier)
             root = self._address.settings.system_root
             sampler = MachineSampler(
-                owner,
+                one_of_them,
                 self._address.run_dir,
                 root=root,
                 shm=os.path.dirname(self._address.spool),
