@@ -36,10 +36,10 @@ def rss_bytes():
 
 before = rss_bytes()
 begun = time.process_time()
-from runicorn.sampling import gpu_probe
+from runicorn.sampling import gpu_drivers
 from runicorn.sampling.machine_sampler import MachineSampler
 
-gpus = gpu_probe.find("/", lambda text: None)
+gpus = gpu_drivers.find("/", lambda text: None)
 sampler = MachineSampler(os.getpid(), os.getcwd(), root="/", shm="/dev/shm", gpus=gpus, tell=print)
 if hasattr(sampler._tree, "_leave_out"):
     sampler._tree._leave_out = 0  # here the one that samples is one of those that are sampled

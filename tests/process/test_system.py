@@ -274,6 +274,19 @@ def test_a_driver_of_gpus_that_hangs_costs_its_numbers_alone(run_program, storag
     assert status(second)["status"] == "finished"
 
 
+@pytest.mark.usefixtures("often")
+def test_a_machine_that_does_not_answer_costs_samples_and_no_record(run_program, storage, made_up, monkeypatch):
+    """Nor does anybody wait for it at the end of the run."""
+    root, _ = made_up
+    (root / "proc/stat").unlink()
+    os.mkfifo(root / "proc/stat")  # whoever opens it waits for ever
+    monkeypatch.setenv("RUNICORN_SYSTEM_ROOT", str(root))
+    run_program(PROLOGUE + "run = rn.init(storage=storage)\ntime.sleep(1.5)\nrun.log(loss=1.0)\nrun.finish()")
+    assert support.logged(the_run(storage)) == [{"loss": 1.0}]
+    assert status(the_run(storage))["status"] == "finished"
+    assert not (the_run(storage) / "system.jsonl").exists()
+
+
 @pytest.fixture
 def made_up(tmp_path):
     """A root whose cgroup is made up: version 2, with a limit, and two counters that a test may raise."""

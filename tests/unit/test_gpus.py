@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import support
 
-from runicorn.sampling.gpu_probe import GpuProbe, find
+from runicorn.sampling.gpu_drivers import find
+from runicorn.sampling.gpu_probe import GpuProbe
 from runicorn.sampling.visible_gpus import listed
 
 NUMBERS = {

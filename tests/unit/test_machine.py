@@ -5,6 +5,7 @@ import os
 import pytest
 
 from runicorn.sampling.cgroup import CgroupUse
+from runicorn.sampling.elsewhere import PortableHost, PortableTree
 from runicorn.sampling.host_load import HostLoad
 from runicorn.sampling.machine_insight import MachineInsight, sentences
 from runicorn.sampling.machine_sampler import MachineSampler
@@ -199,6 +200,18 @@ def test_a_group_that_fails_leaves_the_others_and_is_told_once(tmp_path):
     assert first["tree/processes"] == second["tree/processes"] == 0
     assert len(told) == 1
     assert "host" in told[0]
+
+
+def test_other_systems_have_fewer_numbers_under_the_same_names(tmp_path):
+    """By psutil, here of this process."""
+    shared = {**ProcessTree().sample({os.getpid()}), **HostLoad("/", {"storage": str(tmp_path)}, "/").sample()}
+    tree, host = PortableTree(), PortableHost({"storage": str(tmp_path)})
+    first = tree.sample({os.getpid()})
+    assert tree.pids[0] == os.getpid()
+    found = {*first, *tree.sample({os.getpid()}), *host.sample(), *host.sample()}
+    rates = {name for name in found if name.endswith(("_per_s", "cpu_percent"))}
+    assert found - rates <= shared.keys()
+    assert rates >= {"cpu_percent", "children_cpu_percent"}
 
 
 def insight(samples):

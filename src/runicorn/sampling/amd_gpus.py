@@ -6,6 +6,7 @@ import glob
 import os
 
 from runicorn.sampling import kernel_files
+from runicorn.sampling.gpu_drivers import amd_cards
 from runicorn.sampling.visible_gpus import listed
 
 _FILES = {
@@ -17,18 +18,6 @@ _FILES = {
     "sm_clock_mhz": ("hwmon/hwmon*/freq1_input", 1e-6),
     "memory_clock_mhz": ("hwmon/hwmon*/freq2_input", 1e-6),
 }
-
-
-def directories(root: str) -> list[str]:
-    """Those of the GPUs, in the order of their cards."""
-    found = glob.glob(os.path.join(glob.escape(root), "sys/class/drm/card*/device/mem_info_vram_total"))
-    cards = {os.path.dirname(path): _card_number(path) for path in found}
-    return sorted((path for path, number in cards.items() if number is not None), key=lambda path: cards[path] or 0)
-
-
-def _card_number(path: str) -> int | None:
-    number = os.path.basename(os.path.dirname(os.path.dirname(path))).removeprefix("card")
-    return int(number) if number.isdigit() else None
 
 
 class AmdGpus:
@@ -44,7 +33,7 @@ class AmdGpus:
         wanted = listed(visible)
         self._gpus = {
             f"gpu{first + index}": directory
-            for index, directory in enumerate(directories(root))
+            for index, directory in enumerate(amd_cards(root))
             if wanted is None or str(index) in wanted
         }
 

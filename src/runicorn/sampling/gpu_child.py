@@ -56,11 +56,12 @@ def _nvidia(readers: list[Any], told: list[str]) -> int:
 
 
 def _amd(readers: list[Any], root: str, first: int) -> None:
-    from runicorn.sampling import amd_gpus
+    from runicorn.sampling.amd_gpus import AmdGpus
+    from runicorn.sampling.gpu_drivers import amd_cards
 
-    if amd_gpus.directories(root):
+    if amd_cards(root):
         visible = os.environ.get("HIP_VISIBLE_DEVICES", os.environ.get("ROCR_VISIBLE_DEVICES"))
-        readers.append(amd_gpus.AmdGpus(root, visible, first))
+        readers.append(AmdGpus(root, visible, first))
 
 
 def _sees_processes() -> bool:

@@ -19,7 +19,6 @@ _BEGIN_S, _ANSWER_S = 20.0, 3.0
 """How long the driver may take to begin, and to answer."""
 _PAUSE_S = 60.0
 _MOST_FAILURES = 3
-_DRIVER = ("dev/nvidiactl", "proc/driver/nvidia/version", "dev/dxg")
 
 
 class GpuProbe:
@@ -111,18 +110,3 @@ class GpuProbe:
                     pipe.close()
         with suppress(subprocess.TimeoutExpired):
             child.wait(0.5)
-
-
-def find(root: str, tell: Callable[[str], None]) -> GpuProbe | None:
-    """A probe, if there is a driver of GPUs; None if there is none.
-
-    Args:
-        root: below which the kernel's files are.
-        tell: takes what is wrong, in words.
-    """
-    if sys.platform != "linux":
-        return None
-    from runicorn.sampling import amd_gpus
-
-    has_driver = any(os.path.exists(os.path.join(root, name)) for name in _DRIVER)
-    return GpuProbe(root, tell) if has_driver or amd_gpus.directories(root) else None

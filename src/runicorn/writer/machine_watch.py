@@ -122,7 +122,7 @@ class MachineWatch:
     def _work(self, one_of_them: int, earlier: int | None) -> None:
         """What the thread does: the first sample is what the rates of the second begin at."""
         try:
-            from runicorn.sampling import gpu_probe
+            from runicorn.sampling import gpu_drivers
             from runicorn.sampling.machine_insight import MachineInsight
             from runicorn.sampling.machine_sampler import MachineSampler
 
@@ -133,7 +133,7 @@ class MachineWatch:
                 self._address.run_dir,
                 root=root,
                 shm=os.path.dirname(self._address.spool),
-                gpus=gpu_probe.find(root, _tell),
+                gpus=gpu_drivers.find(root, _tell),
                 tell=_tell,
             )
             self._asked.acquire()
