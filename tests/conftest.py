@@ -134,6 +134,7 @@ def settings_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "no-configuration"))
     monkeypatch.setenv("RUNICORN_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("RUNICORN_SYSTEM_INTERVAL_S", "0")  # tests of it set it; in others the machine is no matter
     yield
     runicorn.reset_enabled()
 

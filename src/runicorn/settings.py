@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         database_wait_s: how long the writer retries the row in ``runicorn.db`` after the run has ended.
         device_wait: True = ``log()`` waits if too many values are on their way from a device; False = it stores null.
         device_finish_wait_s: how long ``finish()`` waits for values that are still on a device.
+        system_interval_s: how often the writer reads what the machine does, into ``system.jsonl``; 0 = never.
+        system_root: directory below which the kernel's files are; for tests.
         strict: True = a refused value raises an exception; False = it warns.
         shm_dir: directory in shared memory for the spool; empty = ``/dev/shm`` if there is one.
     """
@@ -66,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_wait_s: float = 15.0
     device_wait: bool = False
     device_finish_wait_s: float = 10.0
+    system_interval_s: float = 10.0
+    system_root: str = "/"
     strict: bool = False
     shm_dir: str = ""
 

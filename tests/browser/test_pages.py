@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -282,6 +283,19 @@ def test_machine_metrics_have_a_tab(tmp_path, viewer_of, open_page):
     expect(page.locator("figure.card")).to_have_count(1)
     page.get_by_role("link", name="System").click()
     assert figures(page, "system/cpu")[0]["last"] == 50.0
+
+
+def test_the_system_tab_has_what_the_writer_has_sampled(tmp_path, viewer_of, open_page):
+    """Over the time, for a machine has no steps; with what is plain of it in words."""
+    write_run(tmp_path, "sampled", [{"step": step, "loss": 1.0} for step in range(1, 9)])
+    (run_dir,) = (path.parent for path in tmp_path.rglob("meta.json"))
+    lines = [json.dumps({"time": 1000.0 + 10 * n, "tree/cpu_percent": 50.0 + n}) + "\n" for n in range(5)]
+    (run_dir / "system.jsonl").write_text("".join(lines))
+    machine = {"sampled_s": 100.0, "gpus": {"gpu0": {"idle_percent": 61.0}}}
+    (run_dir / "summary.json").write_text(json.dumps({"runicorn": {"machine": machine}}))
+    page = open_page(viewer_of(tmp_path).at("run/sampled/system"))
+    assert figures(page, "system/tree/cpu_percent")[0]["last"] == 54.0
+    expect(page.get_by_text("GPU 0 was idle 61 % of the time.")).to_be_visible()
 
 
 def test_empty_storage_shows_the_lines_that_fill_it(tmp_path, viewer_of, open_page):

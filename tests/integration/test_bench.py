@@ -39,6 +39,7 @@ FIGURES = {
     "switched_off": {"run.log(data)", "run.log(data, step=5)", "run.log(loss=1.0)", "run.log_text('text')"},
     "console": {"alone", "busy"},
     "images": {"packages", "encode_ms"},
+    "system": {"start_ms", "sample_ms", "memory_bytes", "processes", "numbers", "gpus"},
     "outputs": {"checkpoint_bytes", "plain", "watched"},
     "read": {
         "records",

@@ -30,6 +30,7 @@ LAYERS = [
     {"devices"},
     {"queue"},
     {"storage"},
+    {"sampling"},
     {"host"},
     {"settings", "refusals", "switch", "errors"},
 ]

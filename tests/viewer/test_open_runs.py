@@ -132,7 +132,7 @@ def test_a_run_that_has_ended_is_in_the_cache_alone(tmp_path, make_run, monkeypa
             continue
         (file,) = run.files.values()
         assert is_cleaned or file._in_memory == {}  # what was cleaned up is read again, and stays
-        assert (values_of(run)[0], run.names()) == (count, ["loss"])
+        assert (values_of(run)[0], run.names()) == (count, ["loss", "system/steps_per_second"])
         if count < 900:
             with (run_dir / "events.jsonl").open("a") as appended:
                 appended.writelines(event(step, loss=1.0) for step in range(count, 491 if count == 490 else 900))

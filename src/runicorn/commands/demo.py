@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import runicorn as rn
 from runicorn.commands import demo_model, plain_plot
 from runicorn.commands.drawn_curves import Bounds
+from runicorn.sampling.machine_insight import sentences
+from runicorn.storage import run_files
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
@@ -204,9 +206,11 @@ def report(run_dir: Path, session: DemoTraining) -> None:
     print(f"\nRun ({_read_json(run_dir / 'status.json').get('status', 'unknown')}):\n  {run_dir}")
     print("\nFinal summary (summary.json):")
     summary = _read_json(run_dir / "summary.json")
-    summary.pop("runicorn", None)  # what it has cost is told in seconds, below
+    ours = summary.pop("runicorn", {})  # what it has cost is told in seconds, below
     for name, value in summary.items():
         print(f"  {name:24}{value:.4f}" if isinstance(value, float) else f"  {name:24}{value}")
+    for sentence in sentences(ours.get(run_files.MACHINE, {})):
+        print(f"  {sentence}")
     print(f"\nStored: {counted(_count_lines(run_dir / 'events.jsonl'), 'record')} in events.jsonl")
     if session.log_ns:
         costs = sorted(session.log_ns)

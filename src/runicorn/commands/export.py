@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
+        "--system", action="store_true", help="write what the machine did instead: one row for each sample"
+    )
+    parser.add_argument(
         "--ranks",
         choices=("main", "all"),
         default="main",
@@ -72,7 +75,9 @@ def run(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.output)
     if options.quote_formulas and form != exporting.CSV:
         raise WrongValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
-    selection = Selection(tuple(options.metrics), not options.lines, options.ranks, options.superseded)
+    if options.system and form == exporting.TENSORBOARD:
+        raise WrongValueError("what the machine did has no steps, which TensorBoard needs. Choose another --format.")
+    selection = Selection(tuple(options.metrics), not options.lines, options.ranks, options.superseded, options.system)
     loaded = [reading.load(the_run(run, options)) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
         return _to_standard_output(options, form, selection, loaded)

@@ -19,7 +19,9 @@ from runicorn.reading import plain_text
 from runicorn.reading.curves import POINTS, Curve, Query, curve, smoothed, unit_of
 from runicorn.reading.levels import LevelStore
 from runicorn.reading.loaded import LoadedRun, load
+from runicorn.reading.pace import NAME, points_of_pace
 from runicorn.reading.stretches import STEP, TIME, collect, is_of_rank
+from runicorn.reading.system_file import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
     """Plot."""
     runs, metrics = runs_and_metrics(options.what, options.metric or [], options)
     series = _series(runs, metrics)
+    if any(_is_of_machine(each.run, each.metric) for each in series):
+        options.x = TIME
     if options.json:
         render.emit({"x": options.x, "series": [_document(each, options) for each in series]})
         return 0
@@ -112,7 +116,7 @@ def runs_and_metrics(
         try:
             runs.append(load(the_run(word, options)))
         except LookupError as error:
-            if named or not any(word in run for run in runs):
+            if named or not any(_has(run, word) for run in runs):
                 among = "" if named or not runs else f" And no metric of {_names(runs)} is called {word!r}."
                 raise NotFoundError(f"{error}{among}") from None
             metrics = what[position:]
@@ -133,11 +137,11 @@ def _series(runs: list[LoadedRun], metrics: list[str]) -> list[Series]:
     labels = described.labels([run.info for run in runs])
     found = []
     for metric in metrics:
-        having = [(run, label) for run, label in zip(runs, labels, strict=True) if metric in run]
+        having = [(run, label) for run, label in zip(runs, labels, strict=True) if _has(run, metric)]
         if not having:
             main_column(runs[0], metric)  # says which there are
         for run, label in zip(runs, labels, strict=True):
-            if metric not in run:
+            if not _has(run, metric):
                 described.say(f"{label} has no metric {plain_text.plain(metric)!r}.")
         for run, label in having:
             names = [label] if len(runs) > 1 else []
@@ -171,6 +175,8 @@ def _curve(series: Series, width: int, options: argparse.Namespace) -> Curve:
         LookupError: there are no values of the rank.
     """
     run = series.run
+    if _is_of_machine(run, series.metric):
+        return _of_machine(series, width, options)
     files = run.events_files()
     is_wanted = is_of_rank(files, series.metric, options.rank) if run.ranks or options.rank is not None else None
     found = collect(files, series.metric, LevelStore(), x=options.x, is_wanted=is_wanted)
@@ -181,7 +187,29 @@ def _curve(series: Series, width: int, options: argparse.Namespace) -> Curve:
     return curve(found, query)
 
 
+def _of_machine(series: Series, width: int, options: argparse.Namespace) -> Curve:
+    """A machine has no steps: its numbers are drawn over the time."""
+    run, buckets = series.run, _DOTS_A_COLUMN * width
+    name = series.metric.removeprefix(PREFIX)
+    if name == NAME:
+        found = points_of_pace(run.events_files(), TIME)
+    else:
+        found = collect(run.system.files, PREFIX + name, LevelStore(), x=TIME)
+    query = Query(buckets=buckets, offset=run.info.started_at, smooth=options.smooth, count_hidden=options.log)
+    return curve(found, query)
+
+
+def _is_of_machine(run: LoadedRun, metric: str) -> bool:
+    return metric not in run and (metric.removeprefix(PREFIX) == NAME or metric in run.system)
+
+
+def _has(run: LoadedRun, metric: str) -> bool:
+    return metric in run or _is_of_machine(run, metric)
+
+
 def _number_of_ranks(series: Series) -> int:
+    if _is_of_machine(series.run, series.metric):
+        return 1
     return number_of_ranks(series.run.metric(series.metric)) if series.run.ranks else 1
 
 
@@ -205,7 +233,11 @@ def _tell(series: Series, made: Curve, left_out: int, what: str) -> None:
 
 def _document(series: Series, options: argparse.Namespace) -> dict[str, Any]:
     run, info = series.run, series.run.info
-    x, y = _axes(main_column(run, series.metric, options.rank), run, options.x)
+    if _is_of_machine(run, series.metric):
+        of_machine = run.steps_per_second() if series.metric.removeprefix(PREFIX) == NAME else run.system[series.metric]
+        x, y = _axes(of_machine, run, TIME)
+    else:
+        x, y = _axes(main_column(run, series.metric, options.rank), run, options.x)
     return {
         "run": info.id,
         "run_dir": info.run_dir,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.commands import described, render
+from runicorn.commands.described_machine import print_machine
 from runicorn.commands.figures import MOST_BYTES, Figures, add_figures, events_bytes, figures_of
 from runicorn.commands.options import add_json, add_run, add_storage, the_run
 from runicorn.reading import flat, plain_text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 HELP = "show everything about one run"
 
+KEY = "runicorn"
 _MOST_PROBLEMS, _MOST_NAMES = 10, 8
 
 
@@ -46,7 +48,10 @@ def run(options: argparse.Namespace) -> int:
     _print_metrics(metrics, size_bytes)
     _print_settings("config", loaded.config)
     conclusions = {name: value for name, value in loaded.summary.items() if name not in described.BEST_FIELDS}
+    if isinstance(conclusions.get(KEY), dict):
+        conclusions[KEY] = {name: value for name, value in conclusions[KEY].items() if name != run_files.MACHINE}
     _print_settings("summary", conclusions)
+    print_machine(loaded)
     _print_assets(loaded.assets)
     _print_problems(loaded)
     if loaded.info.status == LOST:
@@ -70,6 +75,8 @@ def _document(loaded: LoadedRun, metrics: dict[str, Figures | None]) -> dict[str
         "summary": loaded.summary,
         "assets": loaded.assets,
         "environment": loaded.environment,
+        "machine": loaded.system.insight(),
+        "sentences": loaded.system.sentences(),
         "problems": [problem._asdict() for problem in loaded.problems],
         "problem_count": loaded.problem_count,
     }

@@ -16,6 +16,7 @@ from runicorn.reading import lenient, plain_text
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
 from runicorn.reading.long_lines import LONGEST_EVENT_BYTES, LONGEST_TEXT_BYTES
+from runicorn.reading.system_file import SystemDecoder
 from runicorn.storage import run_files, statuses
 from runicorn.storage.wording import counted
 
@@ -30,7 +31,7 @@ _POLL_S = 0.2
 _MOST_AT_ONCE = 100
 """Lines of numbers that a terminal is given at a time: of more, nobody reads the first."""
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*[mK]")
-_MAIN = (run_files.LOGS, run_files.EVENTS)
+_MAIN = (run_files.LOGS, run_files.EVENTS, run_files.SYSTEM)
 _PREFIX, _SUFFIX = run_files.LOGS.split(".")
 _EVENTS, _EVENTS_SUFFIX = run_files.EVENTS.split(".")
 
@@ -49,13 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it ends")
     parser.add_argument("--no-metrics", action="store_true", help="show only text")
+    parser.add_argument("--system", action="store_true", help="show also what the machine did")
     parser.add_argument("--no-text", action="store_true", help="show only metrics")
 
 
 def run(options: argparse.Namespace) -> int:
     """Show what is there; where it is followed, also what comes."""
     info = the_run(options.run, options)
-    shown = ShownFiles(info.run_dir, options.lines, text=not options.no_text, metrics=not options.no_metrics)
+    text, metrics = not options.no_text, not options.no_metrics
+    shown = ShownFiles(info.run_dir, options.lines, text=text, metrics=metrics, system=options.system)
     while True:
         if options.follow:
             info = find(info)  # before the files are read: a run that has ended gets no lines any more
@@ -79,18 +82,19 @@ class ShownFiles:
         lines: of text, that come first, of each file.
         text: print ``logs.txt`` and those of other hosts.
         metrics: print the events files: of the main one its last line, then what comes in any of them.
+        system: print what the machines did, likewise.
 
     Attributes:
         unread: how many lines of numbers could not be read.
     """
 
-    def __init__(self, run_dir: str, lines: int, *, text: bool, metrics: bool) -> None:
+    def __init__(self, run_dir: str, lines: int, *, text: bool, metrics: bool, system: bool = False) -> None:
         self.unread = 0
         self._run_dir = run_dir
-        self._text, self._metrics = text, metrics
+        self._text, self._metrics, self._system = text, metrics, system
         self._files: dict[str, FollowedFile] = {}
         for name in self._names():
-            of_events = 1 if name == run_files.EVENTS else 0
+            of_events = 1 if name in {run_files.EVENTS, run_files.SYSTEM} else 0
             self._files[name] = self._followed(name, lines if _is_text(name) else of_events)
 
     def print_new(self) -> bool:
@@ -137,6 +141,9 @@ class ShownFiles:
             yield mark + plain_text.plain(text, keep="\t")
             return
         problems: list[tuple[int, str]] = []
+        if run_files.host_of_system_file(name) is not None:
+            yield mark + machine_line(line)
+            return
         for each in lenient.read(line, 0, [], problems):
             yield mark + metrics_line(each)
         self.unread += len(problems)
@@ -148,7 +155,8 @@ class ShownFiles:
         except OSError:
             return []
         text = [name for name in names if self._text and _is_text(name)]
-        return text + [name for name in names if self._metrics and _is_events(name)]
+        machines = [name for name in names if self._system and run_files.host_of_system_file(name) is not None]
+        return text + [name for name in names if self._metrics and _is_events(name)] + machines
 
 
 def metrics_line(line: lenient.Line) -> str:
@@ -156,6 +164,19 @@ def metrics_line(line: lenient.Line) -> str:
     stage = f" ({plain_text.plain(line.stage)})" if line.stage else ""
     values = " ".join(f"{plain_text.plain(name)}={plain_text.number(value)}" for name, value in line.data.items())
     return f"step {line.step}{stage} {values}"
+
+
+def machine_line(line: bytes) -> str:
+    """The numbers of one sample that say most: ``machine tree/cpu_percent=187.3 gpu0/utilization_percent=98``."""
+    block = SystemDecoder("").decode(line)
+    pairs = ((name, values[0]) for rows in block.rows for name, values in zip(rows.names, rows.columns, strict=True))
+    shown = [f"{plain_text.plain(name)}={plain_text.number(value)}" for name, value in pairs if _TELLING.search(name)]
+    return f"machine {' '.join(shown)}"
+
+
+_TELLING = re.compile(
+    r"tree/(?:cpu_percent|rss_bytes)$|(?:host|cgroup)/(?:cpu|memory)_percent$|/utilization_percent$|^gpu.*/memory_bytes$"
+)
 
 
 def _is_text(name: str) -> bool:

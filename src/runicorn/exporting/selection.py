@@ -24,12 +24,14 @@ class Selection(NamedTuple):
         by_step: one row for each step, of several values the last one; else one for each line of the events file.
         ranks: ``main`` = ``events.jsonl`` alone; ``all`` = those of ranks and other hosts too.
         superseded: also what a later session of the run has superseded.
+        system: what the machine did, instead of metrics.
     """
 
     names: tuple[str, ...] = ()
     by_step: bool = True
     ranks: Literal["main", "all"] = "main"
     superseded: bool = False
+    system: bool = False
 
     def checked_names(self, run: LoadedRun) -> list[str]:
         """The names of the metrics that a run's export has.
@@ -38,6 +40,8 @@ class Selection(NamedTuple):
             KeyError: the run has no metric of a name.
             ValueError: a metric has the name of a column that the table has beside metrics.
         """
+        if self.system:
+            return [run.system[name].name for name in self._of_machine()] or run.system.names
         names = self._split(run) or run.metrics
         for name in names:
             if name not in run:
@@ -52,7 +56,12 @@ class Selection(NamedTuple):
 
     def table(self, run: LoadedRun) -> Table:
         """The metrics as a table."""
+        if self.system:
+            return run.system.table(self._of_machine() or None)
         return run.table(self._split(run) or None, by_step=self.by_step, ranks=self.ranks, superseded=self.superseded)
+
+    def _of_machine(self) -> list[str]:
+        return [name for given in self.names for name in given.split(",")]
 
     def _split(self, run: LoadedRun) -> list[str]:
         return [name for given in self.names for name in ([given] if given in run else given.split(","))]

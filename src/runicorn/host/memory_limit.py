@@ -43,11 +43,13 @@ class MemoryLimit:
     """The limits of every level from this process's cgroup up to the root that it can see.
 
     Args:
-        root: in whose ``proc/self`` and below which everything is searched.
+        root: in whose ``proc`` and below which everything is searched.
+        process: whose cgroups; ``self`` = those of this process.
     """
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(self, root: str = "/", process: str = "self") -> None:
         self._root = root
+        self._process = process
         self._levels: list[tuple[str, _Names]] = []
         self._found_at = self._read_at = float("-inf")
         self._left_bytes: int | None = None
@@ -77,17 +79,21 @@ class MemoryLimit:
         return any(mount.device == named and mount.kind in _IN_MEMORY for mount in self._mounts())
 
     def _all_levels(self) -> list[tuple[str, _Names]]:
+        return [(directory, _V2 if is_v2 else _V1) for directory, is_v2 in self.levels("memory")]
+
+    def levels(self, controller: str) -> list[tuple[str, bool]]:
+        """The directories of a controller, from the process's cgroup up to the root; whether each is of cgroup v2."""
         mounts = self._mounts()
-        found: list[tuple[str, _Names]] = []
-        for line in self._read("proc/self/cgroup").splitlines():
+        found: list[tuple[str, bool]] = []
+        for line in self._read(f"proc/{self._process}/cgroup").splitlines():
             _, _, rest = line.partition(":")
             controllers, _, path = rest.partition(":")
-            names = _V1 if "memory" in controllers.split(",") else _V2
-            if controllers and names is _V2:
+            is_v2 = controller not in controllers.split(",")
+            if controllers and is_v2:
                 continue
             for mount in mounts:
-                if _holds(mount, names):
-                    found += [(directory, names) for directory in self._directories(mount, path)]
+                if _holds(mount, controller, is_v2=is_v2):
+                    found += [(directory, is_v2) for directory in self._directories(mount, path)]
                     break
         return found
 
@@ -136,10 +142,10 @@ def _is_memory(directory: str) -> bool:
     return _known[directory]
 
 
-def _holds(mount: _Mount, names: _Names) -> bool:
-    if names is _V2:
+def _holds(mount: _Mount, controller: str, *, is_v2: bool) -> bool:
+    if is_v2:
         return mount.kind == "cgroup2"
-    return mount.kind == "cgroup" and "memory" in mount.options.split(",")
+    return mount.kind == "cgroup" and controller in mount.options.split(",")
 
 
 def _left_of(directory: str, names: _Names) -> int | None:

@@ -141,7 +141,7 @@ class Decoder:
             events: list[Any] = []
             names, marked = dict(self._names), self._marked
             offset = 0
-            for line in block.splitlines(keepends=True) if b"\r" not in block else _split(block):
+            for line in block.splitlines(keepends=True) if b"\r" not in block else split_lines(block):
                 strict = self._strict(line)
                 loose = [] if strict else lenient.read(line, offset, found.images, found.problems)
                 for parsed in loose:
@@ -155,7 +155,7 @@ class Decoder:
                 self._learn(names, len(block) // (block.count(b"\n") + 1), marked=marked)
                 continue
             if events:
-                found.rows.extend(_wide_rows(events) if self._wide else [self._rows(self._as_structs(events))])
+                found.rows.extend(wide_rows(events) if self._wide else [self._rows(self._as_structs(events))])
             return found
 
     def _strict(self, line: bytes) -> list[Any]:
@@ -182,7 +182,7 @@ class Decoder:
         return self._event(ts=line.time, type="metrics", data=data, **marks)
 
 
-def _wide_rows(lines: list[Line]) -> list[Rows]:
+def wide_rows(lines: list[Line]) -> list[Rows]:
     """Lines of too many names for a struct, by the names that they have."""
     numbers: dict[tuple[str, ...], list[int]] = {}
     for number, line in enumerate(lines):
@@ -213,7 +213,7 @@ def _origin(stage: Any, rank: Any, producer: Any) -> Origin:
     )
 
 
-def _split(block: bytes) -> list[bytes]:
+def split_lines(block: bytes) -> list[bytes]:
     """Lines that end with a newline alone, whatever else ``splitlines()`` would take for an end."""
     lines = [line + b"\n" for line in block.split(b"\n")]
     lines[-1] = lines[-1][:-1]

@@ -67,7 +67,10 @@ class EventsFile:
         self._file: tuple[int, int] | None = None
         self._edges: list[int] = []
         self._folder = ""
-        self._decoder = Decoder([])
+        self._decoder = self._new_decoder([])
+
+    def _new_decoder(self, names: Sequence[str]) -> Decoder:
+        return Decoder(list(names))
 
     @property
     def end(self) -> int:
@@ -218,7 +221,7 @@ class EventsFile:
         while any(self._take_part(file, end) for end in sorted(longest.get(self.end, ()), reverse=True) if end <= size):
             continue
         self._kept_bytes = self.end
-        self._decoder = Decoder(sorted(self.names))
+        self._decoder = self._new_decoder(sorted(self.names))
 
     def _take_part(self, file: BinaryIO, end: int) -> bool:
         path = self._path(Header(self.end, end))

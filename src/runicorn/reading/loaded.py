@@ -15,7 +15,9 @@ from runicorn.reading.column import Column, ColumnBuilder
 from runicorn.reading.events import EventsFile
 from runicorn.reading.info import LOST, RunInfo
 from runicorn.reading.listing import find
+from runicorn.reading.pace import pace
 from runicorn.reading.plain_files import DamagedError, Problem, is_inside, read_object
+from runicorn.reading.system_metrics import SystemMetrics
 from runicorn.storage import run_files, statuses
 
 if TYPE_CHECKING:
@@ -164,6 +166,15 @@ class LoadedRun:
         return self._object(run_files.ENVIRONMENT)
 
     @property
+    def system(self) -> SystemMetrics:
+        """What its machines did."""
+        return SystemMetrics(self.info.run_dir, self._cache, self.summary)
+
+    def steps_per_second(self) -> Column:
+        """Steps a second, from the times of the records."""
+        return pace(self.events_files())
+
+    @property
     def problems(self) -> list[Problem]:
         """List of what could not be read: file, byte offset, reason; at most 1,000 for every 32 MiB of a file."""
         found = [Problem(name, 0, "could not be read") for name in self.info.damaged if name != run_files.SUMMARY]
@@ -209,17 +220,13 @@ class LoadedRun:
         if ranks not in {"main", "all"}:
             raise WrongValueError(f'table(): ranks={ranks!r} is neither "main" nor "all".')
         wanted = self.metrics if names is None else list(dict.fromkeys(names))
-        missing = [name for name in wanted if name not in self]
-        if missing:
+        if missing := [name for name in wanted if name not in self]:
             raise MetricNotFoundError(f"run {self.info.id} has no metric {missing[0]!r}. It has {_some(self.metrics)}.")
-        files = self._files_of(ranks)
         made = []
-        for file in files:
+        for file in self._files_of(ranks):
             if by_step:
-                columns = [
-                    self._build(name, [file], superseded=superseded) for name in wanted if name in file.names or names
-                ]
-                table = tables.joined(columns)
+                those = [name for name in wanted if name in file.names or names]
+                table = tables.joined([self._build(name, [file], superseded=superseded) for name in those])
             else:
                 table = lines_table(file, wanted, all_lines=names is None, superseded=superseded)
             made.append((_rank_of(file.name), file.name, table))
@@ -260,8 +267,7 @@ class LoadedRun:
         Raises:
             LookupError: the run is gone.
         """
-        before = self.info
-        self.info = find(before)
+        before, self.info = self.info, find(self.info)
         changed = _without_clock(before) != _without_clock(self.info)
         for name, (content, _) in list(self._objects.items()):
             del self._objects[name]

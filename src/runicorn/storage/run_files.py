@@ -26,6 +26,9 @@ MEDIA = "media"
 ENVIRONMENT = "environment.json"
 CODE = "code_snapshot.zip"
 OUTPUTS_STATE = ".outputs_state.json"
+SYSTEM = "system.jsonl"
+MACHINE = "machine"
+"""Where the machine's numbers stand in ``summary.json``, beside what tracking has cost."""
 EMPTY_ASSETS: dict[str, Any] = {"code": {}, "config": {}, "datasets": [], "pretrained": [], "outputs": []}
 
 
@@ -41,6 +44,7 @@ class Names(msgspec.Struct, frozen=True):
     assets: str
     events: str
     outputs_state: str
+    system: str
     late: bool = False
 
     @classmethod
@@ -53,7 +57,7 @@ class Names(msgspec.Struct, frozen=True):
             late: whether a newer session has the files of the ranks.
         """
         if on_main_host:
-            return cls(host, LOGS, SUMMARY, ASSETS, EVENTS, OUTPUTS_STATE)
+            return cls(host, LOGS, SUMMARY, ASSETS, EVENTS, OUTPUTS_STATE, SYSTEM)
         return cls(
             host,
             f"logs.{host}.txt",
@@ -61,6 +65,7 @@ class Names(msgspec.Struct, frozen=True):
             f"assets.{host}.json",
             f"events.{host}.jsonl",
             f".outputs_state.{host}.json",
+            f"system.{host}.jsonl",
             late,
         )
 
@@ -78,6 +83,14 @@ def is_events_of_rank(name: str) -> bool:
     """Whether a file is the events file of a rank above 0, of whichever host."""
     prefix, _, rank = name.removesuffix(".jsonl").partition("rank")
     return prefix == "events." and rank.isdecimal() and name.endswith(".jsonl")
+
+
+def host_of_system_file(name: str) -> str | None:
+    """The host whose machine a file tells of; empty if it is the main one, None if it is no such file."""
+    if name == SYSTEM:
+        return ""
+    is_other = name.startswith("system.") and name.endswith(".jsonl") and len(name) > len(SYSTEM) + 1
+    return name[len("system.") : -len(".jsonl")] if is_other else None
 
 
 def spool_pointer(host: str) -> str:

@@ -11,12 +11,14 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from runicorn.reading.curves import Curve, Query, curve
+from runicorn.reading.pace import points_of_pace
 from runicorn.reading.stretches import METRIC, STEP, TIME, FoundPoints, Stretch, all_points, collect, is_of_rank
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number
 from runicorn.viewer.bodies import body_of
 from runicorn.viewer.curve_frames import KIND, document, frame
 from runicorn.viewer.group_curves import group_curve
+from runicorn.viewer.open_runs import PACE
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -185,7 +187,7 @@ def _found(
 ) -> tuple[FoundPoints, Query]:
     """The values of a metric of a run, and what of them is wanted."""
     axis = TIME if wanted.x in {TIME, _WALL} else STEP if wanted.x == _RELATIVE else wanted.x
-    found = collect(
+    found = points_of_pace([] if superseded else opened.files.values(), axis) if metric == PACE else collect(
         opened.files.values(), metric, opened.store, x=axis, superseded=superseded,
         is_wanted=_origins(opened, metric, rank, wanted.stage),
     )  # fmt: skip
@@ -278,4 +280,4 @@ def _of_group(members: list[tuple[RunRow, OpenRun]], wanted: WantedCurves, name:
 
 def _has(opened: OpenRun, metric: str) -> bool:
     with opened.reading():
-        return any(metric in file.names for file in opened.files.values())
+        return opened.has(metric)

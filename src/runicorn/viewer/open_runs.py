@@ -14,6 +14,8 @@ from runicorn.reading.cache import Cache
 from runicorn.reading.events import EventsFile
 from runicorn.reading.levels import LevelStore
 from runicorn.reading.loaded import events_files
+from runicorn.reading.pace import NAME
+from runicorn.reading.system_file import PREFIX, SystemFile, system_files
 from runicorn.storage import run_files, statuses
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from runicorn.reading.part import Group, Header
     from runicorn.reading.plain_files import Problem
 
+PACE = PREFIX + NAME
+"""Is worked out, and not logged."""
 _AT_ONCE_BYTES = 4 * 1024**2
 _MOST_OPEN = 600
 """More than one page compares: to open a run again costs more than to keep it."""
@@ -97,10 +101,14 @@ class OpenRun:
 
     def _look(self) -> tuple[Any, ...]:
         """See which files there are, and where their sessions begin; what tells whether anything has changed."""
-        names = events_files(self.run_dir)
+        names, machines = events_files(self.run_dir), system_files(self.run_dir)
         self.resumed = sessions.entries(self.run_dir)
+        before = self.files
         self.files = {name: self.files.get(name) or EventsFile(self.run_dir, name, self._cache) for name in names}
         sessions.tell(self.files, self.resumed)
+        for name in machines:
+            self.files[name] = before.get(name) or SystemFile(self.run_dir, name, self._cache)
+        names += machines
         return tuple((name, _stamp(os.path.join(self.run_dir, name)), tuple(self.files[name].edges)) for name in names)
 
     @property
@@ -128,7 +136,15 @@ class OpenRun:
 
     def names(self) -> list[str]:
         """The names of its metrics, sorted."""
-        return sorted({name for file in self.files.values() for name in file.names})
+        found = {name for file in self.files.values() for name in file.names}
+        main = self.files.get(run_files.EVENTS)
+        if main is not None and main.names:
+            found.add(PACE)
+        return sorted(found)
+
+    def has(self, name: str) -> bool:
+        """Whether it has a metric of that name."""
+        return any(name in file.names for file in self.files.values()) or (name == PACE and PACE in self.names())
 
     def ranks(self) -> list[int]:
         """The ranks that have logged numbers."""

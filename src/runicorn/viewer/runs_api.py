@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 from runicorn.reading import flat
 from runicorn.reading.curves import Query, curve
 from runicorn.reading.info import LOST
+from runicorn.reading.pace import points_of_pace
 from runicorn.reading.plain_files import DamagedError, read_object
-from runicorn.reading.stretches import collect
+from runicorn.reading.stretches import STEP, collect
 from runicorn.reading.text import files as log_files
+from runicorn.sampling.machine_insight import sentences
 from runicorn.storage import run_files
 from runicorn.viewer import limits
 from runicorn.viewer.answers import ProblemError, answer, plain_number, query_flag, query_int
 from runicorn.viewer.changes import columns
 from runicorn.viewer.kept_assets import count_of
-from runicorn.viewer.open_runs import OpenRun, is_live
+from runicorn.viewer.open_runs import PACE, OpenRun, is_live
 from runicorn.viewer.state import Viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -144,6 +146,7 @@ def run(request: Request) -> Response:
             "version": opened.version,
             "metrics": len(names) - system,
             "system_metrics": system,
+            "machine": machine_of(row),
             "images": opened.image_count(),
             "assets": assets,
             "problems": opened.problem_count(is_live=live) + len(row.info.damaged),
@@ -153,6 +156,12 @@ def run(request: Request) -> Response:
             "logs": sources_of(row),
         }
     return answer(request, content)
+
+
+def machine_of(row: RunRow) -> list[str]:
+    """What is plain of what its machine did, in words."""
+    found = _cost(row).get(run_files.MACHINE)
+    return sentences(found) if isinstance(found, dict) else []
 
 
 def _resumed(opened: OpenRun) -> list[dict[str, Any]]:
@@ -224,7 +233,8 @@ def matcher(request: Request) -> Any:
 
 
 def _figures(opened: OpenRun, name: str) -> dict[str, Any]:
-    found = collect(opened.files.values(), name, opened.store)
+    files = opened.files.values()
+    found = points_of_pace(files, STEP) if name == PACE else collect(files, name, opened.store)
     made = curve(found, Query(buckets=1))
     count = made.in_range
     return {

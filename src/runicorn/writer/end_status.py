@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from runicorn.writer.run_state import RunState
 
 PROCESS_GONE = "process gone"
+KILLED = f"killed by signal {getattr(signal, 'SIGKILL', 9):d}"
 _MARK = b"(most recent call first)"
 """What faulthandler writes first; other bytes are damage, or somebody else's."""
 _MARK_WITHIN_BYTES = 4096

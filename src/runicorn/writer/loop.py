@@ -20,6 +20,7 @@ from runicorn.writer import end_status, status_correction, superseded
 from runicorn.writer.background_thread import SideWork
 from runicorn.writer.database import DatabaseRow
 from runicorn.writer.follow import Tail
+from runicorn.writer.machine_watch import MachineWatch
 from runicorn.writer.overhead import OverheadMeter
 from runicorn.writer.owner import OwnerProcess
 from runicorn.writer.plan import PlanFile
@@ -76,6 +77,9 @@ class Writer:
             opened_at=address.opened_at,
         )
         self._side_work = SideWork(address, self._control, self._store)
+        # Of who was killed there is nothing left to sample; who has joined may have no owner on this host.
+        sampled = own_process and (address.distributed or bool(address.joined_session) or not self._found_owner_gone)
+        self._machine = MachineWatch(address, self._store, self._control, self._owner_process, is_on=sampled)
         self._largest_segment_bytes = spool.largest_segment_bytes(address)
         self._database = DatabaseRow(address.storage)
         self._synced_at = self._summarised_at = time.monotonic()
@@ -104,6 +108,7 @@ class Writer:
             self._keep_durable()
             self._tail.account()
             self._repair_spool()
+            self._machine.go_on()
             if self._side_work.go_on():
                 self._tell_database({"status": statuses.RUNNING})
             if busy:
@@ -211,8 +216,7 @@ class Writer:
 
     def _is_waited_for(self, failing_s: float) -> bool:
         """Whether storing shall be tried again: for ever while the owner lives."""
-        limit_s = self._settings.finish_timeout_s
-        return not self._is_owner_gone() or limit_s == 0 or failing_s < limit_s
+        return not self._is_owner_gone() or not 0 < self._settings.finish_timeout_s <= failing_s
 
     def _finalize(self, end: End, meter: OverheadMeter) -> None:
         """Refuse what starts from now on, store what came before, write how the run ended."""
@@ -241,15 +245,17 @@ class Writer:
             self._control.beat()
         self._tail.give_up_unseen()
         self._note_lacks()
+        self._machine.ask_last()
         self._side_work.finish()
         self._store.store([], last=True)
+        self._machine.finish(end)
         meter.read(self._store.state.overhead, 0)
-        self._store.write_summary(self._store.state.overhead_fields())
+        self._store.write_summary({**self._store.state.overhead_fields(), **self._machine.conclusions()})
         self._store.sync()
         crash_point("synced")
         # Elsewhere the run may go on.
         if (self._address.on_main_host or self._store.state.owner_seen) and not self._superseded:
-            end = end_status.corrected(end, self._exit_code(0))
+            end = self._machine.explained(end_status.corrected(end, self._exit_code(0)))
             final = self._final_status(end)
             self._told = end, final
             self._store.retry(lambda: self._run_dir.replace(run_files.STATUS, final))

@@ -38,12 +38,12 @@ function useMetrics(runKey, isSystem, known, search) {
   return { answer, error };
 }
 
-/** What is chosen for all charts, out of the address. @param {URLSearchParams} query */
-export function chartSettings(query) {
+/** What is chosen for all charts, out of the address; a machine has no steps. @param {URLSearchParams} query @param {boolean} isSystem */
+export function chartSettings(query, isSystem = false) {
   const number = (name) => (query.get(name) && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
   const list = (name) => namesIn(query.get(name));
   return {
-    x: query.get("x") ?? "step",
+    x: isSystem && query.get("x") !== "wall" ? "time" : query.get("x") ?? "step",
     from: number("from"),
     to: number("to"),
     smooth: Math.min(0.999, Math.max(0, number("smooth") ?? 0)),
@@ -66,7 +66,7 @@ export function chartSettings(query) {
  * @param {{ head: any, row: any, version: string, query: URLSearchParams, isSystem: boolean }} props
  */
 export function ChartsTab({ head, row, version, query, isSystem }) {
-  const chosen = chartSettings(query);
+  const chosen = chartSettings(query, isSystem);
   const known = isSystem ? head.system_metrics : head.metrics;
   const isMany = known > MOST_NAMES;
   const serverSearch = isMany && chosen.search ? `q=${encodeURIComponent(chosen.search)}${chosen.isRegex ? "&regex=1" : ""}` : "";
@@ -91,6 +91,7 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
   if (error && !answer) return html`<${Trouble} error=${error} />`;
   return html`<div class="charts">
     <h2 class="hidden-text">Charts</h2>
+    ${isSystem && head.machine?.map((sentence) => html`<p class="quiet">${sentence}</p>`)}
     ${answer && !names.length && html`<${NoMetrics} row=${row} isSystem=${isSystem} />`}
     ${names.length > 0 && !wanted.length && html`<p class="quiet">No metric of ${countText(names.length)} has such a name.</p>`}
     <${ChartLanes} ...${{ names: answer ? wanted : null, guess: Math.min(known || 6, 12), primary: [row.best_metric_name], chosen, isSystem, card }} />

@@ -1,0 +1,163 @@
+"""NVIDIA's GPUs, through NVML: each number by itself, so that one that is not offered takes no other with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pynvml as nvml
+
+from runicorn.sampling.nvidia_links import Activity, NvLinks
+from runicorn.sampling.visible_gpus import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_NEVER = (
+    nvml.NVML_ERROR_NOT_SUPPORTED,
+    nvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    nvml.NVML_ERROR_INVALID_ARGUMENT,
+    nvml.NVML_ERROR_NO_PERMISSION,
+)
+
+
+class NvidiaGpu:
+    """One GPU, or one MIG instance of it.
+
+    Args:
+        name: that its numbers get.
+        handle: of NVML.
+        is_mig: whether it is an instance.
+    """
+
+    def __init__(self, name: str, handle: Any, *, is_mig: bool = False) -> None:
+        self.name = name
+        self.handle = handle
+        self.is_mig = is_mig
+        self._asks: dict[str, Callable[[Any], dict[str, float]]] = dict(_ASKED)
+        if not is_mig:
+            self._asks["NVLink"] = NvLinks().read
+            self._asks["SM activity"] = Activity().read
+
+    def sample(self, told: list[str]) -> dict[str, float]:
+        """Its numbers; what it does not offer is told once, and not asked again."""
+        numbers: dict[str, float] = {}
+        for what, ask in list(self._asks.items()):
+            try:
+                numbers.update({f"{self.name}/{name}": value for name, value in ask(self.handle).items()})
+            except nvml.NVMLError as error:
+                if error.value in _NEVER:
+                    del self._asks[what]
+                    told.append(f"{self.name} does not offer: {what}")
+        return numbers
+
+    def memory_of(self, pids: set[int]) -> int | None:
+        """Memory that processes have on it; None if none of them is there, or it cannot be known."""
+        try:
+            running = nvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
+        except nvml.NVMLError:
+            return None
+        ours = [each for each in running if each.pid in pids]
+        return sum(each.usedGpuMemory or 0 for each in ours) if ours else None
+
+
+class NvidiaGpus:
+    """Those of the training: which ``CUDA_VISIBLE_DEVICES`` names, or that a process of it uses.
+
+    Args:
+        visible: that variable; None if it is not set.
+        sees_processes: whether process ids that the driver tells mean the same here. If they do not, and the variable
+            is not set, all GPUs that can be seen are the training's: those of its container.
+
+    Attributes:
+        count: how many there are on this host.
+
+    Raises:
+        NVMLError: there is no driver, or it cannot be asked.
+    """
+
+    def __init__(self, visible: str | None, *, sees_processes: bool) -> None:
+        nvml.nvmlInit()
+        self._told: list[str] = []
+        self.count = nvml.nvmlDeviceGetCount()
+        self._all: dict[str, NvidiaGpu] = {}
+        self._by_uuid: dict[str, NvidiaGpu] = {}
+        for index in range(self.count):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                gpu = self._all[str(index)] = NvidiaGpu(f"gpu{index}", handle)
+                self._by_uuid[str(nvml.nvmlDeviceGetUUID(handle))] = gpu
+            except nvml.NVMLError as error:  # one that has fallen off its bus
+                self._told.append(f"gpu{index} is not sampled: {error}")
+        wanted = listed(visible)
+        self._mine = [gpu for word in wanted or () for gpu in self._named(word)]
+        if wanted is None and (not sees_processes or self.count == 1):
+            self._mine = list(self._all.values())
+
+    def _named(self, word: str) -> Iterator[NvidiaGpu]:
+        if word in self._all:
+            yield self._all[word]
+        elif word.startswith("GPU-"):  # the beginning of a UUID will do
+            yield from [gpu for uuid, gpu in self._by_uuid.items() if uuid.startswith(word)][:1]
+        elif word.startswith("MIG-"):
+            try:
+                handle = nvml.nvmlDeviceGetHandleByUUID(word)
+                above = nvml.nvmlDeviceGetIndex(nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle))
+                yield NvidiaGpu(f"gpu{above}.mig{nvml.nvmlDeviceGetGpuInstanceId(handle)}", handle, is_mig=True)
+            except nvml.NVMLError as error:
+                self._told.append(f"{word} is not sampled: {error}")
+
+    def sample(self, pids: set[int]) -> dict[str, float]:
+        """Their numbers.
+
+        Args:
+            pids: the processes of the training.
+        """
+        numbers: dict[str, float] = {}
+        for gpu in [*self._mine, *(each for each in self._all.values() if each not in self._mine)]:
+            memory = gpu.memory_of(pids)
+            if memory is None and gpu not in self._mine:
+                continue
+            numbers.update(gpu.sample(self._told))
+            if memory is not None:
+                numbers[f"{gpu.name}/tree_memory_bytes"] = memory
+        return numbers
+
+    def take_told(self) -> list[str]:
+        """What is to be told since the last call."""
+        told, self._told = self._told, []
+        return told
+
+
+def _utilization(handle: Any) -> dict[str, float]:
+    found = nvml.nvmlDeviceGetUtilizationRates(handle)
+    return {"utilization_percent": found.gpu, "memory_utilization_percent": found.memory}
+
+
+def _memory(handle: Any) -> dict[str, float]:
+    found = nvml.nvmlDeviceGetMemoryInfo(handle)
+    return {"memory_bytes": found.used, "memory_total_bytes": found.total}
+
+
+def _ecc(handle: Any) -> dict[str, float]:
+    kind, since = nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
+    return {"ecc_errors": nvml.nvmlDeviceGetTotalEccErrors(handle, kind, since)}
+
+
+def _pcie(handle: Any) -> dict[str, float]:
+    sent = nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_TX_BYTES)
+    received = nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_RX_BYTES)
+    return {"pcie_sent_bytes_per_s": 1024 * sent, "pcie_received_bytes_per_s": 1024 * received}
+
+
+_ASKED: dict[str, Callable[[Any], dict[str, float]]] = {
+    "utilisation": _utilization,
+    "memory": _memory,
+    "temperature": lambda gpu: {"temperature_c": nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)},
+    "power": lambda gpu: {"power_w": nvml.nvmlDeviceGetPowerUsage(gpu) / 1000},
+    "power limit": lambda gpu: {"power_limit_w": nvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000},
+    "SM clock": lambda gpu: {"sm_clock_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)},
+    "memory clock": lambda gpu: {"memory_clock_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)},
+    "throttle reasons": lambda gpu: {"throttle_reasons": nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)},
+    "ECC errors": _ecc,
+    "PCIe": _pcie,
+}
