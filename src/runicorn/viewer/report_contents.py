@@ -9,6 +9,7 @@ from runicorn.reading.curves import MOST_BUCKETS
 from runicorn.storage import statuses
 from runicorn.storage.wording import counted
 from runicorn.viewer.inside import Inside, quoted
+from runicorn.viewer.open_runs import PACE
 from runicorn.viewer.packed_curves import packed_curves
 from runicorn.viewer.report_code import report_code
 from runicorn.viewer.report_images import report_images
@@ -108,7 +109,7 @@ class ReportContents:
         for place, answer in answers.items():
             kept = [name for name in answer["metrics"] if name in chosen]
             self._places[place] = {**answer, "metrics": kept, "total": len(kept), "matching": len(kept), "next": None}
-        self.figures |= {"metrics": len(chosen), "metrics_left_out": len(every) - len(chosen)}
+        self.figures |= {"metrics": len(chosen), "metrics_left_out": len(every.keys() - chosen.keys() - {PACE})}
         return list(chosen)
 
     def _all_names(self, place: str) -> dict[str, Any]:
@@ -170,7 +171,8 @@ class ReportContents:
                     body = {"runs": [key], "metrics": names[at : at + _AT_ONCE], "x": axis, "buckets": MOST_BUCKETS,
                             "superseded": True, "log": True}  # fmt: skip
                     self._curves += packed_curves(self._inside.ask("curves", body).content)
-        heads = [each["head"] for each in self._curves if each["head"]["x"] == self._wishes.axes[0]]
+        heads = [each["head"] for each in self._curves]
+        heads = [head for head in heads if head["x"] == self._wishes.axes[0] and head["metric"] != PACE]
         pieces = [head for head in heads if head["kind"] == "buckets"]
         self.figures |= {
             "curves": sum(not head["superseded"] for head in heads),
