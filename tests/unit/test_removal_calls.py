@@ -30,7 +30,7 @@ OPENERS = {"open", "io.open", "os.fdopen", "codecs.open", "gzip.open", "bz2.open
 EMPTYING = set("w")
 LONGEST_MODE = 4
 ALLOWED_TO_OPEN = {("cli.py", "os.devnull")}
-ENTRIES_OF_ZIP_FILES = {"capture/code_snapshot.py"}
+ENTRIES_OF_ZIP_FILES = {"capture/code_snapshot.py", "viewer/zip_stream.py"}
 
 
 class Calls(ast.NodeVisitor):
