@@ -113,13 +113,15 @@ def test_command_line(tmp_path, monkeypatch, capsys):
         with rn.init(path="cv", alias=f"seed-{seed}") as run:
             for step in range(1, 6):
                 run.log({"train_loss": 1 / step})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copytree(ROOT / "tests/importing/samples/tensorboard/restart", tmp_path / "old" / "imported")
     for line in [*COMMANDS.splitlines(), *blocks_of("docs/command-line.md", "sh")[0].splitlines()]:
-        command, *arguments = shlex.split(line, comments=True)
+        command, *arguments = map(os.path.expanduser, shlex.split(line, comments=True))
         assert command == "runicorn"
         assert main(arguments) == 0, line
     assert "Nothing to recover" in capsys.readouterr().out
     assert (tmp_path / "run.parquet").is_file()
-    assert sorted(info.alias for info in rn.runs()) == ["best", "hello", "seed-43"]
+    assert sorted(info.alias for info in rn.runs()) == ["best", "hello", "imported", "seed-43"]
 
 
 @pytest.mark.timeout(300)

@@ -167,6 +167,7 @@ class Job:
         if "RUNICORN_SHM_DIR" in os.environ:
             kept["RUNICORN_SHM_DIR"] = os.environ["RUNICORN_SHM_DIR"]
         kept |= {"RUNICORN_DIR": str(self.storage), "GATES": str(self.gates), "PYTHONWARNINGS": "error"}
+        kept["RUNICORN_SYSTEM_INTERVAL_S"] = "0"
         self.environment = {**kept, **environment}
         self.process_of = {}
         self._names = []

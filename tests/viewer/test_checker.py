@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -294,25 +295,24 @@ def test_the_viewer_itself_does_it(train, storage, start_viewer):
     pace = {
         "RUNICORN_VIEWER_CHECK_S": "0.2",
         "RUNICORN_VIEWER_CHECK_WATCHED_S": "0.1",
-        "RUNICORN_VIEWER_END_AFTER_S": "4",
+        "RUNICORN_VIEWER_END_AFTER_S": "10",
     }
     viewer = start_viewer("--port", 0, environment=pace)
     port, token = link_parts(viewer.link)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", "/api/v1/live?runs=live", headers={"X-Runicorn-Token": token})
-    stream = connection.getresponse()
-    kill(process.pid, process.writer)
-    process.wait()
     told, read = [], 0
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and (not told or told[-1] != ("failed", "process gone")):
-        line = stream.readline().decode()
-        if line.startswith("data: ") and "row" in line:
-            event = json.loads(line.removeprefix("data: "))
-            read = event["bytes"]
-            status = (event["row"]["status"], event["row"]["reason"])
-            told += [status] if not told or told[-1] != status else []
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", "/api/v1/live?runs=live", headers={"X-Runicorn-Token": token})
+        with connection.getresponse() as stream:
+            kill(process.pid, process.writer)
+            process.wait()
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and (not told or told[-1] != ("failed", "process gone")):
+                line = stream.readline().decode()
+                if line.startswith("data: ") and "row" in line:
+                    event = json.loads(line.removeprefix("data: "))
+                    read = event["bytes"]
+                    status = (event["row"]["status"], event["row"]["reason"])
+                    told += [status] if not told or told[-1] != status else []
     assert told[-2:] == [("lost", None), ("failed", "process gone")]
     wait_until(lambda: len(steps(storage / "runs" / "cv" / "live")) == 1001)
     assert read > 0
-    connection.close()
