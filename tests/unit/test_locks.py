@@ -367,6 +367,18 @@ def test_probing_leaves_no_descriptor(start):
     assert process.read() == "0"
 
 
+def test_a_holders_own_look_leaves_no_descriptor_behind_its_lock(path):
+    """Its descriptors stay while the lock is held, for closing one would drop it; they are given back with it."""
+    before = len(os.listdir("/proc/self/fd"))
+    lock = Lock.take(path)
+    for _ in range(3):
+        probe = Probe(path)
+        assert probe.is_held()
+        probe.close()
+    lock.release()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_taking_while_another_thread_looks(path):
     """A lock that is taken while other threads ask for it is held, for every other process as well."""
     before = sys.getswitchinterval()

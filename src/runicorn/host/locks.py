@@ -76,6 +76,7 @@ class Lock:
     def __init__(self, fd: int, key: tuple[int, int]) -> None:
         self._fd = fd
         self._key = key
+        self._kept: list[int] = []
 
     @classmethod
     def take(cls, path: str, *, again: bool = False, create: bool = True, ours: bool = False) -> Lock | None:
@@ -157,14 +158,20 @@ class Lock:
                 _mark(self._fd, self._key, _MODE_GIVEN_UP)
             self._drop()
 
+    def keep_open(self, fd: int) -> None:
+        """Have another descriptor of the file closed with the lock: closed before, it would drop the lock."""
+        self._kept.append(fd)
+
     def _drop(self) -> None:
         with _alone():
             # Taken out first: a signal handler may release as well.
             fd, self._fd = self._fd, -1
+            kept, self._kept = self._kept, []
             if _held.get(self._key) == (os.getpid(), self):  # also if a first try was interrupted before this
                 del _held[self._key]
-            if fd >= 0:
-                _close(fd, self._key)
+            for each in (fd, *kept):
+                if each >= 0:
+                    _close(each, self._key)
 
 
 class Probe:
@@ -180,7 +187,7 @@ class Probe:
             self._fd = os.open(path, _OPEN_FLAGS)
             self._key = _key(self._fd)
             if _is_ours(self._key):
-                # Closing this descriptor would drop our own lock: it is left open for the process's life.
+                _held[self._key][1].keep_open(self._fd)
                 self._fd = -1
 
     def is_held(self) -> bool:
