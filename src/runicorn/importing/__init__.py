@@ -61,6 +61,7 @@ class ImportOutcome(msgspec.Struct, frozen=True):
         metrics: their names.
         images: how many.
         lines: of text.
+        samples: of the machine.
         left_out: how many of each kind have no place here.
         problems: what could not be read, in words.
         note: more of the state, in words.
@@ -76,6 +77,7 @@ class ImportOutcome(msgspec.Struct, frozen=True):
     metrics: list[str] = []
     images: int = 0
     lines: int = 0
+    samples: int = 0
     left_out: dict[str, int] = {}
     problems: list[str] = []
     note: str | None = None
@@ -221,6 +223,7 @@ def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, s
         writing.metrics,
         written.images,
         written.texts,
+        writing.samples,
         dict(told.left_out),
         told.problems,
     )

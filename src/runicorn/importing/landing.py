@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _FOLDER, _LOCK = ".importing", "lock"
 _KEPT = ("alias", "tags", "notes", "group", "path", "id", "created_at")
-_IN_ORDER = (run_files.EVENTS, run_files.LOGS, run_files.SUMMARY, run_files.STATUS, run_files.META, run_files.ASSETS)
+_VALUES = (run_files.EVENTS, run_files.LOGS, run_files.SYSTEM)
+_IN_ORDER = (*_VALUES, run_files.SUMMARY, run_files.STATUS, run_files.META, run_files.ASSETS)
 """How an update replaces the files of a run: the one that says what was imported comes last."""
 _LONGEST_PATH = 200
 

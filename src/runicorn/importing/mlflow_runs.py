@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import heapq
 import math
 import os
+import re
 import sys
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import block_yaml, databases, source_files
 from runicorn.importing.foreign_values import FLOATS, as_step
-from runicorn.importing.source_runs import Head, Numbers, SourceRun, Told, found_in
+from runicorn.importing.source_runs import Head, Numbers, Sample, SourceRun, Told, found_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,10 @@ _ENDS = {"FINISHED": ("finished", None), "FAILED": ("failed", None), "KILLED": (
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _MOST_LITERAL, _MOST_BRACKETS = 20_000, 200
 _MOST_DEPTH = 3
+_PREFIX = "system/"
+_OF_MACHINE = re.compile(r"system/(?:.+/)?(?:cpu|system_memory|disk|network|gpu_\d+)_[a-z_]+")
+_MOST_OPEN = 200
+"""How many files of numbers of the machine are read side by side; what is above that stays a metric."""
 
 
 def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
@@ -90,17 +97,31 @@ def _texts_in(directory: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_files(directory: str, told: Told) -> Iterator[Item]:
+    of_machine: list[Iterator[Numbers]] = []
     for at, names in source_files.below(directory):
         for name in names:
             path = os.path.join(at, name)
             metric = os.path.relpath(path, directory).replace(os.sep, "/")
-            with source_files.open_source(path) as file:
-                for number, line in enumerate(file, 1):
-                    found = _point(line.decode("utf-8", "backslashreplace").split(), metric)
-                    if found is not None:
-                        yield found
-                    elif line.strip():
-                        told.problem(f"metrics/{metric}: line {number:,} cannot be read, and was left out")
+            points = _of_file(path, metric, told)
+            if len(of_machine) < _MOST_OPEN and _OF_MACHINE.fullmatch(metric):
+                of_machine.append(points)
+            else:
+                yield from points
+    yield from map(_as_sample, heapq.merge(*of_machine, key=attrgetter("time")))
+
+
+def _of_file(path: str, metric: str, told: Told) -> Iterator[Numbers]:
+    with source_files.open_source(path) as file:
+        for number, line in enumerate(file, 1):
+            found = _point(line.decode("utf-8", "backslashreplace").split(), metric)
+            if found is not None:
+                yield found
+            elif line.strip():
+                told.problem(f"metrics/{metric}: line {number:,} cannot be read, and was left out")
+
+
+def _as_sample(point: Numbers) -> Sample:
+    return Sample(point.time, {name.removeprefix(_PREFIX): value for name, value in point.data.items()})
 
 
 def _point(words: list[str], metric: str) -> Numbers | None:
@@ -151,7 +172,9 @@ def _of_table(path: str, run_id: str, told: Told) -> Iterator[Item]:
             if step is None or type(value) not in {int, float} or type(time_ms) is not int:
                 told.leave_out("rows that are no points")
                 continue
-            yield Numbers(step, time_ms / 1000, {str(row.get("key")): _number(value, row.get("is_nan"))})
+            name = str(row.get("key"))
+            point = Numbers(step, time_ms / 1000, {name: _number(value, row.get("is_nan"))})
+            yield _as_sample(point) if _OF_MACHINE.fullmatch(name) else point
 
 
 def _number(value: Any, is_nan: Any) -> float:

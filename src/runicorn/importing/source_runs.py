@@ -58,7 +58,14 @@ class Restart(NamedTuple):
     time: float
 
 
-Item = Numbers | TextLine | SourceImage | Restart
+class Sample(NamedTuple):
+    """What the machine did at a time: numbers by the names of the source."""
+
+    time: float
+    data: dict[str, Any]
+
+
+Item = Numbers | TextLine | SourceImage | Restart | Sample
 
 
 class Head(msgspec.Struct):
