@@ -197,7 +197,7 @@ def _fill(
     head.parent = tags.get(_PARENT)
     head.notes = tags.get(_NOTE)
     head.config = {key: _literal(value) for key, value in parameters.items()}
-    head.tags = [f"{key}:{value}" for key, value in tags.items() if not key.startswith("mlflow.")]
+    head.tags = [f"{key}:{value}" if value else key for key, value in tags.items() if not key.startswith("mlflow.")]
     known = {_NOTE, _PARENT, _NAME}
     fields = {
         "run_id": meta.get("run_id") or meta.get("run_uuid"),
