@@ -28,6 +28,7 @@ _ENDS = {"FINISHED": ("finished", None), "FAILED": ("failed", None), "KILLED": (
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _MOST_LITERAL, _MOST_BRACKETS = 20_000, 200
 _MOST_DEPTH = 3
+_DELETED, _TRASH = "deleted", ".trash"
 _PREFIX = "system/"
 _OF_MACHINE = re.compile(r"system/(?:.+/)?(?:cpu|system_memory|disk|network|gpu_\d+)_[a-z_]+")
 _MOST_OPEN = 200
@@ -57,15 +58,17 @@ def _run_directories(top: str, depth: int) -> Iterator[str]:
         with os.scandir(top) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
         for name in names:
-            if not name.startswith("."):
+            if not name.startswith(".") or name == _TRASH:
                 yield from _run_directories(os.path.join(top, name), depth - 1)
 
 
 def _in_store(form: str, directory: str) -> list[SourceRun]:
     meta = block_yaml.read(source_files.text_of(os.path.join(directory, _META)))
     run_id = meta.get("run_id") or meta.get("run_uuid")
-    if not isinstance(run_id, str) or meta.get("lifecycle_stage") == "deleted":
+    if not isinstance(run_id, str):
         return []
+    if meta.get("lifecycle_stage") == _DELETED or directory.split(os.sep)[-3] == _TRASH:
+        return [_skipped(form, run_id, directory)]
     above = os.path.join(os.path.dirname(directory), _META)
     experiment = block_yaml.read(source_files.text_of(above)) if os.path.isfile(above) else {}
     head, told = Head(), Told()
@@ -86,6 +89,10 @@ def _in_store(form: str, directory: str) -> list[SourceRun]:
             told,
         )
     ]
+
+
+def _skipped(form: str, run_id: str, location: str) -> SourceRun:
+    return SourceRun(form, run_id, location, str, lambda: iter(()), skipped="it is deleted in mlflow")
 
 
 def _texts_in(directory: str) -> Iterator[tuple[str, str]]:
@@ -148,7 +155,9 @@ def _in_database(form: str, path: str) -> list[SourceRun]:
         found = []
         for row in databases.rows(connection, "runs"):
             run_id = row.get("run_uuid")
-            if isinstance(run_id, str) and row.get("lifecycle_stage") != "deleted":
+            if isinstance(run_id, str) and row.get("lifecycle_stage") == _DELETED:
+                found.append(_skipped(form, run_id, f"{path}#{run_id}"))
+            elif isinstance(run_id, str):
                 head, told = Head(), Told()
                 parameters, tags = labels["params"].get(run_id, {}), labels["tags"].get(run_id, {})
                 meta = {**row, "run_name": row.get("name")}

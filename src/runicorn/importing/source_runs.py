@@ -147,6 +147,7 @@ class SourceRun(msgspec.Struct):
         items: reads it, from the beginning; what it knows beside goes into ``head`` meanwhile.
         head: see there.
         told: see there.
+        skipped: why it is not imported; None = it is.
     """
 
     form: str
@@ -156,6 +157,7 @@ class SourceRun(msgspec.Struct):
     items: Callable[[], Iterator[Item]]
     head: Head = msgspec.field(default_factory=Head)
     told: Told = msgspec.field(default_factory=Told)
+    skipped: str | None = None
 
 
 def found_in(form: str, places: Iterable[str], find: Callable[[str, str], list[SourceRun]]) -> list[SourceRun]:
