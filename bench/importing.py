@@ -207,7 +207,8 @@ def main() -> None:
     parser.add_argument("--folder", help="where files are made (default: the temp directory)")
     options = parser.parse_args()
     if options.large:
-        return measure_large(options.large_bytes, options.folder)
+        measure_large(options.large_bytes, options.folder)
+        return
     assert masked(0) == 0xA282EAD8
     with tempfile.TemporaryDirectory() as folder:
         events, rows, storage = (os.path.join(folder, name) for name in ("events", "rows", "storage"))
