@@ -57,6 +57,23 @@ def test_a_name_that_is_too_long_is_told_in_words(storage, capsys):
     assert "Nothing was imported." in said
 
 
+def test_a_run_that_refuses_an_update_is_told_in_words(storage, tmp_path):
+    """With the file that is in the way; the run and all others are as they were."""
+    source = tmp_path / "offline-run-1-machine1"
+    shutil.copytree(next(WANDB.glob("*machine1")), source)
+    (run,) = load("wandb", source, storage=storage)
+    (file,) = source.glob("*.wandb")
+    file.write_bytes(file.read_bytes()[:-10])
+    events = Path(run.run_dir, "events.jsonl")
+    events.unlink()
+    events.mkdir()
+    before = content_of(storage)
+    with pytest.raises(IsADirectoryError, match="Nothing of it was imported") as raised:
+        load("wandb", source, storage=storage, update=True)
+    assert f"{events}. Nothing" in str(raised.value)
+    assert content_of(storage) == before
+
+
 @pytest.mark.parametrize("damage", ["", "{", "null", "{}", None])
 def test_a_run_with_damaged_assets_is_not_imported_again(damage, storage, capsys):
     """Whether the file that says its source is torn, empty, made anew or gone; the message says how to go on."""

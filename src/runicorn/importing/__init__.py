@@ -171,7 +171,8 @@ def _one(
         if refused:
             return refused
         became = "Nothing of it was imported; what was imported before it is there."
-        with worded(f"{run.location} cannot be imported", became, landing.storage), landing.staging() as files:
+        place = landing.storage if before is None else before.run_dir
+        with worded(f"{run.location} cannot be imported", became, place), landing.staging() as files:
             writing = Writing(run, files, advance)
             writing.write_values()
             if before is None:

@@ -22,7 +22,7 @@ def worded(what: str, became: str, path: str) -> Iterator[None]:
     Args:
         what: what cannot be done.
         became: what there is now.
-        path: named if the error names none.
+        path: named if the error names no path.
 
     Raises:
         OSError: of the same kind, with a sentence.
@@ -33,7 +33,9 @@ def worded(what: str, became: str, path: str) -> Iterator[None]:
         raise
     except OSError as error:
         named = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+        # A name without a path is that of a file in the run, or in the directory where it is made.
         at = named if os.path.isabs(named) else os.path.join(path, named) if named else path
+        at = at if os.path.isabs(named) or os.path.lexists(at) else path
         message = f"{what}: {error.strerror or error}: {at}. {became} {_ADVICE}"
         if isinstance(error, NotOursError):
             raise ForbiddenPathError(error.errno, message, at) from error
