@@ -46,6 +46,7 @@ def make_run(storage: Path, run_id: str = "20260101_000000_abcdef") -> Path:
     }.items():
         (run_dir / f"{name}.json").write_text(json.dumps(content))
     (run_dir / "logs.txt").write_text("printed\n")
+    (run_dir / "system.jsonl").write_text('{"time": 1000.5, "host/cpu_percent": 50}\n')
     image = {"key": "a/dot", "path": "media/dot.png", "step": 4, "caption": "a dot"}
     lines = [_line(_NAMES.get(name, name), *point) for name, points in POINTS.items() for point in points]
     lines += [{"ts": 1004.5, "type": "image", "data": image}]

@@ -78,7 +78,7 @@ def test_what_mlflow_has_no_place_for_is_told(tmp_path: Path) -> None:
         "integers rounded to floats: 1",
         "names of metrics changed to such as mlflow takes: 2",
         "texts among the values left out: 1",
-        "the summary and the text of logs.txt left out: mlflow has no place for it",
+        "the summary, the text of logs.txt, what the machine did left out: mlflow has no place for it",
     ]
     assert done.rows == sum(map(len, POINTS.values()))
 

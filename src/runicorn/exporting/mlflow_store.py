@@ -221,7 +221,8 @@ def _write_images(run: LoadedRun, folder: str) -> list[str]:
 def _without_a_place(run: LoadedRun) -> list[str]:
     has_text = os.path.exists(os.path.join(run.info.run_dir, run_files.LOGS))
     parts = ["the summary"] * bool(run.summary) + ["the text of logs.txt"] * has_text
-    return [f"{' and '.join(parts)} left out: mlflow has no place for it"] * bool(parts)
+    parts += ["what the machine did"] * bool(len(run.system))
+    return [f"{', '.join(parts)} left out: mlflow has no place for it"] * bool(parts)
 
 
 def _write_texts(folder: str, texts: dict[str, str]) -> None:
