@@ -2,6 +2,9 @@
 
 ``python bench/importing.py [--scalars 1000000] [--tensorboard PYTHON] [--wandb PYTHON]``; the interpreters are of
 environments that have these packages. Each measurement is a process of its own; its CPU time is what the kernel says.
+
+``python bench/importing.py --large`` writes an event file of 5 GB (histograms, texts and scalars), and imports it. It
+needs as much room in the temp directory, or in that which ``--folder`` names.
 """
 
 from __future__ import annotations
@@ -108,6 +111,43 @@ def write_scalars(path: Path, count: int) -> None:
                 file.write(length + struct.pack("<I", of_length) + record + struct.pack("<I", of_record))
 
 
+def write_large(path: Path, size_bytes: int) -> int:
+    """Histograms and texts of many sizes, and a scalar behind each; returns how many scalars."""
+    filler = os.urandom(1 << 16).hex().encode()
+    sizes = (1 << 10, 1 << 12, 1 << 14, 1 << 17)
+    histogram = [field(1, field(1, b"weights") + field(5, filler[:size])) for size in sizes]
+    plugin = field(9, field(1, field(1, b"text")))
+    tensor = b"\x08\x07" + field(8, b"line\n" + filler[: 1 << 10])
+    text = field(1, field(1, b"note/text_summary") + field(8, tensor) + plugin)
+    count = 0
+    with path.open("wb") as file:
+        while file.tell() < size_bytes:
+            records = []
+            for _ in range(100):
+                scalar = field(1, field(1, b"loss") + b"\x15" + struct.pack("<f", count / 3))
+                head = b"\x09" + struct.pack("<d", 1.7e9 + count) + b"\x10" + varint(count)
+                large = text if count % 100 == 0 else histogram[count % 4]
+                records += [head + field(5, large), head + field(5, scalar)]
+                count += 1
+            lengths = [struct.pack("<Q", len(record)) for record in records]
+            crcs = zip(masked_crcs(lengths), masked_crcs(records), strict=True)
+            for length, record, (of_length, of_record) in zip(lengths, records, crcs, strict=True):
+                file.write(length + struct.pack("<I", of_length) + record + struct.pack("<I", of_record))
+    return count
+
+
+def measure_large(size_bytes: int, folder: str | None) -> None:
+    """Import it, and a tenth of it: memory is that of the larger record, not that of the file."""
+    for part_bytes in (size_bytes // 10, size_bytes):
+        with tempfile.TemporaryDirectory(dir=folder) as top:
+            events, storage = os.path.join(top, "events"), os.path.join(top, "storage")
+            os.mkdir(events)
+            count = write_large(Path(events, "events.out.tfevents.1700000000.host"), part_bytes)
+            cpu_s, peak_mib, said = measured(sys.executable, OURS, "tensorboard", events, storage)
+            what = f"tfevents of {part_bytes / 1e9:.1f} GB, {count:,} scalars, import"
+            print(f"{what:45} {cpu_s:8.2f} s CPU {peak_mib:8.0f} MiB  {said}", flush=True)
+
+
 def write_rows(path: Path, count: int) -> None:
     """Rows of four metrics as wandb writes them."""
     import zlib
@@ -162,7 +202,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--tensorboard", default=sys.executable)
     parser.add_argument("--wandb", default=sys.executable)
+    parser.add_argument("--large", action="store_true", help="import an event file of 5 GB")
+    parser.add_argument("--large-bytes", type=int, default=5_000_000_000)
+    parser.add_argument("--folder", help="where files are made (default: the temp directory)")
     options = parser.parse_args()
+    if options.large:
+        measure_large(options.large_bytes, options.folder)
+        return
     assert masked(0) == 0xA282EAD8
     with tempfile.TemporaryDirectory() as folder:
         events, rows, storage = (os.path.join(folder, name) for name in ("events", "rows", "storage"))

@@ -47,6 +47,16 @@ def points_of(run_dir):
     return found
 
 
+def samples_of(run_dir):
+    """The lines of ``system.jsonl``, each of which is strict JSON: time, and numbers without the interval."""
+    text = Path(run_dir, "system.jsonl").read_text("utf-8")
+    found = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    return [
+        (each["time"], {name: value for name, value in each.items() if name not in {"time", "interval_s"}})
+        for each in found
+    ]
+
+
 def comparable(points):
     """Points that are equal only if they are bit for bit."""
     return {name: [(time, step, bits(value)) for time, step, value in each] for name, each in points.items()}

@@ -192,6 +192,7 @@ def test_a_viewer_of_0_7_2_that_is_open_gets_a_row(storage):
         rows = connection.execute("SELECT id, alias, status, best_metric_value, run_dir FROM experiments").fetchall()
     connection.close()
     aliases = {"abc12345": ("first λ", "finished", 0.75), "killed01": ("killed01", "failed", None)}
+    aliases["machine1"] = ("machine1", "finished", None)
     assert sorted(rows) == sorted(
         (each.run, *next(values for key, values in aliases.items() if key in each.source), each.run_dir)
         for each in outcomes

@@ -13,6 +13,7 @@ from imported_values import SAMPLES, comparable, content_of, field, lines_of, lo
 
 import runicorn
 from runicorn.cli import main
+from runicorn.importing import checksums
 from runicorn.importing.checksums import crc32c, masked, masked_crcs
 from runicorn.importing.source_runs import UnreadableSourceError
 
@@ -360,8 +361,14 @@ def test_the_command_says_what_is_wrong_and_ends_with_1(tmp_path, storage, capsy
     assert not storage.exists()
 
 
-def test_checksums_of_many_records_are_those_of_each():
-    """Of every length, few and many of it, beside the standard's own example."""
+@pytest.mark.parametrize("has_library", [True, False])
+def test_checksums_of_many_records_are_those_of_each(has_library, monkeypatch):
+    """Of every length, few and many of it, beside the standard's own example; with the library and without."""
+    if has_library:
+        pytest.importorskip("crc32c")
+        assert checksums.library() is not None
+    else:
+        monkeypatch.setattr(checksums, "library", lambda: None)
     assert crc32c(b"123456789") == 0xE3069283
     chance = random.Random(5)
     records = [chance.randbytes(length) for length in (0, 1, 7, 40, 41) for _ in range(100)] + [b"one"]

@@ -33,6 +33,8 @@ def test_scalars_of_swanlab_are_those_of_its_own_classes(storage):
     (run,) = load("swanlab", SAMPLES / "swanlab", storage=storage)
     wanted = {}
     for key, step, time_s, value in expected_of("swanlab")["scalars"]:
+        if key.startswith("__swanlab__."):  # of the machine: test_import_system.py
+            continue
         wanted.setdefault(key, []).append((time_s, step, eval(value, dict(NUMBERS))))
     assert comparable(points_of(run.run_dir)) == comparable(wanted)
     logs = Path(run.run_dir, "logs.txt").read_text("utf-8")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from lines_of_events import event
+
+from runicorn.importing import import_runs
 
 KEY = "20260101_120000_abcdef"
 
@@ -68,3 +71,15 @@ def test_samples_that_come_change_the_version(client, storage):
     after = curve(client, "system/tree/cpu_percent", x="time")
     assert after["data"]["y"][-1] == 99.0
     assert after["version"] != before["version"]
+
+
+def test_samples_of_an_imported_run_are_curves(storage, open_viewer):
+    """Those that wandb has taken, by the times that it has given them."""
+    source = next((Path(__file__).parents[1] / "importing" / "samples" / "wandb").glob("*machine1"))
+    (run,) = import_runs("wandb", [str(source)], storage=str(storage))
+    client = open_viewer()
+    names = client.get(f"/api/v1/runs/{run.run}/metrics?prefix=system/").json()["metrics"]
+    assert {"system/host/memory_percent", "system/proc.memory.rssMB"} <= set(names)
+    body = {"runs": [run.run], "metrics": ["system/host/memory_percent"], "x": "time"}
+    (found,) = client.post("/api/v1/curves?format=json", json=body).json()["curves"]
+    assert len(found["data"]["y"]) == run.samples == 5

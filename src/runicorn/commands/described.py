@@ -32,7 +32,8 @@ def best(info: RunInfo) -> str:
     """The best value of the primary metric: ``val_acc=0.91``; empty where there is none."""
     if info.best_metric_name is None or info.best_metric_value is None:
         return ""
-    return f"{render.shortened(info.best_metric_name, 30)}={plain_text.number(info.best_metric_value)}"
+    value = plain_text.number(info.best_metric_value)
+    return f"{render.shortened(info.best_metric_name, 30)}={render.shortened(value, 30)}"
 
 
 def path(info: RunInfo) -> str:

@@ -17,10 +17,11 @@ from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
-HELP = "write the numbers of runs as CSV, JSON lines, Parquet or for TensorBoard"
+HELP = "write the numbers of runs as CSV, JSON lines, Parquet, for TensorBoard or for mlflow"
 
-_ENDINGS = {form: "" if form == exporting.TENSORBOARD else f".{form}" for form in exporting.FORMATS}
+_ENDINGS = {form: "" if form in exporting.DIRECTORIES else f".{form}" for form in exporting.FORMATS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="the file to write; for tensorboard or several runs a directory, where files are named by the run's id; "
-        "'-' = standard output",
+        "for mlflow a directory for all runs; '-' = standard output",
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
@@ -75,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
     form = options.format or _format_of(options.output)
     if options.quote_formulas and form != exporting.CSV:
         raise WrongValueError(f"--quote-formulas is for CSV, and the format is {form}. Leave it out.")
-    if options.system and form == exporting.TENSORBOARD:
-        raise WrongValueError("what the machine did has no steps, which TensorBoard needs. Choose another --format.")
+    if options.system and form in exporting.DIRECTORIES:
+        raise WrongValueError(f"what the machine did has no steps, which {form} needs. Choose another --format.")
     selection = Selection(tuple(options.metrics), not options.lines, options.ranks, options.superseded, options.system)
     loaded = [reading.load(the_run(run, options)) for run in options.runs]
     if options.output == exporting.STANDARD_OUTPUT:
@@ -84,13 +85,10 @@ def run(options: argparse.Namespace) -> int:
     targets = _targets(options.output, form, [run.info.id for run in loaded])
     for each in loaded:  # before the first is written
         selection.checked_names(each)
-    if len(loaded) > 1:
+    if len(loaded) > 1 and form != exporting.MLFLOW:
         modes.make_directories(options.output)
     results = []
-    for each, target in zip(loaded, targets, strict=True):
-        done = exporting.export(
-            each, selection, form, target, force=options.force, quote_formulas=options.quote_formulas
-        )
+    for each, done in zip(loaded, _exported(options, form, selection, loaded, targets), strict=True):
         results.append({"run": each.info.id, "format": form, **done._asdict()})
         if not options.json:
             print(_said(done, form))
@@ -100,12 +98,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _exported(
+    options: argparse.Namespace, form: str, selection: Selection, loaded: list[reading.LoadedRun], targets: list[str]
+) -> Iterator[exporting.Exported]:
+    if form == exporting.MLFLOW:
+        yield from exporting.export_to_mlflow(loaded, selection, options.output, force=options.force)
+        return
+    for each, target in zip(loaded, targets, strict=True):
+        yield exporting.export(
+            each, selection, form, target, force=options.force, quote_formulas=options.quote_formulas
+        )
+
+
 def _to_standard_output(
     options: argparse.Namespace, form: str, selection: Selection, loaded: list[reading.LoadedRun]
 ) -> int:
     """Write one run as the standard output; what is said of it goes to stderr."""
-    if form == exporting.TENSORBOARD:
-        raise WrongValueError("TensorBoard's files are a directory, and cannot be standard output. Name one with -o.")
+    if form in exporting.DIRECTORIES:
+        raise WrongValueError(f"the files of {form} are a directory, and cannot be standard output. Name one with -o.")
     if len(loaded) > 1:
         raise WrongValueError("only one run can be written to standard output. Name one, or a directory with -o.")
     if options.json:
@@ -124,7 +134,7 @@ def _to_standard_output(
 
 
 def _said(done: exporting.Exported, form: str) -> str:
-    rows = counted(done.rows, "point" if form == exporting.TENSORBOARD else "row")
+    rows = counted(done.rows, "point" if form in exporting.DIRECTORIES else "row")
     path = "standard output" if done.path == exporting.STANDARD_OUTPUT else plain_text.plain(done.path)
     return f"{path}: {rows} of {counted(len(done.metrics), 'metric')}"
 
@@ -146,6 +156,8 @@ def _targets(output: str, form: str, ids: list[str]) -> list[str]:
     twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
     if twice:
         raise WrongValueError(f"run {twice[0]} is meant more than once. Name each run once.")
+    if form == exporting.MLFLOW:
+        return [output] * len(ids)
     is_folder = os.path.isdir(output) and form != exporting.TENSORBOARD
     if len(ids) > 1 or is_folder:
         return [os.path.join(output, f"{run_id}{_ENDINGS[form]}") for run_id in ids]

@@ -95,6 +95,7 @@ def _say(outcome: ImportOutcome, *, is_dry: bool) -> None:
         what = f": {counted(outcome.points, 'value')} of {counted(len(outcome.metrics), 'metric')}"
         what += f", {counted(outcome.images, 'image')}" if outcome.images else ""
         what += f", {counted(outcome.lines, 'line')} of text" if outcome.lines else ""
+        what += f", {counted(outcome.samples, 'sample')} of the machine" if outcome.samples else ""
     print(plain(f"{outcome.source}: {state}{where}{what}"), flush=True)
     for note in (*([outcome.note] if outcome.note else []), *_left_out(outcome), *outcome.problems):
         print(f"runicorn import: {plain(outcome.source)}: {plain(note)}", file=sys.stderr)

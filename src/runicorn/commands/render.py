@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ NO_VALUE = "-"
 """What stands in a cell that has nothing, so that every line has as many words as there are columns."""
 
 _GAP = "  "
-_WIDEST_NAME, _LEAST_FOLDED = 32, 10
+_WIDEST_NAME, _LEAST_FOLDED, _NARROWEST = 32, 10, 40
 _MOST_STYLED_ROWS = 500
 """Beyond so many rows a table is printed plainly: it is not read row by row, and rich takes seconds for it."""
 _DEEPEST = 200
@@ -45,19 +46,34 @@ def table(
         _print_aligned(columns, cells, right)
 
 
-def fields(texts: Mapping[str, str], indent: int = 0) -> None:
+def fields(texts: Mapping[str, str], indent: int = 0, *, whole: Collection[str] = ()) -> None:
     """Print names and texts, a line each, the texts below one another; those that are empty are left out.
+
+    On a terminal a line is not longer than that is wide: dots stand for the rest.
 
     Args:
         texts: all go through ``plain()``. That of ``status`` is coloured where tables are.
         indent: blanks before each line.
+        whole: names of texts that are not shortened, such as what people copy.
     """
-    shown = {plain(name): plain(text) for name, text in texts.items() if text}
-    widest = min(_WIDEST_NAME, max(map(width, shown), default=0))
-    for name, text in shown.items():
+    shown = [(plain(name), plain(text)) for name, text in texts.items() if text]
+    if sys.stdout.isatty():
+        shown = _narrowed(shown, max(_NARROWEST, shutil.get_terminal_size().columns) - indent, whole)
+    widest = min(_WIDEST_NAME, max((width(name) for name, _ in shown), default=0))
+    for name, text in shown:
         before = " " * indent + name + " " * (widest - width(name)) + _GAP
         if not (name == "status" and sys.stdout.isatty() and _print_status(before, text)):
             print(before + text)
+
+
+def _narrowed(texts: list[tuple[str, str]], columns: int, whole: Collection[str]) -> list[tuple[str, str]]:
+    short = [(name, shortened(name, columns // 2), text) for name, text in texts]
+    widest = min(_WIDEST_NAME, max((width(name) for _, name, _ in short), default=0))
+    found = []
+    for name, shown, text in short:
+        room = max(columns - max(widest, width(shown)) - len(_GAP), _LEAST_FOLDED)
+        found.append((shown, text if name in whole else shortened(text, room)))
+    return found
 
 
 def emit(value: Any) -> None:

@@ -25,6 +25,8 @@ HELP = "show everything about one run"
 
 KEY = "runicorn"
 _MOST_PROBLEMS, _MOST_NAMES = 10, 8
+_LONGEST_VALUE = 24
+_COPIED = ("path", "id", "directory")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         render.emit(_document(loaded, metrics))
         return 0
-    render.fields(_head(loaded))
+    render.fields(_head(loaded), whole=_COPIED)
     _print_metrics(metrics, size_bytes)
     _print_settings("config", loaded.config)
     conclusions = {name: value for name, value in loaded.summary.items() if name not in described.BEST_FIELDS}
@@ -132,7 +134,8 @@ def _print_metrics(metrics: dict[str, Figures | None], size_bytes: int) -> None:
     for name, each in metrics.items():
         assert each is not None
         nonfinite = str(each.nonfinite or "")
-        values = (plain_text.number(value) for value in (each.last, each.min, each.max))
+        texts = map(plain_text.number, (each.last, each.min, each.max))
+        values = (render.shortened(text, _LONGEST_VALUE) for text in texts)
         rows.append((name, str(each.count), str(each.last_step), *values, nonfinite))
     columns = ["metric", "count", "at step", "last", "min", "max", "not finite"]
     if not any(row[-1] for row in rows):

@@ -1,7 +1,7 @@
-"""Runs written for other programs: CSV, JSON lines, Parquet, and event files of TensorBoard.
+"""Runs written for other programs: CSV, JSON lines, Parquet, event files of TensorBoard, a file store of mlflow.
 
 What is written has its final name only once it is whole. A format is a module; three of them write a table of the
-reader into one file, and ``tensorboard`` writes a directory.
+reader into one file, ``tensorboard`` writes a directory, and ``mlflow_store`` one for all runs.
 """
 
 from __future__ import annotations
@@ -11,19 +11,24 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from runicorn.exporting import placing, tensorboard
+from runicorn.exporting import mlflow_store, placing, tensorboard
 from runicorn.exporting.progress import Progress
 from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runicorn.exporting.selection import Selection
     from runicorn.reading import LoadedRun, Table
 
-CSV, PARQUET, TENSORBOARD = "csv", "parquet", "tensorboard"
+CSV, PARQUET, TENSORBOARD, MLFLOW = "csv", "parquet", "tensorboard", "mlflow"
+DIRECTORIES = {TENSORBOARD, MLFLOW}
 BINARY = {PARQUET}
 STANDARD_OUTPUT = "-"
+_NO_EVENTS = "files that are not TensorBoard event files"
+_OTHER_RUNS = "files, which may be other runs of mlflow"
 _MODULES = {CSV: "csv_rows", "jsonl": "json_lines", PARQUET: "parquet"}
-FORMATS = (*_MODULES, TENSORBOARD)
+FORMATS = (*_MODULES, TENSORBOARD, MLFLOW)
 
 
 class Exported(NamedTuple):
@@ -31,7 +36,7 @@ class Exported(NamedTuple):
 
     Attributes:
         path: of the file or the directory.
-        rows: how many rows of a table, or points of TensorBoard.
+        rows: how many rows of a table, or points of TensorBoard and mlflow.
         metrics: the names of the metrics.
         notes: what is not in it as it was logged, in words.
     """
@@ -50,7 +55,7 @@ def export(
     Args:
         run: read as far as it is now.
         selection: what of it.
-        form: one of ``FORMATS``.
+        form: one of ``FORMATS`` but mlflow's.
         target: path of the file, or of the directory for TensorBoard.
         force: replace what is there, if it is a regular file, or a directory of event files.
         quote_formulas: in CSV, put a ``'`` before what a spreadsheet may take for a formula.
@@ -67,7 +72,7 @@ def export(
     if form == TENSORBOARD:
         tensorboard.require()
         with (
-            placing.new_directory(target, force=force, may_go=tensorboard.is_of_events) as directory,
+            placing.new_directory(target, force=force, may_go=tensorboard.is_of_events, what=_NO_EVENTS) as directory,
             Progress(os.path.basename(target), None) as progress,
         ):
             rows, names, notes = tensorboard.write(run, selection, directory, progress.advance)
@@ -80,6 +85,39 @@ def export(
     return _exported(run, selection, target, table, notes)
 
 
+def export_to_mlflow(
+    runs: Sequence[LoadedRun], selection: Selection, target: str, *, force: bool = False
+) -> list[Exported]:
+    """Write runs into one new file store of mlflow: all of them or none.
+
+    Args:
+        runs: read as far as they are now.
+        selection: what of them; every value is written, whatever it says of steps.
+        target: path of the directory.
+        force: replace an empty directory.
+
+    Raises:
+        FileExistsError: something is there.
+        KeyError: a run has no metric of a name.
+        OSError: it cannot be written; nothing is left behind.
+    """
+    for run in runs:
+        placing.check(target, is_directory=True, force=force, storage=run.info.storage)
+    done = []
+    with (
+        placing.new_directory(target, force=force, may_go=_is_empty, what=_OTHER_RUNS) as directory,
+        Progress(os.path.basename(target), None) as progress,
+    ):
+        for run in runs:
+            rows, names, notes = mlflow_store.write(run, selection, directory, target, progress.advance)
+            done.append(Exported(target, rows, names, notes + _left_out(run, selection)))
+    return done
+
+
+def _is_empty(directory: str) -> bool:
+    return not os.path.islink(directory) and not os.listdir(directory)
+
+
 def export_to_stream(
     run: LoadedRun, selection: Selection, form: str, file: BinaryIO, *, quote_formulas: bool = False
 ) -> Exported:
@@ -88,7 +126,7 @@ def export_to_stream(
     Args:
         run: read as far as it is now.
         selection: what of it.
-        form: one of ``FORMATS`` but TensorBoard's.
+        form: one of ``FORMATS`` that is no directory.
         file: of bytes; need not be one that can seek.
         quote_formulas: as ``export()`` has it.
 

@@ -119,22 +119,21 @@ def new_file(target: str, *, force: bool) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool]) -> Iterator[str]:
+def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool], what: str) -> Iterator[str]:
     """A directory to be filled, which has its name when the block ends well, and is gone when it does not.
 
     Args:
         target: its path.
         force: replace a directory that is there.
         may_go: whether that one may be replaced.
+        what: one that may not holds, in words.
 
     Raises:
         FileExistsError: there is one, maybe only since the block began; or it may not be replaced.
         OSError: it cannot be written.
     """
     if force and os.path.lexists(target) and not may_go(target):
-        raise PathExistsError(
-            f"{target} holds files that are not TensorBoard event files. Nothing was written. Name another directory."
-        )
+        raise PathExistsError(f"{target} holds {what}. Nothing was written. Name another directory.")
     name, temporary = os.path.basename(target), _temporary(target)
     with removal.Directory(os.path.dirname(os.path.abspath(target)), directory_kinds.EXPORT) as directory:
         directory.make_child(temporary).close()

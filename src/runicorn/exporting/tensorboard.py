@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.errors import MissingPackageError
 from runicorn.exporting import image_sizes
+from runicorn.exporting.image_files import content_of
 from runicorn.exporting.selection import PIECE_ROWS
-from runicorn.reading import plain_files
 from runicorn.reading.frames import as_float
 from runicorn.storage import modes, run_files
 
@@ -31,7 +31,6 @@ _WRITER = "tensorboardX.event_file_writer"
 _FILE_MARK = ".tfevents."
 _TEXT = "/text_summary"
 _RGB = 3
-_MOST_IMAGE_BYTES = 256 * 1024 * 1024
 
 
 def require() -> None:
@@ -113,24 +112,13 @@ def _add_images(run: LoadedRun, file: _EventFile) -> list[str]:
     """Write the images; what of them is left out, in words."""
     left_out = 0
     for image in run.images:
-        content = _content_of(run, image.path)
+        content = content_of(run, image.path)
         size = image_sizes.size_of(content)
         if size is None:
             left_out += 1
         else:
             file.add_image(image.key, image.step or 0, image.time, (content, *size))
     return [f"images left out because they are not PNG, GIF or JPEG, or are not there: {left_out:,}"] * bool(left_out)
-
-
-def _content_of(run: LoadedRun, path: str | None) -> bytes:
-    """The bytes of an image's file; none if it cannot be read."""
-    if path is None:
-        return b""
-    try:
-        with plain_files.open_inside(run.info.run_dir, path) as opened:
-            return opened.read(min(os.fstat(opened.fileno()).st_size, _MOST_IMAGE_BYTES))
-    except (OSError, plain_files.DamagedError):
-        return b""
 
 
 class _Told:

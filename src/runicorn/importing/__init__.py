@@ -15,9 +15,11 @@ import msgspec
 
 from runicorn.errors import MissingPathError, WrongValueError
 from runicorn.importing.landing import Imported, Landing, importing_into
+from runicorn.importing.refused_storage import worded
 from runicorn.importing.run_writing import Writing
 from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
 from runicorn.storage import paths
+from runicorn.storage.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,7 +45,8 @@ _MODULES = {
 """By the name of the format; ``auto`` asks them in this order."""
 FORMATS = tuple(_MODULES)
 _TABLES = ("csv", "jsonl", "parquet")
-NEW, UPDATED, UNCHANGED, CHANGED, FAILED = "imported", "updated", "unchanged", "changed", "failed"
+NEW, UPDATED, UNCHANGED, CHANGED = "imported", "updated", "unchanged", "changed"
+FAILED, SKIPPED = "failed", "skipped"
 
 
 class ImportOutcome(msgspec.Struct, frozen=True):
@@ -53,7 +56,7 @@ class ImportOutcome(msgspec.Struct, frozen=True):
         format: the format's name.
         source: where its files are.
         state: ``imported``, ``updated``, ``unchanged`` (it is here already), ``changed`` (it is here as it was before,
-            and ``update`` was not given) or ``failed``.
+            and ``update`` was not given), ``skipped`` (the other tracker has it as deleted) or ``failed``.
         run: id of the run here; None if there is none.
         path: of the run.
         run_dir: its directory.
@@ -61,6 +64,7 @@ class ImportOutcome(msgspec.Struct, frozen=True):
         metrics: their names.
         images: how many.
         lines: of text.
+        samples: of the machine.
         left_out: how many of each kind have no place here.
         problems: what could not be read, in words.
         note: more of the state, in words.
@@ -76,6 +80,7 @@ class ImportOutcome(msgspec.Struct, frozen=True):
     metrics: list[str] = []
     images: int = 0
     lines: int = 0
+    samples: int = 0
     left_out: dict[str, int] = {}
     problems: list[str] = []
     note: str | None = None
@@ -157,21 +162,26 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
 def _one(
     run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool
 ) -> ImportOutcome:
+    if run.skipped is not None:
+        return ImportOutcome(run.form, run.location, SKIPPED, note=run.skipped)
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
         refused = before and _refused(run, before, state, update=update)
         if refused:
             return refused
-        with landing.staging() as files:
+        became = "Nothing of it was imported; what was imported before it is there."
+        place = landing.storage if before is None else before.run_dir
+        with worded(f"{run.location} cannot be imported", became, place), landing.staging() as files:
             writing = Writing(run, files, advance)
             writing.write_values()
             if before is None:
+                landing.check_is_new(run, writing.written.first_s)
                 run_dir, what = landing.place(run, writing, files, state, prefix=prefix), NEW
             else:
                 landing.update(before, run, writing, files, state)
                 run_dir, what = before.run_dir, UPDATED
-        return _outcome(run, writing, what, run_dir, landing.storage)
+        return _outcome(run, writing, what, run_dir, landing)
     except UnreadableSourceError as error:
         return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
 
@@ -192,6 +202,8 @@ def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> I
 
 
 def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *, update: bool) -> ImportOutcome:
+    if run.skipped is not None:
+        return ImportOutcome(run.form, run.location, SKIPPED, note=run.skipped)
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
@@ -200,16 +212,21 @@ def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *
             return refused
         writing = Writing(run, None, advance)
         writing.write_values()
+        if before is None:
+            landing.check_is_new(run, writing.written.first_s)
     except UnreadableSourceError as error:
         return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
-    return _outcome(run, writing, UPDATED if before else NEW, None, None)
+    return _outcome(run, writing, UPDATED if before else NEW, None, landing)
 
 
-def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, storage: str | None) -> ImportOutcome:
+def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, landing: Landing) -> ImportOutcome:
     written, told = writing.written, run.told
-    path = None
-    if run_dir is not None and storage is not None:
-        path = os.path.relpath(os.path.dirname(run_dir), os.path.join(storage, paths.RUNS)).replace(os.sep, "/")
+    path = note = None
+    if run_dir is not None:
+        path = os.path.relpath(os.path.dirname(run_dir), os.path.join(landing.storage, paths.RUNS)).replace(os.sep, "/")
+    if what == NEW and landing.damaged:
+        count = counted(landing.damaged, "run")
+        note = f"the assets.json of {count} in the storage cannot be read: if one is of this source, it is here twice"
     return ImportOutcome(
         run.form,
         run.location,
@@ -221,8 +238,10 @@ def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, s
         writing.metrics,
         written.images,
         written.texts,
+        writing.samples,
         dict(told.left_out),
         told.problems,
+        note,
     )
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import runicorn.reading.directories as locations
 from runicorn.errors import ForbiddenPathError, StillBusyError
 from runicorn.host.locks import Lock
+from runicorn.importing.refused_storage import worded
 from runicorn.importing.run_writing import IMPORTED
+from runicorn.importing.source_runs import UnreadableSourceError
 from runicorn.managing import viewer_database
 from runicorn.reading.info import read_info
 from runicorn.reading.plain_files import DamagedError, read_object
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
 
 _FOLDER, _LOCK = ".importing", "lock"
 _KEPT = ("alias", "tags", "notes", "group", "path", "id", "created_at")
-_IN_ORDER = (run_files.EVENTS, run_files.LOGS, run_files.SUMMARY, run_files.STATUS, run_files.META, run_files.ASSETS)
+_VALUES = (run_files.EVENTS, run_files.LOGS, run_files.SYSTEM)
+_IN_ORDER = (*_VALUES, run_files.SUMMARY, run_files.STATUS, run_files.META, run_files.ASSETS)
 """How an update replaces the files of a run: the one that says what was imported comes last."""
 _LONGEST_PATH = 200
+_LETTERS = 6
 
 
 class Imported(NamedTuple):
@@ -65,25 +69,38 @@ class Landing:
 
     Args:
         storage: its root.
+
+    Attributes:
+        storage: its root.
+        unknown: directories of runs that say nothing of a source, by their ids: most were made here, and of some the
+            file that would say it is damaged.
+        damaged: how many these are.
     """
 
     def __init__(self, storage: str) -> None:
+        self.damaged = 0
         self.storage = storage
         self._folder = os.path.join(storage, _FOLDER)
         self._known: dict[tuple[str, str], Imported] = {}
         self._ids: set[str] = set()
+        self.unknown: dict[str, str] = {}
         for location in locations.run_locations(storage, recycled=True):
             self._note(location.run_dir, location.path)
 
     def _note(self, run_dir: str, path: str) -> None:
-        self._ids.add(os.path.basename(run_dir))
+        run_id = os.path.basename(run_dir)
+        self._ids.add(run_id)
         try:
             source = read_object(run_dir, run_files.ASSETS).get(IMPORTED)
-        except (OSError, DamagedError):
-            return
+        except (OSError, DamagedError) as error:
+            self.damaged += isinstance(error, DamagedError)
+            source = None
         if isinstance(source, dict):
             key = str(source.get("format")), str(source.get("source"))
             self._known[key] = Imported(run_dir, path, source)
+            self.unknown.pop(run_id, None)
+        else:
+            self.unknown[run_id] = run_dir
 
     def find(self, form: str, key: str) -> Imported | None:
         """The run that was imported from a source before."""
@@ -93,6 +110,19 @@ class Landing:
         """A run of the same content from another place: the source was moved or copied."""
         runs = self._known.items()
         return next((run for (known, _), run in runs if known == form and run.source.get("state") == state), None)
+
+    def check_is_new(self, source: SourceRun, first_s: float | None) -> None:
+        """Refuse a source whose id a run has that does not say any more where it is from.
+
+        Raises:
+            UnreadableSourceError: so it is.
+        """
+        before = self.unknown.get(_first_id(source, first_s))
+        if before is not None:
+            raise UnreadableSourceError(
+                f"a run of its id is in {before}, and {run_files.ASSETS} there does not say any more where it is "
+                "from. Nothing was imported, so that it is not here twice. Repair that file, or delete that run"
+            )
 
     @contextmanager
     def staging(self) -> Iterator[RunDir]:
@@ -155,16 +185,10 @@ class Landing:
 
     def _new_id(self, source: SourceRun, first_s: float | None) -> str:
         """An id as ``init()`` gives it, of the source's time; the same source gives the same one, if it is free."""
-        head = source.head
-        at = next((each for each in (head.created_at, head.started_at, first_s) if each), time.time())
-        try:
-            clock = time.strftime("%Y%m%d_%H%M%S", time.localtime(at))
-        except (ValueError, OverflowError, OSError):  # no time that a calendar has
-            clock = time.strftime("%Y%m%d_%H%M%S")
-        letters = hashlib.sha256(f"{source.form}\0{source.key}".encode("utf-8", "surrogatepass")).hexdigest()[:6]
-        while f"{clock}_{letters}" in self._ids:
-            letters = os.urandom(3).hex()
-        return f"{clock}_{letters}"
+        run_id = _first_id(source, first_s)
+        while run_id in self._ids:
+            run_id = f"{run_id[:-_LETTERS]}{os.urandom(_LETTERS // 2).hex()}"
+        return run_id
 
     def _parent(self, source: SourceRun) -> dict[str, Any]:
         parent = source.head.parent and self.find(source.form, source.head.parent)
@@ -185,23 +209,48 @@ def importing_into(storage: str) -> Iterator[Landing]:
         StillBusyError: another process imports into it.
         ForbiddenPathError: the folder of its runs is a link, and runs behind one are not found again.
     """
+    with worded(f"Runs cannot be imported into {storage}", "Nothing was imported.", storage):
+        directory, lock = _opened(storage)
+    try:
+        with worded(f"Runs cannot be imported into {storage}", "Nothing was imported.", storage):
+            for name in filter(directory.has_shape, directory.names()):
+                directory.remove_tree(name)
+            landing = Landing(storage)
+        yield landing
+    finally:
+        lock.release()
+        directory.close()
+
+
+def _opened(storage: str) -> tuple[removal.Directory, Lock]:
     folder, runs = os.path.join(storage, _FOLDER), os.path.join(storage, paths.RUNS)
     if os.path.islink(runs):
         raise ForbiddenPathError(f"{runs} is a link, and runs behind a link are not found. Nothing was imported.")
     modes.make_directories(storage)
     modes.make_directories(folder, 0o700)
-    with removal.Directory(folder, directory_kinds.IMPORTS) as directory:  # refuses a link, before anything is in it
+    directory = removal.Directory(folder, directory_kinds.IMPORTS)  # refuses a link, before anything is in it
+    try:
         lock = Lock.take(os.path.join(folder, _LOCK), again=True)
-        if lock is None:
-            raise StillBusyError(
-                f"Another process imports runs into {storage} at this moment. Nothing was imported. Try again later."
-            )
-        try:
-            for name in filter(directory.has_shape, directory.names()):
-                directory.remove_tree(name)
-            yield Landing(storage)
-        finally:
-            lock.release()
+    except BaseException:
+        directory.close()
+        raise
+    if lock is None:
+        directory.close()
+        raise StillBusyError(
+            f"Another process imports runs into {storage} at this moment. Nothing was imported. Try again later."
+        )
+    return directory, lock
+
+
+def _first_id(source: SourceRun, first_s: float | None) -> str:
+    head = source.head
+    at = next((each for each in (head.created_at, head.started_at, first_s) if each), time.time())
+    try:
+        clock = time.strftime("%Y%m%d_%H%M%S", time.localtime(at))
+    except (ValueError, OverflowError, OSError):  # no time that a calendar has
+        clock = time.strftime("%Y%m%d_%H%M%S")
+    key = f"{source.form}\0{source.key}".encode("utf-8", "surrogatepass")
+    return f"{clock}_{hashlib.sha256(key).hexdigest()[:_LETTERS]}"
 
 
 def _about(source: SourceRun, state: str) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import heapq
 import math
 import os
+import re
 import sys
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import block_yaml, databases, source_files
 from runicorn.importing.foreign_values import FLOATS, as_step
-from runicorn.importing.source_runs import Head, Numbers, SourceRun, Told, found_in
+from runicorn.importing.source_runs import Head, Numbers, Sample, SourceRun, Told, found_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +28,11 @@ _ENDS = {"FINISHED": ("finished", None), "FAILED": ("failed", None), "KILLED": (
 _NOTE, _PARENT, _NAME = "mlflow.note.content", "mlflow.parentRunId", "mlflow.runName"
 _MOST_LITERAL, _MOST_BRACKETS = 20_000, 200
 _MOST_DEPTH = 3
+_DELETED, _TRASH = "deleted", ".trash"
+_PREFIX = "system/"
+_OF_MACHINE = re.compile(r"system/(?:.+/)?(?:cpu|system_memory|disk|network|gpu_\d+)_[a-z_]+")
+_MOST_OPEN = 200
+"""How many files of numbers of the machine are read side by side; what is above that stays a metric."""
 
 
 def find(form: str, top: str, _options: dict[str, Any]) -> list[SourceRun]:
@@ -50,15 +58,17 @@ def _run_directories(top: str, depth: int) -> Iterator[str]:
         with os.scandir(top) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
         for name in names:
-            if not name.startswith("."):
+            if not name.startswith(".") or name == _TRASH:
                 yield from _run_directories(os.path.join(top, name), depth - 1)
 
 
 def _in_store(form: str, directory: str) -> list[SourceRun]:
     meta = block_yaml.read(source_files.text_of(os.path.join(directory, _META)))
     run_id = meta.get("run_id") or meta.get("run_uuid")
-    if not isinstance(run_id, str) or meta.get("lifecycle_stage") == "deleted":
+    if not isinstance(run_id, str):
         return []
+    if meta.get("lifecycle_stage") == _DELETED or directory.split(os.sep)[-3] == _TRASH:
+        return [_skipped(form, run_id, directory)]
     above = os.path.join(os.path.dirname(directory), _META)
     experiment = block_yaml.read(source_files.text_of(above)) if os.path.isfile(above) else {}
     head, told = Head(), Told()
@@ -81,6 +91,10 @@ def _in_store(form: str, directory: str) -> list[SourceRun]:
     ]
 
 
+def _skipped(form: str, run_id: str, location: str) -> SourceRun:
+    return SourceRun(form, run_id, location, str, lambda: iter(()), skipped="it is deleted in mlflow")
+
+
 def _texts_in(directory: str) -> Iterator[tuple[str, str]]:
     """The content of each file below a directory, by its relative path: a name with slashes is a path."""
     for at, names in source_files.below(directory):
@@ -90,17 +104,31 @@ def _texts_in(directory: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_files(directory: str, told: Told) -> Iterator[Item]:
+    of_machine: list[Iterator[Numbers]] = []
     for at, names in source_files.below(directory):
         for name in names:
             path = os.path.join(at, name)
             metric = os.path.relpath(path, directory).replace(os.sep, "/")
-            with source_files.open_source(path) as file:
-                for number, line in enumerate(file, 1):
-                    found = _point(line.decode("utf-8", "backslashreplace").split(), metric)
-                    if found is not None:
-                        yield found
-                    elif line.strip():
-                        told.problem(f"metrics/{metric}: line {number:,} cannot be read, and was left out")
+            points = _of_file(path, metric, told)
+            if len(of_machine) < _MOST_OPEN and _OF_MACHINE.fullmatch(metric):
+                of_machine.append(points)
+            else:
+                yield from points
+    yield from map(_as_sample, heapq.merge(*of_machine, key=attrgetter("time")))
+
+
+def _of_file(path: str, metric: str, told: Told) -> Iterator[Numbers]:
+    with source_files.open_source(path) as file:
+        for number, line in enumerate(file, 1):
+            found = _point(line.decode("utf-8", "backslashreplace").split(), metric)
+            if found is not None:
+                yield found
+            elif line.strip():
+                told.problem(f"metrics/{metric}: line {number:,} cannot be read, and was left out")
+
+
+def _as_sample(point: Numbers) -> Sample:
+    return Sample(point.time, {name.removeprefix(_PREFIX): value for name, value in point.data.items()})
 
 
 def _point(words: list[str], metric: str) -> Numbers | None:
@@ -127,7 +155,9 @@ def _in_database(form: str, path: str) -> list[SourceRun]:
         found = []
         for row in databases.rows(connection, "runs"):
             run_id = row.get("run_uuid")
-            if isinstance(run_id, str) and row.get("lifecycle_stage") != "deleted":
+            if isinstance(run_id, str) and row.get("lifecycle_stage") == _DELETED:
+                found.append(_skipped(form, run_id, f"{path}#{run_id}"))
+            elif isinstance(run_id, str):
                 head, told = Head(), Told()
                 parameters, tags = labels["params"].get(run_id, {}), labels["tags"].get(run_id, {})
                 meta = {**row, "run_name": row.get("name")}
@@ -151,7 +181,9 @@ def _of_table(path: str, run_id: str, told: Told) -> Iterator[Item]:
             if step is None or type(value) not in {int, float} or type(time_ms) is not int:
                 told.leave_out("rows that are no points")
                 continue
-            yield Numbers(step, time_ms / 1000, {str(row.get("key")): _number(value, row.get("is_nan"))})
+            name = str(row.get("key"))
+            point = Numbers(step, time_ms / 1000, {name: _number(value, row.get("is_nan"))})
+            yield _as_sample(point) if _OF_MACHINE.fullmatch(name) else point
 
 
 def _number(value: Any, is_nan: Any) -> float:
@@ -174,7 +206,7 @@ def _fill(
     head.parent = tags.get(_PARENT)
     head.notes = tags.get(_NOTE)
     head.config = {key: _literal(value) for key, value in parameters.items()}
-    head.tags = [f"{key}:{value}" for key, value in tags.items() if not key.startswith("mlflow.")]
+    head.tags = [f"{key}:{value}" if value else key for key, value in tags.items() if not key.startswith("mlflow.")]
     known = {_NOTE, _PARENT, _NAME}
     fields = {
         "run_id": meta.get("run_id") or meta.get("run_uuid"),

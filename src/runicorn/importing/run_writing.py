@@ -9,7 +9,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing.foreign_values import MetricNames, clean_data
-from runicorn.importing.source_runs import Head, Numbers, Restart, SourceImage, SourceRun, TextLine
+from runicorn.importing.machine_samples import MachineSamples
+from runicorn.importing.source_runs import Head, Numbers, Restart, Sample, SourceImage, SourceRun, TextLine
 from runicorn.queue.records import Primary
 from runicorn.storage import last_lines, run_files, statuses
 from runicorn.storage.escaping import escape
@@ -75,7 +76,8 @@ class Writing:
         self._advance = advance
         self._names = MetricNames()
         self._waiting: list[Numbers] = []
-        self._events, self._logs = bytearray(), bytearray()
+        self._events, self._logs, self._system = bytearray(), bytearray(), bytearray()
+        self._machine = MachineSamples(source.form, source.told)
         self._events_bytes = 0
         self._restarts: list[dict[str, Any]] = []
 
@@ -83,6 +85,11 @@ class Writing:
     def metrics(self) -> list[str]:
         """The names of the metrics so far."""
         return sorted(self._names.used)
+
+    @property
+    def samples(self) -> int:
+        """How many lines tell of the machine."""
+        return self._machine.count
 
     def write_values(self) -> None:
         """Read the source to its end.
@@ -99,6 +106,9 @@ class Writing:
                     self._add_numbers()
             elif isinstance(item, TextLine):
                 self._add_text(item)
+            elif isinstance(item, Sample):
+                self._system += self._machine.add(item)
+                self._flush(_BUFFER_BYTES)
             else:
                 self._add_numbers()
                 if isinstance(item, SourceImage):
@@ -107,6 +117,7 @@ class Writing:
                     size = self._events_bytes + len(self._events)
                     self._restarts.append({"time": item.time, IMPORTED: True, "events": {run_files.EVENTS: size}})
         self._add_numbers()
+        self._system += self._machine.rest()
         self._flush(0)
 
     def _add_numbers(self) -> None:
@@ -171,7 +182,8 @@ class Writing:
         self.written.images += 1
 
     def _flush(self, most_bytes: int) -> None:
-        for name, buffer in ((run_files.EVENTS, self._events), (run_files.LOGS, self._logs)):
+        files = {run_files.EVENTS: self._events, run_files.LOGS: self._logs, run_files.SYSTEM: self._system}
+        for name, buffer in files.items():
             if len(buffer) <= most_bytes:
                 continue
             if self._files is not None:

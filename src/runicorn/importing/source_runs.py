@@ -58,7 +58,14 @@ class Restart(NamedTuple):
     time: float
 
 
-Item = Numbers | TextLine | SourceImage | Restart
+class Sample(NamedTuple):
+    """What the machine did at a time: numbers by the names of the source."""
+
+    time: float
+    data: dict[str, Any]
+
+
+Item = Numbers | TextLine | SourceImage | Restart | Sample
 
 
 class Head(msgspec.Struct):
@@ -140,6 +147,7 @@ class SourceRun(msgspec.Struct):
         items: reads it, from the beginning; what it knows beside goes into ``head`` meanwhile.
         head: see there.
         told: see there.
+        skipped: why it is not imported; None = it is.
     """
 
     form: str
@@ -149,6 +157,7 @@ class SourceRun(msgspec.Struct):
     items: Callable[[], Iterator[Item]]
     head: Head = msgspec.field(default_factory=Head)
     told: Told = msgspec.field(default_factory=Told)
+    skipped: str | None = None
 
 
 def found_in(form: str, places: Iterable[str], find: Callable[[str, str], list[SourceRun]]) -> list[SourceRun]:

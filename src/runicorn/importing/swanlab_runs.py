@@ -10,6 +10,7 @@ from runicorn.importing.protobuf_wire import BYTES, Field, WireError, fields, si
 from runicorn.importing.source_runs import (
     Head,
     Numbers,
+    Sample,
     SourceImage,
     SourceRun,
     TextLine,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b":SWL"
 _ENDING = ".swanlab"
-_SYSTEM = 2
+_SYSTEM, _PREFIX = 2, "__swanlab__."
 _STATES = {1: ("finished", None), 2: ("failed", "crashed"), 3: ("interrupted", "aborted")}
 _IMAGE, _TEXT = 2, 4
 _TYPES = {3: "audio clips", 5: "videos", 6: "charts", 7: "3D objects", 8: "molecules", 9: "HTML pages"}
@@ -86,7 +87,7 @@ class _Records:
         self._directory = directory
         self._head = head
         self._told = told
-        self._names: dict[str, str] = {}
+        self._of_machine: set[str] = set()
 
     def decode(self, record: bytes) -> Iterator[Item]:
         for field in fields(record):
@@ -103,7 +104,7 @@ class _Records:
                 parts = {each.number: each for each in fields(field.data)}
                 key = _text(parts.get(3))
                 if 1 in parts and parts[1].value == _SYSTEM:
-                    self._names[key] = "system/" + key.removeprefix("__swanlab__.")
+                    self._of_machine.add(key)
             elif field.number == 10:
                 self._start(field.data)
             elif field.number == 11:
@@ -115,8 +116,11 @@ class _Records:
         for each in fields(parts[5].data) if 5 in parts else ():
             if each.number == 1:
                 value = each.double
-        key = _text(parts.get(1))
-        yield Numbers(_step(parts), _time(parts.get(4)), {self._names.get(key, key): value})
+        key, time_s = _text(parts.get(1)), _time(parts.get(4))
+        if key in self._of_machine:
+            yield Sample(time_s, {key.removeprefix(_PREFIX): value})
+        else:
+            yield Numbers(_step(parts), time_s, {key: value})
 
     def _media(self, data: bytes) -> Iterator[Item]:
         parts = {each.number: each for each in fields(data)}

@@ -11,6 +11,7 @@ from runicorn.importing.foreign_values import as_step, flattened
 from runicorn.importing.source_runs import (
     Head,
     Numbers,
+    Sample,
     SourceImage,
     SourceRun,
     TextLine,
@@ -88,12 +89,10 @@ def _items(path: str, key: str, run_id: str, head: Head, told: Told) -> Iterator
                 told.leave_out("rows that are no points")
                 continue
             yield from _row(content, step, time_s, os.path.join(os.path.dirname(path), "media"), told)
-        for number, row in enumerate(databases.rows(connection, "system_metrics", where, run_id), 1):
+        for row in databases.rows(connection, "system_metrics", where, run_id):
             time_s, content = as_time(row.get("timestamp")), _object(row.get("metrics"), told)
             if time_s is not None and content:
-                flat = flattened({"system": content}, told, names=True)
-                if flat:
-                    yield Numbers(number, time_s, flat)
+                yield Sample(time_s, flattened(content, told, names=True))
         for row in databases.rows(connection, "alerts", where, run_id):
             text = f"[alert {row.get('level')}] {row.get('title')}: {row.get('text') or ''}"
             yield TextLine(as_time(row.get("timestamp")), text)

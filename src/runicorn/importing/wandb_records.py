@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +12,7 @@ import msgspec
 from runicorn.importing import source_files
 from runicorn.importing.foreign_values import as_step, flattened
 from runicorn.importing.protobuf_wire import BYTES, Field, WireError, fields, signed, varint
-from runicorn.importing.source_runs import Item, Numbers, SourceImage, TextLine
+from runicorn.importing.source_runs import Item, Numbers, Sample, SourceImage, TextLine
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 from runicorn.writer.terminal import Screen
 
@@ -57,7 +56,6 @@ class WandbRecords:
         self._summary: dict[str, Any] = {}
         self._other: dict[str, Any] = {}
         self._screens: dict[int, Screen] = {}
-        self._samples: Counter[str] = Counter()
         self._exit_code: int | None = None
         self._last_time = 0.0
         self._primary: tuple[str, str] | None = None
@@ -209,10 +207,9 @@ class WandbRecords:
                 time_s = _timestamp(field)
             elif field.number == 3:
                 key, text = _pair(field.data)
-                values[f"system/{key}"] = _json(text)
+                values[key] = _json(text)
         flat = flattened(values, self._told)
-        self._samples["system"] += 1
-        return [Numbers(self._samples["system"], time_s, flat)] if flat else []
+        return [Sample(time_s, flat)] if flat else []
 
     def _run(self, data: bytes) -> None:
         head = self._head

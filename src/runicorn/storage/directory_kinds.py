@@ -76,7 +76,9 @@ EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)
 """The directory that an export is put into."""
 IMPORTS = Kind(r"[0-9a-f]{16}")
 """The directory of a storage in which runs that are imported are made whole, before they get their place."""
-IMPORTED = Kind(rf"{RUN.shape}|(?:meta|status|summary|assets)\.json|events\.jsonl|logs\.txt|media|[0-9]+_[^/]+")
+IMPORTED = Kind(
+    rf"{RUN.shape}|(?:meta|status|summary|assets)\.json|(?:events|system)\.jsonl|logs\.txt|media|[0-9]+_[^/]+"
+)
 """A run that is being imported, and its ``media``."""
 IMPORT_COPIES = Kind(r"runicorn-import-[^/]+", by_link=True)
 """The temp directory, in which a database is copied that is read while others may write to it."""

@@ -45,6 +45,7 @@ def fill(uri, artifacts):
         client.log_param(run.info.run_id, "word", "größe")
         client.log_param(run.info.run_id, "api_key", "sk-abcdefghij0123456789")
         client.set_tag(run.info.run_id, "mlflow.note.content", "two\nlines")
+    watch(uri, runs[0])
     client.set_terminated(runs[0], "FINISHED", end_time=START_MS + 100_000)
     client.set_terminated(runs[1], "FAILED", end_time=START_MS + 50_000)
     found = {}
@@ -55,6 +56,17 @@ def fill(uri, artifacts):
         }
         found[client.get_run(run).info.run_name] = points
     return found
+
+
+def watch(uri, run_id):
+    """Two samples of the machine by mlflow's own monitor."""
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)
+    for _ in range(2):
+        monitor.collect_metrics()
+        monitor.publish_metrics(monitor.aggregate_metrics())
+    monitor.mlflow_logger.flush()
 
 
 def without_artifacts_path(folder):

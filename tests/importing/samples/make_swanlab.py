@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def fill():
     swanlab.init(
         project="groesse", experiment_name="first λ", description="two\nlines", tags=["a", "b"], group="sweep",
         config={"lr": 0.1, "net": {"depth": 3}, "api_key": "sk-abcdefghij0123456789"}, mode="offline", logdir="logs",
+        settings=swanlab.Settings(probe=swanlab.Settings.Probe(monitor_interval=5)),
     )  # fmt: skip
     swanlab.log({"loss": 1.5, "acc": 0.0})
     swanlab.log({"loss": math.nan, "nested": {"a": 1}})
@@ -32,6 +34,7 @@ def fill():
     print("a line of the console")
     swanlab.log({"note": swanlab.Text("some text ñ", caption="cap")}, step=8)
     swanlab.log({"picture": swanlab.Image(np.zeros((2, 2, 3), dtype=np.uint8), caption="a dot")}, step=9)
+    time.sleep(8)  # one sample of the machine
     swanlab.finish()
 
 

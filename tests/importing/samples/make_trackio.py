@@ -30,6 +30,8 @@ def fill():
         trackio.log({"loss": math.inf, "low": -math.inf}, step=7)
         trackio.log({"loss": 0.25, "many": [1, 2, 3]}, step=3)
         trackio.log({"picture": trackio.Image(np.zeros((2, 2, 3), dtype=np.uint8), caption="a dot")}, step=8)
+        trackio.log_system({"cpu": {"utilization": 12.5}, "memory/total": 1.5, "odd": math.nan, "gpu/0/temp": 40})
+        trackio.log_system({"gpu/0/allocated_memory": 0.25, "gpu/0/utilization": 75})
         trackio.finish()
 
 
@@ -41,6 +43,7 @@ def main():
         from trackio.sqlite_storage import SQLiteStorage
 
         logs = {name: SQLiteStorage.get_logs("größe", name) for name in ("first λ", "second")}
+        samples = {name: SQLiteStorage.get_system_logs("größe", name) for name in ("first λ", "second")}
         HERE.mkdir()
         for file in Path(folder).rglob("*"):
             if file.suffix == ".db":
@@ -53,7 +56,8 @@ def main():
                 target = HERE / file.relative_to(folder)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(file, target)
-    made = {"versions": {"trackio": version("trackio"), "python": sys.version.split()[0]}, "logs": logs}
+    versions = {"trackio": version("trackio"), "python": sys.version.split()[0]}
+    made = {"versions": versions, "logs": logs, "system": samples}
     text = json.dumps(made, indent=1, ensure_ascii=False)
     (HERE / "expected.json").write_text(text + "\n", encoding="utf-8")
 

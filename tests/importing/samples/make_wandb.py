@@ -73,6 +73,21 @@ def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def machine():
+    """With what its monitor sees of the machine."""
+    import wandb
+
+    run = wandb.init(
+        project="p",
+        id="machine1",
+        settings=wandb.Settings(console="off", x_disable_meta=True, x_stats_sampling_interval=1),
+    )
+    for step in range(4):
+        run.log({"loss": 1 / (step + 1)})
+        time.sleep(1)
+    run.finish()
+
+
 def records(path):
     """The records of a file, by the framing as LevelDB describes it and wandb's own classes."""
     from wandb.proto import wandb_internal_pb2
@@ -102,18 +117,26 @@ def expected(path):
     ]
 
 
+def samples_in(path):
+    return [
+        [record.stats.timestamp.ToNanoseconds(), {item.key: item.value_json for item in record.stats.item}]
+        for record in records(path)
+        if record.WhichOneof("record_type") == "stats"
+    ]
+
+
 def main():
     if len(sys.argv) > 1:
-        {"full": full, "killed": killed}[sys.argv[1]]()
+        {"full": full, "killed": killed, "machine": machine}[sys.argv[1]]()
         return
     shutil.rmtree(HERE, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("full", "killed"):
+        for name in ("full", "killed", "machine"):
             command = [sys.executable, __file__, name]
             environment = {**os.environ, **SETTINGS, "HOME": folder}
             subprocess.run(command, cwd=folder, env=environment, timeout=120, check=False)
         time.sleep(20)  # the process that stores what the killed one has logged
-        rows = {}
+        rows, stats = {}, {}
         for directory in sorted(Path(folder, "wandb").glob("offline-run-*")):
             target = HERE / f"offline-run-20231114_221320-{directory.name.rpartition('-')[2]}"
             for file in directory.rglob("*"):
@@ -123,7 +146,9 @@ def main():
                     goal.write_bytes(file.read_bytes())
             (file,) = target.glob("*.wandb")
             rows[target.name] = expected(file)
-    made = {"versions": {"wandb": version("wandb"), "python": sys.version.split()[0]}, "rows": rows}
+            stats[target.name] = samples_in(file)
+    versions = {"wandb": version("wandb"), "python": sys.version.split()[0]}
+    made = {"versions": versions, "rows": rows, "stats": stats}
     (HERE / "expected.json").write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
