@@ -215,7 +215,7 @@ def test_image_that_cannot_be_shown_is_told_in_its_place(tmp_path, viewer_of, op
         "its file is empty",
         "its file does not begin as an image does",
         "it lies outside of the directory that it belongs to",
-        "it is a TIFF, which browsers do not show",
+        "its kind is TIFF, which browsers do not show",
         "65536 x 65536 pixels",
         "it is a link",
         "the browser cannot draw this image",

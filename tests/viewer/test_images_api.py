@@ -144,7 +144,7 @@ def test_bytes_come_after_a_look_at_the_first_of_them(make_run, open_viewer, con
         (b"GIF", "does not begin"),
         (b"RIFF....WAVE", "does not begin"),
         (b"%PDF-1.7", "does not begin"),
-        (encoded("TIFF"), "a TIFF, which browsers do not show"),
+        (encoded("TIFF"), "its kind is TIFF, which browsers do not show"),
         (encoded()[:16] + struct.pack(">II", 20_000, 20_000) + bytes(20), "20000 x 20000 pixels"),
     ],
 )

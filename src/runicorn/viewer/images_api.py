@@ -186,7 +186,7 @@ def _reason(size: int, kind: ImageKind | None) -> str | None:
     if kind is None:
         return "its file does not begin as an image does"
     if kind.media_type is None:
-        return f"it is a {kind.name}, which browsers do not show"
+        return f"its kind is {kind.name}, which browsers do not show"
     if size > MOST_SHOWN_BYTES:
         return f"its file has more than {MOST_SHOWN_BYTES // limits.MIB} MiB"
     if (kind.width or 0) * (kind.height or 0) > MOST_SHOWN_PIXELS:
