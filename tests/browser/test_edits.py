@@ -185,7 +185,7 @@ def test_two_who_edit_the_notes_of_one_run_see_each_other(few, viewer_of, open_p
     first.keyboard.press("Control+Enter")
     expect(first.get_by_role("note", name="Notes")).to_have_text("of the first")
     second.keyboard.press("Control+Enter")
-    expect(second.get_by_role("alert")).to_contain_text("There now: of the first")
+    expect(second.get_by_role("alert")).to_contain_text("It is now: of the first")
     assert meta_of(few)["notes"] == "of the first"
     second.keyboard.press("Control+Enter")
     expect(second.get_by_role("note", name="Notes")).to_have_text("of the second")

@@ -383,7 +383,7 @@ def test_importance_says_its_runs(explore):
     """Fields by rank correlation with the result, each with its runs; what is left out is counted; it is no cause."""
     page = explore("?y=best")
     table = page.get_by_role("region", name="Importance")
-    expect(table).to_contain_text("Rank correlation over 18 runs, not a cause.")
+    expect(table).to_contain_text("Rank correlation over 18 runs. It does not show a cause.")
     rows = [row.all_inner_texts() for row in (each.locator("th, td") for each in table.locator("tbody tr").all())]
     found = {name: (value.strip(), runs) for name, value, runs in rows}
     assert found["lr"] == ("+0.99", "18")
