@@ -172,7 +172,7 @@ def test_curves_are_hidden_singled_out_pinned_and_taken_out(trials, viewer_of, o
     expect(legend(page).first).to_contain_text("trial 3")
     assert f"top={trial(3)}" in page.url
     page.get_by_role("button", name="Menu of trial 1").click()
-    page.get_by_role("button", name="Take out of the comparison").click()
+    page.get_by_role("button", name="Remove from the comparison").click()
     wait_for_curves(page, "loss", 3)
     expect(page.locator("h1")).to_have_text("3 runs")
     page.reload()
@@ -427,12 +427,12 @@ def test_runs_that_are_not_there_are_told(trials, viewer_of, open_page):
     viewer = viewer_of(trials)
     page = open_page(viewer.at(f"{address(0, 1)},nowhere,<b>x</b>"))
     wait_for_curves(page, "loss", 2)
-    expect(page.get_by_text("2 runs of the address are not there: nowhere, <b>x</b>.")).to_be_visible()
+    expect(page.get_by_text("2 runs of the address were not found: nowhere, <b>x</b>.")).to_be_visible()
     for tab in ("differences", "code", "images"):
         page.goto(f"{viewer.root}{address(0, 1)},nowhere&tab={tab}")
-        expect(page.get_by_text("One run of the address is not there: nowhere.")).to_be_visible()
+        expect(page.get_by_text("One run of the address was not found: nowhere.")).to_be_visible()
     page.goto(f"{viewer.root}compare?runs=nowhere")
-    expect(page.get_by_text("None of these runs is there.")).to_be_visible()
+    expect(page.get_by_text("None of these runs was found.")).to_be_visible()
     for place in ("compare", "compare?runs=", "compare?runs=,,,"):
         page.goto(f"{viewer.root}{place}")
         expect(page.get_by_text("No runs are chosen")).to_be_visible()
@@ -455,7 +455,7 @@ def test_a_run_that_is_removed_meanwhile_is_told(trials, tmp_path, viewer_of, op
     (gone,) = storage.rglob(trial(1))
     gone.rename(tmp_path / "aside")
     wait_for_curves(page, "loss", 2)
-    told = page.get_by_text(f"One run of the address is not there: {trial(1)}.")
+    told = page.get_by_text(f"One run of the address was not found: {trial(1)}.")
     expect(told).to_be_visible()
     (tmp_path / "aside").rename(gone)
     wait_for_curves(page, "loss", 3)

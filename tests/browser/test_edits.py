@@ -185,7 +185,7 @@ def test_two_who_edit_the_notes_of_one_run_see_each_other(few, viewer_of, open_p
     first.keyboard.press("Control+Enter")
     expect(first.get_by_role("note", name="Notes")).to_have_text("of the first")
     second.keyboard.press("Control+Enter")
-    expect(second.get_by_role("alert")).to_contain_text("There now: of the first")
+    expect(second.get_by_role("alert")).to_contain_text("It is now: of the first")
     assert meta_of(few)["notes"] == "of the first"
     second.keyboard.press("Control+Enter")
     expect(second.get_by_role("note", name="Notes")).to_have_text("of the second")
@@ -276,7 +276,7 @@ def test_selected_runs_are_tagged_and_deleted_by_mouse(few, viewer_of, open_page
     expect(page.get_by_role("row")).to_have_count(3)
     page.get_by_role("button", name="Select all").click()
     page.keyboard.press("r")
-    expect(page.get_by_text("It is empty.")).to_be_visible()
+    expect(page.get_by_text("The recycle bin is empty.")).to_be_visible()
     page.keyboard.press("g")
     expect(page.locator("[role=row] a.name")).to_have_count(12)
 
@@ -372,7 +372,7 @@ def test_a_name_that_is_none_is_told(few, viewer_of, open_page):
     page.keyboard.press("v")
     page.keyboard.type("a:b")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("is no name of a view")
+    expect(page.get_by_role("alert")).to_contain_text("is not a name for a view")
     expect(page.get_by_role("textbox", name="Name of the view")).to_have_value("a:b")
 
 

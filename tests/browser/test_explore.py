@@ -141,7 +141,7 @@ def test_the_address_brushes(explore):
     assert sorted(row_names(page)) == ["run08", "run09", "run10", "run14", "run15", "run16"]
     assert axes(page)["lr"][5] == "0.001 to 0.01"
     assert axes(page)["optimizer"][5] == "from rmsprop"
-    page.get_by_role("button", name="Take the brush of optimizer away").click()
+    page.get_by_role("button", name="Remove the brush of optimizer").click()
     expect(page.get_by_text("9 of 19 runs")).to_be_visible()
     expect(page).not_to_have_url(re.compile(r"b\.optimizer"))
     page.get_by_role("button", name="Clear brushes").click()
@@ -362,7 +362,7 @@ def test_only_the_runs_of_the_address(explore):
     """With ``runs`` exactly those are shown, running ones too; what is not there is said."""
     page = explore("?runs=run01,going,run01,nowhere")
     expect(page.get_by_text("2 runs", exact=True)).to_be_visible()
-    expect(page.get_by_text("1 run of the address not here")).to_be_visible()
+    expect(page.get_by_text("1 run of the address not found")).to_be_visible()
     assert sorted(row_names(page)) == ["going", "run01"]
 
 
@@ -383,14 +383,14 @@ def test_importance_says_its_runs(explore):
     """Fields by rank correlation with the result, each with its runs; what is left out is counted; it is no cause."""
     page = explore("?y=best")
     table = page.get_by_role("region", name="Importance")
-    expect(table).to_contain_text("Rank correlation over 18 runs, not a cause.")
+    expect(table).to_contain_text("Rank correlation over 18 runs. It does not show a cause.")
     rows = [row.all_inner_texts() for row in (each.locator("th, td") for each in table.locator("tbody tr").all())]
     found = {name: (value.strip(), runs) for name, value, runs in rows}
     assert found["lr"] == ("+0.99", "18")
     assert found["dropout"][1] == "17"
     assert found["optimizer"] == ("0.00", "18")
     assert "epochs" not in found
-    expect(table).to_contain_text("Left out: 1 with one value alone")
+    expect(table).to_contain_text("Left out: 1 with only one value")
     table.get_by_role("button", name="dropout").click()
     expect(page.get_by_role("combobox", name="x", exact=True)).to_have_value("config.args.dropout")
 
@@ -521,7 +521,7 @@ def test_hostile_names_and_values(tmp_path, viewer_of, open_page):
         slider = lines(page).get_by_role("slider", name=f"{name}: lower bound", exact=True)
         slider.focus()
         page.keyboard.press("ArrowUp")
-        expect(page.get_by_role("button", name=f"Take the brush of {name} away")).to_be_visible()
+        expect(page.get_by_role("button", name=f"Remove the brush of {name}")).to_be_visible()
         page.wait_for_url("**b.config.*")
         told = page.locator("[aria-live=polite]").inner_text()
         page.reload()

@@ -218,7 +218,7 @@ def test_image_that_cannot_be_shown_is_told_in_its_place(tmp_path, viewer_of, op
         "its format is TIFF, which browsers do not show",
         "65536 x 65536 pixels",
         "it is a link",
-        "the browser cannot decode it",
+        "the browser cannot draw this image",
     ):
         expect(page.get_by_text(words).first).to_be_visible()
     expect(page.locator("figure.image img")).to_have_count(1)

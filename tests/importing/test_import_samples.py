@@ -143,7 +143,7 @@ def test_a_run_of_mlflow_brings_what_is_known_of_it(storage):
         "word": "größe",
         "api_key": "***",
     }
-    assert json_of(still.run_dir, "status.json")["exit_reason"] == "mlflow says RUNNING: it has stored no end"
+    assert json_of(still.run_dir, "status.json")["exit_reason"] == "mlflow says RUNNING: it has not stored an end"
 
 
 def test_metrics_of_trackio_are_those_of_its_storage(storage):

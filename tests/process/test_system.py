@@ -319,9 +319,7 @@ def test_a_run_that_was_killed_for_want_of_memory_says_so(start_program, storage
     program.wait(60)
     wait_until(lambda: status(the_run(storage))["status"] == "failed", 60, what="the end")
     reason = status(the_run(storage))["exit_reason"]
-    assert reason.endswith(
-        "(out of memory: the cgroup counted 1 such kill; at most 99 % of its 1.0 GB were seen in use)"
-    )
+    assert reason.endswith("(out of memory: the cgroup counted 1 kill; at most 99 % of its 1.0 GB were seen in use)")
     machine = support.content(the_run(storage), "summary.json")["runicorn"]["machine"]
     assert (machine["oom_kills"], machine["throttled_s"], machine["cores"]) == (1, 3.0, 1.5)
 

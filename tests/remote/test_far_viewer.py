@@ -149,7 +149,7 @@ def test_a_program_there_that_ends_otherwise_is_shown(far_viewer, far_storage, s
     """Its exit code and its last words, of which no control character reaches the terminal."""
     sshd.write_program("runicorn", "printf 'no module \\033]0;x\\007 today\\n'; exit 9")
     said = failed(far_viewer(f"{HOST}:{far_storage}"))
-    assert "ended with 9" in said
+    assert "ended with the status 9" in said
     assert "no module \\x1b]0;x\\x07 today" in said
 
 

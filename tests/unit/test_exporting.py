@@ -204,7 +204,7 @@ def test_several_runs_are_files_named_by_id(storage, export):
     export("b", "--format", "csv", to="both")
     assert (path / "b.csv").is_file()
     _, said = export("a", "alias-a", "--format", "csv", to="twice", status=2)
-    assert "run a is meant more than once" in said.err
+    assert "run a is named more than once" in said.err
 
 
 def test_what_is_there_is_left_alone_unless_forced(storage, export, tmp_path):

@@ -80,7 +80,7 @@ def test_what_a_gpu_does_not_offer_is_told_once_and_takes_nothing_with_it(probe_
     assert first == second
     assert set(NUMBERS) - set(of_gpu(first, "gpu1")) == {"power_w"}
     assert [text for text in told if "power" in text] == [
-        "gpu1 does not offer: power", "gpu1 does not offer: power limit"
+        "gpu1 does not give: power", "gpu1 does not give: power limit"
     ]  # fmt: skip
     assert len(told) == len(set(told))
 

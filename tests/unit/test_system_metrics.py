@@ -51,7 +51,7 @@ def test_columns_by_time_and_a_table(make):
     assert list(table["gpu0/x"]) == [None, 7]
     assert "tree/cpu" in run.system
     assert run.metrics == []
-    with pytest.raises(KeyError, match="not sampled"):
+    with pytest.raises(KeyError, match="not among the samples"):
         run.system["loss"]
 
 

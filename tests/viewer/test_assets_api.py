@@ -419,7 +419,7 @@ def test_members_with_odd_names_are_shown_and_marked(make_run, open_viewer):
     ("content", "words"),
     [
         (encrypted(), "it is encrypted"),
-        (zip_of(in_zip=zip_of(a_py="x")), "it is an archive itself"),
+        (zip_of(in_zip=zip_of(a_py="x")), "it is itself an archive"),
         (zip_of(a_bin=b"\0\1\2"), "it is not text"),
     ],
 )

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
-        "--system", action="store_true", help="write what the machine did instead: one row for each sample"
+        "--system", action="store_true", help="write what the machine did, instead of metrics: one row for each sample"
     )
     parser.add_argument(
         "--ranks",
@@ -155,7 +155,7 @@ def _targets(output: str, form: str, ids: list[str]) -> list[str]:
     """Where each run goes."""
     twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
     if twice:
-        raise WrongValueError(f"run {twice[0]} is meant more than once. Name each run once.")
+        raise WrongValueError(f"run {twice[0]} is named more than once. Nothing was written. Name each run once.")
     if form == exporting.MLFLOW:
         return [output] * len(ids)
     is_folder = os.path.isdir(output) and form != exporting.TENSORBOARD

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 SSH = "RUNICORN_VIEWER_SSH"
 REMOTE_COMMAND = "RUNICORN_VIEWER_REMOTE_COMMAND"
 _USUAL_COMMAND = """sh -c 'PATH="$PATH:$HOME/.local/bin"; exec runicorn "$@"' runicorn"""
-"""Shells that are started for one command do not read what puts that directory on the PATH."""
+"""Adds ``~/.local/bin`` to the PATH: a shell that runs one command does not read the files that add it."""
 _OPTIONS = [
-    *("-T", "-a", "-x"),  # no terminal, which would change what is sent; and no agent or screen is handed on
+    *("-T", "-a", "-x"),  # a terminal would change the bytes; the other machine needs no agent and no screen
     *("-o", "ControlMaster=no", "-o", "ControlPath=none"),  # a shared connection would keep our port after our end
     *("-o", "RemoteCommand=none", "-o", "ClearAllForwardings=no", "-o", "ExitOnForwardFailure=yes"),
-    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"),  # a dead network is known after a minute
+    *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4"),  # ssh ends a minute after the network has died
 ]
 _MISUSED, _NOT_EXECUTABLE, _NOT_FOUND, _SSH_FAILED = 2, 126, 127, 255
 _END_S = 1.0
@@ -40,19 +40,19 @@ _ANSWER_S = 60.0
 
 
 class FarViewer:
-    """A viewer on another machine, and the ssh that leads to it.
+    """A viewer on another machine, and the ssh that connects to it.
 
     Args:
-        target: where.
+        target: the other machine, and its storage.
         request: what to show there.
-        command: that is ``runicorn`` there, for the shell there; empty = as usual.
+        command: starts ``runicorn`` there, as text for the shell there; empty = the environment's, else ``runicorn``.
 
     Raises:
-        OSError: ssh is not there, cannot connect, or there is no viewer there; the text says what to do.
+        OSError: ssh is missing, ssh cannot connect, or the viewer there does not start; the text says what to do.
 
     Attributes:
-        entry: by which it is found on this machine.
-        page: of the run that was asked for.
+        entry: what other commands of this machine find the viewer by.
+        page: address of the page of the run that was asked for.
     """
 
     def __init__(self, target: Target, request: over_ssh.Request, command: str = "") -> None:
@@ -84,14 +84,14 @@ class FarViewer:
         """Wait until the viewer there has ended.
 
         Raises:
-            OSError: it has not said so, but the connection has ended.
+            OSError: the connection has ended, and the viewer has not said that it ended.
         """
         while self._reader.is_alive():
             self._reader.join(over_ssh.SIGN_S)
             self._say(b"\n")
         if self._last is None:
             raise StorageError(
-                f"The connection to {self._target.login} is lost, and the viewer there ends with it. The runs are "
+                f"The connection to {self._target.login} is lost, so the viewer there ends too. The runs are "
                 "untouched. Start it again with the same command, and open the new link."
             )
         if self._last.error:
@@ -107,7 +107,7 @@ class FarViewer:
             try:
                 self._ssh.wait(_END_S)
                 break
-            except subprocess.TimeoutExpired:  # it waits for pages that are open
+            except subprocess.TimeoutExpired:  # ssh waits for open pages
                 end()
         self._ssh.wait()
         if not self._reader.is_alive():
@@ -122,7 +122,7 @@ class FarViewer:
 
     def _say(self, content: bytes) -> None:
         assert self._ssh.stdin is not None
-        with suppress(OSError):  # ssh has ended, and its status will tell more
+        with suppress(OSError):  # ssh has ended; its exit status is read later
             self._ssh.stdin.write(content)
             self._ssh.stdin.flush()
 
@@ -137,7 +137,7 @@ class FarViewer:
         try:
             reply, printed = over_ssh.read_reply(self._ssh.stdout, request.socket)
         except ValueError as error:
-            raise StorageError(f"What {self._target.login} has sent is no answer of a viewer: {error}.") from error
+            raise StorageError(f"{self._target.login} has not sent an answer of a viewer: {error}.") from error
         if reply is None:
             raise StorageError(_why(self._target, self._ssh.wait(), printed))
         if reply.error:
@@ -147,9 +147,9 @@ class FarViewer:
     def _check_port(self) -> None:
         if address.ask(self.entry, "GET", "/api/v1/server", _ANSWER_S) is None:
             raise StorageError(
-                f"The viewer on {self._target.login} has started, but ssh does not lead to its socket: its sshd may "
-                "forbid that (AllowStreamLocalForwarding). It has ended again. Instead: run `runicorn viewer` there, "
-                f"and `ssh -L 23300:localhost:PORT {self._target.login}` here, with the port of its link."
+                f"The viewer on {self._target.login} has started, but ssh does not connect to its socket. The sshd "
+                "there may forbid that (AllowStreamLocalForwarding). The viewer has ended again. Run `runicorn viewer` "
+                f"there, and `ssh -L 23300:localhost:PORT {self._target.login}` here, with the port of its link."
             )
 
 
@@ -157,7 +157,7 @@ def free_port(port: int) -> int:
     """This port, or the next one that is free; ssh will listen at it.
 
     Raises:
-        OSError: none can be had.
+        OSError: no port is free.
     """
     made, found = address.bind(address.LOCAL, port)
     made.close()
@@ -191,34 +191,39 @@ def _why(target: Target, status: int, printed: bytes) -> str:
     host = target.login
     if status == _SSH_FAILED or status < 0:
         return (
-            f"ssh has not connected to {host}, or lost it; its own message is above. Does `ssh {host}` work? If it "
-            f"says that it cannot listen at a port, the lines LocalForward in your configuration of ssh may be why."
+            f"ssh has not connected to {host}, or has lost the connection; its own message is above. Try `ssh {host}`. "
+            f"If ssh says that it cannot listen at a port, look at the LocalForward lines in your ssh configuration."
         )
     if status in {_NOT_EXECUTABLE, _NOT_FOUND}:
         return (
-            f"There is no `runicorn` on {host} that a command over ssh finds. Install it there (pip install "
+            f"A command over ssh finds no `runicorn` on {host}. Install it there (pip install "
             f"'runicorn[viewer]'), or say where it is: --remote-command '~/venv/bin/runicorn', or {REMOTE_COMMAND}."
         )
     if status == _MISUSED:
         return (
             f"The runicorn on {host} is older than this command. Install a newer one there: "
-            "pip install -U 'runicorn[viewer]'. Or run `runicorn viewer --socket` there, and the ssh it prints here."
+            "pip install -U 'runicorn[viewer]'. Or run `runicorn viewer --socket` there, "
+            "and here the ssh command that it prints."
         )
     said = plain(printed.decode("utf-8", "replace").strip(), keep="\n")
-    return f"`runicorn viewer` on {host} has ended with {status}, and has not answered." + (f"\n{said}" if said else "")
+    return f"`runicorn viewer` on {host} has ended with the status {status}, without an answer." + (
+        f"\n{said}" if said else ""
+    )
 
 
 def new_request(
     port: int, storages: list[str], *, run: str | None = None, read_only: bool = False, idle_s: float | None = None
 ) -> over_ssh.Request:
-    """A request for a viewer that this machine reaches by a port.
+    """Make the request for a viewer; this machine reaches it by a port.
 
     Raises:
-        WrongValueError: a name is no text.
+        WrongValueError: a name is not valid UTF-8.
     """
     for name in (*storages, run or ""):
         if not _is_text(name):
-            raise WrongValueError(f"{name!r} has bytes that are no UTF-8. Name it on the other machine itself.")
+            raise WrongValueError(
+                f"{name!r} has bytes that are not UTF-8. Write this name on the other machine itself."
+            )
     return over_ssh.Request(sockets.new_ssh_path(), port, storages, run, read_only, idle_s)
 
 

@@ -29,22 +29,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "format",
         choices=(importing.AUTO, *importing.FORMATS),
         metavar="FORMAT",
-        help=f"auto, {', '.join(importing.FORMATS)}",
+        help=f"auto finds the format; or one of {', '.join(importing.FORMATS)}",
     )
     parser.add_argument("sources", nargs="+", metavar="PATH", help="files or directories of the other tracker")
     parser.add_argument("--path", help="run path to put the runs under (default: named after PATH)")
     parser.add_argument(
         "--update",
         action="store_true",
-        help="take what is new in sources that were imported before; tags, notes and aliases set here stay",
+        help="take what is new in a source that was imported before; keep the tags, notes and alias that were set here",
     )
-    parser.add_argument("--dry-run", action="store_true", help="read everything, write nothing, say what would come")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="read everything, write nothing, and say what would be imported"
+    )
     table = parser.add_argument_group("tables (csv, jsonl, parquet)")
-    table.add_argument("--step", metavar="COLUMN", help="the column of steps (default: step, epoch or the row)")
+    table.add_argument(
+        "--step",
+        metavar="COLUMN",
+        help="the column of steps (default: a column such as step or epoch, else the number of the row)",
+    )
     table.add_argument("--time", metavar="COLUMN", help="the column of times: epoch seconds, or ISO 8601")
-    table.add_argument("--run", dest="run_column", metavar="COLUMN", help="the column that tells runs apart")
+    table.add_argument(
+        "--run", dest="run_column", metavar="COLUMN", help="the column of runs: each of its values is a run"
+    )
     table.add_argument("--map", action="append", default=[], metavar="A=B", help="call the column A the metric B")
-    table.add_argument("--config-columns", default="", metavar="A,B", help="columns that are configuration, no metrics")
+    table.add_argument(
+        "--config-columns", default="", metavar="A,B", help="columns that are configuration, not metrics"
+    )
     add_storage(parser)
     add_json(parser)
 
@@ -104,4 +114,4 @@ def _say(outcome: ImportOutcome, *, is_dry: bool) -> None:
 def _left_out(outcome: ImportOutcome) -> list[str]:
     if not outcome.left_out:
         return []
-    return ["left out: " + ", ".join(f"{count:,} {what}" for what, count in outcome.left_out.items())]
+    return ["left out: " + ", ".join(f"{what}: {count:,}" for what, count in outcome.left_out.items())]

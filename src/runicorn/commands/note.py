@@ -26,7 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which run, and what shall be noted."""
     add_run(parser)
     parser.add_argument(
-        "text", nargs="?", metavar="TEXT", help="the new notes; - reads them from the input; without it, print them"
+        "text",
+        nargs="?",
+        metavar="TEXT",
+        help="the new notes; - reads them from standard input; without TEXT, the notes are printed",
     )
     parser.add_argument("--clear", action="store_true", help="remove the notes")
     add_storage(parser)
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Change the notes, or show them."""
     if options.clear and options.text is not None:
-        raise WrongValueError("Both --clear and notes are given. Nothing was changed. Write one of them.")
+        raise WrongValueError("Both --clear and notes are given. Nothing was changed. Give only one of them.")
     info = targets.find(the_run(options.run, options), options.storage)
     changes = options.clear or options.text is not None
     if changes:

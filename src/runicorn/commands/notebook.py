@@ -27,14 +27,14 @@ _IDLE_S = 12 * 3600
 """A viewer that show() has started ends after this time without an open page."""
 _NOTEBOOKS = ("IPython", "marimo")
 _started: list[subprocess.Popen[bytes]] = []
-"""Viewers that go on beside this process: one that is forgotten would be warned of."""
+"""Viewers that this process has started. Without a reference to them, Python would warn about them."""
 
 
 class Shown:
-    """What ``show()`` returns: a notebook draws it if it is the last thing of a cell, or is given to ``display()``.
+    """What ``show()`` returns. A notebook draws it if it ends a cell, or if it is given to ``display()``.
 
     Attributes:
-        html: of a report, the whole file as text; of a link, the link.
+        html: the whole file as text if it is a report; the link if ``live`` was true.
     """
 
     def __init__(self, markup: str, told: str, content: str) -> None:
@@ -57,44 +57,46 @@ def show(
     metrics: str | Iterable[str] = (),
     images: int = 20,
 ) -> Shown:
-    """Show runs in a notebook: their report, as ``runicorn report`` writes it, in a frame that can reach nothing.
+    """Show runs in a notebook, as ``runicorn report`` writes them, in a frame that sends no request.
 
-    It shows what is stored now. Outside of a notebook nothing is drawn; write a file with ``runicorn report`` there.
+    The frame shows what is stored now. Only notebooks draw it; elsewhere, write a file with ``runicorn report``.
 
     Args:
-        *runs: each a run, its id or the beginning of it, its alias, its directory, or its info; several are compared.
-            Without one: the run of this process that is open, else the newest of the storage.
-        height: of the frame, in pixels.
-        live: show the link of a viewer instead, whose page follows the run; one is started if none of yours shows this
-            storage. It ends after 12 hours without an open page, or by ``runicorn viewer --stop``.
-        storage: the storage root in which ids and aliases are searched; None = as ``init()`` finds it.
-        metrics: the only ones to show, by name; by default all, up to 300 curves.
-        images: how many at most of each run.
+        *runs: each is a run, its id or the beginning of its id, its alias, its directory, or its info. Several runs
+            are compared. Without a run: the open run of this process, else the newest run of the storage.
+        height: height of the frame in pixels, 100 to 10000.
+        live: show the link of a viewer instead; its page follows the run. If none of your viewers shows this storage,
+            one is started. It ends after 12 hours without an open page, or by ``runicorn viewer --stop``.
+        storage: the storage root in which ids and aliases are searched; None = the one that ``init()`` would use.
+        metrics: names of the metrics to show; by default all, up to 300 curves.
+        images: the largest number of images of each run.
 
     Returns:
         What a notebook draws. If tracking is switched off and the run stores nothing, it says so.
 
     Raises:
-        ImportError: the packages of ``runicorn[viewer]`` are not there.
+        ImportError: the packages of ``runicorn[viewer]`` are not installed.
         KeyError: no run has a metric of that name.
-        LookupError: no run is meant, or a word stands for several.
+        LookupError: no run was found, or a word matches several runs.
         OSError: no viewer could be started.
-        TypeError: a run is nothing of these.
-        ValueError: the height is no number of pixels, or a run is meant twice.
+        TypeError: an argument is none of the kinds that ``runs`` takes.
+        ValueError: the height is not a number of pixels, or a run is named twice.
     """
     if not isinstance(height, int) or not 100 <= height <= 10_000:
-        raise WrongValueError(f"show(): height={height!r} is no number of pixels from 100 to 10000. Write one.")
+        raise WrongValueError(
+            f"show(): height={height!r} is not a number of pixels from 100 to 10000. Nothing is shown."
+        )
     if any(isinstance(run, NoOpRun) for run in runs):
         return _line("Tracking is switched off: this run stores nothing, so there is nothing to show.")
     _check_packages()
     infos = [find(run, storage) for run in runs] or [_meant(storage)]
     if len({info.run_dir for info in infos}) < len(infos):
-        raise WrongValueError("show(): a run is meant more than once. Name each run once.")
+        raise WrongValueError("show(): a run is named more than once. Nothing is shown. Name each run once.")
     if live:
         return _link(_viewer_link(infos))
     if not any(name in sys.modules for name in _NOTEBOOKS):
         logging.getLogger("runicorn").warning(
-            "rn.show() draws in notebooks, and this is none. Write a file: runicorn report %s -o report.html",
+            "rn.show() draws only in notebooks, and this is not one. Write a file: runicorn report %s -o report.html",
             " ".join(info.id for info in infos),
         )
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
@@ -132,7 +134,7 @@ def _frame(infos: list[RunInfo], height: int, metrics: tuple[str, ...], images: 
     title = f"Report of {counted(len(infos), 'run')}"
     look = f"width: 100%; height: {height}px; border: 1px solid #8884; border-radius: 4px"
     markup = f'<iframe sandbox="allow-scripts" title="{title}" style="{look}" srcdoc="{html.escape(content)}"></iframe>'
-    told = f"{title}, {len(made.content):,} bytes: a notebook draws it. " + ". ".join(made.lines)
+    told = f"{title}, {len(made.content):,} bytes. Only a notebook draws it. " + ". ".join(made.lines)
     return Shown(markup, told, content)
 
 

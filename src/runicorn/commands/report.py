@@ -1,4 +1,4 @@
-"""``runicorn report``: write runs as one HTML file that needs no server and asks nobody for anything."""
+"""``runicorn report``: write runs as one HTML file that needs no server and no network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _IMAGES = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which runs, what of them, and where to."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{RUN_HELP}; of several it is a comparison")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{RUN_HELP}; several runs give a comparison")
     add_latest(parser)
     parser.add_argument(
         "-o", "--output", default=_OUTPUT, metavar="FILE", help=f"the file (default: {_OUTPUT}); '-' = standard output"
@@ -40,10 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="A,B",
-        help="what is left out otherwise, because it may say more than a reader should know: logs, environment, code",
+        help="also put in logs, environment or code; they may say more than a reader should know",
     )
     parser.add_argument(
-        "--metrics", action="append", default=[], metavar="A,B", help="only these metrics (default: all, 300 curves)"
+        "--metrics",
+        action="append",
+        default=[],
+        metavar="A,B",
+        help="only these metrics (default: all, up to 300 curves)",
     )
     parser.add_argument(
         "--images", type=count, default=_IMAGES, metavar="N", help=f"at most N images a run (default: {_IMAGES})"
@@ -53,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_axes,
         default=("step",),
         metavar="A,B",
-        help="axes that the charts can have: step, time, wall, relative_step (default: step); each takes as much space",
+        help="x axes of the charts: step, time, wall, relative_step (default: step); each makes the file larger",
     )
     parser.add_argument("--open", action="store_true", help="open the file in the browser")
     add_storage(parser)
@@ -71,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     infos = [the_run(word, options) for word in options.runs]
     twice = sorted({info.id for info in infos if sum(each.run_dir == info.run_dir for each in infos) > 1})
     if twice:
-        raise WrongValueError(f"run {twice[0]} is meant more than once. Name each run once.")
+        raise WrongValueError(f"run {twice[0]} is named more than once. Nothing was written. Name each run once.")
     to_file = options.output != _STANDARD_OUTPUT
     if to_file:
         _check_place(options, infos)
@@ -91,7 +95,7 @@ def _check(options: argparse.Namespace) -> None:
         return
     for option, given in (("--json", options.json), ("--open", options.open)):
         if given:
-            raise WrongValueError(f"{option} and -o - do not go together. Leave one of them out.")
+            raise WrongValueError(f"{option} and -o - do not go together. Nothing was written. Leave one of them out.")
 
 
 def _made(options: argparse.Namespace, infos: list[RunInfo]) -> Report:
@@ -153,5 +157,5 @@ def _some_of(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     unknown = [word for word in words if word not in known]
     if unknown or not words:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of {', '.join(known)}.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}.")
     return words

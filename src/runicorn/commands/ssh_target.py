@@ -53,9 +53,9 @@ def parse(text: str) -> Target:
     parts = _parts_of_address(text) if text.startswith(_SCHEME) else _parts(text)
     for name in (parts.host, re.sub(r"\\(?=.)", "", parts.user)):  # DOMAIN\user
         if name.startswith("-") or _SPECIAL.search(name):
-            raise WrongValueError(f"{plain(name)!r} is no name of a host or a user. {_HOW}")
+            raise WrongValueError(f"{plain(name)!r} is not the name of a host or a user. {_HOW}")
     if not parts.host or "\0" in parts.storage:
-        raise WrongValueError(f"{plain(text)!r} names no host. {_HOW}")
+        raise WrongValueError(f"{plain(text)!r} does not name a host. {_HOW}")
     return parts
 
 
@@ -63,7 +63,7 @@ def _parts(text: str) -> Target:
     """``[user@]host[:DIR]``; an address with colons stands in brackets."""
     found = re.fullmatch(r"(?:([^:/\[]*)@)?(?:\[([^\]]*)\]|([^:/@\[\]]*))(?::(.*))?", text, re.DOTALL)
     if found is None or (found[1] is None and found[4] is None) or _OTHER.match(text):
-        raise WrongValueError(f"{plain(text)!r} names no other machine. {_HOW}")
+        raise WrongValueError(f"{plain(text)!r} does not name another machine. {_HOW}")
     user, bracketed, host, storage = found.groups()
     return Target(bracketed or host or "", user or "", None, storage or "")
 
@@ -75,7 +75,7 @@ def _parts_of_address(text: str) -> Target:
     found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::([0-9]{1,5}))?", place)
     port = None if found is None or found[3] is None else int(found[3])
     if found is None or port == 0 or (port or 0) > 65_535:
-        raise WrongValueError(f"{plain(text)!r} is no address of a machine. {_HOW}")
+        raise WrongValueError(f"{plain(text)!r} is not the address of a machine. {_HOW}")
     storage = urllib.parse.unquote(f"{slash}{storage}")
     storage = storage.removeprefix("/") if storage.startswith("/~") else storage
     return Target(found[1] or found[2] or "", urllib.parse.unquote(user), port, "" if storage == "/" else storage)

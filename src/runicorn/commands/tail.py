@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it ends")
     parser.add_argument("--no-metrics", action="store_true", help="show only text")
-    parser.add_argument("--system", action="store_true", help="show also what the machine did")
+    parser.add_argument("--system", action="store_true", help="also show what the machine did")
     parser.add_argument("--no-text", action="store_true", help="show only metrics")
 
 

@@ -41,19 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="[USER@]HOST:[DIR]",
-        help="show the storage DIR of another machine, by ssh, which has to be installed there too; also "
-        "USER@HOST, and ssh://USER@HOST:PORT/DIR. It ends with the connection. A directory of this machine goes with "
-        "--storage, whatever its name",
+        help="show the storage DIR of another machine, by ssh; runicorn must be installed there too. Also "
+        "USER@HOST, and ssh://USER@HOST:PORT/DIR. The viewer ends with the connection. For a directory of this "
+        "machine, use --storage",
     )
-    parser.add_argument("--remote-command", metavar="COMMAND", help="what runicorn is called there, such as "
-                        "~/venv/bin/runicorn; text for the shell there (default: RUNICORN_VIEWER_REMOTE_COMMAND, "
+    parser.add_argument("--remote-command", metavar="COMMAND", help="the command that starts runicorn there, such "
+                        "as ~/venv/bin/runicorn; text for the shell there (default: RUNICORN_VIEWER_REMOTE_COMMAND, "
                         "runicorn)")  # fmt: skip
     parser.add_argument("--over-ssh", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
         "--storage",
         action="append",
         metavar="DIR",
-        help="storage root; may be repeated (default: RUNICORN_DIR, your configuration, ./.runicorn). With HOST: there",
+        help="storage root; may be repeated (default: RUNICORN_DIR, your configuration, ./.runicorn). With HOST:, a "
+        "directory there",
     )
     parser.add_argument("--run", metavar="RUN", help="begin with the page of this run, instead of the list of all")
     parser.add_argument("--host", default=_HOST, help="address to listen at (default: 127.0.0.1); another one "
@@ -85,7 +86,9 @@ def run(options: argparse.Namespace) -> int:
     if options.list or options.stop:
         return _list_or_stop(options)
     if options.remote_command is not None:
-        raise WrongValueError("--remote-command is for a viewer on another machine: name that too, as USER@HOST:DIR.")
+        raise WrongValueError(
+            "--remote-command is for a viewer on another machine. Name that machine too, as USER@HOST:DIR."
+        )
     if options.over_ssh:
         return _serve_over_ssh()
     if not _has_packages():
@@ -125,7 +128,7 @@ def _show_far(options: argparse.Namespace) -> int:
         ("--stop", options.stop),
     ):
         if given:
-            raise WrongValueError(f"{option} does not go with another machine. Leave it, or {options.target}, out.")
+            raise WrongValueError(f"{option} does not go with another machine. Leave out {option} or {options.target}.")
     target = ssh_target.parse(options.target)
     request = far_viewer.new_request(
         far_viewer.free_port(options.port),

@@ -129,7 +129,7 @@ class _Told:
         self._rounded = 0
 
     def number(self, value: Any) -> float | None:
-        """The value as a float; None where there is none."""
+        """The value as a float; None if it has none."""
         if type(value) is float or value is None:
             return value
         number = as_float(value)

@@ -54,20 +54,21 @@ class ImportOutcome(msgspec.Struct, frozen=True):
 
     Attributes:
         format: the format's name.
-        source: where its files are.
-        state: ``imported``, ``updated``, ``unchanged`` (it is here already), ``changed`` (it is here as it was before,
-            and ``update`` was not given), ``skipped`` (the other tracker has it as deleted) or ``failed``.
-        run: id of the run here; None if there is none.
-        path: of the run.
-        run_dir: its directory.
-        points: values of metrics.
-        metrics: their names.
-        images: how many.
-        lines: of text.
-        samples: of the machine.
-        left_out: how many of each kind have no place here.
+        source: path of its files.
+        state: ``imported``, ``updated``, ``unchanged`` (it was imported before), ``changed`` (the source has changed
+            since it was imported, and ``update`` was not given), ``skipped`` (the other
+            tracker has it as deleted) or ``failed``.
+        run: id of the imported run; None if there is none.
+        path: path of the run.
+        run_dir: directory of the run.
+        points: number of values of metrics.
+        metrics: names of the metrics.
+        images: number of images.
+        lines: number of lines of text.
+        samples: number of samples of the machine.
+        left_out: by kind, how many things were not imported because a run has no place for them.
         problems: what could not be read, in words.
-        note: more of the state, in words.
+        note: why the state is what it is, in words; None if there is nothing to say.
     """
 
     format: str
@@ -103,20 +104,21 @@ def import_runs(
         form: one of ``FORMATS``, or ``auto``.
         sources: files or directories of the other tracker.
         storage: the storage root; None = the one that ``init()`` would use.
-        path: run path to put them under; None = named after the source.
-        update: take what is new in a source that was imported before; labels that were set here stay.
-        dry_run: read all of it, and write nothing.
-        options: of a table: ``step``, ``time``, ``run``, ``names``, ``config``.
-        advance: called with the number of values done.
+        path: run path to put the runs under; None = named after the source.
+        update: also import what is new in a source that was imported before; labels that were set here stay.
+        dry_run: read everything, and write nothing.
+        options: for tables: ``step``, ``time`` and ``run`` name columns, ``names`` is a dict of metrics by column,
+            ``config`` is a list of columns that are settings.
+        advance: is called with the number of values that were read.
 
     Yields:
         What became of each run.
 
     Raises:
-        FileNotFoundError: nothing is at a path, or nothing that can be imported.
+        FileNotFoundError: a path does not exist, or holds no run that can be imported.
         OSError: the storage cannot be written.
         StillBusyError: another process imports into the storage.
-        ValueError: no such format, or a wrong run path.
+        ValueError: the format is unknown, or the run path is not allowed.
     """
     prefix = None if path is None else paths.normalise_path(path)
     found: list[SourceRun] = []
@@ -145,7 +147,9 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
         ValueError: no such format.
     """
     if form != AUTO and form not in FORMATS:
-        raise WrongValueError(f"{form!r} is no format. Write one of {', '.join((AUTO, *FORMATS))}.")
+        raise WrongValueError(
+            f"{form!r} is not a format. Nothing was imported. Write one of {', '.join((AUTO, *FORMATS))}."
+        )
     top = os.path.realpath(source)
     if not os.path.exists(top):
         raise MissingPathError(f"{source} is not there. Nothing was imported.")
@@ -192,7 +196,7 @@ def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> I
     if before.is_deleted:
         note = "the run is in the recycle bin"
     elif before.source.get("state") != state:
-        what, note = CHANGED, "the source has changed; add --update to take what is new"
+        what, note = CHANGED, "the source has changed, and the run was left as it is; add --update to take what is new"
         if update:
             if not before.was_resumed:
                 return None

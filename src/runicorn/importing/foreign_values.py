@@ -72,7 +72,7 @@ def clean_data(data: dict[str, Any], told: Told) -> dict[str, Any]:
         elif isinstance(value, _SCALARS):
             found[name] = value
         else:
-            told.leave_out("values that are no numbers or text")
+            told.leave_out("values that are neither numbers nor text")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Imported runs get their place: whole, each once, and found again when their source is imported again.
+"""Give imported runs their place: each run whole, once, and found again if its source is imported again.
 
 A run is made in ``<storage>/.importing/<hex>``, where no reader looks, and is renamed to its place when it is durable.
 The lock file beside it lets one process at a time import into a storage; what a killed one has left there goes first.
@@ -237,7 +237,7 @@ def _opened(storage: str) -> tuple[removal.Directory, Lock]:
     if lock is None:
         directory.close()
         raise StillBusyError(
-            f"Another process imports runs into {storage} at this moment. Nothing was imported. Try again later."
+            f"Another process imports runs into {storage} now. Nothing was imported. Try again later."
         )
     return directory, lock
 

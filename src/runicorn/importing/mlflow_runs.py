@@ -202,7 +202,7 @@ def _fill(
     head.created_at = head.started_at = _seconds(meta.get("start_time"))
     head.ended_at = _seconds(meta.get("end_time"))
     status = str(meta.get("status"))
-    head.status, head.reason = _ENDS.get(status, ("failed", f"mlflow says {status}: it has stored no end"))
+    head.status, head.reason = _ENDS.get(status, ("failed", f"mlflow says {status}: it has not stored an end"))
     head.parent = tags.get(_PARENT)
     head.notes = tags.get(_NOTE)
     head.config = {key: _literal(value) for key, value in parameters.items()}

@@ -76,7 +76,7 @@ def _items(directory: str, about: dict[str, Any], head: Head, told: Told) -> Ite
         given_columns = [series.get(each) for each in _COLUMNS] if isinstance(series, dict) else []
         columns = [column for column in given_columns if isinstance(column, list)]
         if len(columns) < len(_COLUMNS):
-            told.problem(f"{_METRICS}: {name!r} is no series, and was left out")
+            told.problem(f"{_METRICS}: {name!r} is not a series, and was left out")
             continue
         if len({len(column) for column in columns}) > 1:
             told.problem(f"{_METRICS}: the columns of {name!r} are not of one length; their surplus was left out")

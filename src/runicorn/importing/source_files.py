@@ -40,7 +40,7 @@ def read_whole(path: str, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
     with open_source(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        raise UnreadableSourceError(f"{path} is larger than {most_bytes:,} bytes, and is not read")
+        raise UnreadableSourceError(f"{path} is larger than {most_bytes:,} bytes, so it was not read")
     return content
 
 

@@ -75,13 +75,13 @@ class Head(msgspec.Struct):
         name: becomes the alias.
         path: segments of the run's path, of any text.
         created_at: epoch seconds; None = the time of the first value.
-        started_at: the same.
-        ended_at: the same; None = the time of the last value.
+        started_at: epoch seconds; None = the time of the first value.
+        ended_at: epoch seconds; None = the time of the last value.
         status: ``finished``, ``failed`` or ``interrupted``.
         reason: why it ended, or what the source does not say.
         tags: in their order.
         notes: free text.
-        group: what the run belongs to.
+        group: name of the group that the run belongs to.
         parent: key of the source's run that has started it.
         hostname: where it ran.
         python: version of Python.
@@ -89,7 +89,7 @@ class Head(msgspec.Struct):
         config: arguments.
         summary: results.
         primary: name of the metric that counts, and ``max`` or ``min``.
-        other: what has no place with us, for ``assets.json``.
+        other: what a run has no place for; it goes into ``assets.json``.
     """
 
     name: str | None = None
@@ -141,12 +141,12 @@ class SourceRun(msgspec.Struct):
 
     Attributes:
         form: the format's name.
-        key: what tells it from all other runs of that format, the same at every import.
-        location: of its files, for people.
-        state: gives a text that is another one once the source has changed.
-        items: reads it, from the beginning; what it knows beside goes into ``head`` meanwhile.
-        head: see there.
-        told: see there.
+        key: names the run among all runs of the format; the same at every import.
+        location: path of its files, for people.
+        state: returns a text that changes if the source changes.
+        items: reads the run from its beginning, and fills ``head`` meanwhile.
+        head: what the source says beside its values.
+        told: what of the source is not in the run.
         skipped: why it is not imported; None = it is.
     """
 

@@ -146,7 +146,7 @@ def _read_trainer(path: str, head: Head) -> None:
     """What ``trainer_state.json`` says beside its rows."""
     state = source_files.json_of(path)
     if not isinstance(state, dict):
-        raise UnreadableSourceError(f"{path} is no JSON object")
+        raise UnreadableSourceError(f"{path} is not a JSON object")
     best = {"best_metric": state.get("best_metric"), "best_model_checkpoint": state.get("best_model_checkpoint")}
     head.summary = {name: value for name, value in best.items() if value is not None}
     rest = {name: value for name, value in state.items() if name not in {"log_history", *best}}

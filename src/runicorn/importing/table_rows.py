@@ -64,7 +64,7 @@ def _of_csv(path: str, told: Told, delimiter: str = ",") -> Iterator[dict[str, A
         try:
             names = [name.strip() for name in next(lines, [])]
             if len(set(names)) < len(names):
-                told.problem(f"{path}: several columns have one name; of these the last one is read")
+                told.problem(f"{path}: several columns have the same name; only the last of them is read")
             for cells in lines:
                 if len(cells) > len(names):
                     told.leave_out("cells beyond the last column", len(cells) - len(names))
@@ -89,7 +89,7 @@ def _of_json_lines(path: str, told: Told) -> Iterator[dict[str, Any]]:
             if isinstance(row, dict):
                 yield row
             else:
-                told.problem(f"{path}: line {number:,} is no JSON object, and was left out")
+                told.problem(f"{path}: line {number:,} is not a JSON object, and was left out")
 
 
 def _of_parquet(path: str, _told: Told) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A run's alias, tags and notes: in ``meta.json``, and in the row of a 0.7.2 viewer's database where there is one.
+"""A run's alias, tags and notes: in ``meta.json``, and in its row of a 0.7.2 viewer's database if it has one.
 
 ``meta.json`` is read and replaced under the lock under which ``init()`` does that when it resumes a run or joins a
 job, so neither loses what the other has written; the writer process only reads it.
@@ -35,10 +35,10 @@ class Labels(NamedTuple):
     """What a run is called now.
 
     Attributes:
-        alias: None where it has none.
+        alias: None if it has none.
         tags: in their order.
-        notes: None where it has none.
-        trouble: why the viewer's row was not changed; None where it was, or where there is none.
+        notes: None if it has none.
+        trouble: why the viewer's row was not changed; None if it was, or if there is no row.
     """
 
     alias: str | None
@@ -48,7 +48,7 @@ class Labels(NamedTuple):
 
 
 class ChangedMeanwhileError(RefusedChangeError):
-    """Somebody else has changed what was to be changed."""
+    """Somebody else has changed this field since the caller read it."""
 
 
 def set_alias(info: RunInfo, alias: str | None, settings: Settings, *, force: bool = False) -> Labels:
@@ -87,7 +87,7 @@ def change(
         add: tags that come behind those that it has; one that is there already is no error.
         remove: tags that are taken away; one that is not there is no error.
         was: what ``alias`` or ``notes`` were when they were read; if they are something else now, nothing is changed.
-        force: also where another host may have the run open.
+        force: change the run even if another host may have it open.
 
     Raises:
         ChangedMeanwhileError: ``was`` does not hold any more.
@@ -133,7 +133,7 @@ def _checked_text(name: str, text: str | None) -> str | None:
         if len(clean) > MOST_NOTES:
             raise WrongValueError(
                 f"the notes have {len(clean):,} characters, and {MOST_NOTES:,} are the most. Nothing was changed. "
-                "Write less, or a file of your own."
+                "Write less, or keep the text in a file of your own."
             )
         return clean or None
     clean = escape(text).strip()

@@ -83,7 +83,9 @@ def _save(place: str, made: SavedView) -> None:
         if folder.status(file) is not None:
             _of_file(folder, file)
         elif sum(1 for _ in _views_in(folder)) >= MOST_VIEWS:
-            raise RefusedChangeError(f"{MOST_VIEWS} views are the most. Nothing was saved. Remove one first.")
+            raise RefusedChangeError(
+                f"The storage has {MOST_VIEWS} views, and cannot have more. Nothing was saved. Remove one first."
+            )
         _replace(folder, file, msgspec.json.encode({"kind": _KIND, **made._asdict()}))
 
 
@@ -118,8 +120,8 @@ def checked_name(name: str) -> str:
     clean = unicodedata.normalize("NFC", name)
     if not _NAME.fullmatch(clean) or len(clean) > _MOST_OF_NAME or len(os.fsencode(clean)) > _MOST_NAME_BYTES:
         raise WrongValueError(
-            f"{name[:80]!r} is no name of a view. Nothing was changed. Write letters and digits, with spaces, dots, "
-            f"- and _ between them, {_MOST_OF_NAME} characters at most."
+            f"{name[:80]!r} is not a name for a view. Nothing was changed. Write letters and digits, with spaces, "
+            f"dots, - and _ between them, {_MOST_OF_NAME} characters at most."
         )
     return clean
 
@@ -127,8 +129,8 @@ def checked_name(name: str) -> str:
 def _checked_query(query: str) -> str:
     if len(query) > MOST_QUERY or not query.isprintable() or query.startswith(("?", "/", "#")):
         raise WrongValueError(
-            f"{query[:80]!r} is no query of a view. Nothing was changed. Write what stands behind the question mark of "
-            f"an address, {MOST_QUERY:,} characters at most."
+            f"{query[:80]!r} is not a query of a view. Nothing was changed. Write what follows the question mark in an "
+            f"address, {MOST_QUERY:,} characters at most."
         )
     return query
 
@@ -160,7 +162,8 @@ def _of_file(folder: Directory, file: str) -> SavedView:
     except (UnfitFileError, WrongValueError):
         pass
     raise PathExistsError(
-        f"{os.path.join(folder.path, file)} is no view that was saved here. It was left as it is. Choose another name."
+        f"{os.path.join(folder.path, file)} is not a view that was saved here. It was left as it is. "
+        "Choose another name."
     )
 
 

@@ -167,11 +167,11 @@ class LoadedRun:
 
     @property
     def system(self) -> SystemMetrics:
-        """What its machines did."""
+        """What the machines of the run did: the samples of its writers, by name."""
         return SystemMetrics(self.info.run_dir, self._cache, self.summary)
 
     def steps_per_second(self) -> Column:
-        """Steps a second, from the times of the records."""
+        """Steps per second over time, computed from the times of the records."""
         return pace(self.events_files())
 
     @property

@@ -1,4 +1,4 @@
-"""What a run's machines did: columns by time."""
+"""What the machines of a run did, as columns over time."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SystemMetrics:
         column = builder.column()
         if not len(column):
             some = ", ".join(self.names[:20]) or "nothing"
-            raise MetricNotFoundError(f"{name!r} was not sampled of the machine. Sampled: {some}.")
+            raise MetricNotFoundError(f"{name!r} is not among the samples of the machine. These are: {some}.")
         return column
 
     def table(self, names: Iterable[str] | None = None) -> tables.Table:
@@ -89,7 +89,7 @@ class SystemMetrics:
         return {}
 
     def sentences(self) -> list[str]:
-        """What is plain of that, in words."""
+        """What is clear from those numbers, in sentences."""
         return sentences(self.insight())
 
 

@@ -1,4 +1,4 @@
-"""What the cgroups of the training allow and count: memory, CPU time, kills for want of memory; v1 and v2."""
+"""What the cgroups of the training allow and count: memory, CPU time, kills because memory was full; v1 and v2."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CgroupUse:
 
     @property
     def kills_so_far(self) -> int:
-        """How many processes of the cgroup were killed for want of memory since this object was made."""
+        """How many processes of the cgroup were killed because memory was full, since this object was made."""
         return max(0, (self._kills() or 0) - (self._first_kills or 0))
 
     def sample(self) -> dict[str, float]:

@@ -45,7 +45,7 @@ def _nvidia(readers: list[Any], told: list[str]) -> int:
 
         reader = NvidiaGpus(os.environ.get("CUDA_VISIBLE_DEVICES"), sees_processes=_sees_processes())
     except ImportError:
-        told.append("NVIDIA's GPUs are not sampled: nvidia-ml-py is missing. Write: pip install 'runicorn[gpu]'")
+        told.append("NVIDIA's GPUs are not sampled: nvidia-ml-py is missing. Install it: pip install 'runicorn[gpu]'")
         return 0
     except Exception as error:  # noqa: BLE001 - there is no driver, or one that says no
         told.append(f"NVIDIA's GPUs are not sampled: {error}")

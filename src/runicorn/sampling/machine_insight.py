@@ -164,7 +164,7 @@ class MachineInsight:
         return int((fourth - second) / ((last - first) / 2) * 3600)
 
     def why_killed(self) -> str:
-        """What the cgroup says about a kill that has just been; empty if it has counted none for want of memory."""
+        """What the cgroup says about a kill that has just been; empty if it has counted none."""
         kills = int(sum(self._kills))
         if not kills:
             return ""
@@ -172,7 +172,7 @@ class MachineInsight:
         share = ""
         if used is not None and limit:
             share = f"; at most {used.peak:.0f} % of its {_size(limit)} were seen in use"
-        return f"out of memory: the cgroup counted {kills} such kill{'s' * (kills > 1)}{share}"
+        return f"out of memory: the cgroup counted {kills} kill{'s' * (kills > 1)}{share}"
 
 
 _AVERAGED = {
@@ -186,7 +186,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def sentences(fields: dict[str, Any]) -> list[str]:
-    """What is plain of the numbers of a run, in words.
+    """What is clear from the numbers of a run, in sentences.
 
     Args:
         fields: as ``MachineInsight.fields()`` has them, read from a file that anybody may have changed.
@@ -206,7 +206,7 @@ def sentences(fields: dict[str, Any]) -> list[str]:
     if kills > 0:
         limit, most = _number(fields, "cgroup_memory_limit_bytes"), _number(fields, "cgroup_memory_peak_percent")
         share = f"; at most {most:.0f} % of its {_size(limit)} were seen in use" if limit else ""
-        found.append(f"The cgroup counted {kills} kill{'s' * (kills > 1)} for want of memory{share}.")
+        found.append(f"The cgroup counted {kills} kill{'s' * (kills > 1)} because memory was full{share}.")
     return found
 
 

@@ -47,7 +47,7 @@ class NvidiaGpu:
             except nvml.NVMLError as error:
                 if error.value in _NEVER:
                     del self._asks[what]
-                    told.append(f"{self.name} does not offer: {what}")
+                    told.append(f"{self.name} does not give: {what}")
         return numbers
 
     def memory_of(self, pids: set[int]) -> int | None:

@@ -1,4 +1,4 @@
-"""What a run was made of and has made: listed, the members of its archives one by one, and who has the same content."""
+"""The assets of a run, the members of its archives, and the other runs with the same content."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def member(request: Request) -> Response:
     asset = _asset_in(request)
     number = _whole_number(request.path_params["member"])
     if asset.form != "zip":
-        raise ProblemError(404, "Only members of an archive are shown as text.", "Download it.")
+        raise ProblemError(404, "Only members of a ZIP archive are shown as text.", "Download the asset.")
     try:
         with ZipReader(open_below(asset.top, asset.path)) as archive:
             shown = archive.shown(number)
@@ -83,7 +83,7 @@ def asset_of(viewer: Viewer, row: RunRow, number: int) -> KeptAsset:
     """
     found = _all_of(viewer, row)
     if not 0 <= number < len(found):
-        raise ProblemError(404, f"The run has no asset of the number {number}: it has {len(found)}.")
+        raise ProblemError(404, f"The run has no asset with the number {number}: it has {len(found)} assets.")
     return found[number]
 
 
@@ -156,5 +156,5 @@ def _asset_in(request: Request) -> KeptAsset:
 
 def _whole_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise ProblemError(404, f"{text[:40]!r} is no number of the list.")
+        raise ProblemError(404, f"{text[:40]!r} is not a number in the list.")
     return int(text)

@@ -55,8 +55,8 @@ def _runs(viewer: Viewer, request: Request) -> tuple[list[RunRow], list[str]]:
     given = ",".join(request.query_params.getlist("runs"))
     keys = list(dict.fromkeys(key for key in given.split(",") if key))
     if len(keys) > limits.RUNS:
-        what = f"{len(keys):,} runs are asked for, and {limits.RUNS:,} are the most."
-        raise ProblemError(400, what, "Compare fewer at once.")
+        what = f"{len(keys):,} runs are named, and at most {limits.RUNS:,} can be compared."
+        raise ProblemError(400, what, "Name fewer runs.")
     if not keys:
         raise ProblemError(400, "No run is named.", "Write runs=KEY,KEY.")
     viewer.table.refresh()

@@ -76,7 +76,7 @@ async def edit(request: Request) -> Response:
     texts = wanted.texts()
     _check_lengths([texts.get("alias") or "", *wanted.tags.add, *wanted.tags.remove])
     if not wanted.was.keys() <= {"alias", "notes"}:
-        raise ProblemError(400, "was has alias and notes alone.")
+        raise ProblemError(400, "`was` may only have alias and notes. Nothing was changed.")
     key = request.path_params["key"]
 
     def change() -> dict[str, Any]:
@@ -147,7 +147,7 @@ async def restore(request: Request) -> Response:
 
         def change(key: str) -> dict[str, Any]:
             if key not in there:
-                raise ProblemError(404, f"No run of the recycle bin has the key {key[:160]!r}.", "Look at the list.")
+                raise ProblemError(404, f"No run in the recycle bin has the key {key[:160]!r}.", "Look at the list.")
             return {"remark": recycle_bin.restore(there.pop(key), settings).trouble}
 
         response = _each(request, wanted, change)
@@ -207,7 +207,9 @@ def _words_of(error: OSError) -> str:
 async def _named(request: Request) -> NamedRuns:
     wanted = await json_of(request, NamedRuns)
     if not 1 <= len(wanted.runs) <= limits.RUNS:
-        raise ProblemError(400, f"{len(wanted.runs):,} runs are named. 1 to {limits.RUNS} can be.", "Name fewer.")
+        raise ProblemError(
+            400, f"{len(wanted.runs):,} runs are named. Nothing was changed.", f"Name 1 to {limits.RUNS} runs."
+        )
     return wanted
 
 
@@ -229,7 +231,7 @@ def _each(request: Request, wanted: NamedRuns, change: Change) -> Response:
             told = {"status": problem.status, "what": problem.what, "hint": problem.hint}
             results.append({"key": key, "done": False, "problem": told})
             if busy is None and isinstance(problem.__cause__, StillBusyError):  # the next one would wait as long
-                busy = ProblemError(409, f"Not tried, after another one had to wait: {problem.what}")
+                busy = ProblemError(409, f"This run was not tried, because another run had to wait: {problem.what}")
     return answer(request, {"done": sum(each["done"] for each in results), "results": results})
 
 

@@ -70,10 +70,10 @@ def _give(request: Request, body: bytes) -> Response:
     try:
         wish = msgspec.json.decode(body, type=TicketWish)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(400, f"That is no wish for a ticket: {error}") from error
+        raise ProblemError(400, f"The body does not ask for a ticket: {error}") from error
     offers = {"asset": _asset, "member": _member, "image": _image, "log": _log, "folder": _folder}
     if wish.kind not in offers:
-        raise ProblemError(400, f"{wish.kind[:40]!r} is no kind of a download: it is one of {', '.join(_KINDS)}.")
+        raise ProblemError(400, f"{wish.kind[:40]!r} is not a kind of download. Write one of {', '.join(_KINDS)}.")
     row = viewer.row(wish.run)
     try:
         offer = offers[wish.kind](viewer, row, wish)
@@ -129,7 +129,7 @@ def _member(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
         return Offer(_file_name(os.path.basename(name or "")), begin)
     files = member_files(asset)
     if not 0 <= number < len(files):
-        raise DamagedError(f"it has no member of the number {number}")
+        raise DamagedError(f"it has no member with the number {number}")
     _check_name(wish.name, escape(files[number].name))
     return _of_file(files[number].top, files[number].path, os.path.basename(files[number].name))
 
@@ -147,7 +147,7 @@ def _log(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
     del viewer
     sources = sources_of(row)
     if not 0 <= wish.number < len(sources):
-        raise DamagedError(f"the run has no log of the number {wish.number}")
+        raise DamagedError(f"the run has no log with the number {wish.number}")
     name = sources[wish.number]["name"]
     _check_name(wish.name, name)
     return _of_file(row.info.run_dir, name, f"{row.info.id}_{name}")

@@ -103,7 +103,7 @@ def image_of(viewer: Viewer, key: str, number: str) -> Listed:
     _, _, index = _index_of(viewer, key)
     found = index.by_number.get(int(number)) if _NUMBER.fullmatch(number) else None
     if found is None:
-        raise ProblemError(404, f"The run has no image of the number {number[:20]!r}.", "Ask for the list again.")
+        raise ProblemError(404, f"The run has no image with the number {number[:20]!r}.", "Ask for the list again.")
     return found
 
 

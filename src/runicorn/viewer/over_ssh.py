@@ -134,7 +134,7 @@ def read_reply(stream: IO[bytes], socket: str) -> tuple[Reply | None, bytes]:
                 return reply, printed
         many += len(line)
         if many > _MOST_BYTES:
-            raise WrongValueError("it has printed more than 1 MiB, and no answer")
+            raise WrongValueError("it has printed more than 1 MiB without an answer")
         printed = (printed + line)[-2000:]
     return None, printed
 
@@ -146,7 +146,7 @@ def _decoded(content: bytes) -> Reply:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WrongValueError(f"its answer cannot be read: {error}") from error
     if not (reply.error or reply.ended) and not (_TOKEN.fullmatch(reply.token) and _PAGE.fullmatch(reply.page)):
-        raise WrongValueError("its answer has no token, or one that cannot be right")
+        raise WrongValueError("its answer has no valid token")
     return reply
 
 

@@ -1,4 +1,4 @@
-"""A report: the page with its data in it, one file that asks nobody for anything."""
+"""A report: one file with the page and its data, which sends no request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <div id="app"></div>
-<noscript>This report needs JavaScript: scripts that are in it draw it, and ask nobody for anything. {told}</noscript>
+<noscript>This report needs JavaScript. Its own scripts draw it, and send no request. {told}</noscript>
 <script type="application/json" id="report-data">{data}</script>
 <script>{library}</script>
 <script type="module">{script}</script>
@@ -84,7 +84,7 @@ def make_report(infos: Sequence[RunInfo], wishes: ReportWishes | None = None) ->
 
 
 def _policy(scripts: list[str], styles: list[str]) -> str:
-    """Nothing runs but these scripts, and nothing is loaded from anywhere."""
+    """The policy: only these scripts run, and nothing is loaded from the network."""
     return (
         f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(styles)}; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"

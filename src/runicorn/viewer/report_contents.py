@@ -231,7 +231,7 @@ class ReportContents:
         points, pieces = figures["points_in_pieces"], figures["pieces"]
         lines = [*self._origins(), *self._running()]
         curves = f"{counted(figures['curves'], 'curve')} of {counted(figures['points'], 'point')}"
-        kept = f"{points:,} single ones left out, {pieces:,} pieces kept: least, greatest, mean and last value of each"
+        kept = f"{points:,} of them left out, {pieces:,} pieces kept: each has its least, greatest, mean and last value"
         lines.append(f"{curves}; {kept}" if pieces else f"{curves}, all in it")
         if figures["images"] or figures["images_left_out"]:
             lines.append(f"{figures['images']:,} of {counted(figures['images'] + figures['images_left_out'], 'image')}")

@@ -159,7 +159,7 @@ def run(request: Request) -> Response:
 
 
 def machine_of(row: RunRow) -> list[str]:
-    """What is plain of what its machine did, in words."""
+    """What is clear from the samples of its machine, in sentences."""
     found = _cost(row).get(run_files.MACHINE)
     return sentences(found) if isinstance(found, dict) else []
 

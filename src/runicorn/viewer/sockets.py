@@ -39,7 +39,7 @@ class PrivateSocket:
     def __init__(self, path: str) -> None:
         self.path = os.path.abspath(os.path.expanduser(path))
         if not hasattr(socket, "AF_UNIX"):
-            raise StorageError("This system has no Unix sockets for Python. Leave --socket out.")
+            raise StorageError("Python has no Unix sockets on this system. Leave out --socket.")
         if len(os.fsencode(self.path)) > _LONGEST_BYTES:
             raise OSError(
                 errno.ENAMETOOLONG,
@@ -91,9 +91,11 @@ def remove_if_dead(path: str) -> None:
         if found is None:
             return
         if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-            raise FileExistsError(errno.EEXIST, "there is something that is no socket of yours. Name another", path)
+            raise FileExistsError(
+                errno.EEXIST, "it exists already, and is not a socket of yours. Name another one", path
+            )
         if _is_answered(path):
-            raise OSError(errno.EADDRINUSE, "somebody listens at it already. Name another", path)
+            raise OSError(errno.EADDRINUSE, "somebody listens at it already. Name another one", path)
         folder.remove(name)
 
 

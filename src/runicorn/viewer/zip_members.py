@@ -81,7 +81,7 @@ class ZipReader:
             self._zip = zipfile.ZipFile(self._file)
         except _FAULTS as error:
             self._file.close()
-            raise DamagedError(f"it is no archive that can be read: {error}") from error
+            raise DamagedError(f"it cannot be read as a ZIP archive: {error}") from error
 
     def __enter__(self) -> ZipReader:
         return self
@@ -128,7 +128,7 @@ class ZipReader:
         except _FAULTS as error:
             return {**told, "reason": f"it cannot be unpacked: {error}"}
         if content.startswith(_ARCHIVES):
-            return {**told, "reason": "it is an archive itself, and is not opened"}
+            return {**told, "reason": "it is itself an archive, and archives in archives are not opened"}
         if b"\0" in content[:_SNIFFED_BYTES]:
             return {**told, "reason": "it is not text"}
         text = content[:MOST_SHOWN_BYTES].decode("utf-8-sig", "replace")
@@ -163,7 +163,7 @@ class ZipReader:
 
     def _info(self, number: int) -> zipfile.ZipInfo:
         if not 0 <= number < min(MOST_MEMBERS, self.count):
-            raise DamagedError(f"it has no member of the number {number}")
+            raise DamagedError(f"it has no member with the number {number}")
         return self._zip.filelist[number]
 
 
@@ -171,7 +171,7 @@ def _reason(info: zipfile.ZipInfo) -> str | None:
     if info.flag_bits & 0x1:
         return "it is encrypted"
     if info.compress_type not in _METHODS:
-        return "it is packed by a method that is not read here"
+        return "it is packed by a method that is not supported here"
     if _is_bomb(info):
         return f"it says that it is {info.file_size // max(1, info.compress_size):,} times as large as it is packed"
     return None

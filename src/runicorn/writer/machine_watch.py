@@ -79,7 +79,7 @@ class MachineWatch:
             self._ask()
 
     def finish(self, end: End) -> None:
-        """Append what has come; a machine that does not answer is not waited for, unless it may say what has killed."""
+        """Append what has come. Only if the run was killed is a slow machine waited for longer: it may say why."""
         if self._thread is not None:
             self._answered.wait(_KILLED_WAIT_S if _is_kill(end) else _LAST_WAIT_S)
             if self._samples:

@@ -107,7 +107,7 @@ function aboutAsset(asset) {
     { text: about.config_files ? `read from ${about.config_files}` : "" },
     { text: about.description ?? "" },
     { text: about.left_out_count ? `${countOf(about.left_out_count, "file")} left out of it` : "" },
-    { text: asset.saved ? "" : "noted, and its content not kept" },
+    { text: asset.saved ? "" : "recorded, but its content was not kept" },
     { text: asset.reason ? `Kept, but ${asset.reason}` : "", isBad: true },
   ].filter((line) => line.text);
 }
@@ -173,9 +173,9 @@ function MemberText({ shown, chosen, row, asset, member }) {
   return html`<div class="member-text">
     <div class="member-head"><b class="cut" title=${shown.name}>${shown.name}</b> <span class="quiet">${bytesText(shown.bytes)}</span><span class="grow"></span>
       ${member && !member.reason && html`<${DownloadButton} name=${shown.name} wish=${{ run: row.key, kind: "member", number: asset.number, member: member.number, name: member.name }} />`}</div>
-    ${member?.remark && html`<p class="bad">Beware: ${member.remark}.</p>`}
+    ${member?.remark && html`<p class="bad">Warning: ${member.remark}.</p>`}
     ${shown.reason && html`<p class="quiet">Not shown: ${shown.reason.replace(/\.$/, "")}.</p>`}
     ${shown.text !== null && html`<pre tabindex="0" aria-label=${shown.name}>${lines.slice(0, MEMBER_LINES).join("\n")}</pre>`}
-    ${isCut && html`<p class="quiet">This is its beginning; download it to have all of it.</p>`}
+    ${isCut && html`<p class="quiet">This is only the beginning. Download the file to have all of it.</p>`}
   </div>`;
 }

@@ -44,7 +44,7 @@ export function CompareImages({ compared, query, versions }) {
   useKeys({ "[": () => go(at - 1), "]": () => go(at + 1) });
   if (!found) return html`<div class="sheet"><span class="skeleton"></span></div>`;
   if (error && !keys.length) return html`<${Trouble} error=${error} />`;
-  if (!keys.length) return html`<p class="empty quiet">No image was logged by these runs.</p>`;
+  if (!keys.length) return html`<p class="empty quiet">These runs have logged no image.</p>`;
   const having = compared.filter((run) => (found.get(run.key) ?? []).some((each) => each.key === key));
   const text = steps.length ? `step ${stepText(steps[Math.max(0, at)])}` : "no steps";
   const left = compared.length - MOST_IMAGE_RUNS;

@@ -96,7 +96,7 @@ function LegendMenu({ owner, picked, close, isRun }) {
   return html`
     ${item(isSolo ? "Show all" : "Only this", { solo: isSolo ? null : owner.id })}
     ${item(owner.isPinned ? "Unpin" : "Pin to the top", { top: flipped(picked.top, owner.id) })}
-    ${isRun && item("Take out of the comparison", { runs: without(owner.id), top: null, solo: null }, true)}`;
+    ${isRun && item("Remove from the comparison", { runs: without(owner.id), top: null, solo: null }, true)}`;
 }
 
 /** The runs of the address but for one, whose place stays empty: so the others keep their colours. @param {string} key */

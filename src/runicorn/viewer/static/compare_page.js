@@ -156,7 +156,7 @@ function Comparison({ runs, left, query }) {
       ${tab === "charts" && answer && html`<${ChartsBar} head=${head} query=${query} isSystem=${false} /><${GroupChoice} query=${query} answer=${answer} />`}
     </div>
     <${Missing} lost=${lost} left=${left} total=${runs.length} />
-    ${isBare && html`<p class="empty quiet">None of these runs is there. <a href=${hrefOf("")}>To the runs</a></p>`}
+    ${isBare && html`<p class="empty quiet">None of these runs was found. <a href=${hrefOf("")}>To the runs</a></p>`}
     ${answer && compared.length > 0 && tab === "charts" && html`<${CompareCharts} ...${{ compared, answer, query, live, metrics, setSearch, error: metricsError }} />`}
     ${answer && compared.length > 0 && tab === "differences" && html`<${CompareTable} ...${{ compared, query, answer }} />`}
     ${answer && compared.length > 0 && tab === "code" && html`<${CompareCode} ...${{ compared, query, answer }} />`}
@@ -170,7 +170,7 @@ function Missing({ lost, left, total }) {
   if (!lost.length && !left) return null;
   const named = lost.slice(0, 5).join(", ") + (lost.length > 5 ? ` and ${countText(lost.length - 5)} more` : "");
   return html`<p class="missing" role="status">
-    ${lost.length > 0 && html`<span class="warn">${lost.length === 1 ? "One run of the address is" : `${countText(lost.length)} runs of the address are`} not there:</span> ${named}. `}
+    ${lost.length > 0 && html`<span class="warn">${lost.length === 1 ? "One run of the address was" : `${countText(lost.length)} runs of the address were`} not found:</span> ${named}. `}
     ${left > 0 && html`<span class="warn">${countText(total + left)} runs are named; the first ${countText(MOST_COMPARED)} are compared.</span>`}
   </p>`;
 }
@@ -209,7 +209,7 @@ function CompareCharts({ compared, answer, query, live, metrics, setSearch, erro
     ${error && !metrics && html`<${Trouble} error=${error} />`}
     <div class="charts">
       <h2 class="hidden-text">Charts</h2>
-      ${metrics && !names.length && html`<p class="quiet">Nothing was logged by these runs.</p>`}
+      ${metrics && !names.length && html`<p class="quiet">These runs have logged no metric.</p>`}
       ${names.length > 0 && !wanted.length && html`<p class="quiet">No metric of ${countText(names.length)} has such a name.</p>`}
       <${ChartLanes} ...${{ names: metrics ? wanted : null, guess: Math.min(wanted.length || 6, 12), primary, chosen, isSystem: false, card }} />
     </div>`;

@@ -39,7 +39,7 @@ export function DeletedPage() {
           <td title=${run.id}>${runName(run)}</td><td class="quiet wide-only">${run.path}</td><td><${Status} run=${run} /></td>
           <td class="num wide-only" title=${run.best_metric_name ?? ""}>${shortNumber(run.best_metric_value)}</td><td class="wide-only"><${Tags} tags=${run.tags} /></td><td><${Ago} time=${run.deleted_at} /></td>
           ${canEdit && html`<td><button class="link" aria-label=${`Restore ${runName(run)}`} onClick=${() => restore([run])}>Restore</button></td>`}</tr>`)}</tbody></table>`}
-      ${!bin.count && html`<p class="quiet">It is empty.</p>`}
+      ${!bin.count && html`<p class="quiet">The recycle bin is empty.</p>`}
       <p class="quiet bin-where">Nothing is removed for good from here. These are folders in ${bin.folders.map((folder) => html`<code key=${folder}>${folder}</code> `)}: remove them there.</p>
     </section>
   </main>`;

@@ -16,7 +16,7 @@ const MOST_HITS = 1000;
 export function embeddedSource(report, missing) {
   const places = Object.keys(report.places).map(placeParts);
   const curves = unpackedCurves(report);
-  const refuse = () => missing("The report does not hold this.", "runicorn viewer shows the run itself; runicorn report --help says what a report can hold.");
+  const refuse = () => missing("This is not in the report.", "runicorn viewer shows the run itself; runicorn report --help says what a report can hold.");
   const get = async (place) => {
     const search = /^(.*\/logs)\/search\?(.*)$/.exec(place);
     if (search) return linesFound(await get(`${search[1]}?${search[2]}`), new URLSearchParams(search[2]).get("q") ?? "");

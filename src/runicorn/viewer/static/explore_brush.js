@@ -44,7 +44,7 @@ export function BrushEnds({ axis, brush, setBrush, length, isUpright }) {
   const end = (number, share, word) => html`<span class=${`brush-end ${number ? "high" : "low"} ${brush ? "set" : ""}`} role="slider" tabindex="0" key=${word}
     aria-label=${`${axis.column.name}: ${word}`} aria-orientation=${isUpright ? "vertical" : "horizontal"} aria-valuemin="0" aria-valuemax="100"
     aria-valuenow=${Math.round(share * 100)} aria-valuetext=${axisText(axis, valueAtShare(axis, share))}
-    title=${`${axis.column.name}: ${word}; arrow keys move it, Escape takes the brush away`} style=${at(share)} onKeyDown=${press(number)}></span>`;
+    title=${`${axis.column.name}: ${word}; arrow keys move it, Escape removes the brush`} style=${at(share)} onKeyDown=${press(number)}></span>`;
   const span = isUpright ? { top: `${(1 - high) * length}px`, height: `${(high - low) * length}px` } : { left: `${low * length}px`, width: `${(high - low) * length}px` };
   return html`<span class=${`brush-ends ${isUpright ? "upright" : ""}`}>
     ${brush && html`<span class="brush-span" style=${span}></span>`}

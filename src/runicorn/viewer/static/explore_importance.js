@@ -88,13 +88,13 @@ export function useImportances(names, cells, runs, result) {
 export function ImportanceTable({ found, result, constant, choose }) {
   const left = found && [
     [found.few, "with fewer than 5 runs"],
-    [found.constant + constant, "with one value alone"],
-    [found.own, "with a text of its own in each run"],
-    [found.level, "over whose runs the result does not differ"],
+    [found.constant + constant, "with only one value"],
+    [found.own, "with a different text in each run"],
+    [found.level, "whose runs all have the same result"],
   ].filter(([count]) => count).map(([count, why]) => `${countText(Number(count))} ${why}`);
   return html`<section class="importance" aria-label="Importance">
     <h2 class="cut" title=${result}>What goes with ${result}</h2>
-    <p class="quiet">Rank correlation over ${countOf(found?.runs ?? 0, "run")}, not a cause.</p>
+    <p class="quiet">Rank correlation over ${countOf(found?.runs ?? 0, "run")}. It does not show a cause.</p>
     <div class="importance-rows" tabindex="0" role="group" aria-label="Fields by rank correlation">
       ${found && found.listed.length > 0 && html`<table>
         <thead><tr><th scope="col">Field</th><th scope="col">Correlation</th><th scope="col" class="right">Runs</th></tr></thead>
@@ -110,7 +110,7 @@ export function ImportanceTable({ found, result, constant, choose }) {
 function ImportanceRow({ each, result, choose }) {
   const { name, rho, strength, runs } = each;
   const text = rho === null ? strength.toFixed(2) : `${rho < 0 ? "−" : "+"}${Math.abs(rho).toFixed(2)}`;
-  const words = rho === null ? `${result} differs between its values` : `${result} is ${rho < 0 ? "lower" : "higher"} where ${fieldName(name)} is higher`;
+  const words = rho === null ? `${result} differs between its values` : `${result} is ${rho < 0 ? "lower" : "higher"} if ${fieldName(name)} is higher`;
   return html`<tr>
     <th scope="row" class="cut"><button class="link" title=${`${name}: as x of the points`} onClick=${() => choose(name)}>${fieldName(name)}</button></th>
     <td title=${`${words}, over ${countOf(runs, "run")}`}><span class="bar-of"><span class=${rho !== null && rho < 0 ? "below" : ""} style=${{ width: `${strength * 100}%` }}></span></span> ${text}</td>

@@ -227,10 +227,10 @@ function ExploreBar({ query, all, within, runs, shown, brushes, axes, named, sta
       ${chosen.size <= MOST_NAMED_RUNS && html`<button onClick=${() => changeQuery({ runs: [...chosen].join(",") }, true)}>Only these</button>`}
       <button onClick=${() => setChosen(new Set())}>Clear</button></span>`}
     ${[...brushes].map(([id, brush]) => html`<span class="chip cut" key=${id}>${axes.get(id).column.name} ${brushWords(axes.get(id), brush)}
-      <button aria-label=${`Take the brush of ${axes.get(id).column.name} away`} onClick=${() => clear([id])}>×</button></span>`)}
+      <button aria-label=${`Remove the brush of ${axes.get(id).column.name}`} onClick=${() => clear([id])}>×</button></span>`)}
     <span class="grow"></span>
     ${left > 0 && html`<span class="quiet wide-only">${countOf(left, "running run")} left out</span>`}
-    ${absent > 0 && html`<span class="bad wide-only">${countOf(absent, "run")} of the address not here</span>`}
+    ${absent > 0 && html`<span class="bad wide-only">${countOf(absent, "run")} of the address not found</span>`}
     <span class="quiet" aria-live="polite">${shown.length !== runs.length ? `${countText(shown.length)} of ${countOf(runs.length, "run")}` : countOf(runs.length, "run")}</span>
     ${brushes.size > 0 && html`<button onClick=${() => clear([...brushes.keys()])}>Clear brushes</button>`}
     ${(query.get("q") || named || status.length > 0 || query.get("path") || query.get("only")) && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null, path: null, runs: null })}>All runs</button>`}

@@ -137,7 +137,7 @@ export function RunImage({ runKey, image, caption, isAt, onOpen }) {
 /** @param {{ image: LoggedImage, shown: { url: string, error: string } }} props */
 function Picture({ image, shown }) {
   const [broken, setBroken] = useState("");
-  const why = image.reason ?? (shown.error || (shown.url && broken === shown.url ? "the browser cannot decode it" : ""));
+  const why = image.reason ?? (shown.error || (shown.url && broken === shown.url ? "the browser cannot draw this image" : ""));
   if (why) return html`<span class="image-none">Not shown: ${why.replace(/^The image cannot be shown: |\.$/g, "")}</span>`;
   const isTiny = image.width !== null && image.width <= TINY_PX && (image.height ?? 0) <= TINY_PX;
   return shown.url ? html`<img class=${isTiny ? "tiny" : ""} src=${shown.url} alt=${imageText(image)} onError=${() => setBroken(shown.url)} />` : html`<span class="hidden-text">${imageText(image)}</span>`;

@@ -15,10 +15,13 @@ const NUMBER_WORDS = /** @type {Record<string, number>} */ ({ NaN: NaN, Infinity
  * @typedef {{ listed: Importance[], few: number, constant: number, own: number, level: number, runs: number }} Importances
  */
 
-/** A number, also as the word for what JSON has not; null if it is none. @param {unknown} cell @returns {number | null} */
+const WHOLE_NUMBER = /^-?\d{16,400}$/;
+
+/** A number, also as the text for what JSON has not, or not exactly; null if it is none. @param {unknown} cell @returns {number | null} */
 export function numberIn(cell) {
   if (typeof cell === "number") return cell;
-  return typeof cell === "string" && Object.hasOwn(NUMBER_WORDS, cell) ? NUMBER_WORDS[cell] : null;
+  if (typeof cell !== "string") return null;
+  return WHOLE_NUMBER.test(cell) ? Number(cell) : Object.hasOwn(NUMBER_WORDS, cell) ? NUMBER_WORDS[cell] : null;
 }
 
 /** Whether more than half of what is there are numbers. @param {unknown[]} cells @returns {boolean} */

@@ -95,7 +95,7 @@ function FieldEditor({ label, name, row, value, hint, lines, leave, save }) {
     const now = (await source.get(`runs/${encodeURIComponent(row.key)}`).catch(() => null))?.run[name] ?? "";
     if (now === was.current[name]) return "";
     was.current = { [name]: now };
-    return ` There now: ${now || "nothing"}`;
+    return ` It is now: ${now || "nothing"}`;
   };
   const press = (event) => {
     if (event.key === "Escape") {
