@@ -414,7 +414,8 @@ def test_lines_of_an_earlier_session_that_no_host_can_have_written_do_not_end_th
     """Numbers too large to add or to write, a clock that was set back, brackets without end: the run ends as ever."""
     run = open_run()
     run.finish()
-    huge = '{"time": 1, "interval_s": 1e308, "tree/rss_bytes": 1e308, "gpu0/memory_bytes": 1e308, "cgroup/oom_kills": 1e308}'
+    names = ("interval_s", "tree/rss_bytes", "gpu0/memory_bytes", "cgroup/oom_kills")
+    huge = json.dumps(dict.fromkeys(names, 1e308))
     now = status(run)["started_at"]
     times = [now - 5000, now - 4900, now - 4800, *range(100, 108), now - 1]
     lines = [json.dumps({"time": time, "interval_s": 10, "tree/rss_bytes": 1e9}) for time in times]

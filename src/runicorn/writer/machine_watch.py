@@ -1,9 +1,9 @@
 """The machine's numbers, sampled by a thread of the writer and appended by its loop, as a line each.
 
-The thread reads, and touches no file of the run: a driver or a kernel that does not answer costs samples, and no record.
-So does a file of samples that cannot be written, and a thread that cannot be started. The loop asks for a sample when
-one is due, and appends what has come. What reads is imported by the thread, after the first second: a short run does
-without.
+The thread reads, and touches no file of the run: a driver or a kernel that does not answer costs samples, and no
+record. So does a file of samples that cannot be written, and a thread that cannot be started. The loop asks for a
+sample when one is due, and appends what has come. What reads is imported by the thread, after the first second: a short
+run does without.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class MachineWatch:
         return None
 
     def _append_last(self) -> None:
-        """The same at the end, where there is no later: a moment's trouble is waited for, and what is missing is told."""
+        """The same at the end: a moment's trouble is waited for, and what is missing is told."""
         deadline = time.monotonic() + _LAST_APPEND_S
         while self._samples or self._unwritten:
             self._append_at = 0.0
