@@ -69,6 +69,36 @@ def test_a_run_that_was_resumed_here_is_not_updated(table, storage):
     assert content_of(first.run_dir) == before
 
 
+def test_a_run_that_is_resumed_while_its_source_is_read_is_not_updated(table, storage):
+    """It is live, and its records go on into the files that an update would have replaced."""
+    (first,) = load("jsonl", table(row(1, loss=1.0)), storage=storage)
+    opened = []
+
+    def resume(_done):
+        if not opened:
+            opened.append(runicorn.init(storage=str(storage), path=first.path, run_id=first.run))
+
+    (told,) = load("jsonl", table(row(1, loss=1.0), row(2, loss=0.5)), storage=storage, update=True, advance=resume)
+    opened[0].log({"loss": 9.0}, step=5)
+    opened[0].finish()
+    assert (told.state, told.note) == ("changed", "the run has been resumed here, so it is not updated")
+    assert [point[1:] for point in points_of(first.run_dir)["loss"]] == [(1, 1.0), (5, 9.0)]
+
+
+def test_a_run_that_is_deleted_while_its_source_is_read_stays_deleted(table, storage):
+    """The import says so, and goes on with the next source."""
+    (first,) = load("jsonl", table(row(1, loss=1.0)), storage=storage)
+
+    def delete(_done):
+        if Path(first.run_dir).exists():
+            assert main(["rm", first.run, "--yes", "--storage", str(storage)]) == 0
+
+    (told,) = load("jsonl", table(row(1, loss=1.0), row(2, loss=0.5)), storage=storage, update=True, advance=delete)
+    assert told.state == "changed"
+    assert told.note == "the run was deleted or moved while the source was read, so it is not updated"
+    assert not Path(first.run_dir).exists()
+
+
 def test_a_run_in_the_recycle_bin_is_not_imported_again(table, storage):
     """It was deleted on purpose; the outcome says where it is."""
     source = table(row(1, loss=1.0))
@@ -196,6 +226,19 @@ def test_a_viewer_of_0_7_2_that_is_open_gets_a_row(storage):
         (each.run, *next(values for key, values in aliases.items() if key in each.source), each.run_dir)
         for each in outcomes
     )
+
+
+@pytest.mark.parametrize("in_the_way", ["store", "store/.importing"])
+def test_a_storage_that_is_a_file_is_told(in_the_way, table, tmp_path, capsys):
+    """The message says that nothing was imported, and the file stays."""
+    file = tmp_path / in_the_way
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    assert main(["import", "jsonl", str(table(row(1, loss=1.0))), "--storage", str(tmp_path / "store")]) == 1
+    said = capsys.readouterr().err
+    assert f"into {tmp_path / 'store'}" in said
+    assert "Nothing was imported. Write a directory" in said
+    assert file.read_text() == "mine"
 
 
 def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):

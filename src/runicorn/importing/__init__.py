@@ -17,6 +17,8 @@ from runicorn.errors import MissingPathError, WrongValueError
 from runicorn.importing.landing import Imported, Landing, importing_into
 from runicorn.importing.run_writing import Writing
 from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
+from runicorn.queue import opening_lock
+from runicorn.settings import Settings
 from runicorn.storage import paths
 
 if TYPE_CHECKING:
@@ -169,7 +171,12 @@ def _one(
             if before is None:
                 run_dir, what = landing.place(run, writing, files, state, prefix=prefix), NEW
             else:
-                landing.update(before, run, writing, files, state)
+                # While the source was read somebody may have resumed the run, which has its own records since.
+                with opening_lock.hold(before.run_dir, Settings.from_environment()):
+                    refused = _refused(run, before, state, update=update)
+                    if refused:
+                        return refused
+                    landing.update(before, run, writing, files, state)
                 run_dir, what = before.run_dir, UPDATED
         return _outcome(run, writing, what, run_dir, landing.storage)
     except UnreadableSourceError as error:
@@ -184,9 +191,12 @@ def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> I
     elif before.source.get("state") != state:
         what, note = CHANGED, "the source has changed; add --update to take what is new"
         if update:
-            if not before.was_resumed:
+            if not os.path.isdir(before.run_dir):
+                note = "the run was deleted or moved while the source was read, so it is not updated"
+            elif before.was_resumed:
+                note = "the run has been resumed here, so it is not updated"
+            else:
                 return None
-            note = "the run has been resumed here, so it is not updated"
     run_id = os.path.basename(before.run_dir)
     return ImportOutcome(run.form, run.location, what, run_id, before.path, before.run_dir, note=note)
 

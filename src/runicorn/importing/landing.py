@@ -16,7 +16,7 @@ import runicorn.reading.directories as locations
 from runicorn.errors import ForbiddenPathError, StillBusyError
 from runicorn.host.locks import Lock
 from runicorn.importing.run_writing import IMPORTED
-from runicorn.managing import viewer_database
+from runicorn.managing import targets, viewer_database
 from runicorn.reading.info import read_info
 from runicorn.reading.plain_files import DamagedError, read_object
 from runicorn.storage import directory_kinds, modes, paths, removal, run_files
@@ -188,8 +188,10 @@ def importing_into(storage: str) -> Iterator[Landing]:
     folder, runs = os.path.join(storage, _FOLDER), os.path.join(storage, paths.RUNS)
     if os.path.islink(runs):
         raise ForbiddenPathError(f"{runs} is a link, and runs behind a link are not found. Nothing was imported.")
-    modes.make_directories(storage)
-    modes.make_directories(folder, 0o700)
+    trouble = f"No run can be imported into {storage}: {{reason}}. Nothing was imported."
+    with targets.worded(f"{trouble} Write a directory that you may write to.", storage):
+        modes.make_directories(storage)
+        modes.make_directories(folder, 0o700)
     with removal.Directory(folder, directory_kinds.IMPORTS) as directory:  # refuses a link, before anything is in it
         lock = Lock.take(os.path.join(folder, _LOCK), again=True)
         if lock is None:
