@@ -108,6 +108,14 @@ def test_a_run_in_the_recycle_bin_is_not_imported_again(table, storage):
     assert (again.state, again.note) == ("unchanged", "the run is in the recycle bin")
 
 
+def test_of_two_sources_of_one_content_the_second_says_which_the_first_is(table, storage):
+    """It may be a copy, or a run that came out the same: who imports it reads why there is no run of its name."""
+    first, second = table(row(1, loss=1.0), name="a.jsonl"), table(row(1, loss=1.0), name="b.jsonl")
+    made, told = load("jsonl", first, second, storage=storage)
+    assert (made.state, told.state, told.run) == ("imported", "unchanged", made.run)
+    assert told.note == f"it has the content of {first}, of which this run was made"
+
+
 def test_names_that_mean_something_to_us_are_marked_and_stay_apart(table, storage):
     """``time``, ``stage`` and ``global_step`` get a mark behind them; two names never become one."""
     names = MetricNames()

@@ -186,6 +186,8 @@ def _one(
 def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> ImportOutcome | None:
     """Why a run that is here already is left as it is; None if it is to be updated."""
     what, note = UNCHANGED, None
+    if before.source.get("source") != run.key:
+        note = f"it has the content of {before.source.get('location')}, of which this run was made"
     if before.is_deleted:
         note = "the run is in the recycle bin"
     elif before.source.get("state") != state:
