@@ -257,7 +257,7 @@ def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("runicorn.storage.run_directory.RunDir.append", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"rows.jsonl cannot be imported: No space .* what is here already stays"):
         load("jsonl", table(row(1, loss=1.0)), storage=storage)
     assert not (storage / "runs").exists()
     assert [path.name for path in (storage / ".importing").iterdir()] == ["lock"]

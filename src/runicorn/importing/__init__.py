@@ -17,6 +17,7 @@ from runicorn.errors import MissingPathError, WrongValueError
 from runicorn.importing.landing import Imported, Landing, importing_into
 from runicorn.importing.run_writing import Writing
 from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
+from runicorn.managing import targets
 from runicorn.queue import opening_lock
 from runicorn.settings import Settings
 from runicorn.storage import paths
@@ -131,7 +132,10 @@ def import_runs(
     elif found:
         with importing_into(root) as landing:
             for run in found:
-                yield _one(run, landing, prefix, done, update=update)
+                what = f"{run.location} cannot be imported: {{reason}}. Import it again: what is here already stays."
+                with targets.worded(what, run.location):
+                    outcome = _one(run, landing, prefix, done, update=update)
+                yield outcome
 
 
 def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun]:
