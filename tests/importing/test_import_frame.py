@@ -69,6 +69,36 @@ def test_a_run_that_was_resumed_here_is_not_updated(table, storage):
     assert content_of(first.run_dir) == before
 
 
+def test_a_run_that_is_resumed_while_its_source_is_read_is_not_updated(table, storage):
+    """It is live, and its records go on into the files that an update would have replaced."""
+    (first,) = load("jsonl", table(row(1, loss=1.0)), storage=storage)
+    opened = []
+
+    def resume(_done):
+        if not opened:
+            opened.append(runicorn.init(storage=str(storage), path=first.path, run_id=first.run))
+
+    (told,) = load("jsonl", table(row(1, loss=1.0), row(2, loss=0.5)), storage=storage, update=True, advance=resume)
+    opened[0].log({"loss": 9.0}, step=5)
+    opened[0].finish()
+    assert (told.state, told.note) == ("changed", "the run has been resumed here, so it is not updated")
+    assert [point[1:] for point in points_of(first.run_dir)["loss"]] == [(1, 1.0), (5, 9.0)]
+
+
+def test_a_run_that_is_deleted_while_its_source_is_read_stays_deleted(table, storage):
+    """The import says so, and goes on with the next source."""
+    (first,) = load("jsonl", table(row(1, loss=1.0)), storage=storage)
+
+    def delete(_done):
+        if Path(first.run_dir).exists():
+            assert main(["rm", first.run, "--yes", "--storage", str(storage)]) == 0
+
+    (told,) = load("jsonl", table(row(1, loss=1.0), row(2, loss=0.5)), storage=storage, update=True, advance=delete)
+    assert told.state == "changed"
+    assert told.note == "the run was deleted or moved while the source was read, so it is not updated"
+    assert not Path(first.run_dir).exists()
+
+
 def test_a_run_in_the_recycle_bin_is_not_imported_again(table, storage):
     """It was deleted on purpose; the outcome says where it is."""
     source = table(row(1, loss=1.0))
@@ -76,6 +106,14 @@ def test_a_run_in_the_recycle_bin_is_not_imported_again(table, storage):
     assert main(["rm", first.run, "--yes", "--storage", str(storage)]) == 0
     (again,) = load("jsonl", source, storage=storage)
     assert (again.state, again.note) == ("unchanged", "the run is in the recycle bin")
+
+
+def test_of_two_sources_of_one_content_the_second_says_which_the_first_is(table, storage):
+    """It may be a copy, or a run that came out the same: who imports it reads why there is no run of its name."""
+    first, second = table(row(1, loss=1.0), name="a.jsonl"), table(row(1, loss=1.0), name="b.jsonl")
+    made, told = load("jsonl", first, second, storage=storage)
+    assert (made.state, told.state, told.run) == ("imported", "unchanged", made.run)
+    assert told.note == f"it has the content of {first}, of which this run was made"
 
 
 def test_names_that_mean_something_to_us_are_marked_and_stay_apart(table, storage):
@@ -199,6 +237,19 @@ def test_a_viewer_of_0_7_2_that_is_open_gets_a_row(storage):
     )
 
 
+@pytest.mark.parametrize("in_the_way", ["store", "store/.importing"])
+def test_a_storage_that_is_a_file_is_told(in_the_way, table, tmp_path, capsys):
+    """The message says that nothing was imported, and the file stays."""
+    file = tmp_path / in_the_way
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    assert main(["import", "jsonl", str(table(row(1, loss=1.0))), "--storage", str(tmp_path / "store")]) == 1
+    said = capsys.readouterr().err
+    assert f"into {tmp_path / 'store'}" in said
+    assert "Nothing was imported." in said
+    assert file.read_text() == "mine"
+
+
 def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):
     """Neither a run nor a part of one."""
     import errno
@@ -207,7 +258,7 @@ def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("runicorn.storage.run_directory.RunDir.append", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"rows.jsonl cannot be imported: No space .* Nothing of it was imported"):
         load("jsonl", table(row(1, loss=1.0)), storage=storage)
     assert not (storage / "runs").exists()
     assert [path.name for path in (storage / ".importing").iterdir()] == ["lock"]

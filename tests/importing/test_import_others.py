@@ -196,6 +196,25 @@ def test_padded_names_are_those_that_are_meant(tmp_path, storage):
     assert points_of(run.run_dir).keys() == {"epoch", "train_loss", "eval_top1"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_a_table_of_a_spreadsheet_has_its_numbers_in_each_encoding(encoding, tmp_path, storage):
+    """UTF-8 with and without a mark at its begin, and UTF-16 in both orders."""
+    begin = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "table.csv").write_bytes(f"{begin}step,\u03bb\n1,0.5\n2,nan\n".encode(encoding))
+    (told,) = load("csv", tmp_path / "table.csv", storage=storage)
+    assert (told.metrics, told.points, told.problems) == (["\u03bb"], 2, [])
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_with_other_characters_between_its_columns_is_refused(between, tmp_path, storage):
+    """Its decimal commas would part numbers, and texts would be stored in their place."""
+    write(tmp_path / "table.csv", f"step{between}loss\n1{between}0,5\n")
+    (told,) = load("csv", tmp_path / "table.csv", storage=storage)
+    assert told.state == "failed"
+    assert "Write it again with commas" in told.note
+    assert list(storage.rglob("meta.json")) == []
+
+
 def test_a_state_of_transformers_is_a_run(tmp_path, storage):
     """Its history by steps; the rest is in the summary."""
     history = [{"epoch": 0.5, "loss": 2.5, "step": 10}, {"epoch": 1.0, "eval_loss": math.nan, "step": 20}]

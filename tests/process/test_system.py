@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from pathlib import Path
@@ -358,3 +359,78 @@ def test_every_line_is_a_time_and_numbers(run_program, storage):
     for line in (the_run(storage) / "system.jsonl").read_text().splitlines():
         assert {type(value) for value in json.loads(line).values()} <= {int, float}
     assert len(support.events(the_run(storage))) == 1
+
+
+@pytest.mark.usefixtures("often")
+def test_a_file_of_samples_that_cannot_be_written_keeps_no_record_back(open_run):
+    """It is as large as its host allows a file to be: the run's records are stored and it ends; what lacks is told."""
+    run = open_run()
+    run.finish()
+    with (run.run_dir / "system.jsonl").open("wb") as file:
+        file.truncate(16 << 20)
+    again = open_run(run_id=run.id)
+    writer = support.writer_of(again)
+    log = Path(again._session.address.spool) / "writer.log"
+    resource.prlimit(writer.pid, resource.RLIMIT_FSIZE, (12 << 20, resource.RLIM_INFINITY))
+    wait_until(lambda: b"system.jsonl cannot be written" in log.read_bytes(), 60, what="a sample that is not taken")
+    again.log(loss=1.0)
+    wait_until(lambda: support.logged(again) == [{"loss": 1.0}], 60, what="the record")
+    again.finish()
+    assert (run.run_dir / "system.jsonl").stat().st_size == 16 << 20
+    assert [each["error"].partition(" ")[2] for each in status(again)["storage_errors"]] == [
+        "samples of the machine: system.jsonl cannot be written"
+    ]
+
+
+@pytest.mark.usefixtures("often")
+def test_a_writer_that_may_start_no_thread_goes_on_without_samples(run_program, storage):
+    """A thread's stack would be larger than the address space."""
+    program = """
+import resource
+from pathlib import Path
+
+resource.setrlimit(resource.RLIMIT_STACK, (200 << 40, resource.RLIM_INFINITY))
+run = rn.init(storage=storage)
+log = Path(run._session.address.spool) / "writer.log"
+for _ in range(6000):
+    if b"start new thread" in log.read_bytes():
+        break
+    time.sleep(0.01)
+run.log(loss=1.0)
+print(log.read_text())
+run.finish()
+"""
+    done = run_program(PROLOGUE + program)
+    assert "the machine is not sampled: can't start new thread" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert support.logged(the_run(storage)) == [{"loss": 1.0}]
+    assert status(the_run(storage))["status"] == "finished"
+
+
+@pytest.mark.usefixtures("often")
+def test_lines_of_an_earlier_session_that_no_host_can_have_written_do_not_end_the_writer(open_run):
+    """Numbers too large to add or to write, a clock that was set back, brackets without end: the run ends as ever."""
+    run = open_run()
+    run.finish()
+    names = ("interval_s", "tree/rss_bytes", "gpu0/memory_bytes", "cgroup/oom_kills")
+    huge = json.dumps(dict.fromkeys(names, 1e308))
+    now = status(run)["started_at"]
+    times = [now - 5000, now - 4900, now - 4800, *range(100, 108), now - 1]
+    lines = [json.dumps({"time": time, "interval_s": 10, "tree/rss_bytes": 1e9}) for time in times]
+    deep = '{"a": ' + "[" * 100_000
+    (run.run_dir / "system.jsonl").write_text(
+        "\n".join([huge, huge, f'{{"tree/rss_bytes": {10**400}}}', deep, *lines, ""])
+    )
+    before = len((run.run_dir / "system.jsonl").read_bytes().splitlines())
+    again = open_run(run_id=run.id)
+    writer = support.writer_of(again)
+
+    def has_grown():
+        return len((run.run_dir / "system.jsonl").read_bytes().splitlines()) > before
+
+    wait_until(has_grown, 60, what="a sample")
+    assert support.writer_of(again).pid == writer.pid
+    again.finish()
+    machine = support.content(again, "summary.json")["runicorn"]["machine"]
+    assert machine["samples"] >= len(times)
+    assert machine["memory_peak_bytes"] >= 1e9

@@ -380,6 +380,25 @@ def test_bomb_that_lies_about_its_size_is_read_as_far_as_it_says(make_run, open_
     assert len(client.get(f"{RUN}/assets/0/members/0").content) < 1000
 
 
+def test_a_member_whose_begin_is_damaged_gets_no_ticket(make_run, open_viewer):
+    """Its own head names another file than the table of contents: told, and nothing is sent."""
+    content = bytearray(zip_of(a_py="x" * 100))
+    content[30] ^= 1
+    with_code(make_run(), bytes(content))
+    answer = ticket_for(open_viewer(), kind="member", number=0, member=0)
+    assert (answer.status_code, "cannot be unpacked" in answer.json()["error"]["what"]) == (404, True)
+
+
+def test_a_member_of_which_no_byte_is_sound_is_not_begun(make_run, open_viewer):
+    """Its content is not what its check sum says: the download is a 404 in JSON."""
+    content = bytearray(zip_of(a_py="x" * 100))
+    at = content.index(b"PK\1\2")
+    content[at + 16] ^= 1
+    with_code(make_run(), bytes(content))
+    answer = downloaded(open_viewer(), kind="member", number=0, member=0)
+    assert (answer.status_code, "CRC" in answer.json()["error"]["what"]) == (404, True)
+
+
 def test_too_many_members_are_told(make_run, open_viewer, monkeypatch):
     """An archive of more members than are listed says how many it has."""
     monkeypatch.setattr(zip_members, "MOST_MEMBERS", 10)

@@ -136,6 +136,27 @@ def test_members_that_were_logged_at_other_steps_meet(open_viewer, make_run):
     assert set(curve["data"]["mean"]) == {2.0}
 
 
+def test_a_range_behind_the_end_of_a_member_has_the_others_alone(open_viewer, make_run):
+    """A run that ended early has nothing there; if no run has, the curve is empty."""
+    for key, count in (("a", 10), ("b", 100)):
+        make_run(run_id=key, lines=[event(step, loss=float(step)) for step in range(count)])
+    client = open_viewer()
+    group = {"runs": [], "groups": [{"name": "g", "runs": ["a", "b"]}]}
+    (curve,) = curves(client, **group, **{"from": 50, "to": 60})
+    assert set(curve["data"]["members"]) == {1.0}
+    assert (curve["low"], curve["high"], curve["in_range"]) == (50.0, 60.0, 11)
+    (empty,) = curves(client, **group, **{"from": 200, "to": 300})
+    assert (empty["n"], empty["in_range"], empty["total"], empty["last_value"]) == (0, 0, 110, None)
+
+
+@pytest.mark.parametrize("more", [{"width": 5}, {"rank": "mean"}, {"rank": "minmax"}])
+def test_buckets_of_a_range_without_values_are_none(distributed, more):
+    """The answer is an empty curve, which says how many values there are elsewhere."""
+    (curve,) = curves(distributed, **{"from": 50, "to": 60}, **more)
+    assert (curve["kind"], curve["n"], curve["in_range"], curve["low"]) == ("buckets", 0, 0, None)
+    assert curve["total"] > 0
+
+
 def test_a_group_without_the_metric_says_so(open_viewer, make_run):
     """As do groups of runs that are not there, and empty ones."""
     make_run("a")

@@ -7,6 +7,7 @@ import html
 import json
 import math
 import re
+import resource
 import struct
 import subprocess
 import sys
@@ -131,6 +132,22 @@ def test_what_cannot_be_done_is_said_first(make_run, command, tmp_path, capsys, 
     assert status in {1, 2}
     assert told in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_disk_without_room_is_told_and_what_was_there_stays(make_run, command, tmp_path, capsys):
+    """The file that was to be replaced is as before, and nothing else is left beside it."""
+    make_run(lines=[event(1, loss=1.0)])
+    target = tmp_path / "made" / "report.html"
+    target.parent.mkdir()
+    target.write_text("before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        assert command(KEY, "-o", target, "--force") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert f"{target} cannot be written: File too large. Nothing was written." in capsys.readouterr().err
+    assert [path.read_text() for path in target.parent.iterdir()] == ["before"]
 
 
 def test_without_its_packages_the_command_says_the_one_line(make_run, command, monkeypatch, capsys):

@@ -116,8 +116,10 @@ def _check_place(options: argparse.Namespace, infos: list[RunInfo]) -> None:
 
 def _write(options: argparse.Namespace, made: Report) -> None:
     from runicorn.exporting import placing
+    from runicorn.managing import targets
 
-    with placing.new_file(options.output, force=options.force) as file:
+    what = f"{options.output} cannot be written: {{reason}}. Nothing was written."
+    with targets.worded(what, options.output), placing.new_file(options.output, force=options.force) as file:
         file.write(made.content)
     if options.open:
         import pathlib

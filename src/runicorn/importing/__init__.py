@@ -18,6 +18,9 @@ from runicorn.importing.landing import Imported, Landing, importing_into
 from runicorn.importing.refused_storage import worded
 from runicorn.importing.run_writing import Writing
 from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
+from runicorn.managing import targets
+from runicorn.queue import opening_lock
+from runicorn.settings import Settings
 from runicorn.storage import paths
 from runicorn.storage.wording import counted
 
@@ -136,7 +139,10 @@ def import_runs(
     elif found:
         with importing_into(root) as landing:
             for run in found:
-                yield _one(run, landing, prefix, done, update=update)
+                what = f"{run.location} cannot be imported: {{reason}}. Import it again: what is here already stays."
+                with targets.worded(what, run.location):
+                    outcome = _one(run, landing, prefix, done, update=update)
+                yield outcome
 
 
 def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun]:
@@ -183,7 +189,12 @@ def _one(
                 landing.check_is_new(run, writing.written.first_s)
                 run_dir, what = landing.place(run, writing, files, state, prefix=prefix), NEW
             else:
-                landing.update(before, run, writing, files, state)
+                # While the source was read somebody may have resumed the run, which has its own records since.
+                with opening_lock.hold(before.run_dir, Settings.from_environment()):
+                    refused = _refused(run, before, state, update=update)
+                    if refused:
+                        return refused
+                    landing.update(before, run, writing, files, state)
                 run_dir, what = before.run_dir, UPDATED
         return _outcome(run, writing, what, run_dir, landing)
     except UnreadableSourceError as error:
@@ -193,14 +204,19 @@ def _one(
 def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> ImportOutcome | None:
     """Why a run that is here already is left as it is; None if it is to be updated."""
     what, note = UNCHANGED, None
+    if before.source.get("source") != run.key:
+        note = f"it has the content of {before.source.get('location')}, of which this run was made"
     if before.is_deleted:
         note = "the run is in the recycle bin"
     elif before.source.get("state") != state:
         what, note = CHANGED, "the source has changed, and the run was left as it is; add --update to take what is new"
         if update:
-            if not before.was_resumed:
+            if not os.path.isdir(before.run_dir):
+                note = "the run was deleted or moved while the source was read, so it is not updated"
+            elif before.was_resumed:
+                note = "the run has been resumed here, so it is not updated"
+            else:
                 return None
-            note = "the run has been resumed here, so it is not updated"
     run_id = os.path.basename(before.run_dir)
     return ImportOutcome(run.form, run.location, what, run_id, before.path, before.run_dir, note=note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import sys
@@ -17,6 +18,7 @@ from runicorn.storage.plain_json import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from runicorn.importing.source_runs import Told
 
@@ -45,8 +47,8 @@ def rows(kind: str, path: str, told: Told) -> Iterator[dict[str, Any]]:
 def csv_columns(path: str) -> list[str]:
     """The names in the first row; none if it cannot be read."""
     try:
-        with source_files.open_source(path) as file:
-            first = file.readline(_LONGEST_LINE).decode("utf-8-sig", "backslashreplace")
+        with source_files.open_source(path) as file, _text(file) as text:
+            first = text.readline(_LONGEST_LINE)
         return [name.strip() for name in next(csv.reader([first]), [])]
     except (UnreadableSourceError, csv.Error):
         return []
@@ -59,10 +61,16 @@ def _of_tsv(path: str, told: Told) -> Iterator[dict[str, Any]]:
 def _of_csv(path: str, told: Told, delimiter: str = ",") -> Iterator[dict[str, Any]]:
     csv.field_size_limit(min(sys.maxsize, _LONGEST_LINE))
     with source_files.open_source(path) as binary:
-        text = io.TextIOWrapper(binary, "utf-8-sig", "backslashreplace", newline="")
+        text = _text(binary)
         lines = csv.reader(text, delimiter=delimiter)
         try:
             names = [name.strip() for name in next(lines, [])]
+            if delimiter == "," and len(names) == 1 and (other := set(names[0]) & {";", "\t"}):
+                # With these a comma may be a decimal one: what 1,000 is then nobody knows.
+                raise UnreadableSourceError(
+                    f"{path} has {min(other)!r} between its columns, and a comma is what is read. Write it again with "
+                    "commas between the columns, and dots in the numbers"
+                )
             if len(set(names)) < len(names):
                 told.problem(f"{path}: several columns have the same name; only the last of them is read")
             for cells in lines:
@@ -71,6 +79,13 @@ def _of_csv(path: str, told: Told, delimiter: str = ",") -> Iterator[dict[str, A
                 yield dict(zip(names, cells, strict=False))
         except csv.Error as error:
             told.problem(f"{path}: line {lines.line_num:,} cannot be read ({error}); what follows was left out")
+
+
+def _text(binary: BinaryIO) -> io.TextIOWrapper:
+    """The text of a file; in UTF-16 if it begins as that does, which spreadsheets write."""
+    is_wide = binary.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}
+    binary.seek(0)
+    return io.TextIOWrapper(binary, "utf-16" if is_wide else "utf-8-sig", "backslashreplace", newline="")
 
 
 def _of_json_lines(path: str, told: Told) -> Iterator[dict[str, Any]]:

@@ -278,10 +278,11 @@ def _add_buckets(made: Curve, ranges: Ranges, grid: Grid, count: int) -> None:
     }
     if any(each.finite < each.count for each in ordered):
         made.arrays["nonfinite"] = array("d", [float(each.count - each.finite) for each in ordered])
-    low, high = min(each.low for each in ordered), max(each.high for each in ordered)
+    low = min((each.low for each in ordered), default=math.inf)  # of a run that ends before the range there is none
+    high = max((each.high for each in ordered), default=-math.inf)
     finite, nan = sum(each.finite for each in ordered), sum(each.nan for each in ordered)
     _add_figures(made, Summed(low, high, 0.0, finite, nan), count)
-    made.last_value = made.arrays["last"][-1]
+    made.last_value = made.arrays["last"][-1] if ordered else None
 
 
 def _last_of(bucket: _Bucket) -> float:

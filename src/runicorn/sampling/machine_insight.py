@@ -19,6 +19,8 @@ _GROWING_S = 600.0
 _LEAST_GROWTH_BYTES = 100 << 20
 _LEAST_STEP = 0.02
 _BEYOND = 1e300
+_MOST = 1e15
+"""What a line of the file may say that anybody may have changed: sums of such numbers can still be written."""
 _MUCH_PERCENT = {"idle": 20.0, "busy": 90.0, "throttled": 5.0}
 
 
@@ -76,9 +78,9 @@ class MachineInsight:
     def _add_line(self, line: bytes) -> None:
         try:
             sample = _decode(line)
-        except msgspec.DecodeError:  # torn
+        except (msgspec.DecodeError, RecursionError):  # torn, or not ours
             return
-        self.add({name: value for name, value in sample.items() if type(value) in {int, float}})
+        self.add({name: value for name, value in sample.items() if type(value) in {int, float} and abs(value) < _MOST})
 
     def add(self, sample: dict[str, float]) -> None:
         """Count a sample in."""
@@ -86,7 +88,7 @@ class MachineInsight:
         self._samples += 1
         self._sampled_s += seconds
         for name in self._totals:
-            self._totals[name] += sample.get(name, 0)
+            self._totals[name] = min(self._totals[name] + sample.get(name, 0), _MOST)
         self._kills = self._kills[1], sample.get("cgroup/oom_kills", 0)
         for name, value in sample.items():
             if name in _AVERAGED or (name.startswith("gpu") and name.partition("/")[2] in {UTILIZATION, MEMORY}):
@@ -154,7 +156,7 @@ class MachineInsight:
         first, last = self._memory[0][0], self._memory[-1][0]
         quarters: list[list[float]] = [[], [], [], []]
         for time_s, memory in self._memory:
-            quarters[min(3, int(4 * (time_s - first) / (last - first)))].append(memory)
+            quarters[max(0, min(3, int(4 * (time_s - first) / (last - first))))].append(memory)  # a clock may be set
         if not all(quarters):
             return None
         _, second, third, fourth = (sum(each) / len(each) for each in quarters)

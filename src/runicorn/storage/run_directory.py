@@ -79,8 +79,8 @@ class RunDir:
         Raises:
             OSError: nothing was taken.
         """
-        self._unsynced.add(name)
         fd = self._append_fd(name)
+        self._unsynced.add(name)  # only now: what cannot be opened is not waited for by who makes all durable
         if os.fstat(fd).st_nlink == 0:
             self.revive()
             fd = self._append_fd(name)

@@ -124,7 +124,12 @@ def _member(viewer: Viewer, row: RunRow, wish: TicketWish) -> Offer:
         identity = _identity(asset.top, asset.path)
 
         def begin() -> Sent:
-            return ZipReader(_same_file(asset.top, asset.path, identity)).unpacked(number), None
+            opened = _same_file(asset.top, asset.path, identity)
+            try:
+                return ZipReader(opened).unpacked(number)
+            except DamagedError as error:
+                opened.close()
+                raise ProblemError(404, f"The file cannot be sent: {error}.") from error
 
         return Offer(_file_name(os.path.basename(name or "")), begin)
     files = member_files(asset)

@@ -45,7 +45,9 @@ class PieceAnswer(StreamingResponse):
         async def send_counted(message: Message) -> None:
             self._left -= len(message.get("body", b""))
             if message["type"] == "http.response.body" and not message.get("more_body") and self._left > 0:
-                _logger.error("%s: the file has become shorter while it was sent: the answer is cut", scope["path"])
+                _logger.error(
+                    "%s: the file is damaged, or has become shorter while it was sent: the answer is cut", scope["path"]
+                )
                 return
             await send(message)
 

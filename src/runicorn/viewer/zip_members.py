@@ -13,7 +13,7 @@ from runicorn.viewer import limits
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from typing import BinaryIO
+    from typing import IO, BinaryIO
 
 MOST_MEMBERS = 20_000
 MOST_SHOWN_BYTES = limits.MIB
@@ -134,14 +134,23 @@ class ZipReader:
         text = content[:MOST_SHOWN_BYTES].decode("utf-8-sig", "replace")
         return {**told, "text": text, "cut": len(content) > MOST_SHOWN_BYTES}
 
-    def unpacked(self, number: int) -> Generator[bytes, None, None]:
-        """A member's bytes, a piece at a time; the archive is closed in the end.
+    def unpacked(self, number: int) -> tuple[Generator[bytes, None, None], int]:
+        """A member's bytes, a piece at a time, and how many it says those are; the archive is closed in the end.
+
+        Fewer come if it is damaged further back.
 
         Raises:
-            DamagedError: there is none of that number, or it is not unpacked.
+            DamagedError: there is none of that number, or it is not unpacked, or damaged at its begin.
         """
         self.check(number)
-        return self._pieces(self._info(number))
+        info = self._info(number)
+        member = self._opened(info)
+        try:
+            first = member.read(_PIECE_BYTES)
+        except _FAULTS as error:
+            member.close()
+            raise DamagedError(f"it cannot be unpacked: {error}") from error
+        return self._pieces(member, first), info.file_size
 
     def check(self, number: int) -> None:
         """Make sure that a member can be unpacked.
@@ -155,11 +164,22 @@ class ZipReader:
             reason = f"it has more than {MOST_UNPACKED_BYTES // limits.MIB} MiB"
         if reason is not None:
             raise DamagedError(reason)
+        self._opened(info).close()
 
-    def _pieces(self, info: zipfile.ZipInfo) -> Generator[bytes, None, None]:
-        with self, self._zip.open(info) as member:
-            while piece := member.read(_PIECE_BYTES):
+    def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
+        try:
+            return self._zip.open(info)
+        except _FAULTS as error:
+            raise DamagedError(f"it cannot be unpacked: {error}") from error
+
+    def _pieces(self, member: IO[bytes], piece: bytes) -> Generator[bytes, None, None]:
+        with self, member:
+            while piece:
                 yield piece
+                try:
+                    piece = member.read(_PIECE_BYTES)
+                except _FAULTS:  # who sends it sees that it is less than was told
+                    return
 
     def _info(self, number: int) -> zipfile.ZipInfo:
         if not 0 <= number < min(MOST_MEMBERS, self.count):

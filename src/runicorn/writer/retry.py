@@ -214,12 +214,6 @@ class RunFiles:
                     self.note(self.run_dir.kept_aside.pop())
                 return result
 
-    def append_to_system(self, lines: bytes, *, first: bool) -> None:
-        """Append whole lines of the machine's numbers; ``first``: a writer before this one may have been killed."""
-        if first:
-            self.retry(lambda: self.run_dir.end_torn_line(self.names.system))
-        self._append(self.names.system, memoryview(lines))
-
     def _append(self, name: str, left: memoryview) -> None:
         while left:
             taken = self.retry(lambda left=left: self.run_dir.append(name, left))  # type: ignore[misc]

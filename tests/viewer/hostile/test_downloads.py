@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import zipfile
 
 import psutil
 import pytest
@@ -27,11 +28,11 @@ def viewer(start_viewer, make_run):
     return process
 
 
-def begun(viewer, kind):
+def begun(viewer, kind, **more):
     """A connection on which a download has begun."""
     port, token = link_parts(viewer.link)
     asking = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    wish = json.dumps({"run": KEY, "kind": kind})
+    wish = json.dumps({"run": KEY, "kind": kind, **more})
     asking.request("POST", "/api/v1/tickets", body=wish, headers={"X-Runicorn-Token": token})
     ticket = json.loads(asking.getresponse().read())["ticket"]
     asking.close()
@@ -75,6 +76,27 @@ def test_a_file_that_shrinks_is_cut(viewer):
     assert got < SIZE_BYTES
     told = end_of(viewer)
     assert "has become shorter while it was sent" in told
+    assert "Traceback" not in told
+
+
+def test_a_member_that_is_damaged_further_back_is_cut(start_viewer, make_run):
+    """The connection ends before the length that was told; one line says so, and no traceback."""
+    run_dir, size = make_run(), 1 << 20
+    with zipfile.ZipFile(run_dir / "code_snapshot.zip", "w") as archive:
+        archive.writestr("a.py", b"x" * size)
+    with (run_dir / "code_snapshot.zip").open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"damage")
+    snapshot = {"saved": True, "size_bytes": size, "file_count": 1}
+    (run_dir / "assets.json").write_text(json.dumps({"code": {"snapshot": snapshot}}))
+    viewer = start_viewer("--port", 0)
+    with begun(viewer, "member", number=0, member=0) as connection:
+        got = 0
+        while piece := connection.recv(1 << 20):
+            got += len(piece)
+    assert size // 2 < got < size
+    told = end_of(viewer)
+    assert "the answer is cut" in told
     assert "Traceback" not in told
 
 
