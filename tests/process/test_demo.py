@@ -161,6 +161,19 @@ def test_learning_rate_of_the_option_is_that_of_the_training(tmp_path):
     assert content_of(run_dir / "meta.json")["alias"] == "seed-0-lr-0.05"
 
 
+def test_each_seed_is_evaluated_on_the_same_text(monkeypatch):
+    """Runs of several seeds can be compared: their validation loss is that of the same pieces of text."""
+    asked = []
+    monkeypatch.setattr(demo_model.CharModel, "loss", lambda _model, batch: asked.append(tuple(batch)) or 1.0)
+    text = demo_model.read_standard_library()
+    with rn.enabled(False), rn.init() as run:
+        for seed in (0, 1):
+            demo.DemoTraining(text, seconds=0.05, seed=seed, peak_rate=0.2).train(run)
+
+    assert len(asked) >= 4
+    assert len(set(asked)) == 1
+
+
 @pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
 def test_wrong_learning_rate_is_refused_before_anything_is_made(rate, tmp_path, capsys):
     """A learning rate that is none exits with 2, says what to write, and leaves nothing behind."""
