@@ -146,7 +146,7 @@ def test_legend_is_a_table_of_what_differs(trials, viewer_of, open_page):
     page = open_page(viewer_of(trials).at(address(0, 1, 2)))
     expect(legend(page)).to_have_count(3)
     heads = page.locator(".legend thead th").all_inner_texts()
-    assert [head.strip() for head in heads if head.strip()] == ["Run", "Status", "lr", "width", "Best", "Step", "Menu"]
+    assert [head.strip() for head in heads if head.strip()] == ["Run", "Status", "lr", "width", "Best loss", "Step", "Menu"]
     assert legend(page).nth(1).inner_text().split() == ["trial", "1", "finished", "0.01", "64", "0.1", "⋯"]
 
 
