@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -150,3 +151,26 @@ def test_bars_of_a_comparison_fit(five, viewer_of, open_page, width):
         assert box
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
+
+
+def test_shift_selects_from_the_last_one_by_key_too(five, viewer_of, open_page):
+    """``x`` and, some rows below, Shift with it: all rows between them are selected, as the help says."""
+    page = open_page(viewer_of(five).at("?sort=name"))
+    expect(page.locator(".body [role=row] a.name")).to_have_count(5)
+    for number, key in enumerate(("x", "", "", "Shift+X"), 1):
+        page.keyboard.press("j")
+        expect(page.locator(".row.at")).to_have_attribute("aria-rowindex", str(number + 1))
+        if key:
+            page.keyboard.press(key)
+            expect(page.get_by_text("1 selected" if key == "x" else "4 selected")).to_be_visible()
+
+
+def test_percentages_of_the_machine_are_seen_against_all_of_it(five, viewer_of, open_page):
+    """A core that is busy for 97 % is near the top of its chart: the axis goes from 0 to 100."""
+    page = open_page(viewer_of(five).at(f"run/{seed(0)}/system"))
+    assert figures(page, "system/host/cpu_percent")[0]["last"] == 97
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Menu of system/host/cpu_percent").click()
+        page.get_by_role("button", name="Save as SVG").click()
+    texts = re.findall(r">([\d.,]+)</text>", saved.value.path().read_text(encoding="utf-8"))
+    assert {"0", "100"} <= set(texts)

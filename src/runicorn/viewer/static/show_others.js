@@ -18,11 +18,11 @@ export function ReportHint({ runs, quiet }) {
   const { canAsk } = useCanEdit();
   const [told, setTold] = useState("");
   if (!canAsk || server.storages.length !== 1 || !runs.length || runs.length > MOST_REPORTED) return null;
-  const command = ["runicorn", "report", ...runs.map((run) => run.id), "--storage", server.storages[0].root, "-o", "report.html"].map(shellWord).join(" ");
-  const copy = () => navigator.clipboard.writeText(command).then(() => setTold("Copied."), () => setTold("This browser copies nothing from here: select it."));
+  const command = ["runicorn", "report", ...runs.map((run) => run.id), "--storage", server.storages[0].root, "-o", "report.html"].map(shellWord);
+  const copy = () => navigator.clipboard.writeText(command.join(" ")).then(() => setTold("Copied."), () => setTold("This browser copies nothing from here: select it."));
   return html`<${Popover} label="Report" name="Report for a colleague" plain=${quiet}>
     <p>Writes ${runs.length === 1 ? "this run" : "these runs"} as one HTML file. It opens without a viewer, so you can pass it on. In a terminal on ${server.hostname}:</p>
-    <code class="command" tabindex="0">${command}</code>
+    <code class="command" tabindex="0">${command.map((word) => html`<span>${word}</span> `)}</code>
     <span class="row"><button class="plain" onClick=${copy}>Copy</button> <span class="quiet" role="status">${told}</span></span>
   <//>`;
 }
