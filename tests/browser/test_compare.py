@@ -145,8 +145,8 @@ def test_legend_is_a_table_of_what_differs(trials, viewer_of, open_page):
     """It has a column for each setting that differs, and none for one that does not."""
     page = open_page(viewer_of(trials).at(address(0, 1, 2)))
     expect(legend(page)).to_have_count(3)
-    heads = page.locator(".legend thead th").all_inner_texts()
-    assert [head.strip() for head in heads if head.strip()] == ["Run", "Status", "lr", "width", "Best", "Step", "Menu"]
+    heads = [head.strip() for head in page.locator(".legend thead th").all_inner_texts()]
+    assert list(filter(None, heads)) == ["Run", "Status", "lr", "width", "Best loss", "Step", "Menu"]
     assert legend(page).nth(1).inner_text().split() == ["trial", "1", "finished", "0.01", "64", "0.1", "⋯"]
 
 

@@ -104,7 +104,7 @@ def test_settings_and_notes_are_stored(finished):
     run_dir, _ = finished
     log = (run_dir / "logs.txt").read_text(encoding="utf-8")
 
-    assert content_of(run_dir / "assets.json")["config"]["args"] == {"seconds": 1.0, "seed": 3}
+    assert content_of(run_dir / "assets.json")["config"]["args"] == {"seconds": 1.0, "seed": 3, "lr": 0.2}
     assert "training begins" in log
     assert "val_loss" in log
 
@@ -148,6 +148,38 @@ def test_wrong_training_time_is_refused_before_anything_is_made(seconds, tmp_pat
     assert demo_command(tmp_path, seconds) == 2
 
     assert "--seconds 10. Nothing was recorded." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_learning_rate_of_the_option_is_that_of_the_training(tmp_path):
+    """With ``--lr`` the run learns at that rate, says so in its config, and has it in its alias."""
+    assert main(["demo", "--storage", str(tmp_path), "--seconds", "0.4", "--lr", "0.05"]) == 0
+
+    run_dir = the_run(tmp_path)
+    assert content_of(run_dir / "assets.json")["config"]["args"]["lr"] == 0.05
+    assert 0 < max(record["lr"] for record in contents(run_dir)) <= 0.05
+    assert content_of(run_dir / "meta.json")["alias"] == "seed-0-lr-0.05"
+
+
+def test_each_seed_is_evaluated_on_the_same_text(monkeypatch):
+    """Runs of several seeds can be compared: their validation loss is that of the same pieces of text."""
+    asked = []
+    monkeypatch.setattr(demo_model.CharModel, "loss", lambda _model, batch: asked.append(tuple(batch)) or 1.0)
+    text = demo_model.read_standard_library()
+    with rn.enabled(False), rn.init() as run:
+        for seed in (0, 1):
+            demo.DemoTraining(text, seconds=0.05, seed=seed, peak_rate=0.2).train(run)
+
+    assert len(asked) >= 4
+    assert len(set(asked)) == 1
+
+
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_wrong_learning_rate_is_refused_before_anything_is_made(rate, tmp_path, capsys):
+    """A learning rate that is none exits with 2, says what to write, and leaves nothing behind."""
+    assert main(["demo", "--storage", str(tmp_path), f"--lr={rate}"]) == 2
+
+    assert "--lr 0.2. Nothing was recorded." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import runicorn as rn
 from runicorn.commands import demo_model, plain_plot
+from runicorn.commands.demo_model import PEAK_RATE
 from runicorn.commands.drawn_curves import Bounds
 from runicorn.sampling.machine_insight import sentences
 from runicorn.storage import run_files
@@ -45,12 +46,13 @@ FINISHED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where, how long, and from which seed."""
+    """Where, how long, from which seed, and how fast it learns."""
     parser.add_argument("--storage", help="storage root (default: RUNICORN_DIR, your configuration, ./.runicorn)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to train (default: 10)")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the model and of the order of the data (default: 0)"
     )
+    parser.add_argument("--lr", type=float, default=PEAK_RATE, help=f"highest learning rate (default: {PEAK_RATE})")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -63,17 +65,21 @@ def run(options: argparse.Namespace) -> int:
     seconds: float = options.seconds
     if not 0 < seconds < math.inf:
         return _give_up(f"--seconds {seconds} is not a training time. Write for example --seconds 10", MISUSED)
+    rate: float = options.lr
+    if not 0 < rate < math.inf:
+        return _give_up(f"--lr {rate} is not a learning rate. Write for example --lr {PEAK_RATE}", MISUSED)
     try:
-        return _train_and_report(options.storage, seconds, options.seed)
+        return _train_and_report(options.storage, seconds, options.seed, rate)
     except KeyboardInterrupt:  # not in the training, which ends in a report
         print("runicorn demo: interrupted. What was logged before is stored.", file=sys.stderr)
         return INTERRUPTED
 
 
-def _train_and_report(storage: str | None, seconds: float, seed: int) -> int:
+def _train_and_report(storage: str | None, seconds: float, seed: int, peak_rate: float) -> int:
+    alias = f"seed-{seed}" if peak_rate == PEAK_RATE else f"seed-{seed}-lr-{peak_rate:g}"
     try:
-        session = DemoTraining(demo_model.read_standard_library(), seconds=seconds, seed=seed)
-        run = rn.init(path="demo/charlm", storage=storage, alias=f"seed-{seed}")
+        session = DemoTraining(demo_model.read_standard_library(), seconds=seconds, seed=seed, peak_rate=peak_rate)
+        run = rn.init(path="demo/charlm", storage=storage, alias=alias)
     except (OSError, ValueError) as error:
         return _give_up(str(error), FAILED)
     if isinstance(run, rn.NoOpRun):
@@ -101,7 +107,7 @@ def viewer_command(run: rn.Run) -> str:
 class DemoTraining:
     """One training job; what it has seen is there for the report, however it ends."""
 
-    def __init__(self, text: demo_model.TrainingText, *, seconds: float, seed: int) -> None:
+    def __init__(self, text: demo_model.TrainingText, *, seconds: float, seed: int, peak_rate: float) -> None:
         self.train_loss = array("d")
         """Of each step, the first step first."""
         self.val_loss: list[tuple[int, float]] = []
@@ -112,6 +118,7 @@ class DemoTraining:
         self._text = text
         self._seconds = seconds
         self._seed = seed
+        self._peak_rate = peak_rate
         self._model = demo_model.CharModel(len(text.characters), seed=seed)
 
     def train(self, run: rn.Run) -> None:
@@ -125,13 +132,14 @@ class DemoTraining:
     def _take_steps(self, run: rn.Run) -> None:
         model, text = self._model, self._text
         draw = random.Random(self._seed)  # noqa: S311 - which text is seen when is no secret
-        held_out = demo_model.windows(text.held_out, model.window, EVALUATION_WINDOWS, draw)
+        # The same for every seed: what differs between two runs is then the model, not the question.
+        held_out = demo_model.windows(text.held_out, model.window, EVALUATION_WINDOWS, random.Random(0))  # noqa: S311
         begun = time.perf_counter()
         step = notes = 0
         while self.elapsed_s < self._seconds:
             step += 1
             started = time.perf_counter()
-            rate = demo_model.learning_rate((started - begun) / self._seconds)
+            rate = demo_model.learning_rate((started - begun) / self._seconds, peak=self._peak_rate)
             batch = demo_model.windows(text.train, model.window, BATCH, draw)
             loss, gradient = model.loss_and_gradient(batch)
             model.update(gradient, rate)
@@ -162,7 +170,7 @@ class DemoTraining:
     def _describe(self, run: rn.Run) -> None:
         run.set_primary_metric("val_loss", mode="min")
         run.log_config(
-            args={"seconds": self._seconds, "seed": self._seed},
+            args={"seconds": self._seconds, "seed": self._seed, "lr": self._peak_rate},
             extra={
                 "model": "one hidden layer over one-hot context, Adagrad",
                 "parameters": self._model.parameters,
@@ -173,7 +181,9 @@ class DemoTraining:
                 "vocabulary": self._text.characters,
             },
         )
-        run.log_text(f"training begins on {counted(self._text.files, 'file')}, seed {self._seed}")
+        run.log_text(
+            f"training begins on {counted(self._text.files, 'file')}, seed {self._seed}, lr {self._peak_rate:g}"
+        )
 
     def _note(self, run: rn.Run, prompt: bytes) -> None:
         step, (_, val_loss) = len(self.train_loss), self.val_loss[-1]

@@ -35,6 +35,8 @@ SYMBOLS = 80
 """Size of the vocabulary: the most frequent characters, and one symbol for all others."""
 OTHER = "?"
 """How the symbol for all other characters is printed."""
+PEAK_RATE = 0.2
+"""The highest learning rate, if none is given."""
 
 Gradient = dict[int, list[float]]
 
@@ -83,7 +85,7 @@ def windows(symbols: bytes, length: int, count: int, draw: random.Random) -> lis
     return [symbols[start : start + length] for start in starts]
 
 
-def learning_rate(progress: float, *, peak: float = 0.2) -> float:
+def learning_rate(progress: float, *, peak: float = PEAK_RATE) -> float:
     """Rise from a tenth of `peak` to `peak` in the first twentieth of the time, then fall again.
 
     It ends at a twentieth of `peak`.

@@ -4,7 +4,7 @@ import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.
 import { saveCsv, savePng, saveSvg } from "./chart_save.js";
 import { plotData } from "./curve_columns.js";
 import { useCurves } from "./curve_store.js";
-import { countOf, countText, shortNumber } from "./format.js";
+import { countOf, countText, valueText } from "./format.js";
 import { CURVE_COLOURS, Popover, curveStyle, useSize } from "./parts.js";
 import { Plot, placeText } from "./plot.js";
 import { isFramed } from "./report_data.js";
@@ -114,7 +114,7 @@ export function ChartCard({ metric, name, wish, versions, looks, view, isPinned,
     <div class="plot" ref=${box} tabindex="0" role="img" aria-label=${`Chart of ${metric}; its figures are in the table below`} onKeyDown=${keys}
       onPointerEnter=${near(true)} onPointerLeave=${near(false)} onFocus=${near(true)} onBlur=${near(false)}>
       ${!curves.length && html`<span class="frame"></span>${found.error && html`<span class="note">${found.error}</span>`}`}
-      ${several && isNear && hovered !== null && html`<${Tip} curves=${curves} drawn=${drawn} index=${hovered} plot=${plot.current} x=${view.x} />`}
+      ${several && isNear && hovered !== null && html`<${Tip} curves=${curves} drawn=${drawn} index=${hovered} plot=${plot.current} view=${view} />`}
     </div>
     ${below}
   </figure>`;
@@ -148,7 +148,7 @@ function showReading(element, { drawn, view, curves, several }, index) {
   const main = curves.findIndex((each) => !each.head.superseded);
   const value = index === null ? curves[main]?.head.last_value : valueAt(drawn, main, index);
   const strong = document.createElement("b");
-  strong.textContent = shortNumber(value);
+  strong.textContent = valueText(value, view.isBytes);
   strong.title = strong.dataset.exact = value === null || value === undefined ? "" : String(value);
   element.replaceChildren(strong, index === null || value === null ? "" : ` at ${placeText(drawn.data[0][index], view.x)}`);
 }
@@ -157,7 +157,7 @@ function showReading(element, { drawn, view, curves, several }, index) {
 function showRange(element, { drawn, view, curves }, index) {
   const values = index === null ? [] : curves.map((_curve, at) => valueAt(drawn, at, index)).filter((value) => value !== null);
   const strong = document.createElement("b");
-  if (values.length) strong.textContent = `${shortNumber(values.reduce((low, value) => Math.min(low, value)))} to ${shortNumber(values.reduce((high, value) => Math.max(high, value)))}`;
+  if (values.length) strong.textContent = `${valueText(Math.min(...values), view.isBytes)} to ${valueText(Math.max(...values), view.isBytes)}`;
   element.replaceChildren(strong, values.length ? ` at ${placeText(drawn.data[0][index ?? 0], view.x)}` : "");
 }
 
@@ -171,14 +171,14 @@ function valueAt(drawn, curve, index) {
 }
 
 /** What is under the crosshair, the greatest first. @param {any} props */
-function Tip({ curves, drawn, index, plot, x }) {
+function Tip({ curves, drawn, index, plot, view }) {
   const rows = curves.map((curve, at) => ({ at, curve, value: valueAt(drawn, at, index) })).filter((row) => row.value !== null);
   const sorted = rows.sort((first, second) => second.value - first.value);
   const most = Math.max(3, Math.floor(((plot?.chart.height ?? 0) - 56) / TOLD_HEIGHT));
   const isLeft = (plot?.chart.cursor.left ?? 0) > (plot?.chart.over.clientWidth ?? 0) / 2;
   return html`<div class="tip" style=${isLeft ? { left: "60px" } : { right: "12px" }}>
-    <div class="quiet">${placeText(drawn.data[0][index], x)}</div>
-    ${sorted.slice(0, most).map(({ at, curve, value }) => html`<div key=${at} class="tip-row"><${Swatch} slot=${curve.slot} /><span class="cut">${curve.name}</span><b>${shortNumber(value)}</b></div>`)}
+    <div class="quiet">${placeText(drawn.data[0][index], view.x)}</div>
+    ${sorted.slice(0, most).map(({ at, curve, value }) => html`<div key=${at} class="tip-row"><${Swatch} slot=${curve.slot} /><span class="cut">${curve.name}</span><b>${valueText(value, view.isBytes)}</b></div>`)}
     ${sorted.length > most && html`<div class="quiet">and ${countText(sorted.length - most)} below</div>`}
   </div>`;
 }

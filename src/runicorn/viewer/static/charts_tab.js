@@ -3,10 +3,11 @@
 import { html, useEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { changeQuery, currentQuery } from "./address.js";
 import { ChartCard } from "./chart_card.js";
-import { countOf, countText, shortNumber } from "./format.js";
+import { countOf, countText, isBytesName, shortNumber } from "./format.js";
 import { Ago, Popover, Trouble, runName, useDark, useKeys, useSize } from "./parts.js";
 import { source } from "./source.js";
 
+const PACE = "system/steps_per_second";
 const CARD_HEIGHT = 204;
 const CARD_GAP = 12;
 const CARD_WIDTH = 376;
@@ -94,7 +95,7 @@ export function ChartsTab({ head, row, version, query, isSystem }) {
     ${isSystem && head.machine?.map((sentence) => html`<p class="quiet">${sentence}</p>`)}
     ${answer && !names.length && html`<${NoMetrics} row=${row} isSystem=${isSystem} />`}
     ${names.length > 0 && !wanted.length && html`<p class="quiet">No metric of ${countText(names.length)} has such a name.</p>`}
-    <${ChartLanes} ...${{ names: answer ? wanted : null, guess: Math.min(known || 6, 12), primary: [row.best_metric_name], chosen, isSystem, card }} />
+    <${ChartLanes} ...${{ names: answer ? wanted : null, guess: Math.min(known || 6, 12), primary: [isSystem ? PACE : row.best_metric_name], chosen, isSystem, card }} />
   </div>`;
 }
 
@@ -116,7 +117,12 @@ export function curveSettings({ x, from, to, smooth, stage, rank, superseded }) 
 
 /** What of the settings a chart is drawn by. @param {any} chosen @param {string} metric */
 export function viewSettings({ x, from, to, logX, logYAll, logY }, metric) {
-  return { x, from, to, logX, logY: logYAll !== logY.includes(metric) };
+  return { x, from, to, logX, logY: logYAll !== logY.includes(metric), isBytes: isBytesName(metric), isShare: isShareOfMachine(metric) };
+}
+
+/** What the machine did is seen against all that it could; what a script logs may be near one value. @param {string} metric */
+function isShareOfMachine(metric) {
+  return /^system\/.*_percent$/.test(metric);
 }
 
 /** The focus goes to the next chart, or to the one before. @param {number} by */

@@ -5,6 +5,7 @@ import { changeQuery, currentQuery, hrefOf, runHref } from "./address.js";
 import { Swatch, lightCurves } from "./chart_card.js";
 import { flipped, namesText } from "./charts_tab.js";
 import { GROUP_COLUMNS } from "./compare_groups.js";
+import { inOrder } from "./filter.js";
 import { countText, shortNumber, stepText } from "./format.js";
 import { Popover, Status } from "./parts.js";
 
@@ -31,6 +32,11 @@ export function CompareLegend({ owners, groups, compared, answer, picked, query 
   const place = useMemo(() => new Map(answer.runs.map((row, at) => [row.key, at])), [answer]);
   const config = groups ? [] : answer.config.names.map((name, at) => ({ name, values: answer.config.values[at], align: answer.config.values[at].every((value) => value === null || typeof value === "number") ? "num" : "" })).slice(0, MOST_LEGEND_COLUMNS);
   const more = groups ? 0 : answer.config.names.length - config.length;
+  const best = useMemo(() => bestOfAll(compared.map((run) => run.row)), [compared]);
+  const order = groups ? "" : query.get("order") ?? "";
+  const sorted = useMemo(() => (order ? inLegendOrder(owners, order, rows, config, place) : owners), [owners, order, rows, answer]);
+  const heading = (name, text, align, title) => html`<th scope="col" class=${align} key=${name} title=${title} aria-sort=${order === name ? "ascending" : order === `-${name}` ? "descending" : null}>
+    <button onClick=${() => changeQuery({ order: order === name ? `-${name}` : order === `-${name}` ? null : name })}>${text}${order === name ? " ↑" : order === `-${name}` ? " ↓" : ""}</button></th>`;
   const hidden = owners.filter((owner) => (picked.solo ? owner.id !== picked.solo : picked.off.includes(owner.id))).length;
   const all = hidden || picked.solo ? html`<button class="link" onClick=${() => changeQuery({ off: null, solo: null })}>show all ${countText(owners.length)}</button>` : null;
   return html`<div class="legend" role="region" aria-label="Legend" tabindex="0"><table>
@@ -39,13 +45,29 @@ export function CompareLegend({ owners, groups, compared, answer, picked, query 
       <th scope="col" class="pick"><input type="checkbox" aria-label="Show all" checked=${!hidden} onClick=${() => changeQuery({ solo: null, off: hidden ? null : namesText(owners.map((owner) => owner.id)) })} /></th>
       <th scope="col">${groups ? "Group" : "Run"} ${hidden > 0 && html`<span class="quiet">${countText(hidden)} hidden, </span>`}${all}</th>
       ${groups ? html`<th scope="col" class="num">Runs</th><th scope="col" class="num">Best, mean</th>` : html`<th scope="col">Status</th>
-      ${config.map(({ name, align }) => html`<th scope="col" class=${align} key=${name} title=${`config.${name}`}>${shortName(name, config)}</th>`)}
+      ${config.map(({ name, align }) => heading(`config.${name}`, shortName(name, config), align, `config.${name}`))}
       ${more > 0 && html`<th scope="col"><a href=${hrefOf("compare", withTab(query))}>${countText(more)} more</a></th>`}
-      <th scope="col" class="num">Best</th><th scope="col" class="num">Step</th>`}
+      ${heading("best", best.name ? `Best ${best.name}` : "Best", "num", "Best first; once more turns it round")}${heading("last_step", "Step", "num", "The last step")}`}
       <th scope="col"><span class="hidden-text">Menu</span></th>
     </tr></thead>
-    <tbody>${owners.map((owner) => html`<${LegendRow} key=${owner.id} ...${{ owner, row: groups ? null : rows.get(owner.id), rows, config, more, at: place.get(owner.id), picked }} />`)}</tbody>
+    <tbody>${sorted.map((owner) => html`<${LegendRow} key=${owner.id} ...${{ owner, row: groups ? null : rows.get(owner.id), rows, config, more, at: place.get(owner.id), picked, isBest: best.keys.includes(owner.id) }} />`)}</tbody>
   </table></div>`;
+}
+
+/** Which runs have the best value, if all that have one mean the same by it. @param {any[]} rows */
+function bestOfAll(rows) {
+  const having = rows.filter((row) => Number.isFinite(row.best_metric_value));
+  const { best_metric_name: name, best_metric_mode: mode } = having[0] ?? {};
+  if (!having.every((row) => row.best_metric_name === name && row.best_metric_mode === mode)) return { name: "", keys: [] };
+  const values = having.map((row) => row.best_metric_value);
+  const best = values.reduce((found, value) => (mode === "max" ? Math.max(found, value) : Math.min(found, value)), values[0]);
+  return { name: name ?? "", keys: having.length > 1 ? having.filter((row) => row.best_metric_value === best).map((row) => row.key) : [] };
+}
+
+/** Only the rows move: a run keeps its colour. @param {any[]} owners @param {string} order @param {Map<string, any>} rows @param {any[]} config @param {Map<string, number>} place */
+function inLegendOrder(owners, order, rows, config, place) {
+  const cells = owners.map((owner) => ({ ...rows.get(owner.id), ...Object.fromEntries(config.map(({ name, values }) => [`config.${name}`, values[place.get(owner.id) ?? -1] ?? null])), owner }));
+  return inOrder(cells, order, config.map(({ name }) => `config.${name}`)).map((each) => each.owner);
 }
 
 /** The query with the table of all that differs. @param {URLSearchParams} query */
@@ -62,7 +84,7 @@ function shortName(name, all) {
 }
 
 /** @param {any} props */
-function LegendRow({ owner, row, rows, config, more, at, picked }) {
+function LegendRow({ owner, row, rows, config, more, at, picked, isBest }) {
   const isOn = picked.solo ? picked.solo === owner.id : !picked.off.includes(owner.id);
   const light = (id) => () => lightCurves(id);
   const flip = () => (picked.solo ? changeQuery({ solo: null }) : changeQuery({ off: flipped(picked.off, owner.id) }));
@@ -73,7 +95,7 @@ function LegendRow({ owner, row, rows, config, more, at, picked }) {
     ${row ? html`<td><${Status} run=${row} /></td>
       ${config.map(({ name: column, values, align }) => html`<td class=${align} key=${column} title=${values[at] === null ? "" : String(values[at])}>${shortNumber(values[at])}</td>`)}
       ${more > 0 && html`<td></td>`}
-      <td class="num" title=${row.best_metric_name ?? ""} data-exact=${row.best_metric_value}>${shortNumber(row.best_metric_value)}</td>
+      <td class="num" title=${isBest ? "The best of these runs" : row.best_metric_name ?? ""} data-exact=${row.best_metric_value}>${isBest ? html`<b>${shortNumber(row.best_metric_value)}<span class="hidden-text"> (the best)</span></b>` : shortNumber(row.best_metric_value)}</td>
       <td class="num">${stepText(row.last_step)}</td>` : html`<td class="num">${countText(owner.runs.length)}</td><td class="num">${meanOfBest(owner.runs.map((key) => rows.get(key)))}</td>`}
     <td><${Popover} label="⋯" name=${`Menu of ${owner.name}`} kind="menu" plain=${true}>${(close) => html`<${LegendMenu} ...${{ owner, picked, close, isRun: Boolean(row) }} />`}<//></td>
   </tr>`;

@@ -12,6 +12,7 @@ import { CompareTable } from "./compare_table.js";
 import { countOf, countText } from "./format.js";
 import { useLive } from "./live.js";
 import { Trouble, useDark, useKeys } from "./parts.js";
+import { ReportHint } from "./show_others.js";
 import { source } from "./source.js";
 
 const MOST_COMPARED = 500;
@@ -154,6 +155,7 @@ function Comparison({ runs, left, query }) {
       <nav aria-label="Parts of the comparison">${COMPARE_TABS.map(([id, text]) => html`<a key=${id} class="tab" href=${tabHref(id)} aria-current=${id === tab ? "page" : null}>${text}</a>`)}</nav>
       <span class="grow"></span>
       ${tab === "charts" && answer && html`<${ChartsBar} head=${head} query=${query} isSystem=${false} /><${GroupChoice} query=${query} answer=${answer} />`}
+      <${ReportHint} runs=${compared.map((run) => run.row)} />
     </div>
     <${Missing} lost=${lost} left=${left} total=${runs.length} />
     ${isBare && html`<p class="empty quiet">None of these runs was found. <a href=${hrefOf("")}>To the runs</a></p>`}

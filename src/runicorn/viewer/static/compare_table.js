@@ -13,6 +13,8 @@ const CELL_WIDTH = 136;
 const EXTRA_LINES = 6;
 const EXTRA_CELLS = 2;
 const PARTS = [["summary", "Summary"], ["config", "Config"], ["environment", "Environment"], ["packages", "Packages"]];
+const WITH_ENV = "; init(capture_env=True) does";
+const HOW_TO_RECORD = /** @type {Record<string, string>} */ ({ config: "; run.log_config() does", summary: "; run.summary() does", environment: WITH_ENV, packages: WITH_ENV });
 
 /** @typedef {{ part: string, name: string, values: any[], isTitle?: boolean, text?: string }} TableLine */
 
@@ -65,7 +67,7 @@ function linesIn(answer, search, isAll) {
     const different = differs.filter(Boolean).length;
     const found = names.map((name, at) => ({ part, name, values: values[at] }));
     const wanted = search ? found.filter((line) => line.name.toLowerCase().includes(search) || line.values.some((value) => value !== null && String(value).toLowerCase().includes(search))) : found;
-    const text = answer[part].told ?? (!total ? "nothing was recorded" : !different ? `all ${countText(total)} are equal` : `${countText(different)} of ${countText(total)} differ`);
+    const text = answer[part].told ?? (!total ? `nothing was recorded${HOW_TO_RECORD[part] ?? ""}` : !different ? `all ${countText(total)} are equal` : `${countText(different)} of ${countText(total)} differ`);
     return [{ part, name: title, values: [], isTitle: true, text }, ...wanted];
   });
 }

@@ -80,9 +80,9 @@ export function ExplorePage() {
   const names = useMemo(() => fields.map((each) => each.name), [fields]);
   const filterText = query.get("q") ?? "";
   const filter = useMemo(() => parseFilter(filterText), [filterText]);
-  const order = query.get("sort") ?? "-created_at";
   const [hasBest, setHasBest] = useState(true);
   const wish = useMemo(() => exploreChoice(query, fields, hasBest), [query.toString(), fields, hasBest]);
+  const order = query.get("sort") ?? (wish.y === "best_metric_value" ? "best" : "-created_at");
   const asked = [...filter.conditions.map((each) => columnOf(each.name, names)), ...order.split(",").map((part) => columnOf(part.replace(/^-/, ""), names))];
   const wanted = [...new Set([...columnsOf(wish), ...asked])].filter((name) => names.includes(name)).sort();
   const { rows, error } = useRuns(wanted);

@@ -71,12 +71,33 @@ export function momentText(time) {
   return `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
-/** @param {number | null | undefined} bytes */
-export function bytesText(bytes) {
+/** @param {number | null | undefined} bytes @param {number} [digits] */
+export function bytesText(bytes, digits = 3) {
   if (bytes === null || bytes === undefined) return "";
-  if (bytes < 1024) return `${bytes} B`;
-  const power = Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  return `${trimmed((bytes / 2 ** (10 * power)).toPrecision(3))} ${["", "KiB", "MiB", "GiB", "TiB"][power]}`;
+  const size = Math.abs(bytes);
+  if (!Number.isFinite(size)) return shortNumber(bytes);
+  const power = size < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(size) / 10));
+  const value = bytes / 2 ** (10 * power);
+  // Between 1,000 and 1,024 three digits would be an exponent.
+  return `${Math.abs(value) < 1000 ? Number(value.toPrecision(digits)) : Math.round(value)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+}
+
+/** Sizes with as many digits as it takes to tell them apart. @param {(number | null)[]} sizes */
+export function byteTexts(sizes) {
+  const given = sizes.filter((size) => size !== null).length;
+  const texts = (digits) => sizes.map((size) => bytesText(size, digits));
+  const enough = [3, 4, 5, 6, 8].find((digits) => new Set(texts(digits).filter(Boolean)).size === given);
+  return texts(enough ?? 12);
+}
+
+/** Whether the values of a metric are sizes: so say names such as `memory_bytes`. @param {string} metric */
+export function isBytesName(metric) {
+  return /(^|[_/.])bytes$/.test(metric);
+}
+
+/** A value of a metric in short. @param {unknown} value @param {boolean} [isBytes] */
+export function valueText(value, isBytes) {
+  return isBytes && typeof value === "number" ? bytesText(value, 4) : shortNumber(value);
 }
 
 /** "1 run", "3 runs". @param {number} count @param {string} word */

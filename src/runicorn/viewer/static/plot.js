@@ -1,7 +1,7 @@
 // @ts-check
 /** One chart drawn by uPlot: a line over a band, marks, a crosshair that all charts share. No page in it. */
 import { QUIET_SLOT, uplotClass } from "./curve_columns.js";
-import { momentText, shortNumber, spanText, stepText } from "./format.js";
+import { byteTexts, momentText, shortNumber, spanText, stepText, valueText } from "./format.js";
 import { curveStyle, themeColour } from "./parts.js";
 
 /**
@@ -16,6 +16,8 @@ import { curveStyle, themeColour } from "./parts.js";
  * @property {{ stage: string, from: number, to: number }[]} stages
  * @property {{ step: number, value: number } | null} best
  * @property {string} [band] of groups: `std`, or least to greatest
+ * @property {boolean} [isBytes] its values are sizes
+ * @property {boolean} [isShare] its values are percentages, of which all is 100
  *
  * @typedef {object} PlotEvents
  * @property {(from: number, to: number) => void} zoom
@@ -31,6 +33,7 @@ const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans
 const AXIS_WIDTH = 52;
 const AXIS_HEIGHT = 24;
 const TIME_STEPS = [0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 432000, 864000, 2592000];
+const BYTE_STEPS = [...Array(60).keys()].map((power) => 2 ** power);
 const MOST_DOTS_PX = 7;
 const MOST_POINTERS = 16;
 const LOG_TICKS = 6;
@@ -95,7 +98,7 @@ export class Plot {
       cursor: this.cursorOptions(),
       scales: {
         x: { time: false, distr: view.logX ? 3 : 1, range: (_chart, low, high) => this.rangeX(low, high) },
-        y: { distr: view.logY ? 3 : 1, range: (_chart, low, high) => rangeY(low, high, this.view.logY) },
+        y: { distr: view.logY ? 3 : 1, range: (_chart, low, high) => rangeY(low, high, this.view) },
       },
       axes: [this.axisX(), this.axisY()],
       series: [{}, ...this.drawn.series.map((part) => this.seriesOptions(part))],
@@ -173,7 +176,8 @@ export class Plot {
       gap: 4,
       space: 28,
       size: (_chart, texts) => Math.max(AXIS_WIDTH, 16 + 6.3 * Math.max(0, ...(texts ?? []).map((text) => text?.length ?? 0))),
-      values: (_chart, splits) => distinctTexts(splits),
+      ...(this.view.isBytes && !this.view.logY ? { incrs: BYTE_STEPS } : {}),
+      values: (_chart, splits) => (this.view.isBytes ? byteTexts(splits) : distinctTexts(splits)),
     };
   }
 
@@ -183,7 +187,7 @@ export class Plot {
     const isEdge = role === "low" || role === "high";
     const isFaint = isEdge || role === "raw" || isOld;
     return {
-      stroke: isFaint ? transparent(colour, isEdge ? 0.3 : isOld ? 0.6 : 0.35) : colour,
+      stroke: isFaint ? transparent(colour, isEdge ? 0.2 + 0.1 * paleness(this.drawn.series) : isOld ? 0.6 : 0.35) : colour,
       width: role === "line" ? (isPinned ? 3 : 1.5) : 1,
       dash: isEdge ? undefined : isOld ? [4, 3] : dash.length ? dash : undefined,
       points: isEdge ? { show: false, filter: (chart, at) => alone(chart.data[at]), size: 3, fill: colour } : { show: dotsFit, filter: (chart, at, show) => (show ? null : alone(chart.data[at])), size: 4, width: 1, fill: colour, stroke: colour },
@@ -265,7 +269,7 @@ export class Plot {
     const { left, top, width, height } = this.chart.bbox;
     const [x, y] = [this.chart.valToPos(step, "x", true), this.chart.valToPos(value, "y", true)];
     if (!(x >= left - 1 && x <= left + width + 1 && y >= top - 1 && y <= top + height + 1)) return;
-    const text = `best ${shortNumber(value)}`;
+    const text = `best ${valueText(value, this.view.isBytes)}`;
     ctx.font = `600 ${11 * ratio}px ${AXIS_FONT.slice(5)}`;
     ctx.lineWidth = 2 * ratio;
     ctx.strokeStyle = themeColour("--ink");
@@ -289,12 +293,17 @@ export class Plot {
 
 /** What a chart cannot change while it stands. @param {PlotData} drawn @param {PlotView} view */
 function plotShape(drawn, view) {
-  return JSON.stringify([drawn.series, view.logX, view.logY, view.x, view.dark]);
+  return JSON.stringify([drawn.series, view.logX, view.logY, view.x, view.dark, view.isBytes, view.isShare]);
 }
 
 /** @param {SeriesPart[]} series */
 function bandsOf(series) {
-  return series.flatMap(({ role, slot }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(slot).colour, slot === QUIET_SLOT ? 0.06 : 0.2) }] : []));
+  return series.flatMap(({ role, slot }, index) => (role === "high" ? [{ series: [index + 1, index + 2], fill: transparent(curveStyle(slot).colour, slot === QUIET_SLOT ? 0.06 : 0.2 * paleness(series)) }] : []));
+}
+
+/** Bands lie over each other: the more there are, the paler each, or they would be a block. @param {SeriesPart[]} series */
+function paleness(series) {
+  return Math.min(1, 2 / series.filter((part) => part.role === "high").length);
 }
 
 /** @param {string} colour `#rrggbb` @param {number} alpha */
@@ -307,10 +316,11 @@ function axisLook() {
   return { stroke: themeColour("--quiet"), font: AXIS_FONT, grid, ticks: { show: false }, border: { show: true, stroke: themeColour("--line"), width: 1 } };
 }
 
-/** @param {number} low @param {number} high @param {boolean} isLog */
-function rangeY(low, high, isLog) {
+/** @param {number} low @param {number} high @param {PlotView} view */
+function rangeY(low, high, { logY: isLog, isShare }) {
   if (low === null || high === null || low === undefined || high === undefined) return isLog ? [0.1, 1] : [0, 1];
   if (isLog) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.06, high * (high / low) ** 0.06];
+  if (isShare && low >= 0 && high <= 100) return [0, 100];
   const pad = low === high ? Math.abs(low) * 0.1 || 1 : (high - low) * 0.06;
   return [low - pad, high + pad];
 }

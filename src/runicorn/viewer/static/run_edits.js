@@ -4,6 +4,7 @@ import { html, useLayoutEffect, useRef, useState } from "./vendor/htm-preact.js"
 import { editRun, errorText, isForcible, saveFolder } from "./edits.js";
 import { useCanEdit } from "./live.js";
 import { Tags, runName, useKeys } from "./parts.js";
+import { ReportHint } from "./show_others.js";
 import { source } from "./source.js";
 
 /**
@@ -25,6 +26,7 @@ export function useRunEdits(row) {
   const buttons = html`${isReady && html`${!open.alias && button("alias", row.alias ? "Rename" : "Name", "Another alias (a)")}
     ${!open.tags && button("tags", "Tag", "Change the tags (t)")}
     ${!open.notes && button("notes", row.notes ? "Edit notes" : "Add notes", "Change the notes (n)")}`}
+    ${canAsk && row && html`<${ReportHint} runs=${[row]} quiet=${true} />`}
     ${canAsk && row && html`<button class="quiet" title="The run's folder as a ZIP file" onClick=${() => saveFolder(row)}>Folder as zip</button>`}`;
   return { open, end, buttons };
 }

@@ -155,7 +155,7 @@ function EmptyStorage() {
     <h2>No runs here yet</h2>
     <p>These lines make one; it appears here by itself:</p>
     <pre tabindex="0">${FIRST_RUN}</pre>
-    <p class="quiet">Run them in the directory of this storage, or with RUNICORN_DIR set to it. <code>runicorn demo</code> trains a small model for a minute.</p>
+    <p class="quiet">Run them in the directory of this storage, or with RUNICORN_DIR set to it. <code>runicorn demo</code> trains a small model for ten seconds.</p>
   </div>`;
 }
 
@@ -217,7 +217,7 @@ function RunsBar({ query, paths, shown, all, chosen, setChosen, others, chosenCo
     ${isNarrowed && html`<button onClick=${() => changeQuery({ q: null, status: null, only: null })}>Show all</button>`}
     ${!chosen.size && html`<button class="plain wide-only" title="All runs that are shown, as CSV (e)" onClick=${save}>Export</button>`}
     ${!source.report && html`<${ViewsPopover} />`}
-    <a class="as-button" href=${exploreHref(query, chosen)}>Explore</a>
+    <a class="as-button plain" href=${exploreHref(query, chosen)}>Explore</a>
     <${ColumnsPopover} all=${all} others=${others} chosen=${chosenColumns} hidden=${listOf(query.get("hide"))} />
   </div>`;
 }
@@ -336,10 +336,12 @@ export function RunsTable({ all, runs, chosen, setChosen, order, chosenColumns, 
     if (lit && lit !== litHere.current) reveal(sample.findIndex((run) => run.key === lit));
     litHere.current = "";
   }, [lit]);
+  const pick = (event) => at >= 0 && at < sample.length && choose(at, event.shiftKey);
   useKeys({
     j: () => move(1),
     k: () => move(-1),
-    x: (event) => at >= 0 && at < sample.length && choose(at, event.shiftKey),
+    x: pick,
+    X: pick,
     Enter: () => at >= 0 && at < sample.length && goTo(runHref(sample[at].key)),
     c: () => chosen.size && compareRuns(chosen),
     Escape: () => setChosen(new Set()),
