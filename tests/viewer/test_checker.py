@@ -295,7 +295,7 @@ def test_the_viewer_itself_does_it(train, storage, start_viewer):
     pace = {
         "RUNICORN_VIEWER_CHECK_S": "0.2",
         "RUNICORN_VIEWER_CHECK_WATCHED_S": "0.1",
-        "RUNICORN_VIEWER_END_AFTER_S": "10",
+        "RUNICORN_VIEWER_END_AFTER_S": "4",
     }
     viewer = start_viewer("--port", 0, environment=pace)
     port, token = link_parts(viewer.link)
@@ -313,6 +313,7 @@ def test_the_viewer_itself_does_it(train, storage, start_viewer):
                     read = event["bytes"]
                     status = (event["row"]["status"], event["row"]["reason"])
                     told += [status] if not told or told[-1] != status else []
-    assert told[-2:] == [("lost", None), ("failed", "process gone")]
+    # The writer that stores what is left has the run open for a moment.
+    assert [each for each in told if each != ("running", None)] == [("lost", None), ("failed", "process gone")]
     wait_until(lambda: len(steps(storage / "runs" / "cv" / "live")) == 1001)
     assert read > 0
