@@ -41,6 +41,7 @@ def test_first_screen_shows_twenty_runs(viewer, open_page):
 def test_the_head_of_the_table_stays(viewer, open_page):
     """However far down the table is, the names of its columns stand above the rows."""
     page = open_page(viewer.at(), height=400)
+    expect(page.locator("[role=row] a.name").first).to_be_visible()
     head = page.locator("[role=columnheader]", has_text="Started")
     before = head.bounding_box()
     page.locator(".table").evaluate("(table) => table.scrollTo(0, 200)")

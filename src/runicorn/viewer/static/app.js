@@ -76,13 +76,18 @@ function App() {
     <${ReportLine} />
     ${server && html`<${Page} address=${address} />`}
     <${NoticeBar} />
-    <dialog ref=${help} aria-label="Keys and help" onClick=${(event) => event.target === help.current && help.current?.close()}>
+    <dialog ref=${help} aria-label="Keys and help" onClose=${leaveDialog} onClick=${(event) => event.target === help.current && help.current?.close()}>
       <h2>Keys</h2>
       <dl>${HELP.filter(([keys]) => !source.report || !KEYS_OF_EDITS.includes(keys)).map(([keys, what]) => html`<dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${what}</dd>`)}</dl>
       <p class="quiet">Drag on a chart to zoom, on all of them; double-click shows everything again.<br />The address of the page holds all that you have chosen: copy it to come back.</p>
       <p class="quiet">Runicorn ${server?.version ?? ""} on ${server?.hostname ?? ""}</p>
       <form method="dialog"><button class="plain" autofocus=${!isFramed}>Close</button></form>
     </dialog>`;
+}
+
+/** The button that closed it has the focus until the next frame, and would take a key that comes before. */
+function leaveDialog() {
+  if (document.activeElement instanceof HTMLElement && document.activeElement.closest("dialog")) document.activeElement.blur();
 }
 
 /** @param {Event} event */
