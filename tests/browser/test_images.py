@@ -107,6 +107,7 @@ def test_one_image_is_shown_large(viewer, open_page):
     expect(page.get_by_role("button", name=re.compile("Show large: attention"))).to_be_focused()
     page.goto(page.url.split("?")[0] + "?key=samples")
     page.get_by_role("button", name=re.compile("Show large: samples, step 30")).click()
+    expect(page.get_by_role("dialog", name=re.compile("samples, step 30"))).to_be_visible()
     page.keyboard.press("]")
     expect(page.get_by_role("dialog", name=re.compile("samples, step 40"))).to_be_visible()
 
