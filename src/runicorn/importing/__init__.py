@@ -27,6 +27,9 @@ from runicorn.storage.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    _Take = Callable[[str, Imported | None], "ImportOutcome"]
+    """Takes a run, by its state and by what was imported of it before."""
+
 AUTO = "auto"
 _MODULES = {
     "wandb": "wandb_runs",
@@ -169,17 +172,23 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
     raise MissingPathError(f"{source} holds no runs {what}. Nothing was imported.")
 
 
-def _one(
-    run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool
-) -> ImportOutcome:
+def _tried(run: SourceRun, landing: Landing, take: _Take, *, update: bool) -> ImportOutcome:
+    """What becomes of a run: it is taken, unless it is skipped, here already, or cannot be read."""
     if run.skipped is not None:
         return ImportOutcome(run.form, run.location, SKIPPED, note=run.skipped)
     try:
         state = run.state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
-        refused = before and _refused(run, before, state, update=update)
-        if refused:
-            return refused
+        refused = _refused(run, before, state, update=update) if before else None
+        return refused or take(state, before)
+    except UnreadableSourceError as error:
+        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
+
+
+def _one(
+    run: SourceRun, landing: Landing, prefix: str | None, advance: Callable[[int], None], *, update: bool
+) -> ImportOutcome:
+    def take(state: str, before: Imported | None) -> ImportOutcome:
         became = "Nothing of it was imported; what was imported before it is there."
         place = landing.storage if before is None else before.run_dir
         with worded(f"{run.location} cannot be imported", became, place), landing.staging() as files:
@@ -197,8 +206,8 @@ def _one(
                     landing.update(before, run, writing, files, state)
                 run_dir, what = before.run_dir, UPDATED
         return _outcome(run, writing, what, run_dir, landing)
-    except UnreadableSourceError as error:
-        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
+
+    return _tried(run, landing, take, update=update)
 
 
 def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> ImportOutcome | None:
@@ -222,21 +231,14 @@ def _refused(run: SourceRun, before: Imported, state: str, *, update: bool) -> I
 
 
 def _counted(run: SourceRun, landing: Landing, advance: Callable[[int], None], *, update: bool) -> ImportOutcome:
-    if run.skipped is not None:
-        return ImportOutcome(run.form, run.location, SKIPPED, note=run.skipped)
-    try:
-        state = run.state()
-        before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
-        refused = before and _refused(run, before, state, update=update)
-        if refused:
-            return refused
+    def take(_state: str, before: Imported | None) -> ImportOutcome:
         writing = Writing(run, None, advance)
         writing.write_values()
         if before is None:
             landing.check_is_new(run, writing.written.first_s)
-    except UnreadableSourceError as error:
-        return ImportOutcome(run.form, run.location, FAILED, problems=run.told.problems, note=str(error))
-    return _outcome(run, writing, UPDATED if before else NEW, None, landing)
+        return _outcome(run, writing, UPDATED if before else NEW, None, landing)
+
+    return _tried(run, landing, take, update=update)
 
 
 def _outcome(run: SourceRun, writing: Writing, what: str, run_dir: str | None, landing: Landing) -> ImportOutcome:

@@ -236,9 +236,7 @@ def _opened(storage: str) -> tuple[removal.Directory, Lock]:
         raise
     if lock is None:
         directory.close()
-        raise StillBusyError(
-            f"Another process imports runs into {storage} now. Nothing was imported. Try again later."
-        )
+        raise StillBusyError(f"Another process imports runs into {storage} now. Nothing was imported. Try again later.")
     return directory, lock
 
 
