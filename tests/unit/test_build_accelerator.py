@@ -1,9 +1,11 @@
 """Building the accelerator: which library is taken, and that no trouble with it stands in the way of the package."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -52,6 +54,41 @@ def build(root, version="standard"):
     """Build a wheel with the hook, as an installation does; its path."""
     out = root / "out"
     return Path(next(WheelBuilder(str(root)).build(directory=str(out), versions=[version])))
+
+
+COUNTS = """
+import sys
+import _accelerator
+
+CONSTANTS, CALLS = (None, True, False), 1000
+data = {"loss": 0.5, "epoch": 1, "best": None, "is_last": True}
+before = [sys.getrefcount(constant) for constant in CONSTANTS]
+for _ in range(CALLS):
+    assert _accelerator.push_metrics(1.0, 1, data, None, len, bytes(1), 0.0, 2.0) is None
+    assert _accelerator.push_metrics(1.0, 1, data, None, len, bytes([1]), 0.0, 2.0) is True
+    assert _accelerator.push_metrics(1.0, 1, {"loss": ()}, None, len, bytes(1), 0.0, 2.0) is False
+changes = [sys.getrefcount(constant) - count for constant, count in zip(CONSTANTS, before)]
+assert all(abs(change) < CALLS / 10 for change in changes), changes
+"""
+
+
+def headers():
+    """Of each version of CPython that is installed here, one directory with its headers."""
+    places = [*Path("/usr/include").glob("python3.*"), *Path.home().glob(".pyenv/versions/3.*/include/python3.*")]
+    places.append(Path(sysconfig.get_path("include")))
+    names = {f"python3.{minor}" for minor in range(10, 20)}
+    return {place.name: place for place in places if place.name in names and (place / "Python.h").exists()}
+
+
+@needs_compiler
+@pytest.mark.parametrize("version", sorted(headers()))
+def test_no_build_takes_or_keeps_a_reference_to_a_constant(tmp_path, version):
+    """Headers of 3.12 count these references in another way, and a build of theirs serves 3.10 and 3.11 too."""
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-shared", "-fPIC", f"-I{headers()[version]}", str(C_SOURCE)]
+    macros = ["-DPy_LIMITED_API=0x030A0000", "-DSOURCE=1UL"]
+    subprocess.run([*command, *macros, "-o", str(tmp_path / "_accelerator.abi3.so")], check=True, timeout=60)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", COUNTS], env=environment, check=True, timeout=60)
 
 
 def test_the_checksum_is_that_of_the_c_text():

@@ -251,6 +251,15 @@ is_check_due(double now, PyObject *closed, PyObject *checked_at, PyObject *next_
     return ended || !(PyFloat_AsDouble(checked_at) <= now && now < PyFloat_AsDouble(next_check_at));
 }
 
+/* A new reference to None, True or False. Not Py_RETURN_NONE and its like: the headers of 3.12 and later take no
+ * reference there, as these objects never die, and in 3.10 and 3.11, which load this library too, they do. */
+static PyObject *
+referenced(PyObject *constant)
+{
+    Py_INCREF(constant);
+    return constant;
+}
+
 PyDoc_STRVAR(push_metrics_doc,
     "push_metrics(time, step, data, stage, push, closed, checked_at, next_check_at, /)\n--\n\n"
     "Push one record of metrics.\n\n"
@@ -272,7 +281,7 @@ push_metrics(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
         if (PyErr_Occurred()) {
             return NULL;
         }
-        Py_RETURN_FALSE;
+        return referenced(Py_False);
     }
     pushed = PyObject_CallFunctionObjArgs(arguments[4], frame, NULL);
     Py_DECREF(frame);
@@ -281,7 +290,7 @@ push_metrics(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
             return NULL;
         }
         PyErr_Clear();
-        Py_RETURN_FALSE;
+        return referenced(Py_False);
     }
     Py_DECREF(pushed);
     /* Push first, check second: a record that was pushed before a check that found no end is stored. */
@@ -290,9 +299,9 @@ push_metrics(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t
         return NULL;
     }
     if (due) {
-        Py_RETURN_TRUE;
+        return referenced(Py_True);
     }
-    Py_RETURN_NONE;
+    return referenced(Py_None);
 }
 
 static PyObject *

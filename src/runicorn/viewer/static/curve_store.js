@@ -31,7 +31,6 @@ const MOST_RUNS_ASKED = 500;
 const LIVE_PAUSE_MS = 300;
 const GROUP_PAUSE_MS = 1500;
 const AGAIN_MS = 3000;
-const LONGEST_SILENCE_MS = 320_000;
 const TELL_MS = 30;
 /** The more curves are on their way, the seldomer are they drawn meanwhile. */
 const TELL_MS_A_CURVE = 0.5;
@@ -47,8 +46,6 @@ const partListeners = new Map();
 /** @type {Set<() => void>} */
 const toldListeners = new Set();
 let curvesTimer = 0;
-/** How long a request may bring nothing before it is made again; longer after each time. */
-let silenceMs = 20_000;
 let tellTimer = 0;
 
 /** @param {CurveWish} wish @param {string} metric @param {Record<string, string>} versions @returns {CurvePart[]} */
@@ -187,16 +184,8 @@ async function fetchParts(common, tail, owners) {
   const byPlace = new Map(parts.map((part) => [place(part.metric, part.id), part]));
   const came = new Map();
   for (const { key } of parts) askedParts.add(key);
-  const silence = new AbortController();
-  const giveUp = () => {
-    silenceMs = Math.min(LONGEST_SILENCE_MS, 2 * silenceMs);
-    silence.abort();
-  };
-  let timer = setTimeout(giveUp, silenceMs);
   try {
     await source.curves(asked, (curve) => {
-      clearTimeout(timer);
-      timer = setTimeout(giveUp, silenceMs);
       const { head } = curve;
       const part = byPlace.get(place(head.metric, head.run ?? head.group));
       if (!part) return;
@@ -204,7 +193,7 @@ async function fetchParts(common, tail, owners) {
       // Of several curves of a part the first may be drawn before the last has come.
       if (tail) mergeTail(part.key, curve);
       else keepCurves(part.key, { curves: came.get(part.key), version: part.group ? part.version : head.version ?? "", error: head.error ?? "" });
-    }, silence.signal);
+    });
   } catch (error) {
     // What is shown stays, and is asked for again.
     const message = error instanceof Error ? error.message : String(error);
@@ -213,8 +202,6 @@ async function fetchParts(common, tail, owners) {
       keepCurves(key, { curves: keptCurves.get(key)?.curves ?? [], version: "", error: message });
     }
     return;
-  } finally {
-    clearTimeout(timer);
   }
   for (const { key } of parts) {
     askedParts.delete(key);

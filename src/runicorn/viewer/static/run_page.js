@@ -14,7 +14,6 @@ import { RunNotes, RunTags, RunTitle, useRunEdits } from "./run_edits.js";
 import { source } from "./source.js";
 
 const HEAD_AGAIN_MS = 1500;
-const LOOK_AGAIN_MS = 10_000;
 
 /** A run's head, kept up to date. @param {string} runKey */
 function useRun(runKey) {
@@ -22,11 +21,7 @@ function useRun(runKey) {
   const [error, setError] = useState(null);
   const [live, setLive] = useState(null);
   const timer = useRef(undefined);
-  const load = () => source.get(`runs/${encodeURIComponent(runKey)}`).then((answer) => {
-    setHead(answer);
-    setError(null);
-    setLive((before) => (before && before.version !== answer.version ? null : before)); // this is newer
-  }, setError);
+  const load = () => source.get(`runs/${encodeURIComponent(runKey)}`).then((answer) => { setHead(answer); setError(null); }, setError);
   useEffect(() => {
     load();
     return () => clearTimeout(timer.current);
@@ -44,12 +39,6 @@ function useRun(runKey) {
     }, HEAD_AGAIN_MS);
   });
   const row = live?.row ?? head?.run ?? null;
-  const isRunning = row?.status === "running";
-  useEffect(() => {
-    if (!isRunning || source.report) return undefined;
-    const again = setInterval(() => !document.hidden && load(), LOOK_AGAIN_MS); // in case that an event was missed
-    return () => clearInterval(again);
-  }, [runKey, isRunning]);
   return { head, row, error, version: live?.version ?? head?.version ?? "", indexed: Math.max(live?.indexed ?? 0, head?.indexed ?? 0) };
 }
 

@@ -167,12 +167,11 @@ async function readFrames(reader, each) {
       const bodyAt = at + 8 + headBytes;
       if (kept.length < bodyAt + bodyBytes) break;
       const head = JSON.parse(new TextDecoder().decode(kept.subarray(at + 8, bodyAt)));
-      if (head.end) isWhole = true; // all is here, whenever the connection says that it ends
+      if (head.end) isWhole = true;
       else each({ head, data: arraysOf(head, kept.slice(bodyAt, bodyAt + bodyBytes)) });
       at = bodyAt + bodyBytes;
     }
     kept = kept.slice(at);
-    if (isWhole) return void reader.cancel().catch(() => undefined);
   }
 }
 
