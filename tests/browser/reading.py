@@ -27,10 +27,10 @@ def card(page: Page, metric: str) -> Locator:
     return page.locator("figure.card").filter(has=page.locator("h3", has_text=re.compile(f"^{re.escape(metric)}$")))
 
 
-def figures(page: Page, metric: str) -> list[dict[str, Any]]:
-    """The rows of a chart's table for screen readers; waits until there is one."""
+def figures(page: Page, metric: str, count: int | None = None) -> list[dict[str, Any]]:
+    """The rows of a chart's table for screen readers, as soon as there are so many, or any."""
     rows = card(page, metric).locator("table.figures tbody tr")
-    expect(rows).not_to_have_count(0)
+    _wait_for(rows, count)
     found = []
     for row in rows.all():
         name, *cells = [row.locator("th").inner_text(), *row.locator("td").all_inner_texts()]
@@ -56,6 +56,15 @@ def foot(page: Page, metric: str) -> str:
     return card(page, metric).locator("figcaption").inner_text()
 
 
-def row_names(page: Page) -> list[str]:
-    """The names in the rows of the table of runs."""
-    return page.locator("[role=row] a.name").all_inner_texts()
+def row_names(page: Page, count: int | None = None) -> list[str]:
+    """The names in the rows of the table of runs, as soon as there are so many, or any."""
+    names = page.locator("[role=row] a.name")
+    _wait_for(names, count)
+    return names.all_inner_texts()
+
+
+def _wait_for(found: Locator, count: int | None) -> None:
+    if count is None:
+        expect(found).not_to_have_count(0)
+    else:
+        expect(found).to_have_count(count)

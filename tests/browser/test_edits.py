@@ -231,7 +231,7 @@ def test_a_live_run_is_labelled_and_logs_on(tmp_path, viewer_of, open_page):
 def test_selected_runs_are_tagged_deleted_and_brought_back_by_keys(few, viewer_of, open_page):
     """``x`` selects, ``t`` tags, ``d`` deletes, ``u`` undoes; the line at the foot says what was done."""
     page = runs_page(viewer_of(few), open_page)
-    names = row_names(page)
+    names = row_names(page, 12)
     for key in "jxjxjx":
         page.keyboard.press(key)
     expect(page.get_by_text("3 selected")).to_be_visible()
@@ -337,7 +337,7 @@ def test_views_are_saved_opened_replaced_and_removed(few, viewer_of, open_page):
     page = runs_page(viewer, open_page)
     page.goto(f"{viewer.root}?q=lr<1e-2&sort=best&hide=trend")
     expect(page.get_by_text(" of 12 runs")).to_be_visible()
-    shown = row_names(page)
+    shown = row_names(page, 6)
     page.keyboard.press("v")
     page.keyboard.type("small rates")
     page.keyboard.press("Enter")

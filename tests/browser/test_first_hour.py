@@ -92,7 +92,7 @@ def test_explore_has_the_best_run_first(five, viewer_of, open_page):
     """Its table begins with the best result, unless another order is chosen."""
     page = open_page(viewer_of(five).at("explore"))
     expect(page.locator(".body [role=row] a.name")).to_have_count(5)
-    assert row_names(page)[0] == "seed 2"
+    assert row_names(page, 5)[0] == "seed 2"
     assert row_names(page)[-1] == "seed 0"
 
 
@@ -100,7 +100,7 @@ def test_bands_of_several_runs_are_no_block(five, viewer_of, open_page):
     """Five bands over each other let the lines be seen: what they cover is paler than half."""
     open_page.watched.allowed.append("willReadFrequently")  # what this test does, and not the page
     page = open_page(viewer_of(five).at(address()))
-    assert len(figures(page, "noise")) == 5
+    figures(page, "noise", 5)
     assert card(page, "noise").evaluate(BAND_ALPHA) < 128
 
 

@@ -328,13 +328,14 @@ def test_a_writer_that_dies_with_the_end_alone_in_its_plan(tmp_path):
         deadline = time.monotonic() + 60
         while session.control.spooled_bytes and time.monotonic() < deadline:
             time.sleep(0.001)
-        os.kill(session.control.writer_pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # under load it may have ended the run before we look
+            os.kill(session.control.writer_pid, signal.SIGKILL)
 
     session.queue = Said(session.queue, put_and_kill)
     run.finish()
     """
     said = """
-import signal, time
+import contextlib, signal, time
 
 class Said:
     def __init__(self, queue, push_end):
