@@ -80,15 +80,30 @@ def headers():
     return {place.name: place for place in places if place.name in names and (place / "Python.h").exists()}
 
 
+def build_and_count(directory, include, *options):
+    """Build the library with some headers; see that its calls leave the counts of the constants as they were."""
+    command = [*shlex.split(os.environ.get("CC", "cc")), "-shared", "-fPIC", f"-I{include}", *options, str(C_SOURCE)]
+    macros = ["-DPy_LIMITED_API=0x030A0000", "-DSOURCE=1UL"]
+    subprocess.run([*command, *macros, "-o", str(directory / "_accelerator.abi3.so")], check=True, timeout=60)
+    environment = {**os.environ, "PYTHONPATH": str(directory)}
+    subprocess.run([sys.executable, "-c", COUNTS], env=environment, check=True, timeout=60)
+
+
 @needs_compiler
 @pytest.mark.parametrize("version", sorted(headers()))
 def test_no_build_takes_or_keeps_a_reference_to_a_constant(tmp_path, version):
     """Headers of 3.12 count these references in another way, and a build of theirs serves 3.10 and 3.11 too."""
-    command = [*shlex.split(os.environ.get("CC", "cc")), "-shared", "-fPIC", f"-I{headers()[version]}", str(C_SOURCE)]
-    macros = ["-DPy_LIMITED_API=0x030A0000", "-DSOURCE=1UL"]
-    subprocess.run([*command, *macros, "-o", str(tmp_path / "_accelerator.abi3.so")], check=True, timeout=60)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", COUNTS], env=environment, check=True, timeout=60)
+    build_and_count(tmp_path, headers()[version])
+
+
+@needs_compiler
+def test_no_build_with_the_macros_of_later_headers_takes_or_keeps_one(tmp_path):
+    """The same with this version's headers and those macros of 3.12, for a machine that has no later version."""
+    later = tmp_path / "later.h"
+    constants = {"NONE": "None", "TRUE": "True", "FALSE": "False"}
+    macros = [f"#undef Py_RETURN_{name}\n#define Py_RETURN_{name} return Py_{it}" for name, it in constants.items()]
+    later.write_text("\n".join(["#include <Python.h>", *macros, ""]), "utf-8")
+    build_and_count(tmp_path, sysconfig.get_path("include"), "-include", later)
 
 
 def test_the_checksum_is_that_of_the_c_text():
