@@ -4,36 +4,14 @@ import json
 import os
 import resource
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 import support
-from support import json_lines, status, wait_until
+from support import status, wait_until
+from support.machine import PROLOGUE, samples, stand_in_driver, the_run
 
 from runicorn import reading
-
-PROLOGUE = """
-import os, sys, time
-import runicorn as rn
-
-storage = sys.argv[1]
-
-
-def burn(seconds):
-    begun = time.process_time()
-    while time.process_time() - begun < seconds:
-        sum(range(1000))
-
-
-def sampled(run, count=1):
-    path = run.run_dir / "system.jsonl"
-    for _ in range(6000):
-        if path.exists() and path.read_bytes().count(b"\\n") >= count:
-            return
-        time.sleep(0.01)
-    raise SystemExit("no sample")
-"""
 
 
 @pytest.fixture
@@ -42,18 +20,9 @@ def often(monkeypatch):
     monkeypatch.setenv("RUNICORN_SYSTEM_INTERVAL_S", "0.2")
 
 
-def samples(run_dir, name="system.jsonl"):
-    return json_lines(run_dir, name)
-
-
 def total(run_dir, name):
     """What a rate comes to over the whole run."""
     return sum(sample.get(name, 0.0) * sample["interval_s"] for sample in samples(run_dir))
-
-
-def the_run(storage):
-    (run_dir,) = (path.parent for path in storage.rglob("meta.json"))
-    return run_dir
 
 
 @pytest.mark.usefixtures("often")
@@ -256,9 +225,7 @@ def test_a_driver_of_gpus_that_hangs_costs_its_numbers_alone(run_program, storag
     (root / "dev" / "nvidiactl").touch()
     (root / "proc").symlink_to("/proc")
     (root / "sys").symlink_to("/sys")
-    library, source = tmp_path / "libnvidia-ml.so.1", Path(support.__file__).parent / "nvml_stand_in.c"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=100)
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in_driver(tmp_path / "driver")))
     monkeypatch.setenv("RUNICORN_SYSTEM_ROOT", str(root))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     run_program(PROLOGUE + "run = rn.init(storage=storage)\nsampled(run, 2)\nrun.finish()")

@@ -1,12 +1,15 @@
 """The GPUs of a training: by a library that stands in for the driver's, and by files that stand in for the kernel's."""
 
+import ctypes
 import os
 import subprocess
-from pathlib import Path
 
+import pynvml
 import pytest
-import support
+from support import wait_until
+from support.machine import stand_in_driver
 
+from runicorn.sampling import nvidia_links
 from runicorn.sampling.gpu_drivers import find
 from runicorn.sampling.gpu_probe import GpuProbe
 from runicorn.sampling.visible_gpus import listed
@@ -18,21 +21,22 @@ NUMBERS = {
     "memory_total_bytes": 80_000_000_000,
     "temperature_c": 41,
     "power_w": 250.5,
+    "power_limit_w": 700.0,
     "sm_clock_mhz": 1410,
     "memory_clock_mhz": 2619,
+    "throttle_reasons": 0x24,
+    "ecc_errors": 2,
     "pcie_sent_bytes_per_s": 10_240,
     "pcie_received_bytes_per_s": 20_480,
 }
+ACTIVITY = {"sm_activity_percent": 61.25, "sm_occupancy_percent": 33.5, "tensor_activity_percent": 12.5}
+LINKS = {"nvlink_sent_bytes_per_s", "nvlink_received_bytes_per_s"}
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
     """A directory with the stand-in, compiled."""
-    directory = tmp_path_factory.mktemp("driver")
-    source = Path(support.__file__).parent / "nvml_stand_in.c"
-    library = directory / "libnvidia-ml.so.1"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=100)
-    return directory
+    return stand_in_driver(tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture
@@ -46,6 +50,7 @@ def probe_of(driver, tmp_path, monkeypatch):
     def make(visible=None, *, told=None, **options):
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        options = {"begin_s": 60.0, "answer_s": 60.0, **options}
         probe = GpuProbe(str(tmp_path), [].append if told is None else told.append, **options)
         made.append(probe)
         return probe
@@ -72,17 +77,93 @@ def test_of_eight_gpus_the_two_that_are_visible_are_read(probe_of):
     assert of_gpu(numbers, "gpu2") == NUMBERS
 
 
-def test_what_a_gpu_does_not_offer_is_told_once_and_takes_nothing_with_it(probe_of):
-    """GPU 1 of the stand-in has no power, and no GPU of it has NVLink."""
+def sampled_until(probe, is_enough):
+    """Samples of GPU numbers without the GPU's name, up to one that is enough."""
+    found = []
+
+    def has_enough():
+        found.append({name.partition("/")[2]: value for name, value in probe.sample([]).items()})
+        return is_enough(found[-1])
+
+    wait_until(has_enough, what="such a sample")
+    return found
+
+
+def test_what_is_counted_comes_with_the_second_sample(probe_of):
+    """NVLink's bytes, and how active the SMs were; all else is there from the first one on."""
+    found = sampled_until(probe_of("2"), lambda numbers: ACTIVITY.keys() <= numbers.keys())
+    assert found[0] == NUMBERS
+    assert found[-1] == {**NUMBERS, **ACTIVITY, **{name: found[-1][name] for name in LINKS}}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "missing", "told"),
+    [
+        ("1", {"power_w", "power_limit_w", *LINKS, *ACTIVITY}, ["power", "power limit", *sorted(LINKS), "SM activity"]),
+        ("4", {"ecc_errors"}, ["ECC errors"]),
+        (
+            "6",
+            {"pcie_sent_bytes_per_s", "nvlink_received_bytes_per_s", "tensor_activity_percent"},
+            ["PCIe, sent", "nvlink_received_bytes_per_s", "tensor_activity_percent"],
+        ),
+    ],
+)
+def test_what_a_gpu_does_not_offer_is_told_once_and_takes_nothing_with_it(probe_of, gpu, missing, told):
+    """Neither a number that is read by itself, nor one that the driver gives together with others."""
+    said = []
+    probe = probe_of(gpu, told=said)
+    expected = {*NUMBERS, *ACTIVITY, *LINKS} - missing
+    found = sampled_until(probe, lambda numbers: numbers.keys() == expected)
+    found.append(probe.sample([]))
+    assert not missing & set().union(*found)
+    assert sorted(said) == sorted(f"gpu{gpu} does not give: {what} (Not Supported)" for what in told)
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers"), [("power", {"power_w"}), ("NVLink", LINKS), ("SM activity", ACTIVITY.keys())]
+)
+def test_a_call_that_fails_once_leaves_one_gap(probe_of, monkeypatch, what, numbers):
+    """It is told, the others are there meanwhile, and the next sample has the number again."""
+    monkeypatch.setenv("STAND_IN_FAILS_ONCE", what)
     told = []
-    probe = probe_of("1", told=told)
-    first, second = probe.sample([]), probe.sample([])
-    assert first == second
-    assert set(NUMBERS) - set(of_gpu(first, "gpu1")) == {"power_w"}
-    assert [text for text in told if "power" in text] == [
-        "gpu1 does not give: power", "gpu1 does not give: power limit"
-    ]  # fmt: skip
-    assert len(told) == len(set(told))
+    probe = probe_of("2", told=told)
+    before = sampled_until(probe, lambda _: told)
+    after = sampled_until(probe, lambda found: {*NUMBERS, *ACTIVITY, *LINKS} <= found.keys())
+    assert not before[-1].keys() & numbers
+    assert all(NUMBERS.keys() - numbers <= found.keys() for found in before + after)
+    assert told == [f"gpu2 did not give: {what} (Timeout)"]
+
+
+def test_two_samples_that_follow_at_once_say_nothing_of_the_sms(probe_of):
+    """NVIDIA's monitors tell 0 then, which would be a GPU that has not worked."""
+    probe = probe_of("2")
+    found = [probe.sample([]) for _ in range(20)]
+    assert {sample["gpu2/sm_activity_percent"] for sample in found if "gpu2/sm_activity_percent" in sample} <= {61.25}
+
+
+def test_bytes_of_nvlink_are_those_since_the_last_sample(driver, tmp_path, monkeypatch):
+    """In a direction each; if the counter has begun anew, the rate is missing once."""
+    now = iter(range(0, 100, 10))
+    monkeypatch.setattr(nvidia_links.time, "monotonic", lambda: float(next(now)))
+    library = tmp_path / "libnvidia-ml.so.1"
+    library.write_bytes((driver / library.name).read_bytes())  # with counts of its own
+    monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(library)))
+    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+    links = nvidia_links.NvLinks()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(3)
+    rates = {"nvlink_sent_bytes_per_s": 102_400.0, "nvlink_received_bytes_per_s": 307_200.0}
+    assert [links.read(handle) for _ in range(5)] == [{}, rates, rates, {}, rates]
+
+
+def test_an_older_driver_is_asked_by_the_names_that_it_has(tmp_path, monkeypatch, probe_of):
+    """NVIDIA replaces functions, and removes the old ones: of both drivers every number is there."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in_driver(tmp_path / "old", "-DOLD_DRIVER")))
+    monkeypatch.setenv("STAND_IN_PID", str(os.getpid()))
+    told = []
+    numbers = of_gpu(probe_of("5", told=told).sample([os.getpid()]), "gpu5")
+    expected = {**NUMBERS, "utilization_percent": 15, "memory_bytes": 6_000_000_000}
+    assert numbers == {**expected, "temperature_c": 39, "throttle_reasons": 1, "tree_memory_bytes": 123_000_000}
+    assert told == []
 
 
 @pytest.mark.parametrize(
@@ -109,6 +190,21 @@ def test_a_gpu_that_a_process_of_the_training_uses_is_read_too(probe_of, monkeyp
     assert gpus_in(numbers) == {"gpu0", "gpu5"}
     assert of_gpu(numbers, "gpu5")["tree_memory_bytes"] == 123_000_000
     assert gpus_in(probe.sample([])) == {"gpu0"}
+
+
+def test_memory_of_a_process_that_the_driver_does_not_tell_is_missing(probe_of, monkeypatch):
+    """It is not taken for nothing; the GPU is the training's all the same."""
+    monkeypatch.setenv("STAND_IN_PID", str(os.getpid()))
+    monkeypatch.setenv("STAND_IN_MEMORY", "unknown")
+    numbers = probe_of("0").sample([os.getpid()])
+    assert gpus_in(numbers) == {"gpu0", "gpu5"}
+    assert of_gpu(numbers, "gpu5").keys() == NUMBERS.keys()
+
+
+def test_a_gpu_that_is_named_twice_is_read_once(probe_of):
+    """The second reading of a sample would have rates of no time."""
+    found = sampled_until(probe_of("2,GPU-2"), lambda numbers: numbers.keys() >= LINKS)
+    assert len(found) == 2
 
 
 def test_a_call_that_hangs_costs_samples_and_the_process_that_made_it_is_gone(probe_of, monkeypatch):
