@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from support import status, wait_until
 from support.machine import PROLOGUE, samples, stand_in_driver, the_run
 
 from runicorn import reading
-
-
-@pytest.fixture
-def often(monkeypatch):
-    """A sample five times a second."""
-    monkeypatch.setenv("RUNICORN_SYSTEM_INTERVAL_S", "0.2")
 
 
 def total(run_dir, name):
@@ -253,56 +246,6 @@ def test_a_machine_that_does_not_answer_costs_samples_and_no_record(run_program,
     assert support.logged(the_run(storage)) == [{"loss": 1.0}]
     assert status(the_run(storage))["status"] == "finished"
     assert not (the_run(storage) / "system.jsonl").exists()
-
-
-@pytest.fixture
-def made_up(tmp_path):
-    """A root whose cgroup is made up: version 2, with a limit, and two counters that a test may raise."""
-    root = tmp_path / "root"
-    cgroup = root / "sys/fs/cgroup/job"
-    cgroup.mkdir(parents=True)
-    (root / "proc/self").mkdir(parents=True)
-    for name in ("stat", "meminfo", "loadavg", "uptime"):
-        (root / "proc" / name).write_bytes((Path("/proc") / name).read_bytes())
-    (root / "proc/self/cgroup").write_text("0::/job\n")
-    (root / "proc/self/mountinfo").write_text("30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n")
-    (cgroup / "memory.max").write_text("1000000000\n")
-    (cgroup / "memory.current").write_text("990000000\n")
-    (cgroup / "memory.events").write_text("low 0\noom 0\noom_kill 4\n")
-    (cgroup / "cpu.max").write_text("150000 100000\n")
-    (cgroup / "cpu.stat").write_text("throttled_usec 2000000\n")
-    return root, cgroup
-
-
-@pytest.mark.usefixtures("often")
-def test_a_run_that_was_killed_for_want_of_memory_says_so(start_program, storage, made_up, monkeypatch):
-    """If the cgroup has counted that; its number of kills before the run is no matter."""
-    root, cgroup = made_up
-    monkeypatch.setenv("RUNICORN_SYSTEM_ROOT", str(root))
-    program = start_program(PROLOGUE + "run = rn.init(storage=storage)\nrun.log(loss=1.0)\ntime.sleep(100)")
-    wait_until(lambda: list(storage.rglob("system.jsonl")), 60, what="a sample")
-    (cgroup / "memory.events").write_text("low 0\noom 1\noom_kill 5\n")
-    (cgroup / "cpu.stat").write_text("throttled_usec 5000000\n")
-    program.send_signal(signal.SIGKILL)
-    program.wait(60)
-    wait_until(lambda: status(the_run(storage))["status"] == "failed", 60, what="the end")
-    reason = status(the_run(storage))["exit_reason"]
-    assert reason.endswith("(out of memory: the cgroup counted 1 kill; at most 99 % of its 1.0 GB were seen in use)")
-    machine = support.content(the_run(storage), "summary.json")["runicorn"]["machine"]
-    assert (machine["oom_kills"], machine["throttled_s"], machine["cores"]) == (1, 3.0, 1.5)
-
-
-@pytest.mark.usefixtures("often")
-def test_a_run_that_was_killed_otherwise_says_nothing_of_memory(start_program, storage, made_up, monkeypatch):
-    """Whatever the cgroup has counted before."""
-    root, _ = made_up
-    monkeypatch.setenv("RUNICORN_SYSTEM_ROOT", str(root))
-    program = start_program(PROLOGUE + "run = rn.init(storage=storage)\nrun.log(loss=1.0)\ntime.sleep(100)")
-    wait_until(lambda: list(storage.rglob("system.jsonl")), 60, what="a sample")
-    program.send_signal(signal.SIGKILL)
-    program.wait(60)
-    wait_until(lambda: status(the_run(storage))["status"] == "failed", 60, what="the end")
-    assert "memory" not in status(the_run(storage))["exit_reason"]
 
 
 def test_an_error_for_want_of_memory_of_a_gpu_is_the_reason(run_program, storage):

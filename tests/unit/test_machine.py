@@ -257,6 +257,14 @@ def test_memory_that_grows_all_the_time_is_told(grows, said):
     assert found == (["Memory grew by 3.6 GB an hour, to 16.0 GB at most."] if said else [])
 
 
+@pytest.mark.parametrize(("later_s", "is_said"), [(0.2, True), (10.0, True), (40.0, False)])
+def test_a_kill_is_the_reason_if_it_was_just_now(later_s, is_said):
+    """However many samples have come since: that is a matter of the interval. An earlier session's is none."""
+    samples = [{"time": 1000.0, "interval_s": 10.0, "cgroup/oom_kills": 1}]
+    samples += [{"time": 1000.0 + n * later_s / 4, "interval_s": 0.1, "cgroup/oom_kills": 0} for n in range(1, 5)]
+    assert insight(samples).why_killed() == ("out of memory: the cgroup counted 1 kill" if is_said else "")
+
+
 @pytest.mark.parametrize("fields", [{}, {"gpus": 3, "sampled_s": "x"}, {"sampled_s": 1e999, "gpus": {"gpu0": None}}])
 def test_a_summary_that_anybody_has_changed_is_no_trouble(fields):
     """It says nothing then."""

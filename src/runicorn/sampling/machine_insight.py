@@ -21,6 +21,8 @@ _LEAST_STEP = 0.02
 _BEYOND = 1e300
 _MOST = 1e15
 """What a line of the file may say that anybody may have changed: sums of such numbers can still be written."""
+_JUST_NOW_S = 30.0
+"""A killed process gives its memory back, is found gone, and is sampled once more, within that time."""
 _MUCH_PERCENT = {"idle": 20.0, "busy": 90.0, "throttled": 5.0}
 
 
@@ -50,7 +52,7 @@ class MachineInsight:
         self._means: dict[str, _Mean] = {}
         self._last: dict[str, float] = {}
         self._totals = {"cgroup/throttled_s": 0.0, "cgroup/oom_kills": 0.0}
-        self._kills = (0.0, 0.0)
+        self._kills: list[tuple[float, float]] = []
         self._memory: list[tuple[float, float]] = []
         self._every = 1
 
@@ -89,7 +91,9 @@ class MachineInsight:
         self._sampled_s += seconds
         for name in self._totals:
             self._totals[name] = min(self._totals[name] + sample.get(name, 0), _MOST)
-        self._kills = self._kills[1], sample.get("cgroup/oom_kills", 0)
+        now = sample.get(TIME, 0.0)
+        kills = [*self._kills, (now, sample.get("cgroup/oom_kills", 0))]
+        self._kills = [(at, count) for at, count in kills if count and now - at <= _JUST_NOW_S]
         for name, value in sample.items():
             if name in _AVERAGED or (name.startswith("gpu") and name.partition("/")[2] in {UTILIZATION, MEMORY}):
                 self._means.setdefault(name, _Mean()).add(value, seconds)
@@ -167,7 +171,7 @@ class MachineInsight:
 
     def why_killed(self) -> str:
         """What the cgroup says about a kill that has just been; empty if it has counted none."""
-        kills = int(sum(self._kills))
+        kills = int(sum(count for _, count in self._kills))
         if not kills:
             return ""
         used, limit = self._means.get("cgroup/memory_percent"), self._last.get("cgroup/memory_limit_bytes")
