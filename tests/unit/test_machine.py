@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from runicorn.sampling import kernel_files
 from runicorn.sampling.cgroup import CgroupUse
 from runicorn.sampling.elsewhere import PortableHost, PortableTree
 from runicorn.sampling.host_load import HostLoad
@@ -189,6 +190,17 @@ def test_the_cgroup_is_read_in_both_versions(tmp_path, version):
         "oom_kills": 1,
     }
     assert (use.sample()["throttled_s"], use.sample()["oom_kills"]) == (0.0, 0)
+
+
+def test_a_file_without_end_is_none(tmp_path):
+    """A kernel, or what stands in for one, may tell more and more: the sample goes on without that number."""
+    assert kernel_files.read("/dev/zero") == b""
+    write(tmp_path / "proc/uptime", "1 1\n")
+    (tmp_path / "proc/meminfo").symlink_to("/dev/zero")
+    write(tmp_path / "proc/loadavg", "1.50 0.75 0.1 1/2 3\n")
+    sample = HostLoad(str(tmp_path), {}, str(tmp_path)).sample()
+    assert sample["load_1m"] == 1.5
+    assert "memory_percent" not in sample
 
 
 def test_a_group_that_fails_leaves_the_others_and_is_told_once(tmp_path):
