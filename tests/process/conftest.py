@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from support import trainers
+from support.machine import stand_in_driver
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +36,16 @@ def made_up(tmp_path):
     (cgroup / "cpu.max").write_text("150000 100000\n")
     (cgroup / "cpu.stat").write_text("throttled_usec 2000000\n")
     return root, cgroup
+
+
+@pytest.fixture
+def gpu_driver(tmp_path, monkeypatch):
+    """A root that is this host's, and has a driver that stands in for NVIDIA's; its GPU 2 is the training's."""
+    root = tmp_path / "root"
+    (root / "dev").mkdir(parents=True)
+    (root / "dev" / "nvidiactl").touch()
+    (root / "proc").symlink_to("/proc")
+    (root / "sys").symlink_to("/sys")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in_driver(tmp_path / "driver")))
+    monkeypatch.setenv("RUNICORN_SYSTEM_ROOT", str(root))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")

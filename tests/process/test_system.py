@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import support
 from support import status, wait_until
-from support.machine import PROLOGUE, samples, stand_in_driver, the_run
+from support.machine import PROLOGUE, samples, the_run
 
 from runicorn import reading
 
@@ -210,17 +210,9 @@ def test_samples_wait_while_the_storage_is_full(open_run, tmp_path, monkeypatch)
     assert support.logged(run) == [{"loss": 1.0}]
 
 
-@pytest.mark.usefixtures("often")
-def test_a_driver_of_gpus_that_hangs_costs_its_numbers_alone(run_program, storage, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("often", "gpu_driver")
+def test_a_driver_of_gpus_that_hangs_costs_its_numbers_alone(run_program, storage, monkeypatch):
     """The other samples go on, and the run ends as ever."""
-    root = tmp_path / "root"
-    (root / "dev").mkdir(parents=True)
-    (root / "dev" / "nvidiactl").touch()
-    (root / "proc").symlink_to("/proc")
-    (root / "sys").symlink_to("/sys")
-    monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in_driver(tmp_path / "driver")))
-    monkeypatch.setenv("RUNICORN_SYSTEM_ROOT", str(root))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
     run_program(PROLOGUE + "run = rn.init(storage=storage)\nsampled(run, 2)\nrun.finish()")
     assert samples(the_run(storage))[-1]["gpu2/utilization_percent"] == 12
     gpu = support.content(the_run(storage), "summary.json")["runicorn"]["machine"]["gpus"]["gpu2"]

@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pynvml
 import pytest
@@ -58,6 +60,15 @@ def probe_of(driver, tmp_path, monkeypatch):
     yield make
     for probe in made:
         probe.close()
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """The processes that probes have started, in their order."""
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    return started
 
 
 def of_gpu(numbers, gpu):
@@ -207,17 +218,36 @@ def test_a_gpu_that_is_named_twice_is_read_once(probe_of):
     assert len(found) == 2
 
 
-def test_a_call_that_hangs_costs_samples_and_the_process_that_made_it_is_gone(probe_of, monkeypatch):
+def test_a_call_that_hangs_costs_samples_and_the_process_that_made_it_is_gone(probe_of, children, monkeypatch):
     """The probe gives up after three."""
     monkeypatch.setenv("STAND_IN_HANGS", "1")
     told = []
     probe = probe_of("0", told=told, begin_s=0.5, pause_s=0.0)
-    children = []
-    popen = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: children.append(popen(*a, **k)) or children[-1])
     assert [probe.sample([]) for _ in range(4)] == [{}] * 4
     assert [child.poll() is not None for child in children] == [True] * 3
     assert told == ["the GPUs were not sampled: the driver has not answered for 0.5 s"] * 3
+
+
+def test_an_answer_that_comes_late_is_taken(probe_of, children):
+    """The process that asks the driver was stopped, and goes on."""
+    probe = probe_of("2")
+    first = probe.sample([])
+    children[0].send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(probe.sample, [])
+        children[0].send_signal(signal.SIGCONT)
+        assert late.result(60).items() >= first.items()
+
+
+def test_failures_that_lie_apart_do_not_end_the_sampling(probe_of, children):
+    """A run of months has some: only three one after the other are a driver that is broken."""
+    told = []
+    probe = probe_of("2", told=told, pause_s=0.0)
+    for _ in range(5):
+        assert probe.sample([])
+        children[-1].kill()
+        assert probe.sample([]) == {}
+    assert len(told) == 5
 
 
 def test_without_a_driver_there_is_no_probe(tmp_path):
