@@ -266,11 +266,13 @@ def test_a_driver_that_cannot_be_loaded_is_told(probe_of, monkeypatch):
     assert [text.split(":")[0] for text in told] == ["NVIDIA's GPUs are not sampled"]
 
 
-def test_amd_gpus_are_read_from_files_of_the_kernel(probe_of, tmp_path, monkeypatch):
-    """Of two cards the one that the variable names; a file that is not there leaves a gap."""
+@pytest.fixture
+def amd(probe_of, tmp_path, monkeypatch):  # noqa: ARG001 - it sets the variables
+    """Two cards of AMD, and a process that has both open, as ROCm does; how much memory it has on each is given."""
     monkeypatch.delenv("LD_LIBRARY_PATH")
-    for card, busy in (("card1", 37), ("card2", 93)):
-        directory = tmp_path / "sys/class/drm" / card / "device"
+    devices = [f"0000:{bus}:00.0" for bus in ("c1", "c6")]
+    for number, (device, busy) in enumerate(zip(devices, (37, 93), strict=True), 1):
+        directory = tmp_path / "sys/devices/pci0000:c0" / device
         (directory / "hwmon/hwmon4").mkdir(parents=True)
         for name, value in {
             "gpu_busy_percent": busy,
@@ -280,15 +282,56 @@ def test_amd_gpus_are_read_from_files_of_the_kernel(probe_of, tmp_path, monkeypa
             "hwmon/hwmon4/power1_average": 300_500_000,
         }.items():
             (directory / name).write_text(f"{value}\n")
+        card = tmp_path / f"sys/class/drm/card{number}"
+        card.mkdir(parents=True)
+        (card / "device").symlink_to(directory)
+
+    def process(pid, *sizes, client=5):
+        for name in ("fd", "fdinfo"):
+            (tmp_path / f"proc/{pid}" / name).mkdir(parents=True, exist_ok=True)
+        for number, (device, size) in enumerate(zip(devices, sizes, strict=True), 3):
+            (tmp_path / f"proc/{pid}/fd/{number}").symlink_to(f"/dev/dri/renderD{125 + number}")
+            text = f"pos:\t0\ndrm-driver:\tamdgpu\ndrm-pdev:\t{device}\ndrm-client-id:\t{client}\n"
+            (tmp_path / f"proc/{pid}/fdinfo/{number}").write_text(f"{text}drm-memory-vram:\t{size}\n")
+        (tmp_path / f"proc/{pid}/fd/9").symlink_to("/dev/null")
+
+    return process
+
+
+AMD = {"utilization_percent": 93, "memory_bytes": 5_000_000, "memory_total_bytes": 64_000_000}
+
+
+@pytest.mark.usefixtures("amd")
+def test_amd_gpus_are_read_from_files_of_the_kernel(probe_of, tmp_path, monkeypatch):
+    """Of two cards the one that the variable names; a file that is not there leaves a gap."""
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
     assert find(str(tmp_path), print) is not None
-    assert probe_of().sample([]) == {
-        "gpu1/utilization_percent": 93,
-        "gpu1/memory_bytes": 5_000_000,
-        "gpu1/memory_total_bytes": 64_000_000,
-        "gpu1/temperature_c": 51.0,
-        "gpu1/power_w": 300.5,
-    }
+    assert probe_of().sample([77]) == {
+        **{f"gpu1/{name}": value for name, value in AMD.items()}, "gpu1/temperature_c": 51.0, "gpu1/power_w": 300.5
+    }  # fmt: skip
+
+
+def test_an_amd_gpu_on_which_the_training_has_memory_is_read_without_the_variable(probe_of, amd):
+    """One that it has only opened is not; what a forked child shares with its parent counts once."""
+    amd(77, "3072 KiB", "200000 KiB")
+    amd(78, "3072 KiB", "200000 KiB")
+    amd(79, "0", "100000 KiB", client=6)
+    amd(99, "4000000 KiB", "4000000 KiB", client=7)
+    probe = probe_of()
+    assert probe.sample([4711]) == {}
+    numbers = probe.sample([77, 78, 79])
+    assert gpus_in(numbers) == {"gpu1"}
+    assert of_gpu(numbers, "gpu1").items() > AMD.items()
+    assert numbers["gpu1/tree_memory_bytes"] == 300_000 * 1024
+
+
+def test_an_amd_gpu_that_the_training_uses_is_read_beside_those_of_the_variable(probe_of, amd, monkeypatch):
+    """The variable may be another one in a child process."""
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0")
+    amd(77, "3072 KiB", "200000 KiB")
+    numbers = probe_of().sample([77])
+    assert gpus_in(numbers) == {"gpu0", "gpu1"}
+    assert numbers["gpu0/tree_memory_bytes"] == 3 << 20
 
 
 def test_the_variable_is_read_as_cuda_reads_it():
