@@ -42,7 +42,16 @@ def driver(tmp_path_factory):
 
 
 @pytest.fixture
-def probe_of(driver, tmp_path, monkeypatch):
+def children(monkeypatch):
+    """The processes that probes have started, in their order."""
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    return started
+
+
+@pytest.fixture
+def probe_of(driver, children, tmp_path, monkeypatch):
     """Make a probe of the stand-in; its child ends with the test."""
     made = []
     monkeypatch.setenv("LD_LIBRARY_PATH", str(driver))
@@ -60,15 +69,8 @@ def probe_of(driver, tmp_path, monkeypatch):
     yield make
     for probe in made:
         probe.close()
-
-
-@pytest.fixture
-def children(monkeypatch):
-    """The processes that probes have started, in their order."""
-    started = []
-    popen = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
-    return started
+    for child in children:
+        child.wait(60)
 
 
 def of_gpu(numbers, gpu):
@@ -102,7 +104,7 @@ def sampled_until(probe, is_enough):
 
 def test_what_is_counted_comes_with_the_second_sample(probe_of):
     """NVLink's bytes, and how active the SMs were; all else is there from the first one on."""
-    found = sampled_until(probe_of("2"), lambda numbers: ACTIVITY.keys() <= numbers.keys())
+    found = sampled_until(probe_of("2"), lambda numbers: {*ACTIVITY, *LINKS} <= numbers.keys())
     assert found[0] == NUMBERS
     assert found[-1] == {**NUMBERS, **ACTIVITY, **{name: found[-1][name] for name in LINKS}}
 
@@ -246,7 +248,10 @@ def test_failures_that_lie_apart_do_not_end_the_sampling(probe_of, children):
     for _ in range(5):
         assert probe.sample([])
         children[-1].kill()
+        children[-1].wait(60)
         assert probe.sample([]) == {}
+        assert children[-1].stdin.closed
+        assert children[-1].stdout.closed
     assert len(told) == 5
 
 

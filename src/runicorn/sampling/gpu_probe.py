@@ -106,8 +106,8 @@ class GpuProbe:
         if child is None:
             return
         child.kill()
-        with suppress(OSError):
-            for pipe in (child.stdin, child.stdout):
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError):  # what it has not read
                 if pipe is not None:
                     pipe.close()
         with suppress(subprocess.TimeoutExpired):
