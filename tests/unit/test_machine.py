@@ -1,9 +1,11 @@
 """The machine, read from trees of files as the kernel lays them out, and what samples of it come to in words."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from runicorn.sampling import kernel_files
 from runicorn.sampling.cgroup import CgroupUse
 from runicorn.sampling.elsewhere import PortableHost, PortableTree
 from runicorn.sampling.host_load import HostLoad
@@ -107,13 +109,45 @@ def test_an_ended_child_for_which_nobody_waits_takes_nothing_from_others(proc, t
     assert (sample["cpu_percent"], sample["written_bytes_per_s"]) == (20.0, 0.0)
 
 
-def test_memory_is_told_once_only_if_all_of_it_is_known(proc, tree):
-    """One process of more than 1 GiB is not walked, and then there is no such number."""
+@pytest.fixture
+def shared(proc):
+    """Two processes, which have 7 kB each if shared pages count once."""
     for pid, parent in ((10, 0), (11, 10)):
         write(proc(pid, parent, pages=10) / "smaps_rollup", "00-ff rw-p 0 00:00 0 [rollup]\nRss: 9 kB\nPss: 7 kB\n")
+
+
+@pytest.mark.usefixtures("shared")
+def test_memory_is_told_once_only_if_that_is_cheap(proc, tree):
+    """More than 8 GiB are not walked, and then there is no such number."""
     assert tree.sample({10})["pss_bytes"] == 14 * 1024
-    proc(11, 10, pages=(2 << 30) // PAGE_BYTES)
+    proc(11, 10, pages=(9 << 30) // PAGE_BYTES)
     assert "pss_bytes" not in tree.sample({10})
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_long_walk_is_followed_by_samples_without_that_number(tree, monkeypatch):
+    """So that it takes 4 ms of each on average; an old number never stands for a new one."""
+    spent = iter([0.0, 0.013, 1.0, 1.001, 2.0, 2.001])
+    monkeypatch.setattr("runicorn.sampling.process_tree.time.thread_time", lambda: next(spent))
+    assert ["pss_bytes" in tree.sample({10}) for _ in range(6)] == [True, False, False, False, True, True]
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("how", ["ended", "began", "given back"])
+def test_memory_of_processes_that_change_meanwhile_is_not_told(proc, tree, monkeypatch, how):
+    """What one that ended has shared would count in it, and again in the others."""
+
+    def walk(directory, pid):
+        if pid == 11:
+            {
+                "ended": lambda: gone(Path(directory) / "10"),
+                "began": lambda: proc(12, 11, pages=10),
+                "given back": lambda: proc(10, pages=1),
+            }[how]()
+        return 7 * 1024
+
+    monkeypatch.setattr("runicorn.sampling.process_tree.proportional_bytes", walk)
+    assert "pss_bytes" not in tree.sample({10, 11})
 
 
 def test_a_tree_without_processes_is_empty(proc, tree):
@@ -191,6 +225,17 @@ def test_the_cgroup_is_read_in_both_versions(tmp_path, version):
     assert (use.sample()["throttled_s"], use.sample()["oom_kills"]) == (0.0, 0)
 
 
+def test_a_file_without_end_is_none(tmp_path):
+    """A kernel, or what stands in for one, may tell more and more: the sample goes on without that number."""
+    assert kernel_files.read("/dev/zero") == b""
+    write(tmp_path / "proc/uptime", "1 1\n")
+    (tmp_path / "proc/meminfo").symlink_to("/dev/zero")
+    write(tmp_path / "proc/loadavg", "1.50 0.75 0.1 1/2 3\n")
+    sample = HostLoad(str(tmp_path), {}, str(tmp_path)).sample()
+    assert sample["load_1m"] == 1.5
+    assert "memory_percent" not in sample
+
+
 def test_a_group_that_fails_leaves_the_others_and_is_told_once(tmp_path):
     """A kernel may tell something else than it ever did."""
     write(tmp_path / "proc/stat", "cpu what\n")
@@ -254,7 +299,25 @@ def test_memory_that_grows_all_the_time_is_told(grows, said):
         for n in range(1, 1200)
     ]
     found = [text for text in sentences(insight(samples).fields()) if text.startswith("Memory grew")]
-    assert found == (["Memory grew by 3.6 GB an hour, to 16.0 GB at most."] if said else [])
+    assert found == (["Memory grew by 3.6 GB an hour."] if said else [])
+
+
+def test_memory_with_and_without_what_is_shared_are_two_numbers():
+    """The second is missing in most samples; whether memory grows is a matter of either, and never of both."""
+    samples = [{"time": 10.0 * n, "interval_s": 10.0, "tree/rss_bytes": 20e9} for n in range(1200)]
+    for n in range(0, 1200, 15):
+        samples[n]["tree/pss_bytes"] = 4e9 + n * 1e7
+    fields = insight(samples).fields()
+    assert (fields["memory_peak_bytes"], fields["memory_shared_once_peak_bytes"]) == (20e9, 4e9 + 1185e7)
+    assert fields["memory_growth_bytes_per_h"] == pytest.approx(3.6e9, rel=0.05)
+
+
+@pytest.mark.parametrize(("later_s", "is_said"), [(0.2, True), (10.0, True), (40.0, False)])
+def test_a_kill_is_the_reason_if_it_was_just_now(later_s, is_said):
+    """However many samples have come since: that is a matter of the interval. An earlier session's is none."""
+    samples = [{"time": 1000.0, "interval_s": 10.0, "cgroup/oom_kills": 1}]
+    samples += [{"time": 1000.0 + n * later_s / 4, "interval_s": 0.1, "cgroup/oom_kills": 0} for n in range(1, 5)]
+    assert insight(samples).why_killed() == ("out of memory: the cgroup counted 1 kill" if is_said else "")
 
 
 @pytest.mark.parametrize("fields", [{}, {"gpus": 3, "sampled_s": "x"}, {"sampled_s": 1e999, "gpus": {"gpu0": None}}])

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
 
 import msgspec
 
 FRESH_S = 1.0
 _LEVELS_FRESH_S = 60.0
 _NO_LIMIT_BYTES = 1 << 60
+_BLOCK_BYTES = 1 << 16
+_MOST_BYTES = 32 << 20
+"""The longest file is the table of mounts: the kernel allows 100,000 of them, of some 200 bytes each."""
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -174,13 +176,27 @@ def _plain(field: str) -> str:
 
 
 def _read(path: str) -> str:
-    """The text of a file; empty where it cannot be read. By ``os``: ``open()`` may be gone at an interpreter's end."""
-    content = b""
-    with suppress(OSError):
+    return read_kernel_file(path).decode("utf-8", "surrogateescape")
+
+
+def read_kernel_file(path: str) -> bytes:
+    """The content of a file of the kernel; empty if it cannot be read, or is longer than any of them.
+
+    By ``os``: ``open()`` may be gone at an interpreter's end.
+    """
+    try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        try:
-            while block := os.read(fd, 1 << 16):
-                content += block
-        finally:
-            os.close(fd)
-    return content.decode("utf-8", "surrogateescape")
+    except (OSError, ValueError):
+        return b""
+    blocks, left = list[bytes](), _MOST_BYTES
+    try:
+        while block := os.read(fd, _BLOCK_BYTES):
+            blocks.append(block)
+            left -= len(block)
+            if left < 0:
+                return b""
+    except OSError:  # a process has ended meanwhile
+        return b""
+    finally:
+        os.close(fd)
+    return b"".join(blocks)

@@ -19,6 +19,7 @@ _BEGIN_S, _ANSWER_S = 20.0, 3.0
 """How long the driver may take to begin, and to answer."""
 _PAUSE_S = 60.0
 _MOST_FAILURES = 3
+"""One after the other; then it is not asked again."""
 
 
 class GpuProbe:
@@ -65,6 +66,7 @@ class GpuProbe:
             self._tell(f"the GPUs were not sampled: {error}")
             self.close()
             return {}
+        self._failures = 0
         for text in answer["tell"]:
             self._tell(text)
         numbers: dict[str, float] = answer["numbers"]
@@ -104,8 +106,8 @@ class GpuProbe:
         if child is None:
             return
         child.kill()
-        with suppress(OSError):
-            for pipe in (child.stdin, child.stdout):
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError):  # what it has not read
                 if pipe is not None:
                     pipe.close()
         with suppress(subprocess.TimeoutExpired):

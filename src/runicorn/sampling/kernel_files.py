@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from runicorn.host.memory_limit import read_kernel_file
 
-_MOST_BYTES = 1 << 16
-
-
-def read(path: str) -> bytes:
-    """The content of a file of the kernel; empty if it cannot be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    except (OSError, ValueError):
-        return b""
-    try:
-        content = os.read(fd, _MOST_BYTES)
-        while content and (more := os.read(fd, _MOST_BYTES)):
-            content += more
-    except OSError:  # a process has ended meanwhile
-        return b""
-    finally:
-        os.close(fd)
-    return content
+read = read_kernel_file
 
 
 def number(content: bytes) -> int | None:

@@ -21,6 +21,8 @@ _LEAST_STEP = 0.02
 _BEYOND = 1e300
 _MOST = 1e15
 """What a line of the file may say that anybody may have changed: sums of such numbers can still be written."""
+_JUST_NOW_S = 30.0
+"""A killed process gives its memory back, is found gone, and is sampled once more, within that time."""
 _MUCH_PERCENT = {"idle": 20.0, "busy": 90.0, "throttled": 5.0}
 
 
@@ -41,6 +43,47 @@ class _Mean(msgspec.Struct):
         return round(self.total / self.seconds, 2) if self.seconds else 0.0
 
 
+class _Memory:
+    """Memory over the time of a run; of a long one some points are left out."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0.0
+        self._points: list[tuple[float, float]] = []
+        self._added = 0
+        self._every = 1
+
+    def add(self, time_s: float, size_bytes: float) -> None:
+        self.peak_bytes = max(self.peak_bytes, size_bytes)
+        self._added += 1
+        if self._added % self._every == 0:
+            self._points.append((time_s, size_bytes))
+        if len(self._points) > _MOST_POINTS:
+            del self._points[::2]
+            self._every *= 2
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there is enough of it to say that it grows, or that it does not."""
+        return len(self._points) >= 8 and self._points[-1][0] - self._points[0][0] >= _GROWING_S
+
+    def growth_per_h(self) -> int | None:
+        """By how much it grows, if it plainly does: in the last three quarters of the time, each above the last."""
+        if not self.is_long:
+            return None
+        first, last = self._points[0][0], self._points[-1][0]
+        quarters: list[list[float]] = [[], [], [], []]
+        for time_s, size_bytes in self._points:
+            quarter = int(4 * (time_s - first) / (last - first))
+            quarters[max(0, min(3, quarter))].append(size_bytes)  # a clock may be set
+        if not all(quarters):
+            return None
+        _, second, third, fourth = (sum(each) / len(each) for each in quarters)
+        step = _LEAST_STEP * fourth
+        if third - second < step or fourth - third < step or fourth - second < _LEAST_GROWTH_BYTES:
+            return None
+        return int((fourth - second) / ((last - first) / 2) * 3600)
+
+
 class MachineInsight:
     """Takes the samples of a run one by one."""
 
@@ -50,9 +93,8 @@ class MachineInsight:
         self._means: dict[str, _Mean] = {}
         self._last: dict[str, float] = {}
         self._totals = {"cgroup/throttled_s": 0.0, "cgroup/oom_kills": 0.0}
-        self._kills = (0.0, 0.0)
-        self._memory: list[tuple[float, float]] = []
-        self._every = 1
+        self._kills: list[tuple[float, float]] = []
+        self._rss, self._pss = _Memory(), _Memory()
 
     @classmethod
     def of_file(cls, fd: int | None) -> MachineInsight:
@@ -89,25 +131,19 @@ class MachineInsight:
         self._sampled_s += seconds
         for name in self._totals:
             self._totals[name] = min(self._totals[name] + sample.get(name, 0), _MOST)
-        self._kills = self._kills[1], sample.get("cgroup/oom_kills", 0)
+        now = sample.get(TIME, 0.0)
+        kills = [*self._kills, (now, sample.get("cgroup/oom_kills", 0))]
+        self._kills = [(at, count) for at, count in kills if count and now - at <= _JUST_NOW_S]
         for name, value in sample.items():
             if name in _AVERAGED or (name.startswith("gpu") and name.partition("/")[2] in {UTILIZATION, MEMORY}):
                 self._means.setdefault(name, _Mean()).add(value, seconds)
                 if name.endswith(UTILIZATION):
                     idle = name.removesuffix(UTILIZATION) + "idle"
                     self._means.setdefault(idle, _Mean()).add(100.0 * (value < _IDLE_PERCENT), seconds)
-        memory = sample.get("tree/pss_bytes", sample.get("tree/rss_bytes"))
-        if memory and TIME in sample:
-            self._means.setdefault("memory", _Mean()).add(memory, seconds)
-            self._remember(sample[TIME], memory)
+        for memory, name in ((self._rss, "tree/rss_bytes"), (self._pss, "tree/pss_bytes")):
+            if name in sample and TIME in sample:
+                memory.add(sample[TIME], sample[name])
         self._last.update(sample)
-
-    def _remember(self, time_s: float, memory: float) -> None:
-        if self._samples % self._every == 0:
-            self._memory.append((time_s, memory))
-        if len(self._memory) > _MOST_POINTS:
-            del self._memory[::2]
-            self._every *= 2
 
     def fields(self) -> dict[str, Any]:
         """The numbers for ``summary.json``; empty without a sample."""
@@ -118,9 +154,9 @@ class MachineInsight:
             if name in _AVERAGED:
                 found[f"{_AVERAGED[name]}_mean_percent"] = mean.mean
                 found[f"{_AVERAGED[name]}_peak_percent"] = mean.peak
-        if "memory" in self._means:
-            found["memory_peak_bytes"] = int(self._means["memory"].peak)
-        growth = self._growth_per_h()
+        peaks = (("memory_peak_bytes", self._rss), ("memory_shared_once_peak_bytes", self._pss))
+        found.update({name: int(memory.peak_bytes) for name, memory in peaks if memory.peak_bytes})
+        growth = (self._pss if self._pss.is_long else self._rss).growth_per_h()
         if growth is not None:
             found["memory_growth_bytes_per_h"] = growth
         cores = self._last.get("cgroup/cpu_limit_cores", self._last.get("host/cores"))
@@ -149,25 +185,9 @@ class MachineInsight:
             found["memory_total_bytes"] = int(self._last[f"{gpu}/{MEMORY_TOTAL}"])
         return found
 
-    def _growth_per_h(self) -> int | None:
-        """By how much memory grows, if it plainly does: in the last three quarters of the time, each above the last."""
-        if len(self._memory) < 8 or self._memory[-1][0] - self._memory[0][0] < _GROWING_S:
-            return None
-        first, last = self._memory[0][0], self._memory[-1][0]
-        quarters: list[list[float]] = [[], [], [], []]
-        for time_s, memory in self._memory:
-            quarters[max(0, min(3, int(4 * (time_s - first) / (last - first))))].append(memory)  # a clock may be set
-        if not all(quarters):
-            return None
-        _, second, third, fourth = (sum(each) / len(each) for each in quarters)
-        step = _LEAST_STEP * fourth
-        if third - second < step or fourth - third < step or fourth - second < _LEAST_GROWTH_BYTES:
-            return None
-        return int((fourth - second) / ((last - first) / 2) * 3600)
-
     def why_killed(self) -> str:
         """What the cgroup says about a kill that has just been; empty if it has counted none."""
-        kills = int(sum(self._kills))
+        kills = int(sum(count for _, count in self._kills))
         if not kills:
             return ""
         used, limit = self._means.get("cgroup/memory_percent"), self._last.get("cgroup/memory_limit_bytes")
@@ -202,8 +222,7 @@ def sentences(fields: dict[str, Any]) -> list[str]:
             found.append(f"The cgroup withheld CPU time for {throttled_s:,.0f} s of {sampled_s:,.0f} s.")
     growth = _number(fields, "memory_growth_bytes_per_h")
     if growth > 0:
-        peak = _size(_number(fields, "memory_peak_bytes"))
-        found.append(f"Memory grew by {_size(growth)} an hour, to {peak} at most.")
+        found.append(f"Memory grew by {_size(growth)} an hour.")
     kills = int(_number(fields, "oom_kills"))
     if kills > 0:
         limit, most = _number(fields, "cgroup_memory_limit_bytes"), _number(fields, "cgroup_memory_peak_percent")

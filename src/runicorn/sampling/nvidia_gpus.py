@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pynvml as nvml
@@ -11,6 +12,8 @@ from runicorn.sampling.visible_gpus import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    _Found = dict[str, float | nvml.NVMLError]
 
 _NEVER = (
     nvml.NVML_ERROR_NOT_SUPPORTED,
@@ -32,32 +35,50 @@ class NvidiaGpu:
     def __init__(self, name: str, handle: Any, *, is_mig: bool = False) -> None:
         self.name = name
         self.handle = handle
-        self.is_mig = is_mig
-        self._asks: dict[str, Callable[[Any], dict[str, float]]] = dict(_ASKED)
+        self._told: set[str] = set()
+        self._asks: dict[str, Callable[[Any], _Found]] = dict(_ASKED)
         if not is_mig:
             self._asks["NVLink"] = NvLinks().read
             self._asks["SM activity"] = Activity().read
 
     def sample(self, told: list[str]) -> dict[str, float]:
-        """Its numbers; what it does not offer is told once, and not asked again."""
+        """Its numbers.
+
+        Args:
+            told: takes, once each, what it does not offer, and what has failed.
+        """
         numbers: dict[str, float] = {}
-        for what, ask in list(self._asks.items()):
+        for what, ask in self._asks.items():
             try:
-                numbers.update({f"{self.name}/{name}": value for name, value in ask(self.handle).items()})
+                found = ask(self.handle)
             except nvml.NVMLError as error:
-                if error.value in _NEVER:
-                    del self._asks[what]
-                    told.append(f"{self.name} does not give: {what}")
+                self._tell_once(what, error, told)
+                continue
+            for name, value in found.items():
+                if isinstance(value, nvml.NVMLError):
+                    self._tell_once(name, value, told)
+                elif math.isfinite(value):
+                    numbers[f"{self.name}/{name}"] = value
         return numbers
 
-    def memory_of(self, pids: set[int]) -> int | None:
-        """Memory that processes have on it; None if none of them is there, or it cannot be known."""
+    def _tell_once(self, what: str, error: nvml.NVMLError, told: list[str]) -> None:
+        does = "does" if error.value in _NEVER else "did"
+        text = f"{self.name} {does} not give: {what} ({error})"
+        if text not in self._told:
+            self._told.add(text)
+            told.append(text)
+
+    def memories_of(self, pids: set[int]) -> list[int | None]:
+        """The memory that each of these processes has on it, None if the driver does not tell; empty if none is there.
+
+        Args:
+            pids: the processes of the training.
+        """
         try:
-            running = nvml.nvmlDeviceGetComputeRunningProcesses(self.handle)
+            running = _running_processes(self.handle)
         except nvml.NVMLError:
-            return None
-        ours = [each for each in running if each.pid in pids]
-        return sum(each.usedGpuMemory or 0 for each in ours) if ours else None
+            return []
+        return [each.usedGpuMemory for each in running if each.pid in pids]
 
 
 class NvidiaGpus:
@@ -89,7 +110,7 @@ class NvidiaGpus:
             except nvml.NVMLError as error:  # one that has fallen off its bus
                 self._told.append(f"gpu{index} is not sampled: {error}")
         wanted = listed(visible)
-        self._mine = [gpu for word in wanted or () for gpu in self._named(word)]
+        self._mine = list(dict.fromkeys(gpu for word in wanted or () for gpu in self._named(word)))
         if wanted is None and (not sees_processes or self.count == 1):
             self._mine = list(self._all.values())
 
@@ -114,12 +135,13 @@ class NvidiaGpus:
         """
         numbers: dict[str, float] = {}
         for gpu in [*self._mine, *(each for each in self._all.values() if each not in self._mine)]:
-            memory = gpu.memory_of(pids)
-            if memory is None and gpu not in self._mine:
+            memories = gpu.memories_of(pids)
+            if not memories and gpu not in self._mine:
                 continue
             numbers.update(gpu.sample(self._told))
-            if memory is not None:
-                numbers[f"{gpu.name}/tree_memory_bytes"] = memory
+            known = [each for each in memories if each is not None]
+            if known and len(known) == len(memories):
+                numbers[f"{gpu.name}/tree_memory_bytes"] = sum(known)
         return numbers
 
     def take_told(self) -> list[str]:
@@ -128,36 +150,57 @@ class NvidiaGpus:
         return told
 
 
-def _utilization(handle: Any) -> dict[str, float]:
+def _newest(*names: str) -> Callable[..., Any]:
+    """Calls the first of these functions that the driver has: it gets new ones, and old ones are removed."""
+
+    def call(*arguments: Any) -> Any:
+        for name in names:
+            try:
+                return getattr(nvml, name)(*arguments)
+            except AttributeError:  # an older nvidia-ml-py
+                continue
+            except nvml.NVMLError as error:
+                if error.value != nvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+                    raise
+        raise nvml.NVMLError(nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+
+    return call
+
+
+_running_processes = _newest("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetComputeRunningProcesses_v2")
+_temperature = _newest("nvmlDeviceGetTemperatureV", "nvmlDeviceGetTemperature")
+_throttle_reasons = _newest("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")
+
+
+def _utilization(handle: Any) -> _Found:
     found = nvml.nvmlDeviceGetUtilizationRates(handle)
     return {"utilization_percent": found.gpu, "memory_utilization_percent": found.memory}
 
 
-def _memory(handle: Any) -> dict[str, float]:
+def _memory(handle: Any) -> _Found:
     found = nvml.nvmlDeviceGetMemoryInfo(handle)
     return {"memory_bytes": found.used, "memory_total_bytes": found.total}
 
 
-def _ecc(handle: Any) -> dict[str, float]:
+def _ecc(handle: Any) -> _Found:
     kind, since = nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC
     return {"ecc_errors": nvml.nvmlDeviceGetTotalEccErrors(handle, kind, since)}
 
 
-def _pcie(handle: Any) -> dict[str, float]:
-    sent = nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_TX_BYTES)
-    received = nvml.nvmlDeviceGetPcieThroughput(handle, nvml.NVML_PCIE_UTIL_RX_BYTES)
-    return {"pcie_sent_bytes_per_s": 1024 * sent, "pcie_received_bytes_per_s": 1024 * received}
+def _pcie_bytes_per_s(handle: Any, counter: int) -> float:
+    return float(1024 * nvml.nvmlDeviceGetPcieThroughput(handle, counter))  # takes 20 ms, in which it counts
 
 
-_ASKED: dict[str, Callable[[Any], dict[str, float]]] = {
+_ASKED: dict[str, Callable[[Any], _Found]] = {
     "utilisation": _utilization,
     "memory": _memory,
-    "temperature": lambda gpu: {"temperature_c": nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU)},
+    "temperature": lambda gpu: {"temperature_c": _temperature(gpu, nvml.NVML_TEMPERATURE_GPU)},
     "power": lambda gpu: {"power_w": nvml.nvmlDeviceGetPowerUsage(gpu) / 1000},
     "power limit": lambda gpu: {"power_limit_w": nvml.nvmlDeviceGetEnforcedPowerLimit(gpu) / 1000},
     "SM clock": lambda gpu: {"sm_clock_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM)},
     "memory clock": lambda gpu: {"memory_clock_mhz": nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_MEM)},
-    "throttle reasons": lambda gpu: {"throttle_reasons": nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)},
+    "throttle reasons": lambda gpu: {"throttle_reasons": _throttle_reasons(gpu)},
     "ECC errors": _ecc,
-    "PCIe": _pcie,
+    "PCIe, sent": lambda gpu: {"pcie_sent_bytes_per_s": _pcie_bytes_per_s(gpu, nvml.NVML_PCIE_UTIL_TX_BYTES)},
+    "PCIe, received": lambda gpu: {"pcie_received_bytes_per_s": _pcie_bytes_per_s(gpu, nvml.NVML_PCIE_UTIL_RX_BYTES)},
 }

@@ -9,6 +9,8 @@ import pynvml as nvml
 
 _ALL_LINKS = 0xFFFFFFFF
 _KIB = 1024
+_LEAST_BETWEEN_S = 0.1
+"""The monitors are refreshed that often: between two nearer samples they say nothing."""
 _LINKS = {
     "nvlink_sent_bytes_per_s": nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX,
     "nvlink_received_bytes_per_s": nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX,
@@ -24,26 +26,27 @@ class NvLinks:
     """Bytes a second over all links of a GPU."""
 
     def __init__(self) -> None:
-        self._counted: dict[str, int] = {}
-        self._at = 0.0
+        self._before: dict[str, tuple[float, int]] = {}
 
-    def read(self, handle: Any) -> dict[str, float]:
-        """Since the last call; empty at the first.
+    def read(self, handle: Any) -> dict[str, float | nvml.NVMLError]:
+        """Since the last call, or the error of a direction; empty at the first call.
 
         Raises:
-            NVMLError: it has no links.
+            NVMLError: the driver cannot be asked.
         """
         values = nvml.nvmlDeviceGetFieldValues(handle, [(field, _ALL_LINKS) for field in _LINKS.values()])
-        for value in values:
+        now = time.monotonic()
+        found: dict[str, float | nvml.NVMLError] = {}
+        for name, value in zip(_LINKS, values, strict=True):
             if value.nvmlReturn != nvml.NVML_SUCCESS:
-                raise nvml.NVMLError(value.nvmlReturn)
-        counted = {name: value.value.ullVal for name, value in zip(_LINKS, values, strict=True)}
-        before, self._counted = self._counted, counted
-        now, begun = time.monotonic(), self._at
-        self._at = now
-        if not before:
-            return {}
-        return {name: round(_KIB * (counted[name] - before[name]) / max(1e-3, now - begun), 2) for name in counted}
+                found[name] = nvml.NVMLError(value.nvmlReturn)
+                continue
+            counted = value.value.ullVal
+            before = self._before.get(name)
+            self._before[name] = now, counted
+            if before is not None and counted >= before[1]:  # a counter may begin anew
+                found[name] = round(_KIB * (counted - before[1]) / max(1e-3, now - before[0]), 2)
+        return found
 
 
 class Activity:
@@ -51,13 +54,16 @@ class Activity:
 
     def __init__(self) -> None:
         self._before: Any = None
+        self._at = 0.0
 
-    def read(self, handle: Any) -> dict[str, float]:
-        """Since the last call; empty at the first.
+    def read(self, handle: Any) -> dict[str, float | nvml.NVMLError]:
+        """Since the last call, or the error of a number; empty at the first call, and if that was just now.
 
         Raises:
-            NVMLError: the chip has no such monitors.
+            NVMLError: the chip has no such monitors, or they cannot be asked.
         """
+        if self._before is not None and time.monotonic() - self._at <= _LEAST_BETWEEN_S:
+            return {}
         if not nvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice:
             raise nvml.NVMLError(nvml.NVML_ERROR_NOT_SUPPORTED)
         sample = nvml.nvmlGpmSampleAlloc()
@@ -67,6 +73,7 @@ class Activity:
             nvml.nvmlGpmSampleFree(sample)
             raise
         before, self._before = self._before, sample
+        self._at = time.monotonic()
         if before is None:
             return {}
         try:
@@ -75,7 +82,7 @@ class Activity:
             nvml.nvmlGpmSampleFree(before)
 
     @staticmethod
-    def _between(before: Any, sample: Any) -> dict[str, float]:
+    def _between(before: Any, sample: Any) -> dict[str, float | nvml.NVMLError]:
         asked = nvml.c_nvmlGpmMetricsGet_t()
         asked.version = nvml.NVML_GPM_METRICS_GET_VERSION
         asked.numMetrics, asked.sample1, asked.sample2 = len(_ACTIVITY), before, sample
@@ -83,4 +90,7 @@ class Activity:
             asked.metrics[number].metricId = metric
         nvml.nvmlGpmMetricsGet(asked)
         told = zip(_ACTIVITY, asked.metrics, strict=False)
-        return {name: round(each.value, 2) for name, each in told if each.nvmlReturn == nvml.NVML_SUCCESS}
+        return {
+            name: round(each.value, 2) if each.nvmlReturn == nvml.NVML_SUCCESS else nvml.NVMLError(each.nvmlReturn)
+            for name, each in told
+        }

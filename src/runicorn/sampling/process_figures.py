@@ -57,6 +57,16 @@ def parent_of(stat: list[bytes]) -> int:
     return int(stat[_PARENT])
 
 
+def start_of(stat: list[bytes]) -> int:
+    """When it was started, in clock ticks since boot."""
+    return int(stat[_START])
+
+
+def rss_bytes_of(stat: list[bytes]) -> int:
+    """Its resident memory."""
+    return int(stat[_RSS]) * _PAGE_BYTES
+
+
 def seconds_of(start: int) -> float:
     """Clock ticks as seconds."""
     return start / _TICKS
@@ -88,9 +98,9 @@ def figures(proc: str, pid: int, stat: list[bytes]) -> ProcessFigures:
     with_children = (*(a + b for a, b in zip(own[:3], children, strict=True)), *moved, 0)
     return ProcessFigures(
         pid,
-        int(stat[_START]),
+        start_of(stat),
         int(stat[_THREADS]),
-        int(stat[_RSS]) * _PAGE_BYTES,
+        rss_bytes_of(stat),
         int(statm[2]) * _PAGE_BYTES if len(statm) > 2 else 0,
         _open_files(f"{directory}/fd"),
         own,

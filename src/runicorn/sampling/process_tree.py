@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from runicorn.sampling import kernel_files
 from runicorn.sampling.process_figures import (
@@ -13,7 +13,9 @@ from runicorn.sampling.process_figures import (
     figures,
     parent_of,
     proportional_bytes,
+    rss_bytes_of,
     seconds_of,
+    start_of,
     stat_fields,
 )
 
@@ -24,14 +26,11 @@ if TYPE_CHECKING:
 
 _FORGET_EVERY = 6
 """Samples between two looks at all processes of the host: an id may have been given to a process of ours."""
-_MOST_WALKED_BYTES = 1 << 30
+_MOST_WALKED_BYTES = 8 << 30
 _WALKING_S = 0.004
+"""CPU time that walking through pages may take of a sample, on average: after a longer walk some go without."""
+_MOST_CHANGE = 0.05
 _CPU = COUNTERS.index("cpu_s")
-
-
-class _Walked(NamedTuple):
-    at: float
-    pss_bytes: int
 
 
 class ProcessTree:
@@ -53,7 +52,7 @@ class ProcessTree:
         self._before: dict[tuple[int, int], ProcessFigures] = {}
         self._read_at: float | None = None
         self._uptime_s = 0.0
-        self._walked: dict[tuple[int, int], _Walked] = {}
+        self._samples_without_walk = 0
         self.pids: list[int] = []
 
     def sample(self, roots: Collection[int]) -> dict[str, float]:
@@ -65,7 +64,7 @@ class ProcessTree:
         now = time.monotonic()
         found = [figures(self._proc, pid, stat) for pid, stat in self._members(roots).items()]
         self.pids = [each.pid for each in found]
-        sample = self._amounts(found)
+        sample = self._amounts(found, roots)
         if self._read_at is not None and found:
             sample.update(self._rates(found, now - self._read_at, roots))
         self._before = {(each.pid, each.start): each for each in found}
@@ -97,7 +96,7 @@ class ProcessTree:
         self._others.update(stats.keys() - members.keys())
         return members
 
-    def _amounts(self, found: list[ProcessFigures]) -> dict[str, float]:
+    def _amounts(self, found: list[ProcessFigures], roots: Collection[int]) -> dict[str, float]:
         if not found:
             return {"processes": 0}
         sample: dict[str, float] = {
@@ -107,32 +106,44 @@ class ProcessTree:
             "shared_bytes": sum(each.shared_bytes for each in found),
             "open_files": sum(each.open_files for each in found),
         }
-        pss_bytes = self._pss_bytes(found)
+        pss_bytes = self._pss_bytes(found, roots)
         if pss_bytes is not None:
             sample["pss_bytes"] = pss_bytes
         return sample
 
-    def _pss_bytes(self, found: list[ProcessFigures]) -> int | None:
-        """The memory of all of them, each page once; None if it is not cheap to know.
+    def _pss_bytes(self, found: list[ProcessFigures], roots: Collection[int]) -> int | None:
+        """The memory of all of them, each page once; None if it is not known of one moment, or not cheap to know.
 
-        The kernel walks all pages of a process for it. So large processes are not asked, and the others in turns.
+        The kernel walks all pages of a process for it. If one ends, what it has shared counts more in the others: so
+        all are walked at once, and the sum is theirs only if they are the same afterwards, and as large.
         """
-        if any(each.rss_bytes > _MOST_WALKED_BYTES for each in found):
+        if self._samples_without_walk:
+            self._samples_without_walk -= 1
             return None
-        keys = {(each.pid, each.start) for each in found}
-        if keys != self._before.keys():  # whoever has come or gone shares pages with the others
-            self._walked.clear()
+        if sum(each.rss_bytes for each in found) > _MOST_WALKED_BYTES:
+            return None
         begun = time.thread_time()
-        for key in sorted(keys, key=lambda key: self._walked[key].at if key in self._walked else 0.0):
-            if time.thread_time() - begun > _WALKING_S:
-                break
-            pss_bytes = proportional_bytes(self._proc, key[0])
+        pss_bytes = self._walked_bytes(found)
+        has_changed = self._has_changed(found, roots)
+        self._samples_without_walk = int((time.thread_time() - begun) / _WALKING_S)
+        return None if has_changed else pss_bytes
+
+    def _walked_bytes(self, found: list[ProcessFigures]) -> int | None:
+        together = 0
+        for each in found:
+            pss_bytes = proportional_bytes(self._proc, each.pid)
             if pss_bytes is None:
                 return None
-            self._walked[key] = _Walked(time.monotonic(), pss_bytes)
-        if len(self._walked) < len(keys):
-            return None
-        return sum(walked.pss_bytes for walked in self._walked.values())
+            together += pss_bytes
+        return together
+
+    def _has_changed(self, found: list[ProcessFigures], roots: Collection[int]) -> bool:
+        """Whether other processes are there than were found, or their memory is another one."""
+        rss_bytes = {(pid, start_of(stat)): rss_bytes_of(stat) for pid, stat in self._members(roots).items()}
+        if rss_bytes.keys() != {(each.pid, each.start) for each in found}:
+            return True
+        before = sum(each.rss_bytes for each in found)
+        return abs(sum(rss_bytes.values()) - before) > _MOST_CHANGE * before
 
     def _rates(self, found: list[ProcessFigures], passed_s: float, roots: Collection[int]) -> dict[str, float]:
         passed_s = max(passed_s, 1e-3)
