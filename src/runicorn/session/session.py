@@ -45,7 +45,7 @@ class Session(Connection):
     """
 
     _left_at: int | None = None
-    """The writer's heartbeat when this process gave up its last lock, if the run may go on without it."""
+    """The writer's heartbeat at a moment when this process had no lock any more, if the run may go on without it."""
 
     @classmethod
     def ended(cls, address: spool_address.Address, refusals: Refusals) -> Session:
@@ -91,7 +91,6 @@ class Session(Connection):
         self.leave()
         if ends_by_owner or not produces or self._has_let_go:
             return
-        self._left_at = self.control.heartbeat
         self._monitor = self._monitor or self._monitor_for_now()
         if self._wait(Deadline(timeout_s), None) and self.control.done:
             self._release()
