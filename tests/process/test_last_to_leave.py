@@ -79,7 +79,7 @@ def test_ranks_that_leave_at_once(tmp_path, size):
 
 
 def test_rank_0_does_not_trust_what_was_seen_before_it_left(tmp_path):
-    """A rank that has left because it saw rank 0 is not among those that outlive rank 0, whatever the writer has seen."""
+    """A rank that has left because it saw rank 0 does not outlive it, whatever the writer has seen before."""
     with Job(tmp_path) as job:
         job.start(LEAVING, environments(torchrun, 2))
         job.wait_for("logged-0", "logged-1")

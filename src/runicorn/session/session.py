@@ -86,7 +86,7 @@ class Session(Connection):
             timeout_s: how long to wait; 0 = for ever.
         """
         produces, ends_by_owner = self.queue.produces, bool(self.control.closed[0])
-        # The lock goes before the look: of two that leave at once, each of which looks for the other, one finds it gone.
+        # Each gives up its lock before it looks for the others: so of those that leave at once, one finds nobody left.
         self.queue.close()
         self.leave()
         if ends_by_owner or not produces or self._has_let_go:
