@@ -85,11 +85,11 @@ class Session(Connection):
         Args:
             timeout_s: how long to wait; 0 = for ever.
         """
-        produces, ends_by_owner = self.queue.produces, bool(self.control.closed[0])
+        produces = self.queue.produces
         # Each gives up its lock before it looks for the others: so of those that leave at once, one finds nobody left.
         self.queue.close()
         self.leave()
-        if ends_by_owner or not produces or self._has_let_go:
+        if not produces:
             return
         self._monitor = self._monitor or self._monitor_for_now()
         if self._wait(Deadline(timeout_s), None) and self.control.done:
