@@ -257,11 +257,19 @@ class KeepingVerbs(RunHandle):
         """The interpreter ends, and nobody has called ``finish()``, or it has stopped waiting."""
         self._stop_recording()
         self._await_devices(self._session.address.settings.exit_wait_s)
-        if not self._session.is_owner:
-            self._session.push_rank_end(end)
+        if self._session.is_owner:
+            self._end_run(self._last_word(end), self._session.address.settings.exit_wait_s)
+        else:
+            self._leave_joined(end)
+
+    @guarded
+    def _leave_joined(self, end: End) -> None:
+        """A process that has joined ends: whoever leaves last waits for the run's end."""
+        self._session.push_rank_end(end)
+        if self._session.is_supervised:  # the command waits
             self._session.leave()
-            return
-        self._end_run(self._last_word(end), self._session.address.settings.exit_wait_s)
+        else:
+            self._session.leave_at_exit(self._session.address.settings.exit_wait_s)
 
     @guarded
     def _leave_at_exit(self, end: End) -> None:

@@ -267,6 +267,36 @@ def test_finish_does_not_wait_where_there_is_no_writer_process(run_program, stor
     assert logged(run_dir) == [{"a": 1}]
 
 
+RANK = """
+import os, sys
+os.environ |= {"RANK": sys.argv[2], "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "RUNICORN_JOB_ID": "1"}
+import runicorn as rn
+run = rn.init(storage=sys.argv[1])
+run.log(a=1)
+run.finish()
+"""
+
+
+def test_a_rank_that_comes_late_leaves_the_end_in_the_row(run_program, wal_database):
+    """What it logs is stored, and a run that has ended does not become running again."""
+    with closing(sqlite3.connect(wal_database, timeout=60)) as connection:
+        connection.executescript(
+            "CREATE TABLE told (status TEXT);"
+            "CREATE TRIGGER i AFTER INSERT ON experiments BEGIN INSERT INTO told VALUES (new.status); END;"
+            "CREATE TRIGGER u AFTER UPDATE ON experiments BEGIN INSERT INTO told VALUES (new.status); END;"
+        )
+
+        def told():
+            return [word for (word,) in connection.execute("SELECT status FROM told ORDER BY rowid")]
+
+        run_program(RANK, 0)
+        wait_until(lambda: told()[-1:] == ["finished"])
+        before = told()
+        run_program(RANK, 1)
+        wait_until(lambda: len(told()) > len(before) and told()[-1] == "finished")
+        assert set(told()[len(before) :]) == {"finished"}
+
+
 @pytest.mark.detached_writer
 def test_a_database_that_was_locked_gets_the_row_later(open_run, wal_database):
     """Once it is free again the row is written."""

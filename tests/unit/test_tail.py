@@ -322,6 +322,13 @@ def test_the_owner_is_none_of_those_that_outlive_it(address, tail, queue):
     owner.let_go(ControlPage.of_ended_run())
 
 
+def test_who_is_dead_outlives_nobody(address, tail):
+    """A process that is gone and has left something unread keeps the run open, but the owner is not told of it."""
+    fill(address, 0, *texts("unread"))
+    tail.scan()
+    assert (tail.living(), tail.living_beside_owner()) == (1, 0)
+
+
 def put(queue, word: str) -> None:
     """A record into the queue."""
     queue.put(Text(1.0, word))

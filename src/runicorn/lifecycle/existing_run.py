@@ -12,7 +12,7 @@ from runicorn.host.identity import hostname, may_live
 from runicorn.lifecycle.opening import opened_before, read_meta, session_of
 from runicorn.queue import live_spools, opening_lock, rendezvous, spool
 from runicorn.run import Run
-from runicorn.session import active_runs, adopt, joining, nameless_writers
+from runicorn.session import active_runs, adopt, at_exit, joining, nameless_writers
 from runicorn.storage import resumption, run_files, statuses
 from runicorn.storage.escaping import escape
 from runicorn.storage.run_directory import RunDir
@@ -155,6 +155,7 @@ def of_parents(opening: Opening, parents: list[int], nth: int, rank: int | None)
 
 def _join(address: spool_address.Address, alias: str | None, workspace_root: str, rank: int | None = None) -> Run:
     session = joining.join(address, rank, is_rank=rank is not None)
+    at_exit.watch_exit()
     run = Run(session, alias=alias, workspace_root=workspace_root, global_step=joining.step_so_far(session))
     active_runs.opened(run)
     return run

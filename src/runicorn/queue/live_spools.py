@@ -10,10 +10,13 @@ from runicorn.queue import spool, spool_address, spool_repair
 
 def is_live(address: spool_address.Address) -> bool:
     """Whether a run goes on by this spool: its owner lives; where that may be elsewhere or yet to come, a producer."""
+    return has_owner(address) or (address.distributed and has_living_producer(address.spool))
+
+
+def has_owner(address: spool_address.Address) -> bool:
+    """Whether the run's owner lives, this process included."""
     path = os.path.join(address.spool, spool.OWNER_LOCK)
-    if locks.is_held(path) or (not os.path.lexists(path) and spool_repair.lives(address)):
-        return True
-    return address.distributed and has_living_producer(address.spool)
+    return locks.is_held(path) or (not os.path.lexists(path) and spool_repair.lives(address))
 
 
 def has_living_producer(path: str) -> bool:

@@ -217,6 +217,11 @@ class Queue(NewSegments):
                 return True
         return False
 
+    @property
+    def produces(self) -> bool:
+        """Whether this process has had a segment, and holds the lock that says so."""
+        return self._lock is not None
+
     def is_safe(self) -> bool:
         """Whether the newest writer holds all open that is sealed, or has stored it."""
         return self._kept.is_safe(self.control.generation)

@@ -23,6 +23,8 @@ __all__ = ["ClosedError", "Session", "SpoolFullError"]
 
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 _MOST_INTERRUPTIONS = 5
+_TICKS_OF_A_LOOK = 2
+"""After so many ticks of the writer its word on who lives is newer than what was done before the first of them."""
 
 
 class Session(Connection):
@@ -41,6 +43,9 @@ class Session(Connection):
         refusals: as above.
         pending_values: what is on its way from a device; None before the first such value.
     """
+
+    _left_at: int | None = None
+    """The writer's heartbeat at a moment when this process had no lock any more, if the run may go on without it."""
 
     @classmethod
     def ended(cls, address: spool_address.Address, refusals: Refusals) -> Session:
@@ -71,6 +76,24 @@ class Session(Connection):
         else:
             self.leave(end)
         return stored
+
+    def leave_at_exit(self, timeout_s: float) -> None:
+        """In a process that has joined, whose interpreter ends: whoever leaves last waits for the run's end.
+
+        So the run has ended when all its processes have; a container or a job step may end then, with the writer.
+
+        Args:
+            timeout_s: how long to wait; 0 = for ever.
+        """
+        produces = self.queue.produces
+        # Each gives up its lock before it looks for the others: so of those that leave at once, one finds nobody left.
+        self.queue.close()
+        self.leave()
+        if not produces:
+            return
+        self._monitor = self._monitor or self._monitor_for_now()
+        if self._wait(Deadline(timeout_s), None) and self.control.done:
+            self._release()
 
     def leave(self, end: End | None = None) -> None:
         """Wait no more, and maybe end: what this process alone has, since its name has gone, is made again now.
@@ -172,13 +195,23 @@ class Session(Connection):
             with suppress(ClosedError, SpoolFullError, OSError):
                 self.queue.push_end_again(end)
 
-    def _wait(self, deadline: Deadline, end: End) -> bool:
+    def _wait(self, deadline: Deadline, end: End | None) -> bool:
+        """Wait until the run has ended, or goes on without this process.
+
+        Args:
+            deadline: until when.
+            end: what the owner has said; None in a process that has joined.
+
+        Returns:
+            Whether it has, or does.
+        """
         poll_s = _FIRST_POLL_S
         progress = WaitNotice(self.control, deadline)
         producing = True
         try:
-            while not (self._is_stored(lingering=end.lingering) or self._has_ended_by_another_page()):
-                self._repeat_end(end)
+            while not (self._has_ended(end) or self._has_ended_by_another_page()):
+                if end is not None:
+                    self._repeat_end(end)
                 if producing and self.queue.is_safe():  # else the writer would not wait for what we may have to copy
                     self.queue.release()
                     producing = False
@@ -200,19 +233,37 @@ class Session(Connection):
             progress.clear()
         return True
 
-    def _is_stored(self, *, lingering: bool) -> bool:
+    def _has_ended(self, end: End | None) -> bool:
         if self.control.done:
             monitor = self._monitor  # another thread that ends the run takes it away
             return monitor is None or not monitor.is_writer_alive()
-        # Where joined processes outlive the owner the run goes on without it.
-        return lingering and bool(self.control.others) and self.queue.is_stored()
+        if end is None and self._has_owner():
+            return True
+        return (end is None or end.lingering) and self._goes_on_without_us()
+
+    def _has_owner(self) -> bool:
+        from runicorn.queue import live_spools  # at the exit of a joined process alone
+
+        return live_spools.has_owner(self.address)
+
+    def _goes_on_without_us(self) -> bool:
+        """Whether joined processes outlive this one, by what the writer has seen since this one has no lock any more.
+
+        One that leaves now has found our lock, and does not wait for the run's end: then we do.
+        """
+        if not (self.control.others and self.queue.is_stored()):
+            return False
+        if self._left_at is None:
+            self._give_up_owner_locks()
+            self._left_at = self.control.heartbeat
+        return self.control.heartbeat - self._left_at >= _TICKS_OF_A_LOOK
 
     def _has_ended_by_another_page(self) -> bool:
         """Whether the run has ended, and its spool is removed, by a writer that knows another control page than ours.
 
         It made one of its own if the name of ours was gone before it came up.
         """
-        if not self.is_owner or self.control.done or os.path.lexists(self.address.spool):
+        if self.control.done or os.path.lexists(self.address.spool):
             return False
         from runicorn.session.joining import read_status
 
@@ -232,9 +283,12 @@ class Session(Connection):
                 "digest", f"finish() could not store: {error}. The records stay in {self.address.spool}."
             )
 
-    def _release_locks(self) -> None:
+    def _give_up_owner_locks(self) -> None:
         while self._owner_locks:
             self._owner_locks.pop().release()
+
+    def _release_locks(self) -> None:
+        self._give_up_owner_locks()
         if self._monitor is not None:
             self._monitor.close()
 

@@ -259,8 +259,8 @@ class Segments:
         return len(self._producers)
 
     def living_beside_owner(self) -> int:
-        """How many of these are not the run's owner, which waits for the run's end itself; asks nobody."""
-        return sum(not producer.is_owner for producer in self._producers.values())
+        """How many of these live, and are not the run's owner, which waits for the run's end itself; asks nobody."""
+        return sum(not (producer.is_owner or producer.dead) for producer in self._producers.values())
 
     def _forget_dead(self, *, at_once: bool) -> None:
         """Give up what dead producers with nothing unread still cost: a descriptor, a lock file, a spare."""

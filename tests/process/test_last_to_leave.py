@@ -1,0 +1,168 @@
+"""Processes that leave a run without finish(): when the last of them has ended, the run has ended."""
+
+import signal
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from support import status, wait_until
+from support.trainers import writer_pids
+from test_ranks import RECORDS, Job, assert_ranks, counted, environments, is_dead, torchrun
+
+from runicorn.host import locks
+from runicorn.queue.control_page import ControlPage
+
+LEAVING = f"""
+run = rn.init()
+opened(run)
+log(run, {RECORDS})
+tell("logged-" + name)
+wait_for("leave-" + name)
+"""
+WAITS = "runicorn: waiting until"
+
+
+@contextmanager
+def stopped(pid):
+    """A process that does nothing meanwhile."""
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED)
+        yield process
+    finally:
+        process.resume()
+
+
+def writer_of(spool):
+    """Process id of its writer."""
+    wait_until(lambda: len(writer_pids(spool)) == 1)
+    return writer_pids(spool)[0]
+
+
+def wait_until_waiting(job, name):
+    """Wait until a process says that it waits."""
+    told = job.gates / f"stderr-{name}"
+    wait_until(lambda: WAITS in told.read_text() or is_dead(job.process_of[name]), 90, f"{name} waits")
+    assert WAITS in told.read_text(), f"{name} has ended without a wait"
+
+
+@pytest.mark.parametrize("order", [("0", "1", "2"), ("2", "0", "1"), ("1", "2", "0")])
+def test_whoever_leaves_last(tmp_path, order):
+    """As long as one rank is there the run goes on; when the launcher has seen the last one go, it has ended."""
+    with Job(tmp_path) as job:
+        job.start(LEAVING, environments(torchrun, 3))
+        job.wait_for("logged-0", "logged-1", "logged-2")
+        run_dir, spool = job.run_of(0)
+        for name in order[:-1]:
+            job.tell("leave-" + name)
+            job.wait_gone(name)
+            assert status(run_dir)["status"] == "running"
+        job.tell("leave-" + order[-1])
+        job.end_well()
+        assert status(run_dir)["status"] == "finished"
+        assert not spool.exists()
+    assert_ranks(run_dir, dict.fromkeys(range(3), RECORDS))
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_ranks_that_leave_at_once(tmp_path, size):
+    """Of ranks that look for one another while all of them leave, one waits for the run's end."""
+    with Job(tmp_path) as job:
+        job.start(LEAVING.replace('"leave-" + name', '"leave"'), environments(torchrun, size))
+        job.wait_for(*[f"logged-{rank}" for rank in range(size)])
+        run_dir, _ = job.run_of(0)
+        job.tell("leave")
+        job.end_well()
+        assert status(run_dir)["status"] == "finished"
+    assert_ranks(run_dir, dict.fromkeys(range(size), RECORDS))
+
+
+def test_rank_0_does_not_trust_what_was_seen_before_it_left(tmp_path):
+    """A rank that has left because it saw rank 0 does not outlive it, whatever the writer has seen before."""
+    with Job(tmp_path) as job:
+        job.start(LEAVING, environments(torchrun, 2))
+        job.wait_for("logged-0", "logged-1")
+        run_dir, spool = job.run_of(0)
+        control = ControlPage.open(str(spool / "control"))
+        writer = writer_of(spool)
+        with stopped(writer):
+            job.tell("leave-0")
+            wait_until_waiting(job, "0")  # the writer has not read its end
+        with stopped(job.process_of["0"].pid):
+            wait_until(lambda: control.others == 1)
+            ticks = control.heartbeat
+            wait_until(lambda: control.heartbeat > ticks + 2)  # all that rank 0 has left is stored
+            with stopped(writer):
+                job.tell("leave-1")
+                job.wait_gone(1)
+                job.process_of["0"].resume()
+                wait_until(lambda: not locks.is_held(str(spool / "owner.lock")))
+                assert status(run_dir)["status"] == "running"
+        job.end_well()
+        assert status(run_dir)["status"] == "finished"
+    assert_ranks(run_dir, dict.fromkeys(range(2), RECORDS))
+
+
+def test_a_rank_0_that_never_came(tmp_path):
+    """The last of the others waits, also for a writer that is stopped, and then the run has ended."""
+    with Job(tmp_path, RUNICORN_EXIT_WAIT_S="0") as job:
+        ranks = environments(torchrun, 3)
+        del ranks[0]
+        job.start(LEAVING, ranks)
+        job.wait_for("logged-1", "logged-2")
+        run_dir, spool = job.run_of(1)
+        with stopped(writer_of(spool)):
+            job.tell("leave-1")
+            job.tell("leave-2")
+            wait_until_waiting(job, "1")
+        job.end_well()
+        assert (status(run_dir)["status"], status(run_dir)["exit_reason"]) == ("finished", "rank 0 never called init()")
+    assert_ranks(run_dir, dict.fromkeys((1, 2), RECORDS))
+
+
+def test_rank_0_was_killed(tmp_path):
+    """The last of the others waits until the run has ended as failed."""
+    with Job(tmp_path) as job:
+        job.start(LEAVING, environments(torchrun, 2))
+        job.wait_for("logged-0", "logged-1")
+        run_dir, _ = job.run_of(0)
+        job.kill(0)
+        job.wait_gone(0)
+        job.tell("leave-1")
+        assert job.end() == [-signal.SIGKILL, 0]
+        assert status(run_dir)["status"] == "failed"
+
+
+def test_one_that_joined_by_the_id(tmp_path):
+    """A process that named the run in init() and outlives its owner waits as a rank does."""
+    with Job(tmp_path) as job:
+        job.start(LEAVING, {"owner": {}})
+        job.wait_for("logged-owner")
+        run_dir, spool = job.run_of("owner")
+        guest = LEAVING.replace("init()", f"init(run_id={run_dir.name!r})")
+        job.start(guest, {"guest": {}})
+        job.wait_for("logged-guest")
+        job.tell("leave-owner")
+        job.wait_gone("owner")
+        assert status(run_dir)["status"] == "running"
+        job.tell("leave-guest")
+        job.end_well()
+        assert status(run_dir)["status"] == "finished"
+        assert not spool.exists()
+
+
+def test_nobody_waits_for_ever(tmp_path):
+    """A rank that leaves last ends after exit_wait_s though the writer is stopped; later the writer ends the run."""
+    with Job(tmp_path, RUNICORN_EXIT_WAIT_S="0.2") as job:
+        job.start(LEAVING, environments(torchrun, 2))
+        job.wait_for("logged-0", "logged-1")
+        run_dir, spool = job.run_of(0)
+        with stopped(writer_of(spool)):
+            for name in ("0", "1"):
+                job.tell("leave-" + name)
+                job.wait_gone(name)
+            assert status(run_dir)["status"] == "running"
+        wait_until(lambda: not spool.exists(), 60)
+        assert status(run_dir)["status"] == "finished"
+    assert counted(run_dir, 1) == list(range(1, RECORDS + 1))
