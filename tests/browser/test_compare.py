@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from pictures import add_image, png
 from playwright.sync_api import expect
 from reading import card, figures
-from storages import write_run
+from storages import write_ranks, write_run
 from support.trainers import Trainer
 
 RATES = (0.1, 0.01, 0.001)
@@ -324,13 +324,8 @@ def test_ranks_are_a_dimension(tmp_path, viewer_of, open_page, rank, count, name
     """Each rank its curve, or one over all of them: mean, least to greatest, slowest."""
     for number, alias in enumerate(("one", "two")):
         run_dir = write_run(tmp_path, trial(number), [], alias=alias)
-        for place in range(3):
-            values = [{"step": step, "loss": 10.0 * place + number} for step in range(1, 21)]
-            other = write_run(tmp_path / "other", f"{alias}{place}", values) / "events.jsonl"
-            text = "".join(
-                json.dumps({**json.loads(line), "rank": place}) + "\n" for line in other.read_text().splitlines()
-            )
-            (run_dir / f"events.rank{place}.jsonl" if place else run_dir / "events.jsonl").write_text(text)
+        lines = [[{"step": at, "loss": 10.0 * place + number} for at in range(1, 21)] for place in range(3)]
+        write_ranks(run_dir, lines)
     page = open_page(viewer_of(tmp_path).at(address(0, 1, rank=rank)))
     wait_for_curves(page, "loss", count)
     found = {row["name"]: row for row in figures(page, "loss")}
