@@ -57,7 +57,7 @@ FIGURES = {
     "readers": {"seconds", "readers", "runs"},
     "viewer": {
         *("records", "runs", "first_byte_s", "levels_s", "grid_cpu_s", "memory_mib", "log_loads", "published"),
-        "report_bytes",
+        *("report_bytes", "grid_drawn_all_s"),
     },
     "syscalls": {"available"},
     "chaos": {
