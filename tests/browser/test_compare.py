@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from mouse import drag, point_on
 from pictures import add_image, png
 from playwright.sync_api import expect
 from reading import card, figures
@@ -201,17 +202,12 @@ def test_zoom_and_crosshair_go_over_all_charts(trials, viewer_of, open_page):
     """The crosshair of one chart stands on all, values sorted at the one that is hovered; a drag zooms all."""
     page = open_page(viewer_of(trials).at(address(0, 1, 2)))
     wait_for_curves(page, "loss", 3)
-    box = card(page, "loss").locator(".u-over").bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.move(*point_on(page, "loss", 0.5))
     expect(card(page, "val/acc").locator(".read")).to_contain_text("at step")
     rows = card(page, "loss").locator(".tip-row").all_inner_texts()
     assert [row.split("\n")[0] for row in rows] == ["trial 2", "trial 1", "trial 0"]
     expect(card(page, "val/acc").locator(".tip")).to_have_count(0)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, middle)
-    page.mouse.move(box["x"] + box["width"] * 0.75, middle)
-    page.mouse.up()
+    drag(page, "loss", 0.5, 0.75)
     expect(page).to_have_url(re.compile(r"from=[\d.]+&to=[\d.]+"))
     for metric in ("loss", "val/acc"):
         expect(card(page, metric).locator("figcaption")).to_contain_text("in view of 120 points of 3 curves")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from mouse import drag
 from pictures import add_image, png
 from playwright.sync_api import expect
 from reading import card, figures, foot
@@ -55,15 +56,6 @@ def test_report_shows_every_outlier_and_says_how_many_points_are_left_out(long_r
     expect(about).to_contain_text("without logs, environment, code")
     assert re.search(r"of 1,000,000 points, min to max shown", foot(page, "loss"))
     assert "40 points, each shown" in foot(page, "val_loss")
-
-
-def drag(page: Page, metric: str, start: float, stop: float) -> None:
-    """Drag over a part of a chart."""
-    box = card(page, metric).locator(".u-over").bounding_box()
-    page.mouse.move(box["x"] + box["width"] * start, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * stop, box["y"] + 50, steps=5)
-    page.mouse.up()
 
 
 def test_zoom_goes_as_far_as_the_report_goes_and_says_so(long_run, open_file):
