@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+from typing import Any
 
 import harness
 import read
 import viewer_browser
 
-_CHARTS, _TIMES = 12, 5
+_CHARTS = 12
 _WINDOW_PX = 1700
 """High enough for the legend and all charts: a page draws only those near the window."""
 
 
-def grid(root: str, runs: int, records: int) -> dict[str, float]:
-    """The first time, without levels; then from levels; then as the page of their comparison."""
+def grid(root: str, runs: int, records: int, times: int) -> dict[str, Any]:
+    """The first time, without levels; then from levels; then as the page of their comparison, so many times."""
     import viewer
 
     storage = os.path.join(root, "grid")
@@ -39,7 +40,7 @@ def grid(root: str, runs: int, records: int) -> dict[str, float]:
         grid_s, grid_cpu_s = min(asked.timed(lambda: asked.ask("/api/v1/curves", wanted)) for _ in range(3))
         memory = asked.memory_mib()
         address = f"http://127.0.0.1:{asked.port}/compare?runs={','.join(names)}#t={asked.token}"
-        drawn = viewer_browser.drawn_s(address, runs * _CHARTS, times=_TIMES, height=_WINDOW_PX)
+        drawn = viewer_browser.drawn_s(address, runs * _CHARTS, times=times, height=_WINDOW_PX)
     shutil.rmtree(storage)
     return {
         "grid_s": grid_s, "grid_cpu_s": grid_cpu_s, "grid_no_levels_s": no_levels_s,

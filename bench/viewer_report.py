@@ -20,11 +20,11 @@ from runicorn.reading.listing import find
 from runicorn.viewer.report import make_report
 from runicorn.viewer.report_contents import ReportWishes
 
-CURVES, IMAGES, TIMES = 20, 10, 10
+CURVES, IMAGES = 20, 10
 
 
-def reported(root: str, records: int) -> dict[str, Any]:
-    """Its bytes, how long it took to write, and how long from the opening to the last curve."""
+def reported(root: str, records: int, times: int) -> dict[str, Any]:
+    """Its bytes, how long it took to write, and how long from the opening to the last curve, of so many openings."""
     storage = os.path.join(root, "reported")
     _make_run(storage, records)
     begun = time.perf_counter()
@@ -32,7 +32,7 @@ def reported(root: str, records: int) -> dict[str, Any]:
     found: dict[str, Any] = {"report_s": time.perf_counter() - begun, "report_bytes": len(content)}
     file = pathlib.Path(root, "report.html")
     file.write_bytes(content)
-    drawn = viewer_browser.drawn_s(file.as_uri(), CURVES, times=TIMES)
+    drawn = viewer_browser.drawn_s(file.as_uri(), CURVES, times=times)
     return found | ({"report_drawn_s": harness.median(drawn)} if drawn else {})
 
 
