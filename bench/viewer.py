@@ -1,9 +1,9 @@
 """How fast is the viewer's server, how much memory does it take, and what does a training beside it notice?
 
 Everything is asked over HTTP from another process, as a page asks it: so the times are those of server and transfer,
-and not of drawing. Levels are what each block of 256 values comes to, kept in the cache beside the columns. Cold is
-without any cache. With ``--published`` the viewer of Runicorn 0.7.2, and TensorBoard, show the same run of 1,000,000
-records in the same call.
+and not of drawing; two figures are those of a browser, and say so. Levels are what each block of 256 values comes to,
+kept in the cache beside the columns. Cold is without any cache. With ``--published`` the viewer of Runicorn 0.7.2, and
+TensorBoard, show the same run of 1,000,000 records in the same call.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import harness
 import psutil
 import read
+import viewer_grid
 import viewer_peers
 import viewer_report
 
@@ -54,6 +55,7 @@ TARGETS = {
     "twelve_s": 0.5,
     "grid_s": 1.5,
     "grid_cpu_s": 1.5,
+    "grid_drawn_s": 1.5,
     "band_s": 0.5,
     "band_cpu_s": 0.5,
     "compare_s": 0.3,
@@ -83,6 +85,7 @@ QUESTIONS = {
     "twelve_s": "5,000 metrics: the first 12 curves",
     "grid_s": "12 charts of 20 runs of 1 M records each, from levels",
     "grid_cpu_s": "the same: what that takes of a core",
+    "grid_drawn_s": "the same on the page: opened, until the last of 240 curves is drawn",
     "band_s": "a band over 100 seeds of 10,000 records",
     "band_cpu_s": "the same: what that takes of a core",
     "compare_s": "comparison of 50 runs of 300 settings each, first time",
@@ -196,8 +199,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         figures |= few_runs(root, storage, 1.0 if quick else 10.0)
         figures |= long_curve(root, storage, figures["records"])
         figures |= many_names(root, storage, figures["names"])
-        figures |= grid(root, *((2, 20_000) if quick else (20, ONE)))
-        figures |= viewer_report.reported(root, 300 if quick else 20_000)
+        figures |= viewer_grid.grid(root, *((2, 20_000, 1) if quick else (20, ONE, 5)))
+        figures |= viewer_report.reported(root, *((300, 1) if quick else (20_000, 10)))
         figures |= seeds(root, *((5, 1000) if quick else (SEEDS, OF_A_SEED)))
         figures |= long_log(root, storage, 1 * MIB if quick else 1024 * MIB)
         figures |= told(root, 5 if quick else 100)
@@ -296,35 +299,6 @@ def many_names(root: str, storage: str, names: int) -> dict[str, float]:
         twelve = list(every)[:12]
         twelve_s = timed(lambda: asked.ask("/api/v1/curves", {"runs": ["names"], "metrics": twelve}))
     return {"names_s": names_s, "twelve_s": twelve_s}
-
-
-def grid(root: str, runs: int, records: int) -> dict[str, float]:
-    """Twelve charts of many long runs: the first time, without levels, and then from levels."""
-    storage = os.path.join(root, "grid")
-    metrics = [f"m{number}" for number in range(12)]
-    names = [f"run{number:02}" for number in range(runs)]
-    first = pathlib.Path(read.make_run(storage, names[0], 1))
-    with open(first / "events.jsonl", "w", encoding="utf-8") as file:
-        for step in range(records):
-            values = ",".join(f'"{name}":{step % 97 / 8}' for name in metrics)
-            data = f'{{{values},"global_step":{step},"time":{1e9 + step}}}'
-            file.write(f'{{"ts":{1e9 + step},"type":"metrics","data":{data}}}\n')
-    for name in names[1:]:
-        shutil.copytree(first, first.with_name(name))
-    wanted = {"runs": names, "metrics": metrics, "buckets": 300}
-    with viewer(root, storage) as (asked, _):
-        before_s = asked.cpu_s()
-        index_s = timed(lambda: [whole(name, asked) for name in names])
-        index_cpu_s = asked.cpu_s() - before_s
-        no_levels_s = timed(lambda: asked.ask("/api/v1/curves", wanted))
-        grid_s, grid_cpu_s = min(asked.timed(lambda: asked.ask("/api/v1/curves", wanted)) for _ in range(3))
-        memory = asked.memory_mib()
-    shutil.rmtree(storage)
-    return {
-        "grid_s": grid_s, "grid_cpu_s": grid_cpu_s, "grid_no_levels_s": no_levels_s,
-        "grid_index_s": index_s, "grid_index_cpu_s": index_cpu_s,
-        "grid_memory_mib": memory,
-    }  # fmt: skip
 
 
 def seeds(root: str, count: int, records: int) -> dict[str, float]:

@@ -9,23 +9,22 @@ from __future__ import annotations
 import os
 import pathlib
 import random
-import tempfile
 import time
 from typing import Any
 
 import harness
+import viewer_browser
 
 import runicorn as rn
 from runicorn.reading.listing import find
 from runicorn.viewer.report import make_report
 from runicorn.viewer.report_contents import ReportWishes
 
-CHROMIUM = "/usr/bin/chromium"
-CURVES, IMAGES, TIMES = 20, 10, 10
+CURVES, IMAGES = 20, 10
 
 
-def reported(root: str, records: int) -> dict[str, Any]:
-    """Its bytes, how long it took to write, and how long from the opening to the last curve."""
+def reported(root: str, records: int, times: int) -> dict[str, Any]:
+    """Its bytes, how long it took to write, and how long from the opening to the last curve, of so many openings."""
     storage = os.path.join(root, "reported")
     _make_run(storage, records)
     begun = time.perf_counter()
@@ -33,7 +32,7 @@ def reported(root: str, records: int) -> dict[str, Any]:
     found: dict[str, Any] = {"report_s": time.perf_counter() - begun, "report_bytes": len(content)}
     file = pathlib.Path(root, "report.html")
     file.write_bytes(content)
-    drawn = _drawn_s(file.as_uri())
+    drawn = viewer_browser.drawn_s(file.as_uri(), CURVES, times=times)
     return found | ({"report_drawn_s": harness.median(drawn)} if drawn else {})
 
 
@@ -51,27 +50,3 @@ def _array(pixels: list[list[list[int]]]) -> Any:
     import numpy as np
 
     return np.asarray(pixels, dtype=np.uint8)
-
-
-def _drawn_s(address: str) -> list[float]:
-    """From the opening of the file, by the page's own clock."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        return []
-    if not os.path.exists(CHROMIUM):
-        return []
-    # Chromium's socket has a path of a hundred characters at most, wherever the benchmark is run.
-    with tempfile.TemporaryDirectory(dir="/tmp") as short, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--headless", "--no-sandbox"], env={**os.environ, "TMPDIR": short}
-        )
-        found = []
-        for _ in range(TIMES):
-            page = browser.new_page(viewport={"width": 1280, "height": 800})
-            page.goto(address)
-            page.locator("figure.card canvas").nth(CURVES - 1).wait_for()
-            found.append(page.evaluate("performance.now()") / 1000)
-            page.close()
-        browser.close()
-    return found

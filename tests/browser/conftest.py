@@ -125,9 +125,11 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     contexts = []
     watched = Watched()
 
-    def open_at(address: str, *, width: int = 1280, height: int = 800, scheme: str = "light") -> Page:
+    def open_at(
+        address: str, *, width: int = 1280, height: int = 800, scheme: str = "light", touch: bool = False
+    ) -> Page:
         size = {"width": width, "height": height}
-        context = chromium.new_context(viewport=size, color_scheme=scheme, accept_downloads=True)
+        context = chromium.new_context(viewport=size, color_scheme=scheme, accept_downloads=True, has_touch=touch)
         context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()

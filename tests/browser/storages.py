@@ -48,6 +48,13 @@ def write_run(
     return run_dir
 
 
+def write_ranks(run_dir: Path, of_ranks: Iterable[Iterable[dict[str, Any]]]) -> None:
+    """Write the numbers of each rank of a run, in a file of its own; lines are as those of ``write_run()``."""
+    for rank, lines in enumerate(of_ranks):
+        marked = [json.dumps({**json.loads(event(**line)), "rank": rank}) + "\n" for line in lines]
+        (run_dir / (f"events.rank{rank}.jsonl" if rank else "events.jsonl")).write_text("".join(marked))
+
+
 def event(step: int, stage: str | None = None, **data: Any) -> str:
     """A line of ``events.jsonl``."""
     at = BEGUN + step * 0.01

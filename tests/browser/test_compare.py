@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from mouse import drag, point_on
 from pictures import add_image, png
 from playwright.sync_api import expect
 from reading import card, figures
-from storages import write_run
+from storages import write_ranks, write_run
 from support.trainers import Trainer
 
 RATES = (0.1, 0.01, 0.001)
@@ -201,17 +202,12 @@ def test_zoom_and_crosshair_go_over_all_charts(trials, viewer_of, open_page):
     """The crosshair of one chart stands on all, values sorted at the one that is hovered; a drag zooms all."""
     page = open_page(viewer_of(trials).at(address(0, 1, 2)))
     wait_for_curves(page, "loss", 3)
-    box = card(page, "loss").locator(".u-over").bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.move(*point_on(page, "loss", 0.5))
     expect(card(page, "val/acc").locator(".read")).to_contain_text("at step")
     rows = card(page, "loss").locator(".tip-row").all_inner_texts()
     assert [row.split("\n")[0] for row in rows] == ["trial 2", "trial 1", "trial 0"]
     expect(card(page, "val/acc").locator(".tip")).to_have_count(0)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, middle)
-    page.mouse.move(box["x"] + box["width"] * 0.75, middle)
-    page.mouse.up()
+    drag(page, "loss", 0.5, 0.75)
     expect(page).to_have_url(re.compile(r"from=[\d.]+&to=[\d.]+"))
     for metric in ("loss", "val/acc"):
         expect(card(page, metric).locator("figcaption")).to_contain_text("in view of 120 points of 3 curves")
@@ -324,13 +320,8 @@ def test_ranks_are_a_dimension(tmp_path, viewer_of, open_page, rank, count, name
     """Each rank its curve, or one over all of them: mean, least to greatest, slowest."""
     for number, alias in enumerate(("one", "two")):
         run_dir = write_run(tmp_path, trial(number), [], alias=alias)
-        for place in range(3):
-            values = [{"step": step, "loss": 10.0 * place + number} for step in range(1, 21)]
-            other = write_run(tmp_path / "other", f"{alias}{place}", values) / "events.jsonl"
-            text = "".join(
-                json.dumps({**json.loads(line), "rank": place}) + "\n" for line in other.read_text().splitlines()
-            )
-            (run_dir / f"events.rank{place}.jsonl" if place else run_dir / "events.jsonl").write_text(text)
+        lines = [[{"step": at, "loss": 10.0 * place + number} for at in range(1, 21)] for place in range(3)]
+        write_ranks(run_dir, lines)
     page = open_page(viewer_of(tmp_path).at(address(0, 1, rank=rank)))
     wait_for_curves(page, "loss", count)
     found = {row["name"]: row for row in figures(page, "loss")}

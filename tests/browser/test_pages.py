@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from mouse import drag, point_on
 from playwright.sync_api import expect
 from reading import card, figures, row_names
 from storages import few_runs, write_run
@@ -160,18 +161,13 @@ def test_zoom_and_crosshair_are_those_of_all_charts(viewer, open_page):
     """A drag on one chart zooms all, the crosshair of one stands on all, and a double-click shows everything again."""
     page = open_page(viewer.at("run/20260101_000000_000000"))
     count = figures(page, "loss")[0]["n"]
-    box = card(page, "loss").locator(".u-over").bounding_box()
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.move(*point_on(page, "loss", 0.5))
     expect(card(page, "val/acc").locator(".read")).to_contain_text("at step")
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.6, middle)
-    page.mouse.move(box["x"] + box["width"] * 0.75, middle)
-    page.mouse.up()
+    drag(page, "loss", 0.5, 0.75)
     expect(page).to_have_url(re.compile(r"from=[\d.]+&to=[\d.]+"))
     for metric in ("loss", "val/acc"):
         expect(card(page, metric).locator("figcaption")).to_contain_text(f"in view of {count} points")
-    page.mouse.dblclick(box["x"] + 50, middle)
+    page.mouse.dblclick(*point_on(page, "loss", 0.2))
     expect(card(page, "loss").locator("figcaption")).to_have_text(f"{count} points, each shown")
     assert "from=" not in page.url
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from mouse import drag
 from pictures import add_image, png
 from playwright.sync_api import expect
 from reading import card, figures, foot
-from storages import SPIKE, few_runs, million_records, write_run
+from storages import BEGUN, SPIKE, few_runs, million_records, write_ranks, write_run
 
 import runicorn as rn
 from runicorn.cli import main
@@ -55,15 +56,6 @@ def test_report_shows_every_outlier_and_says_how_many_points_are_left_out(long_r
     expect(about).to_contain_text("without logs, environment, code")
     assert re.search(r"of 1,000,000 points, min to max shown", foot(page, "loss"))
     assert "40 points, each shown" in foot(page, "val_loss")
-
-
-def drag(page: Page, metric: str, start: float, stop: float) -> None:
-    """Drag over a part of a chart."""
-    box = card(page, metric).locator(".u-over").bounding_box()
-    page.mouse.move(box["x"] + box["width"] * start, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * stop, box["y"] + 50, steps=5)
-    page.mouse.up()
 
 
 def test_zoom_goes_as_far_as_the_report_goes_and_says_so(long_run, open_file):
@@ -271,12 +263,69 @@ def test_report_draws_what_the_viewer_draws(tmp_path, viewer_of, open_page, open
         for page in (here, there):
             expect(card(page, "loss").locator("table.figures tbody tr")).to_have_count(count)
         assert (place, figures(here, "loss")) == (place, figures(there, "loss"))
-        (columns, rows), (known, wanted) = saved_columns(here, "loss"), saved_columns(there, "loss")
-        assert columns == known
-        for row, other in zip(rows, wanted, strict=True):
-            for value, expected in zip(row, other, strict=True):
-                is_number = re.fullmatch(r"-?[\d.]+(?:e-?\d+)?", expected)
-                assert float(value) == pytest.approx(float(expected), abs=1e-9) if is_number else value == expected
+        assert_same_columns(here, there, "loss")
+
+
+def assert_same_columns(here: Page, there: Page, metric: str) -> None:
+    """What a chart of either page saves is the same; a report holds seven digits of the values of pieces."""
+    (columns, rows), (known, wanted) = saved_columns(here, metric), saved_columns(there, metric)
+    assert columns == known
+    for row, other in zip(rows, wanted, strict=True):
+        for value, expected in zip(row, other, strict=True):
+            is_number = re.fullmatch(r"-?[\d.]+(?:e-?\d+)?", expected)
+            assert float(value) == pytest.approx(float(expected), 1e-6, 1e-9) if is_number else value == expected
+
+
+@pytest.mark.parametrize(
+    "query", ["", "rank=each", "rank=mean&stage=hot", "rank=2", "stage=warm", "group=config.args.lr"]
+)
+def test_ranks_and_stages_of_a_report_are_those_of_the_viewer(tmp_path, viewer_of, open_page, open_file, query):
+    """Of the ranks and stages that were put in, a report draws those of its address, as the viewer does."""
+    names = [f"20260101_00000{number}_aaaaaa" for number in range(2)]
+    for number, name in enumerate(names):
+        steps = [(at, "warm" if at < 30 else "hot") for at in range(99)]
+        lines = [
+            [{"step": at, "loss": 10.0 * rank + at / 7 + number, "stage": stage} for at, stage in steps]
+            for rank in range(3)
+        ]
+        write_ranks(write_run(tmp_path, name, config={"lr": 1}), lines)
+    target = report(tmp_path, tmp_path / "report.html", *names, "--rank", "0,each,mean,2", "--stage", "all,hot,warm")
+    place = f"compare?runs={','.join(names)}&{query}"
+    here, there = open_file(target, f"#/{place}"), open_page(viewer_of(tmp_path).at(place))
+    count = 6 if query == "rank=each" else 1 if "group" in query else 2
+    for page in (here, there):
+        expect(card(page, "loss").locator("table.figures tbody tr")).to_have_count(count)
+    assert figures(here, "loss") == figures(there, "loss")
+    assert_same_columns(here, there, "loss")
+
+
+def test_page_of_a_report_offers_what_it_holds_and_begins_with_the_first(tmp_path, open_file):
+    """Axis, rank and stage begin with what was named first; *Axes* has the others, and no choice of one alone."""
+    lines = [[{"step": at, "loss": 10.0 * rank + at} for at in range(1, 21)] for rank in range(3)]
+    write_ranks(write_run(tmp_path, RUN), lines)
+    words = ("--x", "time,step", "--rank", "slowest,1")
+    page = open_file(report(tmp_path, tmp_path / "report.html", RUN, *words))
+    assert figures(page, "loss")[0]["last"] == 40
+    page.get_by_role("button", name="Axes").click()
+    assert page.get_by_label("Ranks").locator("option").all_inner_texts() == ["slowest", "rank 1"]
+    expect(page.get_by_label("x axis")).to_have_value("time")
+    expect(page.get_by_label("Stage")).to_have_count(0)
+    page.get_by_label("Ranks").select_option(label="rank 1")
+    expect(card(page, "loss").locator("table.figures tbody tr")).to_contain_text("30")
+    assert figures(page, "loss")[0]["last"] == 30
+    page.get_by_label("x axis").select_option(label="Step")
+    expect(page).to_have_url(re.compile(r"rank=1&x=step"))
+    assert figures(page, "loss")[0]["last"] == 30
+
+
+def test_report_has_the_curves_of_the_machine(tmp_path, open_file):
+    """Its System tab draws them over time, whatever axes the other charts have."""
+    run_dir = write_run(tmp_path, RUN, [{"step": 1, "loss": 1.0}])
+    (run_dir / "system.jsonl").write_text(json.dumps({"time": BEGUN + 2, "host/cpu_percent": 5.0}) + "\n")
+    for axes in ("step", "wall", "step,time"):
+        path = report(tmp_path, tmp_path / f"{axes}.html", RUN, "--x", axes)
+        page = open_file(path, f"#/run/{RUN}/system")
+        assert figures(page, "system/host/cpu_percent")[0]["last"] == 5
 
 
 def test_report_of_a_run_that_goes_on_says_so(tmp_path, open_file):

@@ -57,7 +57,7 @@ FIGURES = {
     "readers": {"seconds", "readers", "runs"},
     "viewer": {
         *("records", "runs", "first_byte_s", "levels_s", "grid_cpu_s", "memory_mib", "log_loads", "published"),
-        "report_bytes",
+        *("report_bytes", "grid_drawn_all_s"),
     },
     "syscalls": {"available"},
     "chaos": {
@@ -164,7 +164,7 @@ def environment(tmp_path):
 
 def run_script(name, *arguments, environment):
     command = [sys.executable, str(BENCH / f"{name}.py"), *arguments]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110, check=False)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=220, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

@@ -132,7 +132,7 @@ class NearViewer:
     @property
     def ssh(self) -> psutil.Process:
         """The ssh that it has started."""
-        (found,) = psutil.Process(self.process.pid).children()
+        (found,) = [each for each in psutil.Process(self.process.pid).children() if each.name() == "ssh"]
         return found
 
     def said(self) -> str:

@@ -79,12 +79,15 @@ def test_ending_it_here_ends_it_there(shown, end):
 
 
 def test_a_kill_of_this_end_ends_it_there(shown, capsys):
-    """After SIGKILL of ``runicorn`` here, ssh ends and the viewer there too; the next ``--list`` forgets its link."""
+    """After SIGKILL of ``runicorn`` here, with a page open, ssh ends and the viewer there too.
+
+    The next ``--list`` forgets its link.
+    """
+    started = [shown.ssh, *psutil.Process(shown.near.process.pid).children()]
     shown.near.process.kill()
     shown.near.process.wait()
-    shown.events.read()
-    shown.stream.close()
-    wait_until(shown.is_gone)
+    wait_until(shown.is_gone)  # the stream of the page is open still
+    wait_until(lambda: not any(each.is_running() for each in started))
     assert len(shown.words()) == 1
     assert list_of(shown.near.links, capsys) == ""
     assert shown.words() == []

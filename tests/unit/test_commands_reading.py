@@ -699,6 +699,14 @@ def test_narrow_terminal_keeps_what_is_copied(storage, terminal, monkeypatch):
         assert "best" in terminal("show", "an alias of many words")
 
 
+@pytest.mark.parametrize("value", [4_611_686_018_427_387_905, -(2**63), 2**64 - 1])
+def test_an_integer_is_listed_whole(storage, runicorn, value):
+    """``ls`` and ``show`` print each digit of an integer of 64 bits."""
+    make(storage, "20260101_000001_aaaaaa", summary={**BEST, "best_metric_value": value}, lines=[(1, {"acc": value})])
+    assert f"acc={value}" in runicorn("ls")[0]
+    assert str(value) in runicorn("show", "20260101_000001_aaaaaa")[0]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -708,6 +716,7 @@ def test_narrow_terminal_keeps_what_is_copied(storage, terminal, monkeypatch):
         *((render.duration(each), text) for each, text in ((7500, "2h05m"), (273_600, "3d04h"), (math.inf, ""))),
         *((render.size(each), text) for each, text in ((12, "12 B"), (1536, "1.5 KiB"), (2**60, "1048576.0 TiB"))),
         *((plain_text.number(each), text) for each, text in ((1 / 3, "0.333333"), (10**400, "over 1e308"), (None, ""))),
+        *((plain_text.number(each), text) for each, text in ((-(10**19), f"-1{19 * '0'}"), (10**20, "1e+20"))),
         *((plain_text.number(each), text) for each, text in ((-math.inf, "-Infinity"), (True, "True"), ("\n", r"\n"))),
         (render.shortened("日本語日本語", 9), "日本語..."),
         (plain_text.plain(NASTY), SHOWN),

@@ -104,6 +104,23 @@ def test_values_are_compared_as_they_are(open_viewer, make_run, values, differs)
     assert all(each is not None for each in part["values"][0])
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_integer_that_javascript_would_change_is_text(open_viewer, make_run, sign):
+    """Up to 2^53 it is a number, beyond it is text with all of its digits: in the comparison, the table and the run."""
+    values = [sign * value for value in (2**53 - 1, 2**53, 2**53 + 1, 2**64 - 1, 10**40 + 1)]
+    expected = [*values[:2], *map(str, values[2:])]
+    for number, value in enumerate(values):
+        run_dir = make_run(f"run{number}", lines=[])
+        (run_dir / "assets.json").write_text(json.dumps({"config": {"args": {"v": value}}}))
+    keys = [f"run{number}" for number in range(len(values))]
+    client = open_viewer()
+    assert compared(client, keys)["config"]["values"] == [expected]
+    columns = client.get("/api/v1/runs?cols=config.args.v").json()["columns"]
+    assert dict(zip(columns["key"], columns["config.args.v"], strict=True)) == dict(zip(keys, expected, strict=True))
+    fields = [client.get(f"/api/v1/runs/{key}/config").json()["fields"] for key in keys]
+    assert [field["value"] for (field,) in fields] == expected
+
+
 @pytest.mark.usefixtures("runs")
 def test_runs_that_are_not_there_are_told(open_viewer):
     """The others come, each once in the order asked for; one run alone differs in nothing; none, or 501, are 400."""

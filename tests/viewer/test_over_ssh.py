@@ -49,7 +49,7 @@ class FarEnd:
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
-        sockets.remove_left(self.socket)
+        address.forget_killed()
 
 
 @pytest.fixture

@@ -115,6 +115,10 @@ def test_report_goes_to_standard_output(make_run, storage):
         ((KEY, "--with", "log"), "logs, environment, code"),
         ((KEY, "--x", "stride"), "step, time, wall"),
         ((KEY, "--images", "-1"), "whole number"),
+        ((KEY, "--rank", "first"), "slowest"),
+        ((KEY, "--rank", "7"), "No value is of rank '7'"),
+        ((KEY, "--stage", ","), "no word"),
+        ((KEY, "--stage", "cool"), "No value is of stage 'cool'"),
         ((KEY, KEY), "more than once"),
         ((KEY, "-o", "-", "--json"), "do not go together"),
         (("nothing",), "No run matches"),
@@ -207,6 +211,31 @@ def test_report_holds_these_metrics_and_axes_alone(make_run, storage):
     less = data_of(make_report([find(KEY, storage)], ReportWishes(metrics=("loss",))).content)
     assert less["places"][f"runs/{KEY}/metrics"]["metrics"] == ["loss"]
     assert "2 metrics left out" in less["lines"]
+
+
+def test_report_holds_these_ranks_and_stages_alone(make_run, command, tmp_path, capsys):
+    """Each rank with each stage that is named, those of the machine once; figures count the first of them."""
+    run_dir = make_run(lines=[of_rank(step, 0, "warm" if step < 5 else "hot") for step in range(1, 11)])
+    (run_dir / "events.rank1.jsonl").write_text("".join(of_rank(step, 1, "hot") for step in range(1, 11)))
+    (run_dir / "system.jsonl").write_text('{"time": 1.0, "host/cpu_percent": 5.0}\n')
+    target = tmp_path / "report.html"
+    assert command(KEY, "-o", target, "--rank", "1,each", "--stage", "hot", "--json") == 0
+    data = data_of(target.read_bytes())
+    assert (data["ranks"], data["stages"]) == (["1", "each"], ["hot"])
+    heads = [(each["rank"], each["stage"], each["head"]) for each in data["curves"]]
+    found = [(rank, head["rank"], head["total"]) for rank, _, head in heads if head["metric"] == "loss"]
+    assert found == [("1", 1, 10), ("each", 0, 6), ("each", 1, 10)]
+    name = "system/host/cpu_percent"
+    of_machine = [(rank, stage, head["x"]) for rank, stage, head in heads if head["metric"] == name]
+    assert of_machine == [("0", "all", "time")]
+    told = json.loads(capsys.readouterr().out)
+    assert (told["curves"], told["points"]) == (2, 11)
+
+
+def of_rank(step, rank, stage):
+    """A line of a rank, in a stage."""
+    line = json.loads(event(step, loss=10.0 * rank + step))
+    return json.dumps({**line, "rank": rank, "data": {**line["data"], "stage": stage}}) + "\n"
 
 
 def test_a_run_of_many_metrics_has_its_first_300(make_run, storage):

@@ -31,37 +31,61 @@ def dead(path):
     made.bind(str(path))
     made.listen()
     made.close()
-    return path.lstat().st_ino
+    return path.lstat()
 
 
-def test_a_dead_socket_is_replaced(folder):
-    """Nobody listens at it: it goes, and ours takes its place with mode 0600, whatever the umask."""
+def test_a_socket_is_private_whatever_the_umask(folder):
+    """Its mode is 0600, and it can be connected to."""
     path = folder / "s"
-    before = dead(path)
     umask = os.umask(0)
     try:
         made = sockets.PrivateSocket(str(path))
     finally:
         os.umask(umask)
     with made:
-        assert path.lstat().st_ino != before or stat.S_IMODE(path.lstat().st_mode) == 0o600
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600
         with socket.socket(socket.AF_UNIX) as asking:
             asking.connect(str(path))
     assert not path.exists()
 
 
-def test_a_socket_that_somebody_listens_at_stays(folder):
-    """It is an error with its path, and the other one goes on."""
+@pytest.mark.parametrize("state", ["listening", "bound", "dead"])
+def test_a_socket_of_another_program_stays(folder, state):
+    """It may be about to listen, or wanted by its program later: it is an error with its path, and is not changed."""
     path = folder / "s"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
-        other.listen()
-        with pytest.raises(OSError, match="listens"):
+        if state == "listening":
+            other.listen()
+        if state == "dead":
+            other.close()
+        before = path.lstat()
+        with pytest.raises(FileExistsError, match="exists already") as caught:
             sockets.PrivateSocket(str(path))
-        sockets.remove_left(str(path))
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.connect(str(path))
+        assert caught.value.filename == str(path)
+        sockets.remove_left(str(path), None)
+        assert path.lstat() == before
+        if state == "bound":
+            other.listen()
+        if state != "dead":
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.connect(str(path))
+
+
+def test_only_what_a_viewer_has_noted_goes(folder):
+    """The socket that a killed viewer has noted is removed, and not one that has got its name, or its inode, since."""
+    path = folder / "s"
+    noted = sockets.PrivateSocket(str(path))
+    noted.socket.close()  # as if it was killed
+    device, inode, bound_ns = noted.identity
+    for other in ((device, inode + 1, bound_ns), (device, inode, bound_ns + 1), (device + 1, inode, bound_ns)):
+        sockets.remove_left(str(path), other)
+        assert path.is_socket()
+    sockets.remove_left(str(path), noted.identity)
+    assert not path.exists()
+    path.write_text("mine")
+    sockets.remove_left(str(path), sockets._identity(path.lstat()))
+    assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo", "link to a dead socket"])
@@ -82,7 +106,7 @@ def test_what_is_no_socket_stays(folder, tmp_path, kind):
     before = path.lstat()
     with pytest.raises(FileExistsError):
         sockets.PrivateSocket(str(path))
-    sockets.remove_left(str(path))
+    sockets.remove_left(str(path), (before.st_dev, before.st_ino, before.st_mtime_ns))
     assert path.lstat() == before
     assert target.read_text() == "mine"
     if kind == "directory":
@@ -111,15 +135,17 @@ def test_a_path_that_is_too_long_is_told(folder, storage, capsys):
 
 
 def test_of_two_at_once_one_gets_the_path(folder, start_viewer):
-    """Both find a dead socket in its place: one listens, the other says that somebody does."""
+    """Both find the socket of a killed viewer in its place: one replaces it, the other says that it is taken."""
     path = folder / "s"
-    dead(path)
+    killed = start_viewer("--socket", path)
+    killed.kill()
+    killed.wait()
     first, second = (
         start_viewer("--socket", path, "--read-only", "--allow-host", name) for name in ("a.test", "b.test")
     )
     assert [bool(first.link), bool(second.link)] == [True, False]
     assert second.wait(timeout=60) == 1
-    assert "listens" in second.told.read_text()
+    assert "exists already" in second.told.read_text()
     (entry,) = address.running()
     address.ask(entry, "POST", "/api/v1/stop")
     first.wait(timeout=60)
@@ -136,7 +162,7 @@ def test_a_viewer_takes_its_socket_with_it(folder, start_viewer):
 
 
 def test_the_socket_of_a_killed_viewer_goes_with_its_link(start_viewer, folder, monkeypatch, capsys):
-    """After SIGKILL the next ``--list`` removes both, that of ``--socket PATH`` too; and the path can be used again."""
+    """After SIGKILL the next ``--list`` removes both, that of ``--socket PATH`` too."""
     monkeypatch.setenv("RUNICORN_VIEWER_DIR", str(folder))
     for arguments in ((), (folder / "s",)):
         viewer = start_viewer("--socket", *arguments)

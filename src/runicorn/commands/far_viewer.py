@@ -1,7 +1,7 @@
 """The near end of a viewer on another machine: the system's ssh, which carries a port of this machine to its socket.
 
-The far end ends with the connection. So it is enough to end ssh: nothing of ours is left there, and if this process is
-killed, the end of ssh's standard input does the same.
+The far end ends with the connection. So it is enough to end ssh: nothing of ours is left there. If this process is
+killed, the end of ssh's standard input ends the viewer there; ssh itself waits for open pages, and a guard ends it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from runicorn.commands.kill_guard import KillGuard
 from runicorn.errors import MissingPathError, StorageError, WrongValueError
 from runicorn.host import identity
 from runicorn.reading.plain_text import plain
@@ -58,6 +59,7 @@ class FarViewer:
     def __init__(self, target: Target, request: over_ssh.Request, command: str = "") -> None:
         self._target = target
         self._ssh = _start(_command_line(target, request, command))
+        self._guard = KillGuard(self._ssh.pid)
         self._last: over_ssh.Reply | None = None
         self._reader = threading.Thread(target=self._read_last, args=(request.socket,), daemon=True)
         try:
@@ -101,6 +103,7 @@ class FarViewer:
         """End both ends."""
         assert self._ssh.stdin is not None
         assert self._ssh.stdout is not None
+        self._guard.dismiss()
         with suppress(OSError):
             self._ssh.stdin.close()
         for end in (self._ssh.terminate, self._ssh.kill):
@@ -139,6 +142,7 @@ class FarViewer:
         except ValueError as error:
             raise StorageError(f"{self._target.login} has not sent an answer of a viewer: {error}.") from error
         if reply is None:
+            self._guard.dismiss()
             raise StorageError(_why(self._target, self._ssh.wait(), printed))
         if reply.error:
             raise StorageError(f"On {self._target.login}: {plain(reply.error)}")

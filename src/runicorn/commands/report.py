@@ -22,6 +22,7 @@ _OUTPUT = "report.html"
 _STANDARD_OUTPUT = "-"
 _PARTS = ("logs", "environment", "code")
 _AXES = ("step", "time", "wall", "relative_step")
+_RANK_WORDS = ("each", "mean", "minmax", "slowest")
 _IMAGES = 20
 
 
@@ -58,6 +59,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=("step",),
         metavar="A,B",
         help="x axes of the charts: step, time, wall, relative_step (default: step); each makes the file larger",
+    )
+    parser.add_argument(
+        "--rank",
+        type=_ranks,
+        default=("0",),
+        metavar="A,B",
+        help="ranks that the reader can choose: numbers, each, mean, minmax, slowest (default: 0); each makes the file "
+        "larger",
+    )
+    parser.add_argument(
+        "--stage",
+        type=_words,
+        default=("all",),
+        metavar="A,B",
+        help="stages that the reader can choose: their names, and all of them together as 'all' (default: all); each "
+        "makes the file larger",
     )
     parser.add_argument("--open", action="store_true", help="open the file in the browser")
     add_storage(parser)
@@ -103,7 +120,8 @@ def _made(options: argparse.Namespace, infos: list[RunInfo]) -> Report:
     from runicorn.viewer.report_contents import ReportWishes
 
     parts = frozenset(part for given in options.parts for part in given)
-    return make_report(infos, ReportWishes(tuple(options.metrics), parts, options.images, options.x))
+    wishes = ReportWishes(tuple(options.metrics), parts, options.images, options.x, options.rank, options.stage)
+    return make_report(infos, wishes)
 
 
 def _check_place(options: argparse.Namespace, infos: list[RunInfo]) -> None:
@@ -151,13 +169,38 @@ def _axes(text: str) -> tuple[str, ...]:
 
 
 def _some_of(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Words with commas between them.
+    """Words with commas between them, each of them known.
 
     Raises:
         argparse.ArgumentTypeError: one is not known, or there is none.
     """
-    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    unknown = [word for word in words if word not in known]
-    if unknown or not words:
+    words = _words(text)
+    if any(word not in known for word in words):
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(known)}.")
+    return words
+
+
+def _ranks(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_rank(word) for word in _words(text)))
+
+
+def _rank(word: str) -> str:
+    if word in _RANK_WORDS:
+        return word
+    try:
+        return str(count(word))
+    except argparse.ArgumentTypeError:
+        message = f"{word!r} is neither the number of a rank, nor {', '.join(_RANK_WORDS)}."
+        raise argparse.ArgumentTypeError(message) from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Words with commas between them.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none.
+    """
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words:
+        raise argparse.ArgumentTypeError(f"{text!r} has no word in it.")
     return words

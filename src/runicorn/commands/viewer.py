@@ -178,7 +178,7 @@ def _serve_request(request: over_ssh.Request, answers: int) -> None:
     page = "" if request.run is None else _page_of(request.run, storages)
     viewer = Viewer(storages, read_only=request.read_only)
     with ending.ended_by_signals(), sockets.PrivateSocket(request.socket) as made:
-        entry = serving.entry_of(viewer, bound=("", request.port), path=made.path, over_ssh=True)
+        entry = serving.entry_of(viewer, bound=("", request.port), private=made, over_ssh=True)
         with links.published(entry):
             over_ssh.write_reply(answers, over_ssh.ready(request, entry, page))
             gone = partial(over_ssh.wait_for_silence, 0, request.silence_s)
@@ -216,9 +216,10 @@ def _listening(options: argparse.Namespace, viewer: Viewer) -> Iterator[tuple[so
         made, port = address.bind(options.host, options.port)
         yield made, serving.entry_of(viewer, bound=(options.host, port))
         return
+    address.forget_killed()  # one of them may have left its socket there
     path = options.socket or os.path.join(address.folder(), f"viewer-{os.urandom(8).hex()}.sock")
     with sockets.PrivateSocket(path) as private:
-        yield private.socket, serving.entry_of(viewer, path=private.path)
+        yield private.socket, serving.entry_of(viewer, private=private)
 
 
 def _page_of(run: str, storages: list[str]) -> str:

@@ -49,6 +49,7 @@ class Entry(msgspec.Struct, frozen=True):
         pid: of its process; for people.
         start: when that was started.
         over_ssh: whether it ends with a connection of ssh.
+        socket_file: which file its socket is; the proof that it may go if the viewer was killed.
     """
 
     host: str
@@ -60,6 +61,7 @@ class Entry(msgspec.Struct, frozen=True):
     pid: int
     start: str
     over_ssh: bool = False
+    socket_file: sockets.Identity | None = None
 
     @property
     def link(self) -> str:
@@ -161,7 +163,7 @@ def forget_killed() -> None:
 def _forget(name: str, entry: Entry) -> None:
     remove(name)
     if entry.socket:
-        sockets.remove_left(entry.socket)
+        sockets.remove_left(entry.socket, entry.socket_file)
 
 
 def ask(entry: Entry, method: str, path: str, timeout_s: float = _ASK_S) -> dict[str, Any] | None:

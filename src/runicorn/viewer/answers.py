@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _LEAST_PACKED_BYTES = 1024
 _DEEPEST = 60
 _LEVEL = 4
+_MOST_EXACT = 2**53
 _ACCEPTS = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.]+\s*)?(?:,|$)", re.IGNORECASE)
 
 
@@ -49,6 +50,16 @@ def plain_number(value: float) -> float | str:
     if isinstance(value, int) or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def exact_integer(value: int) -> int | str:
+    """An integer; as text if JavaScript, whose numbers are floats, would change its digits."""
+    if abs(value) <= _MOST_EXACT:
+        return value
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python prints
+        return "(int)"
 
 
 def _plain(value: Any, depth: int) -> Any:

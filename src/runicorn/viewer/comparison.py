@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from runicorn.reading import flat
+from runicorn.viewer.answers import exact_integer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 MISSING = object()
 MOST_CELLS = 1_000_000
 _LONGEST_TEXT = 2000
-_EXACT = 2**53
 _PACKAGE = re.compile(r"(?:-e\s+\S*?#egg=)?([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:===?|@|=|$)\s*(.*)")
 _LISTS = ("pip_packages", "conda_packages")
 
@@ -61,7 +61,8 @@ def cell(value: Any) -> Any:
     if isinstance(value, (bool, float)):
         return value
     if isinstance(value, int):
-        return value if abs(value) < _EXACT else _cut(flat.text(value))
+        exact = exact_integer(value)
+        return _cut(exact) if isinstance(exact, str) else exact
     if isinstance(value, str):
         return _cut(value)
     try:

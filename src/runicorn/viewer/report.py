@@ -63,7 +63,7 @@ def make_report(infos: Sequence[RunInfo], wishes: ReportWishes | None = None) ->
         wishes: what of them; None = what is in it by default.
 
     Raises:
-        KeyError: no run has a metric of a name that is wished.
+        LookupError: no run has a metric, a rank or a stage that is wished.
         OSError: a file of the page cannot be read.
     """
     contents = ReportContents(infos, wishes or ReportWishes())

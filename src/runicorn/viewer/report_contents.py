@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.errors import MetricNotFoundError
-from runicorn.reading.curves import MOST_BUCKETS
 from runicorn.storage import statuses
 from runicorn.storage.wording import counted
 from runicorn.viewer.inside import Inside, quoted
 from runicorn.viewer.open_runs import PACE
-from runicorn.viewer.packed_curves import packed_curves
 from runicorn.viewer.report_code import report_code
+from runicorn.viewer.report_curves import ALL_STAGES, EACH_RANK, RANK_0, curve_figures, report_curves
 from runicorn.viewer.report_images import report_images
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ IMAGES = 20
 _MOST_CURVES = 300
 _MOST_NAMES = 10_000
 _MOST_COLUMNS = 200
-_AT_ONCE = 50
 _LOG_BYTES = 1 << 20
 _MOST_MEMBERS = 100
 _FIGURES = (
@@ -45,12 +43,16 @@ class ReportWishes(NamedTuple):
         parts: of ``PARTS``.
         images: how many at most.
         axes: of the charts, of ``AXES``.
+        ranks: ``0`` is the one that a page shows first; other numbers, ``each``, ``mean``, ``minmax``, ``slowest``.
+        stages: names; ``all`` is all of them together.
     """
 
     metrics: tuple[str, ...] = ()
     parts: frozenset[str] = frozenset()
     images: int = IMAGES
     axes: tuple[str, ...] = ("step",)
+    ranks: tuple[str, ...] = (RANK_0,)
+    stages: tuple[str, ...] = (ALL_STAGES,)
 
 
 class ReportContents:
@@ -65,7 +67,7 @@ class ReportContents:
         figures: how much it is.
 
     Raises:
-        KeyError: no run has a metric of a name that is wished.
+        LookupError: no run has a metric, a rank or a stage that is wished.
     """
 
     def __init__(self, infos: Sequence[RunInfo], wishes: ReportWishes) -> None:
@@ -73,14 +75,14 @@ class ReportContents:
         self._wishes = wishes
         self._places: dict[str, Any] = {}
         self._blobs: dict[str, Any] = {}
-        self._curves: list[dict[str, Any]] = []
         self.figures = dict.fromkeys(_FIGURES, 0)
         self._inside = Inside(self._infos)
         try:
             names = self._add_metrics()
             for key in self._inside.keys:
                 self._add_run(key)
-            self._add_curves(names)
+            self._curves = report_curves(self._inside, names, wishes)
+            self.figures |= curve_figures(self._curves, wishes)
             self._add_all()
             self.data = self._data()
         finally:
@@ -124,13 +126,20 @@ class ReportContents:
 
     def _chosen(self, every: dict[str, None]) -> dict[str, None]:
         if not self._wishes.metrics:
-            most = max(1, _MOST_CURVES // len(self._infos) // len(self._wishes.axes))
+            most = max(1, _MOST_CURVES // len(self._infos) // self._curves_a_metric())
             return dict.fromkeys(list(every)[:most])
         wished = [name for given in self._wishes.metrics for name in ([given] if given in every else given.split(","))]
         for name in wished:
             if name not in every:
                 raise MetricNotFoundError(f"No metric {name!r}. There are: {', '.join(list(every)[:20]) or 'none'}.")
         return dict.fromkeys(wished)
+
+    def _curves_a_metric(self) -> int:
+        """How many curves a metric of a run has at most."""
+        ranks = len(self._wishes.ranks)
+        if EACH_RANK in self._wishes.ranks:
+            ranks += max(len(self._get(_place(key))["ranks"]) for key in self._inside.keys)
+        return len(self._wishes.axes) * ranks * len(self._wishes.stages)
 
     def _add_run(self, key: str) -> None:
         place = _place(key)
@@ -163,23 +172,6 @@ class ReportContents:
             window = self._get(f"{name}&offset=-{_LOG_BYTES}&bytes={_LOG_BYTES}")
             self.figures["log_bytes_left_out"] += window["offset"]
             self._places[name] = {**window, "at_start": True, "at_end": True, "live": False}
-
-    def _add_curves(self, names: list[str]) -> None:
-        for axis in self._wishes.axes:
-            for key in self._inside.keys:
-                for at in range(0, len(names), _AT_ONCE):
-                    body = {"runs": [key], "metrics": names[at : at + _AT_ONCE], "x": axis, "buckets": MOST_BUCKETS,
-                            "superseded": True, "log": True}  # fmt: skip
-                    self._curves += packed_curves(self._inside.ask("curves", body).content)
-        heads = [each["head"] for each in self._curves]
-        heads = [head for head in heads if head["x"] == self._wishes.axes[0] and head["metric"] != PACE]
-        pieces = [head for head in heads if head["kind"] == "buckets"]
-        self.figures |= {
-            "curves": sum(not head["superseded"] for head in heads),
-            "points": sum(head["in_range"] for head in heads),
-            "points_in_pieces": sum(head["in_range"] for head in pieces),
-            "pieces": sum(head["n"] for head in pieces),
-        }
 
     def _add_all(self) -> None:
         """What there is of all runs together."""
@@ -220,6 +212,8 @@ class ReportContents:
             "start": f"compare?runs={','.join(keys)}" if len(keys) > 1 else f"run/{quoted(keys[0])}",
             "lines": self._lines(),
             "axes": self._wishes.axes,
+            "ranks": self._wishes.ranks,
+            "stages": self._wishes.stages,
             "places": self._places,
             "blobs": self._blobs,
             "curves": self._curves,

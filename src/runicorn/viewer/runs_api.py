@@ -19,7 +19,7 @@ from runicorn.reading.text import files as log_files
 from runicorn.sampling.machine_insight import sentences
 from runicorn.storage import run_files
 from runicorn.viewer import limits
-from runicorn.viewer.answers import ProblemError, answer, plain_number, query_flag, query_int
+from runicorn.viewer.answers import ProblemError, answer, exact_integer, plain_number, query_flag, query_int
 from runicorn.viewer.changes import columns
 from runicorn.viewer.kept_assets import count_of
 from runicorn.viewer.open_runs import PACE, OpenRun, is_live
@@ -36,7 +36,6 @@ _CONFIG = ("args", "extra", "config_files")
 _OURS = "runicorn"
 _MOST_LISTED = 1000
 _MOST_COLUMNS = 200
-_MOST_EXACT = 2**53
 _REPEATS = re.compile(r"[*+{]")
 _MOST_REPEATS, _LONGEST_SEARCHED = 4, 300
 _SLOW_EXPRESSION = re.compile(r"[*+}?]\)*[*+{]|\([^)]*[*+|{][^)]*\)[*+{]")
@@ -370,10 +369,10 @@ def _text(value: Any) -> str:
 
 def _cell(value: Any) -> Any:
     """A value for a cell of a table: a number, a text or nothing; text where a number of JavaScript lacks digits."""
-    if isinstance(value, int) and abs(value) > _MOST_EXACT:
-        return _text(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, float, str)):
         return value
+    if isinstance(value, int):
+        return exact_integer(value)
     return _text(value)
 
 

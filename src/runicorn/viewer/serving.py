@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
+    from runicorn.viewer.sockets import PrivateSocket
     from runicorn.viewer.state import Viewer
 
 _GRACE_S = 1
@@ -137,10 +138,22 @@ def _watch_idle(server: Server, viewer: Viewer, idle_s: float) -> None:
 
 
 def entry_of(
-    viewer: Viewer, *, bound: tuple[str, int] = ("", 0), path: str = "", over_ssh: bool = False
+    viewer: Viewer,
+    *,
+    bound: tuple[str, int] = ("", 0),
+    private: PrivateSocket | None = None,
+    over_ssh: bool = False,
 ) -> address.Entry:
-    """What others find a viewer by."""
+    """What others find a viewer by: what it is bound to, or its own socket."""
     pid = os.getpid()
     return address.Entry(
-        *bound, path, viewer.token.text, viewer.storages, viewer.read_only, pid, identity.process_start(pid), over_ssh
+        *bound,
+        "" if private is None else private.path,
+        viewer.token.text,
+        viewer.storages,
+        viewer.read_only,
+        pid,
+        identity.process_start(pid),
+        over_ssh,
+        None if private is None else private.identity,
     )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BACKLOG = 64
-_CONNECT_S = 5.0
+Identity = tuple[int, int, int]
+"""Of a socket's file: device, inode, and the time at which it was bound, in ns."""
 _LONGEST_BYTES = 103
 """Of a path, on every system: macOS has room for 104 with the zero at the end, Linux for 108."""
 _TMP, _NAME = "/tmp", "viewer.sock"  # noqa: S108 - a folder is made there that nobody else may enter
@@ -32,8 +33,11 @@ class PrivateSocket:
     Args:
         path: of it.
 
+    Attributes:
+        identity: of the file that it is.
+
     Raises:
-        OSError: it cannot be made; something is there, and it is no socket that a dead process has left.
+        OSError: it cannot be made; something is there.
     """
 
     def __init__(self, path: str) -> None:
@@ -48,18 +52,14 @@ class PrivateSocket:
             )
         _make_folder(os.path.dirname(self.path))
         with _locked(os.path.dirname(self.path)):
-            remove_if_dead(self.path)
             self.socket = _listening(self.path)
-        made = os.lstat(self.path)
-        self._identity = (made.st_dev, made.st_ino)
+            self.identity = _identity(os.lstat(self.path))
 
     def close(self) -> None:
         """Take its name away, if the name is still that of this socket; and its folder, if that was made for ssh."""
         self.socket.close()
         with contextlib.suppress(OSError), parent_of(self.path, directory_kinds.SOCKET) as (folder, name):
-            found = folder.status(name)
-            if found is not None and (found.st_dev, found.st_ino) == self._identity:
-                folder.remove(name)
+            _remove_it(folder, name, self.identity)
         _remove_ssh_folder(self.path)
 
     def __enter__(self) -> PrivateSocket:
@@ -80,30 +80,33 @@ def is_ssh_path(path: str) -> bool:
     return re.fullmatch(rf"{_TMP}/{SSH_SOCKETS.shape}/{_NAME}", path) is not None
 
 
-def remove_if_dead(path: str) -> None:
-    """Remove a socket of this user's that nobody listens at any more, and its folder, if that was made for ssh.
+def remove_left(path: str, identity: Identity | None) -> None:
+    """Remove the socket that a viewer has left which was killed, as far as it can be done.
 
-    Raises:
-        OSError: somebody listens at it, or it is something else.
+    Nobody can see of a socket whether its program will listen at it later. So only what that viewer has noted as its
+    own goes, and what another program has put into its place stays.
+
+    Args:
+        path: of the socket.
+        identity: of the file, as noted; None = it was not.
     """
-    with contextlib.suppress(FileNotFoundError), parent_of(path, directory_kinds.SOCKET) as (folder, name):
-        found = folder.status(name)
-        if found is None:
-            return
-        if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
-            raise FileExistsError(
-                errno.EEXIST, "it exists already, and is not a socket of yours. Name another one", path
-            )
-        if _is_answered(path):
-            raise OSError(errno.EADDRINUSE, "somebody listens at it already. Name another one", path)
+    if identity is not None:
+        parent = parent_of(path, directory_kinds.SOCKET)
+        with contextlib.suppress(OSError), _locked(os.path.dirname(path)), parent as (folder, name):
+            _remove_it(folder, name, identity)
+    _remove_ssh_folder(path)
+
+
+def _remove_it(folder: Directory, name: str, identity: Identity) -> None:
+    """Remove a socket, if the name is still that of the same file."""
+    found = folder.status(name)
+    if found is not None and stat.S_ISSOCK(found.st_mode) and _identity(found) == identity:
         folder.remove(name)
 
 
-def remove_left(path: str) -> None:
-    """Remove what a viewer that was killed has left of its socket, as far as it can be done."""
-    with contextlib.suppress(OSError):
-        remove_if_dead(path)
-    _remove_ssh_folder(path)
+def _identity(status: os.stat_result) -> Identity:
+    """Which file it is: an inode is given again, and then the time at which the socket was bound is another."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _remove_ssh_folder(path: str) -> None:
@@ -124,7 +127,7 @@ def _make_folder(path: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Let no other viewer look whether a socket in a folder is dead, while ours has a name and does not listen yet."""
+    """Let no other viewer remove or make a socket in a folder meanwhile."""
     with Directory(path, directory_kinds.SOCKET) as folder:
         if sys.platform != "win32" and folder.fd is not None:
             import fcntl
@@ -132,18 +135,6 @@ def _locked(path: str) -> Iterator[None]:
             with contextlib.suppress(OSError):  # a file system that has no locks for directories
                 fcntl.flock(folder.fd, fcntl.LOCK_EX)
         yield
-
-
-def _is_answered(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_CONNECT_S)
-        try:
-            asking.connect(path)
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:  # too many wait for it, say
-            return True
-    return True
 
 
 def _listening(path: str) -> socket.socket:
@@ -155,6 +146,9 @@ def _listening(path: str) -> socket.socket:
         made.listen(_BACKLOG)
     except OSError as error:
         made.close()
+        if error.errno == errno.EADDRINUSE:
+            hint = "it exists already. Name another one, or remove it if no program of yours uses it"
+            raise FileExistsError(errno.EEXIST, hint, path) from error
         raise OSError(error.errno, error.strerror, path) from error
     finally:
         os.umask(before)

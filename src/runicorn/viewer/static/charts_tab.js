@@ -18,6 +18,8 @@ const AHEAD_PX = 500;
 const AT_ONCE_PX = 20_000;
 const MOST_NAMES = 10_000;
 const SYSTEM = "system/";
+const FIRST_AXIS = source.report?.axes[0] ?? "step";
+const RANK_WORDS = { each: "each", mean: "mean", minmax: "min to max", slowest: "slowest" };
 const AXES = [["step", "Step"], ["time", "Time since the start"], ["wall", "Wall clock"], ["relative_step", "Step since the first"]];
 
 /** @typedef {{ top: number, height: number, folder?: string, count?: number, metrics?: string[] }} Line */
@@ -39,12 +41,12 @@ function useMetrics(runKey, isSystem, known, search) {
   return { answer, error };
 }
 
-/** What is chosen for all charts, out of the address; a machine has no steps. @param {URLSearchParams} query @param {boolean} isSystem */
+/** What is chosen for all charts, out of the address. @param {URLSearchParams} query @param {boolean} isSystem */
 export function chartSettings(query, isSystem = false) {
   const number = (name) => (query.get(name) && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
   const list = (name) => namesIn(query.get(name));
   return {
-    x: isSystem && query.get("x") !== "wall" ? "time" : query.get("x") ?? "step",
+    x: isSystem ? axisOfMachine(query.get("x")) : query.get("x") ?? FIRST_AXIS,
     from: number("from"),
     to: number("to"),
     smooth: Math.min(0.999, Math.max(0, number("smooth") ?? 0)),
@@ -61,6 +63,13 @@ export function chartSettings(query, isSystem = false) {
     search: query.get("m") ?? "",
     isRegex: query.get("regex") === "1",
   };
+}
+
+/** A machine has no steps. @param {string | null} chosen */
+function axisOfMachine(chosen) {
+  const { report } = source;
+  const isWall = chosen === "wall" || (report && !report.axes.includes("time"));
+  return isWall && (!report || report.axes.includes("wall")) ? "wall" : "time";
 }
 
 /**
@@ -175,14 +184,13 @@ export function ChartsBar({ head, query, isSystem }) {
 
 /** @param {{ chosen: any, head: any }} props */
 function AxesSettings({ chosen, head }) {
-  const stages = [...new Set((head.stages ?? []).map((each) => each.stage))];
   const pick = (name) => (event) => changeQuery({ [name]: event.target.value });
   const isOther = !AXES.some(([value]) => value === chosen.x);
   const { report } = source;
   const axes = AXES.filter(([value]) => !report || report.axes.includes(value));
   const flip = (name, is) => () => changeQuery({ [name]: is ? null : "1" });
   return html`
-    <label class="row">x axis <select value=${chosen.x} onChange=${(event) => changeQuery({ x: event.target.value === "step" ? null : event.target.value, from: null, to: null })}>
+    <label class="row">x axis <select value=${chosen.x} onChange=${(event) => changeQuery({ x: event.target.value === FIRST_AXIS ? null : event.target.value, from: null, to: null })}>
       ${axes.map(([value, text]) => html`<option value=${value}>${text}</option>`)}${isOther && html`<option value=${chosen.x}>${chosen.x.replace("metric:", "")}</option>`}</select></label>
     ${!report && html`<label class="row">or a metric <input type="text" placeholder="name" value=${isOther ? chosen.x.slice(7) : ""} onChange=${(event) => changeQuery({ x: event.target.value ? `metric:${event.target.value}` : null, from: null, to: null })} /></label>`}
     <label class="row">from <input type="number" step="any" value=${chosen.from ?? ""} onChange=${pick("from")} /></label>
@@ -191,10 +199,27 @@ function AxesSettings({ chosen, head }) {
     <label class="check"><input type="checkbox" checked=${chosen.logX} onChange=${flip("logx", chosen.logX)} />Log x</label>
     <label class="check"><input type="checkbox" checked=${chosen.logYAll} onChange=${flip("logy", chosen.logYAll)} />Log y</label>
     ${head.resumed?.length > 0 && html`<label class="check"><input type="checkbox" checked=${chosen.superseded} onChange=${flip("old", chosen.superseded)} />Show what a resume replaced</label>`}
-    ${!report && stages.length > 1 && html`<label class="row">Stage <select value=${chosen.stage ?? ""} onChange=${pick("stage")}><option value="">all</option>${stages.map((stage) => html`<option value=${stage}>${stage}</option>`)}</select></label>`}
-    ${!report && head.ranks?.length > 1 && html`<label class="row">Ranks <select value=${chosen.rank ?? ""} onChange=${pick("rank")}>
-      <option value="">rank 0</option><option value="each">each</option><option value="mean">mean</option><option value="minmax">min to max</option><option value="slowest">slowest</option>
-      ${head.ranks.map((rank) => html`<option value=${rank}>rank ${rank}</option>`)}</select></label>`}`;
+    <${LineChoice} label="Stage" chosen=${chosen.stage} lines=${stageChoices(head)} onPick=${pick("stage")} />
+    <${LineChoice} label="Ranks" chosen=${chosen.rank} lines=${rankChoices(head)} onPick=${pick("rank")} />`;
+}
+
+/** A choice of which of several lines are drawn; none if there is one. @param {{ label: string, chosen: string | null, lines: string[][], onPick: (event: any) => void }} props */
+function LineChoice({ label, chosen, lines, onPick }) {
+  if (lines.length < 2) return null;
+  return html`<label class="row">${label} <select value=${chosen ?? lines[0][0]} onChange=${onPick}>${lines.map(([value, text]) => html`<option value=${value}>${text}</option>`)}</select></label>`;
+}
+
+/** @param {any} head */
+function stageChoices(head) {
+  if (source.report) return source.report.stages.map((stage) => [stage, stage]);
+  const stages = [...new Set((head.stages ?? []).map((each) => each.stage))];
+  return stages.length > 1 ? [["", "all"], ...stages.map((stage) => [stage, stage])] : [];
+}
+
+/** @param {any} head */
+function rankChoices(head) {
+  if (source.report) return source.report.ranks.map((rank) => [rank, RANK_WORDS[rank] ?? `rank ${rank}`]);
+  return head.ranks?.length > 1 ? [["", "rank 0"], ...Object.entries(RANK_WORDS), ...head.ranks.map((rank) => [rank, `rank ${rank}`])] : [];
 }
 
 /** Cards in lines, of which those near the view stand. @param {any} props */

@@ -8,6 +8,8 @@ import { drawnCurve, groupCurve } from "./embedded_curves.js";
 /** @typedef {(what: string, hint: string) => Error} MakeError */
 
 const MOST_HITS = 1000;
+const OF_MACHINE = "system/";
+const OF_WHOLE_RUN = ["0", "all"];
 
 /**
  * @param {ReportData} report @param {MakeError} missing
@@ -37,7 +39,7 @@ export function embeddedSource(report, missing) {
     send: async () => {
       throw missing("A report cannot be changed.", "runicorn viewer can change the run.");
     },
-    curves: async (wish, each) => answerCurves(curves, wish, each),
+    curves: async (wish, each) => answerCurves(curvesAsWished(report, curves, wish), wish, each),
     live: () => new Promise(() => undefined),
     has: (place) => nearestPlace(places, place) !== null,
     report,
@@ -81,20 +83,24 @@ function bytesOf(text) {
 function unpackedCurves(report) {
   const byName = new Map();
   for (const packed of report.curves) {
-    const name = embeddedName(packed.head.run, packed.head.metric, String(Object(packed.head).x));
+    const name = JSON.stringify([packed.head.run, packed.head.metric, Object(packed.head).x, packed.rank, packed.stage]);
     byName.set(name, [...(byName.get(name) ?? []), packed]);
   }
   const ready = new Map();
-  return (run, metric, x) => {
-    const name = embeddedName(run, metric, x);
+  return (...whose) => {
+    const name = JSON.stringify(whose);
     if (!ready.has(name)) ready.set(name, Promise.all((byName.get(name) ?? []).map(unpackedCurve)));
     return ready.get(name);
   };
 }
 
-/** @param {string} run @param {string} metric @param {string} x */
-function embeddedName(run, metric, x) {
-  return JSON.stringify([run, metric, x]);
+/**
+ * Says which curves a run's metric has of what a page wishes; a machine has no steps, ranks or stages.
+ * @param {ReportData} report @param {(run: string, metric: string, x: string, rank: string, stage: string) => Promise<Curve[]>} curves @param {any} wish
+ */
+function curvesAsWished(report, curves, wish) {
+  const chosen = [String(wish.rank ?? report.ranks[0]), wish.stage ?? report.stages[0]];
+  return (run, metric) => curves(run, metric, wish.x ?? report.axes[0], ...(metric.startsWith(OF_MACHINE) ? OF_WHOLE_RUN : chosen));
 }
 
 /**
@@ -111,17 +117,16 @@ async function unpackedCurve({ head, data }) {
   return { head, data: Object.fromEntries(arrays) };
 }
 
-/** @param {(run: string, metric: string, x: string) => Promise<Curve[]>} curvesOf @param {any} wish @param {(curve: Curve) => void} each */
+/** @param {(run: string, metric: string) => Promise<Curve[]>} curvesOf @param {any} wish @param {(curve: Curve) => void} each */
 async function answerCurves(curvesOf, wish, each) {
-  const x = wish.x ?? "step";
   for (const metric of wish.metrics) {
     for (const group of wish.groups ?? []) {
-      const members = await Promise.all(group.runs.map((run) => curvesOf(run, metric, x)));
-      const having = members.flatMap((found) => found.filter((curve) => !curve.head.superseded));
+      const members = await Promise.all(group.runs.map((run) => curvesOf(run, metric)));
+      const having = members.flatMap((found) => found.filter((curve) => !curve.head.superseded && curve.head.total).slice(0, 1)); // of each rank the first
       each(having.length ? groupCurve(having, wish, group.name, metric) : noCurve({ group: group.name, metric }));
     }
     for (const run of wish.runs ?? []) {
-      const found = (await curvesOf(run, metric, x)).filter((curve) => wish.superseded || !curve.head.superseded);
+      const found = (await curvesOf(run, metric)).filter((curve) => wish.superseded || !curve.head.superseded);
       for (const curve of found) each(drawnCurve(curve, wish));
       if (!found.length) each(noCurve({ run, metric }));
     }

@@ -3,6 +3,7 @@
 import { QUIET_SLOT, uplotClass } from "./curve_columns.js";
 import { byteTexts, momentText, shortNumber, spanText, stepText, valueText } from "./format.js";
 import { curveStyle, themeColour } from "./parts.js";
+import { hearTouches } from "./plot_touch.js";
 
 /**
  * @typedef {import("./source.js").Curve & { slot: number, name: string, isPinned?: boolean }} Curve its slot gives colour and dashes
@@ -54,6 +55,7 @@ export class Plot {
     this.events = events;
     this.shape = plotShape(drawn, view);
     this.chart = new (uplotClass())(this.options(size), drawn.data, element);
+    hearTouches(this.chart.over);
   }
 
   /** Whether the same chart can go on with it. @param {PlotData} drawn @param {PlotView} view */

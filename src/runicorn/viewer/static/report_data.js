@@ -5,12 +5,16 @@
  * @typedef {object} PackedCurve
  * @property {import("./source.js").CurveHead} head
  * @property {string} data the arrays, packed
+ * @property {string} rank that it was asked for with, of `ranks`
+ * @property {string} stage as above, of `stages`
  *
  * @typedef {object} ReportData
  * @property {number} made_at epoch seconds
  * @property {string} start the page that it opens with
  * @property {string[]} lines what the report is made of, in words
- * @property {string[]} axes that its curves have
+ * @property {string[]} axes that its curves have; a page begins with the first, as with ranks and stages
+ * @property {string[]} ranks numbers, `each`, `mean`, `minmax`, `slowest`
+ * @property {string[]} stages names, and `all`
  * @property {Record<string, any>} places answers of the interface, by place
  * @property {Record<string, { type: string, data: string }>} blobs bytes in base64, by place
  * @property {PackedCurve[]} curves
