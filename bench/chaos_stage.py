@@ -116,9 +116,9 @@ class Stage:
             given.update(RUNICORN_SEGMENT_BYTES="16384", RUNICORN_SEGMENT_MAX_BYTES="16384")
         if trial.when in MOMENTS and self.trainer is None:
             who = {"trainer": "owner"}.get(trial.who, trial.who)
-            given["RUNICORN_CRASH_AT"] = f"{trial.when}:{trial.count}:{who}"
+            given["crash_at"] = f"{trial.when}:{trial.count}:{who}"
         if trial.fault:
-            given["RUNICORN_STORAGE_FAULT"] = str(self.fault)
+            given["storage_fault"] = str(self.fault)
         trainer = trainers.Trainer(self.directory, body, expect_line=False, **given, **environment)
         self.read_word(trainer, "starting")
         return trainer

@@ -39,6 +39,10 @@ from runicorn.queue.records import Metrics, PartialMetrics, Printed, Text
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 from runicorn.writer.plan import PlanFile
 
+# The ways for a script to die are those of the tests.
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
+from support import faults
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -253,14 +257,14 @@ def make_spool(place: Place, dice: random.Random) -> str | None:
     """Let a run die; the spool that it leaves, None if it left none."""
     moment = dice.choice(MOMENTS)
     environment = place.environment
-    if moment:
-        environment["RUNICORN_CRASH_AT"] = f"{moment}:{dice.randint(1, 4)}:{dice.choice(('writer', 'both'))}"
+    crash_at = f"{moment}:{dice.randint(1, 4)}:{dice.choice(('writer', 'both'))}" if moment else ""
+    script = faults.line_for_script(crash_at, marks=place.top) + TRAINER
     pathlib.Path(place.top, "data").write_bytes(b"rows")
     environment["RUNICORN_SEGMENT_BYTES"] = str(dice.choice((4096, 65536, 262144)))
     arguments = [dice.randrange(1 << 30), dice.randrange(4), dice.randrange(2), dice.randrange(2)]
     with open(f"{place.top}/out", "wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-c", TRAINER, *map(str, arguments)],
+            [sys.executable, "-c", script, *map(str, arguments)],
             env=environment,
             stdout=out,
             stderr=out,

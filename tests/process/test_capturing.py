@@ -158,7 +158,7 @@ def test_killed_before_it_is_captured(tmp_path, workspace, who):
     """What init() had handed over is captured by the writer that takes over, or by recovery."""
     body = "run.log(i=1)\nreturned(1)\nsys.stdin.readline()"
     flags = "snapshot_code=True, capture_env=True"
-    trainer = opened_in(tmp_path, workspace, flags, body, RUNICORN_CRASH_AT="planned:1:writer")
+    trainer = opened_in(tmp_path, workspace, flags, body, crash_at="planned:1:writer")
     trainer.wait_returned(1)
     if who == "both":
         recover_killed(trainer, tmp_path)

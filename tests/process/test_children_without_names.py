@@ -266,7 +266,7 @@ def test_steps_rise_behind_a_batch_that_is_half_gone(tmp_path):
         run.log({"i": i})
         time.sleep(0.001)
     """
-    trainer = Trainer(tmp_path, body, RUNICORN_CRASH_AT="appended:4:both")
+    trainer = Trainer(tmp_path, body, crash_at="appended:4:both")
     trainer.end()
     for path in trainer.spool.glob("*.seg"):
         path.unlink()

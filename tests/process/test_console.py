@@ -515,7 +515,7 @@ print("went on", flush=True)
 sys.stdin.readline()
 run.finish()
 """
-    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(switch))
+    trainer = Trainer(tmp_path, body, storage_fault=str(switch))
     page = ControlPage.open(str(trainer.spool / "control"))
     switch.write_text("ENOSPC")
     trainer.go_on()

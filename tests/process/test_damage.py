@@ -34,7 +34,7 @@ for i in range(401, 10_000):  # until a batch kills it
 
 def dead_run(tmp_path: Path, moment: str, body: str = BODY, **variables: str) -> Trainer:
     """A run of which a batch is stored when owner and writer die, at a moment of the batch after that."""
-    variables["RUNICORN_CRASH_AT"] = f"{moment}:2:both"
+    variables["crash_at"] = f"{moment}:2:both"
     trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", **variables)
     writer = psutil.Process(trainer.writer_pid())
     plan = PlanFile(str(trainer.spool / "plan"))

@@ -113,7 +113,7 @@ for i in range(1, 13):
 run.finish()
 """
     )
-    trainer = Trainer(tmp_path, body, RUNICORN_CRASH_AT=f"{moment}:2:writer", RUNICORN_BATCH_BYTES="512")
+    trainer = Trainer(tmp_path, body, crash_at=f"{moment}:2:writer", RUNICORN_BATCH_BYTES="512")
     _, errors = trainer.end()
     assert trainer.process.returncode == 0, errors
     found = images(trainer.run_dir)
@@ -165,7 +165,7 @@ sys.stdin.readline()
 run.finish()
 """
     )
-    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(switch))
+    trainer = Trainer(tmp_path, body, storage_fault=str(switch))
     control = trainer.spool / "control"
     switch.write_text(fault)
     trainer.go_on()

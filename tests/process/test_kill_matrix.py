@@ -104,7 +104,7 @@ def test_sigkill_at_a_moment_of_the_writer(tmp_path, moment, who):
     counts = [1 if in_finish else dice.randrange(1, 4) for _ in range(TRIALS)]
     print(f"seed {SEED}, counts {counts}")
     trainers = [
-        Trainer(make(tmp_path / str(n)), FLAT_OUT, **QUICK, RUNICORN_CRASH_AT=f"{moment}:{count}:{who}")
+        Trainer(make(tmp_path / str(n)), FLAT_OUT, **QUICK, crash_at=f"{moment}:{count}:{who}")
         for n, count in enumerate(counts)
     ]
     for trainer in trainers:
@@ -132,7 +132,7 @@ def test_sigkill_at_a_moment_of_the_owner(tmp_path, moment, who):
             FLAT_OUT,
             expect_line=rotation,
             **QUICK,
-            RUNICORN_CRASH_AT=f"{moment}:{count}:{who}",
+            crash_at=f"{moment}:{count}:{who}",
         )
         for n, count in enumerate(counts)
     ]

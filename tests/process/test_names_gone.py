@@ -260,7 +260,7 @@ def test_more_segments_than_are_kept_mapped(tmp_path):
     run.finish()
     """
     fault = tmp_path / "fault"
-    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(fault), PYTHONWARNINGS="ignore", **SMALL)
+    trainer = Trainer(tmp_path, body, storage_fault=str(fault), PYTHONWARNINGS="ignore", **SMALL)
     writer = suspended_writer(trainer)
     log_half(trainer)
     segments = {path.name for path in trainer.spool.glob("*.seg")}

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import status, wait_until
+from support import faults, status, wait_until
 from support.trainers import Trainer, assert_valid, counted, recover_killed, wait_stored
 
 EAGER = "output_dirs=['out'], interval_sec=0.02, min_age_sec=0.0, log_snapshot_interval_sec=0.0"
@@ -297,8 +297,8 @@ def test_the_writer_is_killed_while_it_takes_what_was_archived(tmp_path, moment)
         (tmp_path / "out" / f"{n}.pt").write_bytes(bytes([n]))
     restart = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.2", "RUNICORN_LOOK_INTERVAL_S": "0.05"}
     body = f"run.watch_outputs({EAGER})\nrun.log(i=1)"
-    trainer = started(tmp_path, body, RUNICORN_CRASH_AT=f"{moment}:1:writer", **restart)
-    wait_until((trainer.spool / "crashed").exists)
+    trainer = started(tmp_path, body, crash_at=f"{moment}:1:writer", **restart)
+    wait_until(Path(faults.mark_of(tmp_path, trainer.spool)).exists)
     end(trainer)
     assert [entry["key"] for entry in outputs(trainer.run_dir)] == [f"out/{n}.pt" for n in range(5)]
 

@@ -205,7 +205,7 @@ def test_records_that_a_writer_cannot_store_are_told(tmp_path):
     """`recover` says why the writer of a dead trainer does not get on."""
     fault = tmp_path / "fault"
     fault.write_text("ENOSPC")
-    trainer = Trainer(tmp_path, LOG_AND_WAIT, RUNICORN_STORAGE_FAULT=str(fault))
+    trainer = Trainer(tmp_path, LOG_AND_WAIT, storage_fault=str(fault))
     trainer.writer_pid()
     trainer.go_on()
     assert trainer.read_line() == "logged"

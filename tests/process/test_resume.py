@@ -181,7 +181,7 @@ with open(run.run_dir / "events.jsonl", "rb") as file:
 log_flat_out(run, {MORE}, first=run.global_step + 1)
 run.finish()
 """
-    crash = {"RUNICORN_CRASH_AT": f"{moment}:{count}:both", "RUNICORN_BATCH_BYTES": "16384"}
+    crash = {"crash_at": f"{moment}:{count}:both", "RUNICORN_BATCH_BYTES": "16384"}
     first = Trainer(tmp_path, first_body, **QUICK, **crash)
     first.end()
     assert first.process.returncode == -signal.SIGKILL, "there were fewer batches than that"
@@ -230,7 +230,7 @@ FULL = FIRST.replace("for i in", "sys.stdin.readline()\nfor i in", 1) + "signal.
 
 def die_on_a_full_disk(tmp_path, switch, who: str) -> Trainer:
     """A session whose disk is full from some record on, and that is killed then."""
-    first = Trainer(tmp_path, FULL, RUNICORN_STORAGE_FAULT=str(switch), **QUICK)
+    first = Trainer(tmp_path, FULL, storage_fault=str(switch), **QUICK)
     writer = writer_of(first)
     control = control_of(first)
     first.go_on()
@@ -283,7 +283,7 @@ def test_a_disk_that_stays_full(tmp_path):
     except TimeoutError as error:
         print(error, flush=True)
     """
-    limits = {"RUNICORN_FINISH_TIMEOUT_S": "1", "RUNICORN_STORAGE_FAULT": str(switch)}
+    limits = {"RUNICORN_FINISH_TIMEOUT_S": "1", "storage_fault": str(switch)}
     blocked = Trainer(tmp_path, body, expect_line=False, **QUICK, **limits)
     try:
         out, errors = blocked.end()
@@ -357,7 +357,7 @@ def test_processes_that_wait_for_the_same_earlier_session(tmp_path):
     sys.stdin.readline()
     run.finish()
     """
-    limits = {"RUNICORN_STORAGE_FAULT": str(switch), "RUNICORN_FINISH_TIMEOUT_S": "80", **QUICK}
+    limits = {"storage_fault": str(switch), "RUNICORN_FINISH_TIMEOUT_S": "80", **QUICK}
     others = [
         Trainer(tmp_path, f"NUMBER = {n}\n{textwrap.dedent(body)}", expect_line=False, **limits) for n in range(4)
     ]

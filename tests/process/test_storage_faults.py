@@ -91,7 +91,7 @@ def events_so_far(trainer: Trainer) -> list[bytes]:
 def test_at_the_sink_seam(tmp_path, fault):
     """A run directory that is full, read-only, failing, forbidden or hanging, and then heals, has every record."""
     switch = tmp_path / "fault"
-    trainer = Trainer(tmp_path, TWO_HALVES, RUNICORN_STORAGE_FAULT=str(switch))
+    trainer = Trainer(tmp_path, TWO_HALVES, storage_fault=str(switch))
 
     def heal():
         if fault != "block":
@@ -136,7 +136,7 @@ def test_trouble_is_told_once(tmp_path):
     sys.stdin.readline()
     run.finish()
     """
-    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(switch), RUNICORN_LOOK_INTERVAL_S="0.05")
+    trainer = Trainer(tmp_path, body, storage_fault=str(switch), RUNICORN_LOOK_INTERVAL_S="0.05")
     switch.write_text("ENOSPC")
     trainer.go_on()
     assert trainer.read_line() == "told"
@@ -152,7 +152,7 @@ def test_owner_killed_while_storage_fails(tmp_path):
     """A trainer that is killed while its disk is full has everything stored when there is room again."""
     switch = tmp_path / "fault"
     body = WAIT_THEN_LOG + "import signal\nsignal.pause()\n"
-    trainer = Trainer(tmp_path, body, RUNICORN_STORAGE_FAULT=str(switch))
+    trainer = Trainer(tmp_path, body, storage_fault=str(switch))
     switch.write_text("ENOSPC")
     trainer.go_on()
     trainer.wait_returned(LINES)
@@ -244,7 +244,7 @@ if can_mount:
             tmp_path,
             body,
             RUNICORN_SHM_DIR=str(memory),
-            RUNICORN_STORAGE_FAULT=str(switch),
+            storage_fault=str(switch),
             RUNICORN_OVERFLOW_MAX_BYTES=str(4 << 20),
             TMPDIR=str(made(tmp_path / "temp")),
         )
@@ -521,7 +521,7 @@ def test_a_segment_of_a_half_stored_batch_is_removed(tmp_path, moment, left):
     print(child, os.getpid(), flush=True)
     sys.stdin.readline()
     """
-    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", RUNICORN_CRASH_AT=f"{moment}:1:both")
+    trainer = Trainer(tmp_path, body, PYTHONWARNINGS="ignore", crash_at=f"{moment}:1:both")
     writer = psutil.Process(trainer.writer_pid())
     writer.suspend()
     trainer.go_on()

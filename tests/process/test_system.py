@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import support
-from support import status, wait_until
+from support import faults, status, wait_until
 from support.machine import PROLOGUE, samples, the_run
 
 from runicorn import reading
@@ -208,7 +208,7 @@ def test_samples_go_on_in_the_same_file_when_the_run_is_resumed_and_when_its_wri
 def test_samples_wait_while_the_storage_is_full(open_run, tmp_path, monkeypatch):
     """As records do: then each of them is there."""
     fault = tmp_path / "fault"
-    monkeypatch.setenv("RUNICORN_STORAGE_FAULT", str(fault))
+    faults.install_in_owner("", str(fault), "", put=monkeypatch.setattr)
     run = open_run()
     wait_until(lambda: len(samples(run)) > 1, what="samples")
     fault.write_text("ENOSPC")

@@ -20,7 +20,7 @@ from threading import Timer
 from runicorn.cli import main
 from runicorn.host.locks import is_held
 from runicorn.queue.control_page import ControlPage
-from support import PAUSE, events, wait_until, without_waiting, writers
+from support import PAUSE, events, faults, wait_until, without_waiting, writers
 
 STARTED: list["Trainer"] = []
 
@@ -70,12 +70,15 @@ class Trainer:
         *,
         expect_line: bool = True,
         prefix: tuple[str, ...] = (),
+        crash_at: str = "",
+        storage_fault: str = "",
         **environment: str,
     ) -> None:
         self.counter = tmp_path / f"returned-{time.monotonic_ns()}"
         self.counter.write_bytes(bytes(8))
         script = tmp_path / f"train-{time.monotonic_ns()}.py"
-        script.write_text(TRAINER + textwrap.dedent(body))
+        first = faults.line_for_script(crash_at, storage_fault, str(tmp_path))
+        script.write_text(first + TRAINER + textwrap.dedent(body))
         self.errors = script.with_suffix(".stderr")
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(

@@ -28,7 +28,6 @@ LISTED = {
     "validation/foreign_verbs.py:__getattr__": "Python's own protocol",
     "reading/loaded.py:__getattr__": "Python's own protocol",
     "integrations/tensorboard.py:__getattr__": "Python's own protocol",
-    "storage/fault_injection.py": "stands in for the operating system in tests",
     "lifecycle/opening.py:_create": "``init()`` makes a sentence of it",
     "host/locks.py": _CAUGHT,
     "queue/control_page.py": _CAUGHT,

@@ -49,7 +49,7 @@ run.finish()
 told = {"run_dir": str(run.run_dir), "init_s": opened_s, "writer_up_s": up_s, "finish_s": time.monotonic() - begun}
 print(json.dumps({**told, "is_process": pid not in (0, os.getpid())}))
 """
-_NOT_FOR_THE_TRIAL = ("RUNICORN_ON", "RUNICORN_DIR", "RUNICORN_CRASH_AT", "RUNICORN_STORAGE_FAULT")
+_NOT_FOR_THE_TRIAL = ("RUNICORN_ON", "RUNICORN_DIR")
 _SPOOL_LOCKS = (
     "Set RUNICORN_SHM_DIR to another directory. Without visible locks a live run is taken for a dead one, and its "
     "records may be stored twice."

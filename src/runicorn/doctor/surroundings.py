@@ -33,11 +33,8 @@ _OTHERS = frozenset(
         "JOB_ID",
         "CACHE_DIR",
         "CACHE_MAX_BYTES",
-        "CRASH_AT",
-        "STORAGE_FAULT",
     )
 ) | {*job_script.VARIABLES.values(), supervised.VARIABLE}
-_FOR_TESTS = ("RUNICORN_CRASH_AT", "RUNICORN_STORAGE_FAULT")
 _OF_THE_VIEWER = ("RUNICORN_REMOTE_", "RUNICORN_CORS_", "RUNICORN_SSH_", "RUNICORN_FRONTEND", "RUNICORN_DESKTOP")
 _OF_THE_VIEWER_TOO = frozenset({"RUNICORN_DISABLE_MODERN_STORAGE", "RUNICORN_IDLE_TIMEOUT", "RUNICORN_LOG_FILE"})
 _NEEDED = ("msgspec", "psutil", "pathspec")
@@ -64,11 +61,7 @@ def settings() -> tuple[Settings, list[Finding]]:
     details = {"variables": variables, "changed": changed}
     told.append(Finding("variables", OK, said or "no RUNICORN_ variable is set", None, details))
     for variable in sorted(variables):
-        if variable in _FOR_TESTS:
-            told.append(
-                Finding("variables", BROKEN, f"{variable} is for tests only: it makes runs fail", f"Unset {variable}.")
-            )
-        elif not _is_known(variable, fields):
+        if not _is_known(variable, fields):
             near = difflib.get_close_matches(variable, [*fields, *_OTHERS], 1)
             meant = f"Did you mean {near[0]}?" if near else None
             told.append(

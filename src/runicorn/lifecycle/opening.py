@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.host import ranks
 from runicorn.host.identity import ancestors, hostname, label_of, machine, platform_text, python_text
-from runicorn.queue import crash_points, rendezvous, spool, spool_address
+from runicorn.queue import rendezvous, spool, spool_address
 from runicorn.queue.crash_points import crash_point
 from runicorn.refusals import Refusals
 from runicorn.run import Run
@@ -202,7 +202,6 @@ class Opening:
         """The run of a spool: its writer is started, and it is this context's newest."""
         refusals = Refusals(address.run_id, strict=self.settings.strict)
         session = Session(address, lock, refusals)
-        crash_points.arm(crash_points.OWNER, address.spool, lambda: session.control.writer_pid)
         crash_point("files")
         at_exit.watch_exit()
         at_exit.mark_sigterm(address.spool)

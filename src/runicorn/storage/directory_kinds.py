@@ -39,7 +39,7 @@ _TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"
 _PRODUCER = r"[0-9a-f]{1,16}\.[0-9a-f]{8}"
 
 SPOOL = Kind(
-    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|crashed|script"
+    r"owner\.lock|writer\.lock|address\.json(?:\.new)?|control|plan|plan\.new|sigterm|sigterm\.link|writer\.log|script"
     rf"|{_PRODUCER}(?:\.lock|\.spare|\.spare\.new|-[0-9]{{8,}}\.seg(?:\.new)?)|blob-(?:spare|[0-9a-f]{{16}})",
     private=True,
 )
@@ -86,5 +86,3 @@ PROBE = Kind(r"\.?runicorn-doctor-[^/]+|fresh", by_link=True)
 """Where ``doctor`` tries what can be done, and the folders that it makes for that."""
 SCRATCH = Kind(r"[A-Za-z0-9_.=-]+", by_link=True)
 """The directories of a run that is none; only empty ones go."""
-FAULTS = Kind(r".+", by_link=True)
-"""Where the file is whose presence makes storing fail, in tests."""

@@ -13,8 +13,7 @@ from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import End
-from runicorn.storage import fault_injection, modes, paths, run_files, statuses
-from runicorn.storage.fault_injection import FaultyRunDir
+from runicorn.storage import modes, paths, run_files, statuses
 from runicorn.storage.run_directory import RunDir
 from runicorn.writer import end_status, status_correction, superseded
 from runicorn.writer.background_thread import SideWork
@@ -371,7 +370,6 @@ class Writer:
             return {}
 
     def _open_run_dir(self) -> RunDir:
-        kind = FaultyRunDir if os.environ.get(fault_injection.VARIABLE) else RunDir
         path, since = self._address.run_dir, time.monotonic()
         while True:
             try:
@@ -379,7 +377,7 @@ class Writer:
                     # Moved in the viewer, or removed while nobody held it open: then what the spool has is kept there.
                     path = paths.find_run(self._address.storage, self._address.run_id) or path
                     modes.make_directories(os.path.join(path, run_files.MEDIA))
-                return kind(path)
+                return RunDir(path)
             except OSError as error:
                 self._control.put_message(f"{error.strerror or error} ({path})")
                 self._control.beat()

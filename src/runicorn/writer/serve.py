@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from runicorn.host.locks import Lock
-from runicorn.queue import crash_points, live_spools, moved_runs, rendezvous, spool, spool_address, spool_repair
+from runicorn.queue import live_spools, moved_runs, rendezvous, spool, spool_address, spool_repair
 from runicorn.queue.control_page import ControlPage
 from runicorn.storage import run_files, statuses
 from runicorn.storage.run_directory import RunDir
@@ -70,7 +70,6 @@ def serve(spool_path: str, *, handle_signals: bool) -> bool:
             return True
         writer = Writer(address, own_process=handle_signals)
         if handle_signals:
-            crash_points.arm(crash_points.WRITER, spool_path, lambda: address.owner_pid)
             signal.signal(signal.SIGTERM, writer.on_sigterm)
             if hasattr(signal, "pthread_sigmask"):  # launch has held it back until now
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
