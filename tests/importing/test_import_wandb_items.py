@@ -7,7 +7,7 @@ import pytest
 from imported_values import field, varint
 
 from runicorn.importing import wandb_items
-from runicorn.importing.wandb_items import Content, Rows
+from runicorn.importing.wandb_items import Content, HistoryRows
 
 KEYS = [
     ["loss"], ["acc"], ["_step"], ["größe/λ"], ["a\nb"], ["a\x12b"], ["\x82\x01"], ["x₂"], ["あ"], ["", "a"],
@@ -43,19 +43,19 @@ def as_text(row):
 def test_a_row_with_known_keys_is_read_as_one_with_new_keys(seed):
     """Keys with the bytes of the framing in them, numbers without JSON words, long texts, steps behind the items."""
     print("seed", seed)
-    chance, warm = random.Random(seed), Rows()
+    chance, warm = random.Random(seed), HistoryRows()
     for _ in range(200):
         items = some_items(chance, chance.randrange(1, 8))
         step = chance.choice([b"", field(2, b""), field(2, b"\x08\x05"), field(2, b"\x08\xac\x02")])
         row = message(1, items) + step
-        assert as_text(warm.read(row)) == as_text(Rows().read(row))
+        assert as_text(warm.read(row)) == as_text(HistoryRows().read(row))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_a_row_that_is_cut_or_changed_no_value_is_another_one(seed):
     """Each value is one of the whole row, or one that a reading byte for byte finds too."""
     print("seed", seed)
-    chance, warm = random.Random(seed), Rows()
+    chance, warm = random.Random(seed), HistoryRows()
     for _ in range(40):
         items = some_items(chance, 3)
         row = message(1, items) + field(2, b"\x08\x05")
@@ -64,7 +64,7 @@ def test_of_a_row_that_is_cut_or_changed_no_value_is_another_one(seed):
             changed = bytearray(row)
             changed[chance.randrange(len(row))] = chance.randrange(256)
             for each in (row[: chance.randrange(len(row))], bytes(changed)):
-                possible = values_of(whole) | values_of(read_or_not(Rows(), each))
+                possible = values_of(whole) | values_of(read_or_not(HistoryRows(), each))
                 assert values_of(read_or_not(warm, each)) <= possible
 
 
@@ -105,7 +105,7 @@ def test_keys_are_read_byte_for_byte_once(monkeypatch):
     calls = []
     fields = wandb_items.fields
     monkeypatch.setattr(wandb_items, "fields", lambda data: calls.append(data) or fields(data))
-    chance, rows, summary = random.Random(0), Rows(), Content()
+    chance, rows, summary = random.Random(0), HistoryRows(), Content()
     for number in range(500):
         items = [([key], str(number / 3), True) for key in ("loss", "größe", "x₂", "あ", "_step")]
         chance.shuffle(items)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from runicorn.importing.protobuf_wire import fields
+from runicorn.importing.protobuf_wire import WireError, fields
 
 _KEY, _NESTED_KEY, _VALUE = 1, 2, 16
 _ITEM, _REMOVED = 1, 2
@@ -22,7 +22,7 @@ _TYPE, _TYPE_IN_JSON = "/_type", b'/_type"'
 _decode = msgspec.json.decode
 
 
-class Item(NamedTuple):
+class KeysAndText(NamedTuple):
     """One item that was read field by field; the head is None if the pattern does not find such an item."""
 
     keys: list[str]
@@ -30,7 +30,7 @@ class Item(NamedTuple):
     head: bytes | None
 
 
-class Rows:
+class HistoryRows:
     """Reads rows: one with new keys field by field, the others by the pattern, which is twice as fast."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Rows:
         """The values of a ``HistoryRecord`` by their names, which are the keys with slashes between them.
 
         Raises:
-            ValueError: it is damaged.
+            WireError: it is damaged.
         """
         text = self._by_pattern(data)
         row = _object(text) if text else None
@@ -48,7 +48,7 @@ class Rows:
             text = self._by_fields(data)
             row = _object(text)
         if row is None:
-            raise ValueError("a value is no JSON")
+            raise WireError("a value is no JSON")
         return _regrouped(row) if _TYPE_IN_JSON in text else row
 
     def _by_pattern(self, data: bytes) -> bytes:
@@ -127,7 +127,7 @@ class Content:
         return False
 
 
-def item_of(data: bytes) -> Item:
+def item_of(data: bytes) -> KeysAndText:
     """Read an item field by field."""
     keys, nested, text, number = list[str](), list[str](), b"", 0
     for field in fields(data):
@@ -140,7 +140,7 @@ def item_of(data: bytes) -> Item:
             text = field.data
     head = data[: -len(text) - 3]
     is_usual = number == _VALUE and len(text) < 128 and data == head + b"\x82\x01" + bytes([len(text)]) + text
-    return Item(keys or nested, text, head if is_usual else None)
+    return KeysAndText(keys or nested, text, head if is_usual else None)
 
 
 def json_of(text: bytes) -> Any:
@@ -171,7 +171,7 @@ def _regrouped(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _change(into: dict[str, Any], item: Item, *, is_removed: bool) -> None:
+def _change(into: dict[str, Any], item: KeysAndText, *, is_removed: bool) -> None:
     for key in item.keys[:-1]:
         below = into.get(key)
         if not isinstance(below, dict):

@@ -11,7 +11,7 @@ from runicorn.importing import source_files
 from runicorn.importing.foreign_values import as_step, flattened
 from runicorn.importing.protobuf_wire import BYTES, Field, fields, signed
 from runicorn.importing.source_runs import Item, Numbers, Sample, SourceImage, TextLine
-from runicorn.importing.wandb_items import Content, Rows, item_of, json_of
+from runicorn.importing.wandb_items import Content, HistoryRows, item_of, json_of
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 from runicorn.writer.terminal import Screen
 
@@ -49,7 +49,7 @@ class WandbRecords:
         self._directory = directory
         self._head = head
         self._told = told
-        self._rows = Rows()
+        self._rows = HistoryRows()
         self._config, self._summary = Content(), Content()
         self._other: dict[str, Any] = {}
         self._screens: dict[int, Screen] = {}
