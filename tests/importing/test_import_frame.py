@@ -407,7 +407,6 @@ def test_an_update_that_is_killed_is_completed_by_the_next(table, storage, monke
 
 def test_a_run_goes_to_tensorboard_and_comes_back(storage, tmp_path, open_run):
     """Steps, times and values of 64 bit are the same, NaN and the infinities among them."""
-    pytest.importorskip("tensorboardX")
     run = open_run(path="there")
     values = [0.1, float("nan"), float("inf"), -float("inf"), 5e-324, -0.0, 1e308]
     for step, value in enumerate(values):
@@ -422,7 +421,6 @@ def test_a_run_goes_to_tensorboard_and_comes_back(storage, tmp_path, open_run):
 
 def test_a_run_goes_to_parquet_and_comes_back(storage, tmp_path, open_run):
     """The same numbers at the same steps; a row has one time for all of its metrics."""
-    pytest.importorskip("pyarrow")
     run = open_run(path="there")
     for step, value in enumerate([0.1, float("nan"), float("inf"), 5e-324]):
         run.log({"loss": value, "count": step}, step=step)
@@ -460,7 +458,6 @@ def test_a_lock_of_this_process_is_given_back(table, storage):
 
 def test_texts_and_images_go_to_tensorboard_and_come_back(storage, tmp_path, open_run):
     """The image is the same file with its size; one of a form that TensorBoard lacks is told."""
-    pytest.importorskip("tensorboardX")
     from PIL import Image
 
     run = open_run(path="there")

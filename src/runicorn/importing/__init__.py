@@ -19,7 +19,6 @@ from runicorn.importing.landing import Imported, Landing, importing_into
 from runicorn.importing.refused_storage import worded
 from runicorn.importing.run_writing import Writing
 from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
-from runicorn.managing import targets
 from runicorn.queue import opening_lock
 from runicorn.settings import Settings
 from runicorn.storage import paths
@@ -145,10 +144,7 @@ def import_runs(
     elif found:
         with importing_into(root) as landing:
             for run in found:
-                what = f"{run.location} cannot be imported: {{reason}}. Import it again: what is here already stays."
-                with targets.worded(what, run.location):
-                    outcome = _one(run, landing, prefix, done, update=update)
-                yield outcome
+                yield _one(run, landing, prefix, done, update=update)
 
 
 def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun]:
@@ -182,7 +178,7 @@ def _tried(run: SourceRun, landing: Landing, take: _Take, *, update: bool) -> Im
     if run.skipped is not None:
         return ImportOutcome(run.form, run.location, SKIPPED, note=run.skipped)
     try:
-        state = run.state()
+        state = run.read_state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
         refused = _refused(run, before, state, update=update) if before else None
         return refused or take(state, before)

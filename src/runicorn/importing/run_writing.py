@@ -99,7 +99,7 @@ class Writing:
             UnreadableSourceError: nothing of it can be read.
         """
         waiting = self._waiting
-        for item in self._source.items():
+        for item in self._source.read_items():
             if type(item) is Numbers:
                 waiting.append(item)
                 if len(waiting) == _AT_A_TIME:

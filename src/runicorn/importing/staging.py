@@ -33,11 +33,12 @@ class StagingFolder:
         self._name = ""
 
     def make(self) -> str:
-        """Make an empty directory; its name. All of one import have the same, one after the other.
+        """Make an empty directory; its name. It is the last one in the list, unless something has that name still.
 
         Raises:
             OSError: it cannot be made.
         """
+        self._name = self._name or (self._names() or [""])[-1]
         if not self._name or self._folder.status(self._name) is not None:
             name = os.urandom(8).hex()
             self._note(name)
@@ -62,11 +63,15 @@ class StagingFolder:
         Raises:
             OSError: the folder cannot be read.
         """
-        names = set(self._folder.names())
-        for line in self._lines() or ():
-            name = line.decode("ascii", "replace")
-            if name in names and self._folder.has_shape(name):
+        there = set(self._folder.names())
+        for name in self._names():
+            if name in there:
                 self.remove(name)
+
+    def _names(self) -> list[str]:
+        """The names in the list that are whole."""
+        names = [line.decode("ascii", "replace") for line in self._lines() or ()]
+        return [name for name in names if self._folder.has_shape(name)]
 
     def _note(self, name: str) -> None:
         """Put a name into the list; not into a file of that name which is no list of ours."""
