@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.importing import source_files, table_rows
 from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError, found_in
-from runicorn.importing.table_values import RowReader
+from runicorn.importing.table_values import SYSTEM, RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +134,9 @@ def _items(
     column = options.get("run")
     for row in table_rows.rows(preset.reader, path, told):
         if column and str(row.pop(column, "")) != value:
+            continue
+        if isinstance(row.get(SYSTEM), dict):
+            yield reader.sample(row)
             continue
         numbers = reader.numbers(row)
         if numbers is not None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing.foreign_values import FLOATS, as_step, flattened
-from runicorn.importing.source_runs import Numbers, UnreadableSourceError
+from runicorn.importing.source_runs import Numbers, Sample, UnreadableSourceError
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _STEPS = ("step", "global_step", "_step", "epoch", "iteration")
 _TIMES = ("timestamp", "_timestamp", "wall_time", "time")
+SYSTEM = "__system__"
+"""The column of what the machine did, in what ``docs/from_aim.py`` writes."""
 _MILLISECONDS_FROM, _FIRST_S = 1e11, 1e8
 _BLANK = frozenset({"", "-", "null", "None", "NULL"})
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
@@ -87,6 +89,14 @@ class RowReader:
             if name in self._needed:
                 raise UnreadableSourceError(f"{path} has no column {name!r}. Nothing of it was imported")
             self._told.problem(f"{path}: no row has the column {name!r}, which an option names")
+
+    def sample(self, row: dict[str, Any]) -> Sample:
+        """What a row says of the machine, and of nothing else."""
+        found = flattened(row.pop(SYSTEM), self._told)
+        time_s = self._time(row)
+        if row:
+            self._told.leave_out("values beside those of the machine", len(row))
+        return Sample(time_s, found)
 
     def other(self) -> dict[str, Any]:
         """What people may want to know of the run's rows."""
