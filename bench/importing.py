@@ -194,7 +194,7 @@ def wandb_records(count: int) -> Iterator[bytes]:
 def write_rows(path: Path, count: int) -> None:
     """A file of wandb."""
     with path.open("wb") as file:
-        file.write(b":W&B\x6e\xe1\x00")
+        file.write(b":W&B\xe1\xbe\x00")
         at = 7
         for record in wandb_records(count):
             left, is_first = record, True

@@ -212,7 +212,7 @@ def test_a_record_of_wandb_with_nonsense_of_the_machine_stops_nothing(storage, t
         stats(2**63, cpu=b"2"),
         stats(6, cpu=b"[1", big=str(10**400).encode()),
     ]
-    content = b":W&B\x6e\xe1\x00"
+    content = b":W&B\xe1\xbe\x00"
     for record in records:
         body = b"\x01" + record
         content += struct.pack("<IH", zlib.crc32(body), len(record)) + body
