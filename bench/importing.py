@@ -73,7 +73,7 @@ row = b'{"loss":33333.333333333336,"acc":14285.714285714286,"lr":0.0001,"epoch":
 for path in glob.glob(sys.argv[2] + "/*"):
     hashlib.sha256(open(path, "rb").read())
     for number, _ in enumerate(log_blocks.records(open(path, "rb"), path, Told())):
-        if number % 2:
+        if not number % 3:
             lines.append(decode(row))
             if len(lines) == 500:
                 out.write(encoder.encode_lines(lines))
@@ -181,14 +181,17 @@ def items_of(values: dict[str, float], order: random.Random) -> bytes:
 
 
 def wandb_records(count: int) -> Iterator[bytes]:
-    """Rows of four metrics, and behind each the change of the summary, as an offline run of wandb 0.31 has them."""
+    """Rows of four metrics, and behind each two changes of the summary, as an offline run of wandb 0.31 has them."""
     order = random.Random(0)
     for number in range(count):
         values = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
         values |= {"_timestamp": 1.7e9 + number / 100, "_runtime": number / 100}
         step = field(2, b"\x08" + varint(number) if number else b"")
-        yield b"\x08" + varint(2 * number + 1) + field(2, items_of(values, order) + step)
-        yield b"\x08" + varint(2 * number + 2) + field(3, items_of(values, order))
+        yield b"\x08" + varint(3 * number + 1) + field(2, items_of(values, order) + step)
+        yield b"\x08" + varint(3 * number + 2) + field(3, items_of(values, order))
+        nested = field(1, field(2, b"_wandb") + field(2, b"runtime") + b"\x82\x01\x011")
+        runtime = field(1, field(1, b"_runtime") + b"\x82\x01\x011")
+        yield b"\x08" + varint(3 * number + 3) + field(3, nested + runtime)
 
 
 def write_rows(path: Path, count: int) -> None:

@@ -81,19 +81,21 @@ class HistoryRows:
 class Content:
     """What a summary or a configuration holds, from the records that change it one after the other.
 
-    There is a change for each row, and the last value of a key counts: its text alone is kept until it is needed.
+    There are two changes for each row, and the last value of a key counts: its text alone is kept until it is needed.
     """
 
     def __init__(self) -> None:
         self._value: dict[str, Any] = {}
         self._texts: dict[bytes, bytes] = {}
-        self._heads: dict[str, bytes] = {}
+        self._heads: dict[tuple[str, ...], bytes] = {}
+        self._above: set[tuple[str, ...]] = set()
+        self._known: dict[bytes, bytes] = {}
 
     @property
     def value(self) -> dict[str, Any]:
         """What it holds now."""
         for head, text in self._texts.items():
-            self._value[item_of(head).keys[0]] = json_of(text)
+            _change(self._value, item_of(head).keys, text)
         self._texts.clear()
         return self._value
 
@@ -103,28 +105,40 @@ class Content:
             return
         for field in fields(data):
             if field.number in {_ITEM, _REMOVED}:
-                item = item_of(field.data)
-                if field.number == _ITEM and item.head is not None and self._is_the_head(item.head, item.keys):
-                    self._texts[item.head] = item.text
-                elif item.keys:
-                    _change(self.value, item, is_removed=field.number == _REMOVED)
-
-    def _is_the_head(self, head: bytes, keys: list[str]) -> bool:
-        """Whether a key is a flat one, and has always had this head: else the order of its values would be lost."""
-        return len(keys) == 1 and self._heads.setdefault(keys[0], head) == head
+                keys, text, head = item_of(field.data)
+                first_head = self._first_head(tuple(keys), head) if field.number == _ITEM and head else None
+                if first_head is not None:
+                    self._texts[first_head] = text
+                elif keys:
+                    _change(self.value, keys, None if field.number == _REMOVED else text)
 
     def _change_by_pattern(self, data: bytes) -> bool:
-        """Change it if the pattern fits, and no head is new."""
+        """Change it if the pattern fits, and all heads are known."""
         parts = _BEFORE_TEXT.split(data)
-        last, texts, count = parts[-1], self._texts, len(self._texts)
+        last = parts[-1]
         if parts[0] or not last or data[-len(last) - 1] != len(last):
             return False
-        texts.update(zip(parts[1::2], parts[2::2], strict=True))
-        if len(texts) == count:
-            return True
-        while len(texts) > count:
-            texts.popitem()
-        return False
+        try:
+            heads = [*map(self._known.__getitem__, parts[1::2])]
+        except KeyError:
+            return False
+        self._texts.update(zip(heads, parts[2::2], strict=True))
+        return True
+
+    def _first_head(self, keys: tuple[str, ...], head: bytes) -> bytes | None:
+        """The head that the text of these keys waits under; None if it may not wait.
+
+        wandb writes one key in two ways. A text may wait unless another one is that of a member of it: then the order
+        in which they are set makes a difference.
+        """
+        above = {keys[:count] for count in range(1, len(keys))}
+        if keys not in self._heads:
+            if not keys or keys in self._above or not above.isdisjoint(self._heads):
+                return None
+            self._heads[keys] = head
+            self._above |= above
+        self._known[head] = self._heads[keys]
+        return self._known[head]
 
 
 def item_of(data: bytes) -> KeysAndText:
@@ -171,13 +185,14 @@ def _regrouped(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _change(into: dict[str, Any], item: KeysAndText, *, is_removed: bool) -> None:
-    for key in item.keys[:-1]:
+def _change(into: dict[str, Any], keys: list[str], text: bytes | None) -> None:
+    """Set a nested member to a value; remove it if there is no text."""
+    for key in keys[:-1]:
         below = into.get(key)
         if not isinstance(below, dict):
             below = into[key] = {}
         into = below
-    if is_removed:
-        into.pop(item.keys[-1], None)
+    if text is None:
+        into.pop(keys[-1], None)
     else:
-        into[item.keys[-1]] = json_of(item.text)
+        into[keys[-1]] = json_of(text)
