@@ -11,14 +11,20 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import resource
 import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn.importing.checksums import masked, masked_crcs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).resolve()
 OURS = """
@@ -57,6 +63,22 @@ import sys, glob
 from runicorn.importing import log_blocks
 from runicorn.importing.source_runs import Told
 print(sum(1 for path in glob.glob(sys.argv[2] + "/*") for _ in log_blocks.records(open(path, "rb"), path, Told())))
+"""
+FLOOR = """
+import sys, glob, hashlib, msgspec
+from runicorn.importing import log_blocks
+from runicorn.importing.source_runs import Told
+decode, encoder, lines, out = msgspec.json.decode, msgspec.json.Encoder(), [], open(sys.argv[3], "wb")
+row = b'{"loss":33333.333333333336,"acc":14285.714285714286,"lr":0.0001,"epoch":100,"_step":100000,"_timestamp":1.7e9}'
+for path in glob.glob(sys.argv[2] + "/*"):
+    hashlib.sha256(open(path, "rb").read())
+    for number, _ in enumerate(log_blocks.records(open(path, "rb"), path, Told())):
+        if not number % 3:
+            lines.append(decode(row))
+            if len(lines) == 500:
+                out.write(encoder.encode_lines(lines))
+                lines = []
+print(number)
 """
 WANDB = """
 import sys, glob
@@ -148,31 +170,46 @@ def measure_large(size_bytes: int, folder: str | None) -> None:
             print(f"{what:45} {cpu_s:8.2f} s CPU {peak_mib:8.0f} MiB  {said}", flush=True)
 
 
-def write_rows(path: Path, count: int) -> None:
-    """Rows of four metrics as wandb writes them."""
-    import zlib
+def items_of(values: dict[str, float], order: random.Random) -> bytes:
+    """As wandb's core writes them: each with a nested key, in any order."""
+    items = []
+    for key, value in values.items():
+        text = repr(value).encode()
+        items.append(field(1, field(2, key.encode()) + b"\x82\x01" + varint(len(text)) + text))
+    order.shuffle(items)
+    return b"".join(items)
 
+
+def wandb_records(count: int) -> Iterator[bytes]:
+    """Rows of four metrics, and behind each two changes of the summary, as an offline run of wandb 0.31 has them."""
+    order = random.Random(0)
+    for number in range(count):
+        values = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
+        values |= {"_timestamp": 1.7e9 + number / 100, "_runtime": number / 100}
+        step = field(2, b"\x08" + varint(number) if number else b"")
+        yield b"\x08" + varint(3 * number + 1) + field(2, items_of(values, order) + step)
+        yield b"\x08" + varint(3 * number + 2) + field(3, items_of(values, order))
+        nested = field(1, field(2, b"_wandb") + field(2, b"runtime") + b"\x82\x01\x011")
+        runtime = field(1, field(1, b"_runtime") + b"\x82\x01\x011")
+        yield b"\x08" + varint(3 * number + 3) + field(3, nested + runtime)
+
+
+def write_rows(path: Path, count: int) -> None:
+    """A file of wandb."""
     with path.open("wb") as file:
-        file.write(b":W&B\x6e\xe1\x00")
+        file.write(b":W&B\xe1\xbe\x00")
         at = 7
-        for number in range(count):
-            items = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
-            items |= {"_timestamp": 1.7e9 + number / 100, "_runtime": number / 100}
-            row = b"".join(
-                field(1, field(1, key.encode()) + b"\x82\x01" + varint(len(repr(value))) + repr(value).encode())
-                for key, value in items.items()
-            )
-            left = field(2, row + field(2, b"\x08" + varint(number)))
-            kind_first = True
-            while left or kind_first:
+        for record in wandb_records(count):
+            left, is_first = record, True
+            while left or is_first:
                 room = 32768 - at % 32768
                 if room < 7:
                     file.write(bytes(room))
                     at += room
                     continue
                 piece, left = left[: room - 7], left[room - 7 :]
-                kind = (1 if kind_first else 4) if not left else (2 if kind_first else 3)
-                kind_first = False
+                kind = (1 if is_first else 4) if not left else (2 if is_first else 3)
+                is_first = False
                 body = bytes([kind]) + piece
                 file.write(struct.pack("<IH", zlib.crc32(body), len(piece)) + body)
                 at += 7 + len(piece)
@@ -224,6 +261,7 @@ def main() -> None:
             ("tfevents, tbparse", options.tensorboard, TBPARSE, ("", events)),
             ("wandb, import", us, OURS, ("wandb", rows, storage)),
             ("wandb, its frames alone by us", us, FRAMES, ("", rows)),
+            ("wandb, frames, digest, JSON in and out", us, FLOOR, ("", rows, os.path.join(folder, "floor"))),
             ("wandb, frames and rows by wandb's classes", options.wandb, WANDB, ("", rows, "", "")),
         ):
             cpu_s, peak_mib, said = measured(python, program, *arguments)

@@ -13,11 +13,26 @@ from typing import Any
 import aim
 from aim.sdk.index_manager import RepoIndexManager
 
+SYSTEM = "__system__"
+
 
 def name_of(metric: aim.Metric) -> str:
     """The metric's name, with its context in front: ``train/loss`` for the subset ``train``."""
     context = metric.context.to_dict()
     return "/".join([*(str(value) for _, value in sorted(context.items())), metric.name])
+
+
+def samples(run: aim.Run) -> Iterator[dict[str, Any]]:
+    """What Aim has sampled of the machine, in the order of time; ``gpu/0/gpu_temp`` is that of the GPU 0."""
+    found = []
+    for metric in run.metrics():
+        if metric.name.startswith(SYSTEM):
+            context = [f"{key}/{value}/" for key, value in sorted(metric.context.to_dict().items())]
+            name = "".join(context) + metric.name.removeprefix(SYSTEM)
+            _, (values, _, times) = metric.data.numpy()
+            found += [(float(time_s), name, float(value)) for time_s, value in zip(times, values, strict=True)]
+    for time_s, name, value in sorted(found):
+        yield {"run": run.hash, "wall_time": time_s, SYSTEM: {name: value}}
 
 
 def rows(repository: aim.Repo) -> Iterator[dict[str, Any]]:
@@ -29,7 +44,10 @@ def rows(repository: aim.Repo) -> Iterator[dict[str, Any]]:
         about = {"run": run.hash, "name": run.name, "experiment": run.experiment}
         params = {key: value for key, value in run[...].items() if key != "__system_params"}
         yield {**about, "params": params, "step": 0, "wall_time": run.created_at.timestamp()}
+        yield from samples(run)
         for metric in run.metrics():
+            if metric.name.startswith(SYSTEM):
+                continue
             steps, (values, epochs, times) = metric.data.numpy()
             for step, value, epoch, time_s in zip(steps, values, epochs, times, strict=True):
                 row = {**about, "step": int(step), "wall_time": float(time_s), name_of(metric): float(value)}

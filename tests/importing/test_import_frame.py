@@ -156,7 +156,7 @@ def test_a_path_that_leads_into_a_run_is_refused(table, storage):
         run.log({"x": 1})
     with pytest.raises(ValueError, match="directory of run"):
         load("jsonl", table(row(1, loss=1.0)), storage=storage, path="a/b")
-    assert [path.name for path in (storage / ".importing").iterdir()] == ["lock"]
+    assert {path.name for path in (storage / ".importing").iterdir()} == {"lock", "made-here"}
 
 
 def test_one_process_at_a_time_imports_into_a_storage(table, storage):
@@ -184,16 +184,62 @@ sys.stdin.read()
     assert load("jsonl", table(row(1, loss=1.0)), storage=storage)[0].state == "imported"
 
 
+def left_by_a_killed_import(storage):
+    """The directory of a run with an image, as an import leaves it that is killed before the rename."""
+    program = (
+        "import os, signal, sys\n"
+        "from runicorn.storage import removal\n"
+        "removal.move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from runicorn.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    source = str(SAMPLES / "wandb" / "offline-run-20231114_221320-abc12345")
+    arguments = ["import", "wandb", source, "--storage", str(storage)]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = [path for path in (storage / ".importing").iterdir() if path.is_dir()]
+    assert list((left / "media").iterdir()) != []
+    return left
+
+
 def test_what_a_killed_import_has_left_is_no_run_and_goes(table, storage):
-    """Its directory is where no reader looks; the next import removes it, and nothing else that is there."""
-    left = storage / ".importing" / "0123456789abcdef"
-    (left / "media").mkdir(parents=True)
-    (left / "meta.json").write_text('{"id": "x"}')
-    other = storage / ".importing" / "somebody-else"
-    other.mkdir()
+    """Its directory is where no reader looks, and the next import removes it."""
+    left = left_by_a_killed_import(storage)
     assert runicorn.runs(str(storage)) == []
     load("jsonl", table(row(1, loss=1.0)), storage=storage)
-    assert (left.exists(), other.exists()) == (False, True)
+    assert not left.exists()
+
+
+def test_a_directory_that_no_import_has_made_stays(table, storage):
+    """Whatever its name is and whatever is in it; also if the list of those that were made is somebody else's."""
+    for name in ("0123456789abcdef", "somebody-else"):
+        theirs = storage / ".importing" / name
+        (theirs / "media").mkdir(parents=True)
+        (theirs / "meta.json").write_text('{"id": "x"}')
+    before = content_of(storage)
+    load("jsonl", table(row(1, loss=1.0)), storage=storage)
+    assert before.items() <= content_of(storage).items()
+    made = storage / ".importing" / "made-here"
+    made.write_text("0123456789abcdef\n")
+    before = content_of(storage)
+    load("jsonl", table(row(1, loss=2.0), name="other.jsonl"), storage=storage)
+    assert before.items() <= content_of(storage).items()
+    made.unlink()
+    made.symlink_to(tmp_file := storage / "elsewhere")
+    load("jsonl", table(row(1, loss=3.0), name="third.jsonl"), storage=storage)
+    assert not tmp_file.exists()
+
+
+def test_what_somebody_has_put_into_a_directory_that_was_left_stays(table, storage):
+    """The files of the run go, the others stay where they are."""
+    left = left_by_a_killed_import(storage)
+    (left / "mine.txt").write_text("mine")
+    (left / "media" / "mine.png").write_text("mine")
+    (left / "deeper").mkdir()
+    (left / "deeper" / "meta.json").write_text("mine")
+    for number in range(2):
+        load("jsonl", table(row(1, loss=number), name=f"{number}.jsonl"), storage=storage)
+        assert content_of(left) == {"mine.txt": b"mine", "media/mine.png": b"mine", "deeper/meta.json": b"mine"}
 
 
 def test_show_names_the_host_of_an_imported_run_and_no_process(storage, capsys):
@@ -261,7 +307,7 @@ def test_a_full_disk_leaves_nothing(table, storage, monkeypatch):
     with pytest.raises(OSError, match=r"rows.jsonl cannot be imported: No space .* Nothing of it was imported"):
         load("jsonl", table(row(1, loss=1.0)), storage=storage)
     assert not (storage / "runs").exists()
-    assert [path.name for path in (storage / ".importing").iterdir()] == ["lock"]
+    assert {path.name for path in (storage / ".importing").iterdir()} == {"lock", "made-here"}
 
 
 def test_the_command_prints_what_became_of_each_run(table, storage, capsys):
@@ -324,7 +370,7 @@ def test_imports_that_are_killed_at_any_moment_are_completed_by_the_next(number,
     assert {each.state for each in outcomes} <= {"imported", "unchanged"}
     found = {json_of(info.run_dir, "assets.json")["imported"]["location"]: info for info in runicorn.runs(str(storage))}
     assert (len(found), len(runicorn.runs(str(storage)))) == (RUNS, RUNS)
-    assert [path.name for path in (storage / ".importing").iterdir()] == ["lock"]
+    assert {path.name for path in (storage / ".importing").iterdir()} == {"lock", "made-here"}
 
 
 def test_an_update_that_is_killed_is_completed_by_the_next(table, storage, monkeypatch):
@@ -361,7 +407,6 @@ def test_an_update_that_is_killed_is_completed_by_the_next(table, storage, monke
 
 def test_a_run_goes_to_tensorboard_and_comes_back(storage, tmp_path, open_run):
     """Steps, times and values of 64 bit are the same, NaN and the infinities among them."""
-    pytest.importorskip("tensorboardX")
     run = open_run(path="there")
     values = [0.1, float("nan"), float("inf"), -float("inf"), 5e-324, -0.0, 1e308]
     for step, value in enumerate(values):
@@ -376,7 +421,6 @@ def test_a_run_goes_to_tensorboard_and_comes_back(storage, tmp_path, open_run):
 
 def test_a_run_goes_to_parquet_and_comes_back(storage, tmp_path, open_run):
     """The same numbers at the same steps; a row has one time for all of its metrics."""
-    pytest.importorskip("pyarrow")
     run = open_run(path="there")
     for step, value in enumerate([0.1, float("nan"), float("inf"), 5e-324]):
         run.log({"loss": value, "count": step}, step=step)
@@ -414,7 +458,6 @@ def test_a_lock_of_this_process_is_given_back(table, storage):
 
 def test_texts_and_images_go_to_tensorboard_and_come_back(storage, tmp_path, open_run):
     """The image is the same file with its size; one of a form that TensorBoard lacks is told."""
-    pytest.importorskip("tensorboardX")
     from PIL import Image
 
     run = open_run(path="there")

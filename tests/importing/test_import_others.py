@@ -106,24 +106,24 @@ def neptune_rows(project, run):
 
 def test_an_export_of_neptune_is_a_run_for_each_of_its_runs(tmp_path, storage):
     """In several parts; steps with fractions keep them in a metric of their own; files lie beside the data."""
-    arrow = pytest.importorskip("pyarrow")
+    import pyarrow as pa
     from pyarrow import parquet
 
-    stamp = arrow.timestamp("ms", tz="UTC")
-    schema = arrow.schema(
+    stamp = pa.timestamp("ms", tz="UTC")
+    schema = pa.schema(
         [
-            *((name, arrow.string()) for name in ("project_id", "run_id", "attribute_path", "attribute_type")),
-            ("step", arrow.decimal128(18, 6)), ("timestamp", stamp), ("int_value", arrow.int64()),
-            ("float_value", arrow.float64()), ("string_value", arrow.string()), ("bool_value", arrow.bool_()),
-            ("datetime_value", stamp), ("string_set_value", arrow.list_(arrow.string())),
-            ("file_value", arrow.struct([("path", arrow.string())])),
+            *((name, pa.string()) for name in ("project_id", "run_id", "attribute_path", "attribute_type")),
+            ("step", pa.decimal128(18, 6)), ("timestamp", stamp), ("int_value", pa.int64()),
+            ("float_value", pa.float64()), ("string_value", pa.string()), ("bool_value", pa.bool_()),
+            ("datetime_value", stamp), ("string_set_value", pa.list_(pa.string())),
+            ("file_value", pa.struct([("path", pa.string())])),
         ]
     )  # fmt: skip
     folder = tmp_path / "exports" / "data" / "project"
     folder.mkdir(parents=True)
     rows = list(neptune_rows("team/größe", "RUN-1"))
     for part, some in enumerate((rows[:9], rows[9:])):
-        parquet.write_table(arrow.Table.from_pylist(some, schema), folder / f"RUN-1_part_{part}.parquet")
+        parquet.write_table(pa.Table.from_pylist(some, schema), folder / f"RUN-1_part_{part}.parquet")
     image = tmp_path / "exports" / "files" / "run" / "pictures" / "4.png"
     image.parent.mkdir(parents=True)
     image.write_bytes(PNG)

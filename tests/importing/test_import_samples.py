@@ -1,5 +1,6 @@
 """What trackers have written themselves, imported, equals what their own readers return: bit for bit."""
 
+import csv
 import json
 import math
 import shutil
@@ -171,6 +172,34 @@ def test_metrics_of_trackio_are_those_of_its_storage(storage):
 
 def sorted_by_step(points):
     return sorted(points, key=lambda each: each[1])
+
+
+def rows_of(form):
+    """Step and values of each row of a framework's table, read by the standard library alone."""
+    (*_, path) = sorted(path for path in (SAMPLES / "frameworks" / form).rglob("*") if path.is_file())
+    if path.suffix == ".json":
+        return [(row.pop("step"), row) for row in json.loads(path.read_text("utf-8"))["log_history"]]
+    column = "step" if form == "lightning" else "epoch"
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+    return [(int(row.pop("step") if column == "step" else row["epoch"]), row) for row in rows]
+
+
+@pytest.mark.parametrize("form", ["lightning", "transformers", "ultralytics", "timm"])
+@pytest.mark.parametrize("named", [True, False])
+def test_tables_of_frameworks_are_what_these_have_written(form, named, storage):
+    """Each value at its step; the format is named, or found by the file."""
+    (run,) = load(form if named else "auto", SAMPLES / "frameworks" / form, storage=storage)
+    assert (run.format, run.left_out, run.problems) == (form, {}, [])
+    wanted = {}
+    for step, row in rows_of(form):
+        for name, value in row.items():
+            wanted.setdefault("time_" if name == "time" else name, []).append((0, step, float(value)))
+    found = {
+        name: [(0, step, float(value)) for _, step, value in each] for name, each in points_of(run.run_dir).items()
+    }
+    assert comparable(found) == comparable(wanted)
+    assert len(wanted) > 3
 
 
 @pytest.mark.parametrize("form", FORMATS)

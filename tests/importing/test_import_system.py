@@ -1,13 +1,17 @@
 """What other trackers have sampled of the machine comes to where our own samples are, by our names."""
 
+import datetime as dt
 import json
 import math
 import shutil
 import struct
 import zlib
+from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 from imported_values import SAMPLES, bits, content_of, expected_of, field, json_of, load, samples_of, varint
+from pyarrow import parquet
 
 import runicorn
 from runicorn.cli import main
@@ -17,6 +21,7 @@ from runicorn.importing.source_runs import Sample, Told
 FORMATS = ["wandb", "mlflow", "trackio", "swanlab"]
 OF_WANDB = {"memory_percent": "host/memory_percent"}
 OF_SWANLAB = {"cpu.pct": "host/cpu_percent", "mem.pct": "host/memory_percent"}
+OF_AIM = {"__system__memory_percent": "host/memory_percent"}
 OF_MLFLOW = {"cpu_utilization_percentage": "host/cpu_percent"}
 
 
@@ -81,6 +86,52 @@ def test_samples_of_trackio_are_those_of_its_storage(storage):
         assert first == {"host/cpu_percent": 12.5, "host/memory_total_bytes": 3 << 29, "gpu0/temperature_c": 40}
         assert second == {"gpu0/memory_bytes": 1 << 28, "gpu0/utilization_percent": 75}
         assert run.left_out["values of the machine that are no finite numbers"] == 1
+
+
+def test_samples_of_aim_are_those_of_its_reader(storage):
+    """In the order of time, and no metrics; the row has nothing but them."""
+    options = {"run": "run", "config": ["experiment", "name", "params"]}
+    (run,) = load("jsonl", SAMPLES / "aim" / "aim.jsonl", storage=storage, options=options)
+    system = expected_of("aim")["system"]
+    wanted = sorted(
+        (at, {OF_AIM.get(name, name.removeprefix("__system__")): value})
+        for name, points in system.items()
+        for at, value in points
+    )
+    assert len(wanted) > 4
+    same_samples(samples_of(run.run_dir), wanted)
+    assert (run.samples, run.metrics, run.left_out) == (len(wanted), ["acc", "epoch", "train/loss"], {})
+
+
+def test_samples_of_neptune_are_side_by_side(tmp_path, storage):
+    """One series stands behind the other there; names below ``monitoring`` that its monitor lacks are metrics."""
+    start = dt.datetime(2024, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
+    series = {
+        "0123abcd/cpu": [(2, 50.0), (0, 25.0)],
+        "0123abcd/gpu_memory_1": [(0, 0.5), (2, math.nan)],
+        "0123abcd/gpu": [(1, 75.0)],
+        "fedc9876/cpu": [(0, 12.5)],
+        "loss": [(3, 1.5)],
+    }
+    rows = [
+        {
+            "project_id": "team/p", "run_id": "RUN-1", "attribute_type": "float_series",
+            "attribute_path": f"monitoring/{name}", "step": Decimal(step), "float_value": value,
+            "timestamp": start + dt.timedelta(seconds=seconds),
+        }
+        for name, points in series.items()
+        for step, (seconds, value) in enumerate(points)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "RUN-1_part_0.parquet")
+    (run,) = load("neptune", tmp_path, storage=storage)
+    at = start.timestamp()
+    wanted = [
+        (at, {"cpu": 25.0, "fedc9876/cpu": 12.5, "gpu1/memory_bytes": 1 << 29}),
+        (at + 1, {"gpu0/utilization_percent": 75.0}),
+        (at + 2, {"cpu": 50.0}),
+    ]
+    same_samples(samples_of(run.run_dir), wanted)
+    assert (run.metrics, run.left_out) == (["monitoring/loss"], {"values of the machine that are no finite numbers": 1})
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -161,7 +212,7 @@ def test_a_record_of_wandb_with_nonsense_of_the_machine_stops_nothing(storage, t
         stats(2**63, cpu=b"2"),
         stats(6, cpu=b"[1", big=str(10**400).encode()),
     ]
-    content = b":W&B\x6e\xe1\x00"
+    content = b":W&B\xe1\xbe\x00"
     for record in records:
         body = b"\x01" + record
         content += struct.pack("<IH", zlib.crc32(body), len(record)) + body

@@ -136,3 +136,22 @@ def test_a_tag_of_mlflow_without_a_value_is_a_name(storage, tmp_path):
         team.with_name("alone").touch()
     run = load("mlflow", source, storage=storage)[0]
     assert sorted(json_of(run.run_dir, "meta.json")["tags"]) == ["alone", "team:a b"]
+
+
+@pytest.mark.parametrize("when", ["its state is asked for", "it is read"])
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_a_source_that_the_disk_does_not_give_is_told_as_such(when, is_dry, storage, monkeypatch, tmp_path):
+    """The storage is not blamed, nothing of that run is there, and the next one is imported."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text('{"step": 1, "loss": 0.5}\n')
+
+    def broken(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    part = "source_files.digest" if when == "its state is asked for" else "table_rows.rows"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"runicorn.importing.{part}", broken)
+        told = load("jsonl", tmp_path / "a.jsonl", storage=storage, dry_run=is_dry)
+    assert [each.state for each in told] == ["failed"]
+    assert told[0].note == f"{tmp_path / 'a.jsonl'} cannot be read: {os.strerror(errno.EIO)}"
+    assert [each.state for each in load("jsonl", tmp_path / "b.jsonl", storage=storage)] == ["imported"]

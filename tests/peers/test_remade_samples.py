@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
 
 TESTS = Path(__file__).resolve().parents[1] / "importing"
 PEERS = os.environ.get("RUNICORN_PEERS", "")
-TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio", "swanlab", "sacred", "dvclive"]
+TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio", "swanlab", "sacred", "dvclive", "frameworks"]
 LONGEST_S = 300
 
 

@@ -65,4 +65,4 @@ def _line(name: str, at_ms: int, step: int, value: float) -> dict[str, Any]:
 
 def export(run_dir: Path, target: Path) -> list[exporting.Exported]:
     """Make a store of one run."""
-    return exporting.export_to_mlflow([load(str(run_dir))], Selection(), str(target))
+    return exporting.export_together([load(str(run_dir))], Selection(), exporting.MLFLOW, str(target))

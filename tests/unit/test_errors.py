@@ -48,7 +48,6 @@ LISTED = {
     "storage/removal.py": _CAUGHT,
     "storage/run_directory.py": _WRITER,
     "reading/curves.py": "what cannot happen",
-    "importing/wandb_records.py:_row": _CAUGHT,
     "sampling/gpu_probe.py": _CAUGHT,
     "viewer/inside.py": "what cannot happen",
     "viewer/sockets.py": "the operating system's own error, with its number; the command prints it",

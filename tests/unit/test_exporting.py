@@ -359,7 +359,7 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys, has_rich):
 
 def test_formats_of_the_command_are_those_of_the_package():
     """A format that is added to the one is there in the other."""
-    assert exporting.FORMATS == ("csv", "jsonl", "parquet", "tensorboard", "mlflow")
+    assert exporting.FORMATS == ("csv", "jsonl", "parquet", "tensorboard", "mlflow", "wandb")
 
 
 def test_a_run_is_no_place_for_other_files(storage, export):

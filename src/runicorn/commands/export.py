@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-HELP = "write the numbers of runs as CSV, JSON lines, Parquet, for TensorBoard or for mlflow"
+HELP = "write the numbers of runs as CSV, JSON lines, Parquet, for TensorBoard, mlflow or wandb"
 
 _ENDINGS = {form: "" if form in exporting.DIRECTORIES else f".{form}" for form in exporting.FORMATS}
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="the file to write; for tensorboard or several runs a directory, where files are named by the run's id; "
-        "for mlflow a directory for all runs; '-' = standard output",
+        "for mlflow and wandb a directory for all runs; '-' = standard output",
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     targets = _targets(options.output, form, [run.info.id for run in loaded])
     for each in loaded:  # before the first is written
         selection.checked_names(each)
-    if len(loaded) > 1 and form != exporting.MLFLOW:
+    if len(loaded) > 1 and form not in exporting.ALL_IN_ONE:
         modes.make_directories(options.output)
     results = []
     for each, done in zip(loaded, _exported(options, form, selection, loaded, targets), strict=True):
@@ -101,8 +101,8 @@ def run(options: argparse.Namespace) -> int:
 def _exported(
     options: argparse.Namespace, form: str, selection: Selection, loaded: list[reading.LoadedRun], targets: list[str]
 ) -> Iterator[exporting.Exported]:
-    if form == exporting.MLFLOW:
-        yield from exporting.export_to_mlflow(loaded, selection, options.output, force=options.force)
+    if form in exporting.ALL_IN_ONE:
+        yield from exporting.export_together(loaded, selection, form, options.output, force=options.force)
         return
     for each, target in zip(loaded, targets, strict=True):
         yield exporting.export(
@@ -156,7 +156,7 @@ def _targets(output: str, form: str, ids: list[str]) -> list[str]:
     twice = sorted({run_id for run_id in ids if ids.count(run_id) > 1})
     if twice:
         raise WrongValueError(f"run {twice[0]} is named more than once. Nothing was written. Name each run once.")
-    if form == exporting.MLFLOW:
+    if form in exporting.ALL_IN_ONE:
         return [output] * len(ids)
     is_folder = os.path.isdir(output) and form != exporting.TENSORBOARD
     if len(ids) > 1 or is_folder:

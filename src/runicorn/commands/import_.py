@@ -11,6 +11,7 @@ import msgspec
 from runicorn import importing
 from runicorn.commands import render
 from runicorn.commands.options import add_json, add_storage
+from runicorn.errors import WrongValueError
 from runicorn.exporting.progress import Progress
 from runicorn.reading.plain_text import plain
 from runicorn.storage.wording import counted
@@ -53,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     table.add_argument("--map", action="append", default=[], metavar="A=B", help="call the column A the metric B")
     table.add_argument(
-        "--config-columns", default="", metavar="A,B", help="columns that are configuration, not metrics"
+        "--config-columns",
+        action="append",
+        default=[],
+        metavar="A,B",
+        help="columns that are configuration, not metrics",
     )
     add_storage(parser)
     add_json(parser)
@@ -90,9 +95,26 @@ def _of_tables(options: argparse.Namespace) -> dict[str, object]:
         "step": options.step,
         "time": options.time,
         "run": options.run_column,
-        "names": dict(each.split("=", 1) for each in options.map if "=" in each),
-        "config": [name for name in options.config_columns.split(",") if name],
+        "names": _names(options.map),
+        "config": [name for each in options.config_columns for name in each.split(",")],
     }
+
+
+def _names(pairs: list[str]) -> dict[str, str]:
+    """Metrics by column, of ``A=B``.
+
+    Raises:
+        ValueError: one is no such pair, or a column has two of them.
+    """
+    names: dict[str, str] = {}
+    for pair in pairs:
+        column, equals, metric = pair.partition("=")
+        if not equals:
+            raise WrongValueError(f"--map {pair!r} has no '='. Nothing was imported. Write --map COLUMN=METRIC.")
+        if column in names:
+            raise WrongValueError(f"--map names the column {column!r} twice. Nothing was imported. Name it once.")
+        names[column] = metric
+    return names
 
 
 def _say(outcome: ImportOutcome, *, is_dry: bool) -> None:

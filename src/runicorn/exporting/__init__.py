@@ -1,7 +1,7 @@
-"""Runs written for other programs: CSV, JSON lines, Parquet, event files of TensorBoard, a file store of mlflow.
+"""Runs written for other programs: CSV, JSON lines, Parquet, for TensorBoard, for mlflow and for wandb.
 
 What is written has its final name only once it is whole. A format is a module; three of them write a table of the
-reader into one file, ``tensorboard`` writes a directory, and ``mlflow_store`` one for all runs.
+reader into one file, ``tensorboard`` writes a directory, and ``mlflow_store`` and ``wandb_store`` one for all runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from runicorn.exporting import mlflow_store, placing, tensorboard
+from runicorn.exporting import mlflow_store, placing, tensorboard, wandb_store
 from runicorn.exporting.progress import Progress
 from runicorn.storage.wording import counted
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from runicorn.exporting.selection import Selection
     from runicorn.reading import LoadedRun, Table
 
-CSV, PARQUET, TENSORBOARD, MLFLOW = "csv", "parquet", "tensorboard", "mlflow"
-DIRECTORIES = {TENSORBOARD, MLFLOW}
+CSV, PARQUET, TENSORBOARD, MLFLOW, WANDB = "csv", "parquet", "tensorboard", "mlflow", "wandb"
+ALL_IN_ONE = {MLFLOW: mlflow_store, WANDB: wandb_store}
+"""Formats of which one directory has all runs."""
+DIRECTORIES = {TENSORBOARD, *ALL_IN_ONE}
 BINARY = {PARQUET}
 STANDARD_OUTPUT = "-"
 _NO_EVENTS = "files that are not TensorBoard event files"
-_OTHER_RUNS = "files, which may be other runs of mlflow"
+_OTHER_RUNS = "files, which may be other runs"
 _MODULES = {CSV: "csv_rows", "jsonl": "json_lines", PARQUET: "parquet"}
-FORMATS = (*_MODULES, TENSORBOARD, MLFLOW)
+FORMATS = (*_MODULES, TENSORBOARD, *ALL_IN_ONE)
 
 
 class Exported(NamedTuple):
@@ -36,7 +38,7 @@ class Exported(NamedTuple):
 
     Attributes:
         path: of the file or the directory.
-        rows: how many rows of a table, or points of TensorBoard and mlflow.
+        rows: how many rows of a table, or points of a format that is a directory.
         metrics: the names of the metrics.
         notes: what is not in it as it was logged, in words.
     """
@@ -55,7 +57,7 @@ def export(
     Args:
         run: read as far as it is now.
         selection: what of it.
-        form: one of ``FORMATS`` but mlflow's.
+        form: one of ``FORMATS``, and none of ``ALL_IN_ONE``.
         target: path of the file, or of the directory for TensorBoard.
         force: replace what is there, if it is a regular file, or a directory of event files.
         quote_formulas: in CSV, put a ``'`` before what a spreadsheet may take for a formula.
@@ -85,14 +87,15 @@ def export(
     return _exported(run, selection, target, table, notes)
 
 
-def export_to_mlflow(
-    runs: Sequence[LoadedRun], selection: Selection, target: str, *, force: bool = False
+def export_together(
+    runs: Sequence[LoadedRun], selection: Selection, form: str, target: str, *, force: bool = False
 ) -> list[Exported]:
-    """Write runs into one new file store of mlflow: all of them or none.
+    """Write runs into one new directory: all of them or none.
 
     Args:
         runs: read as far as they are now.
-        selection: what of them; every value is written, whatever it says of steps.
+        selection: what of them; for mlflow every value is written, whatever it says of steps.
+        form: one of ``ALL_IN_ONE``.
         target: path of the directory.
         force: replace an empty directory.
 
@@ -100,7 +103,10 @@ def export_to_mlflow(
         FileExistsError: something is there.
         KeyError: a run has no metric of a name.
         OSError: it cannot be written; nothing is left behind.
+        ValueError: the format has no place for such a selection.
     """
+    store = ALL_IN_ONE[form]
+    store.check(selection)
     for run in runs:
         placing.check(target, is_directory=True, force=force, storage=run.info.storage)
     done = []
@@ -109,7 +115,7 @@ def export_to_mlflow(
         Progress(os.path.basename(target), None) as progress,
     ):
         for run in runs:
-            rows, names, notes = mlflow_store.write(run, selection, directory, target, progress.advance)
+            rows, names, notes = store.write(run, selection, directory, target, progress.advance)
             done.append(Exported(target, rows, names, notes + _left_out(run, selection)))
     return done
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runicorn.errors import MissingPathError, WrongValueError
+from runicorn.importing import table_options
 from runicorn.importing.landing import Imported, Landing, importing_into
 from runicorn.importing.refused_storage import worded
 from runicorn.importing.run_writing import Writing
 from runicorn.importing.source_runs import SourceRun, UnreadableSourceError
-from runicorn.managing import targets
 from runicorn.queue import opening_lock
 from runicorn.settings import Settings
 from runicorn.storage import paths
@@ -51,6 +51,7 @@ _MODULES = {
 """By the name of the format; ``auto`` asks them in this order."""
 FORMATS = tuple(_MODULES)
 _TABLES = ("csv", "jsonl", "parquet")
+_OF_TABLES = "table_files"
 NEW, UPDATED, UNCHANGED, CHANGED = "imported", "updated", "unchanged", "changed"
 FAILED, SKIPPED = "failed", "skipped"
 
@@ -124,8 +125,9 @@ def import_runs(
         FileNotFoundError: a path does not exist, or holds no run that can be imported.
         OSError: the storage cannot be written.
         StillBusyError: another process imports into the storage.
-        ValueError: the format is unknown, or the run path is not allowed.
+        ValueError: the format is unknown, the run path is not allowed, or ``options`` cannot be followed.
     """
+    table_options.check(options or {})
     prefix = None if path is None else paths.normalise_path(path)
     found: list[SourceRun] = []
     for source in sources:
@@ -142,10 +144,7 @@ def import_runs(
     elif found:
         with importing_into(root) as landing:
             for run in found:
-                what = f"{run.location} cannot be imported: {{reason}}. Import it again: what is here already stays."
-                with targets.worded(what, run.location):
-                    outcome = _one(run, landing, prefix, done, update=update)
-                yield outcome
+                yield _one(run, landing, prefix, done, update=update)
 
 
 def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun]:
@@ -153,20 +152,22 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
 
     Raises:
         FileNotFoundError: nothing is there, or nothing that can be imported.
-        ValueError: no such format.
+        ValueError: no such format, or ``options`` are given and it is no table.
     """
     if form != AUTO and form not in FORMATS:
         raise WrongValueError(
             f"{form!r} is not a format. Nothing was imported. Write one of {', '.join((AUTO, *FORMATS))}."
         )
     top = os.path.realpath(source)
-    if not os.path.exists(top):
-        raise MissingPathError(f"{source} is not there. Nothing was imported.")
+    if not source or not os.path.exists(top):
+        raise MissingPathError(f"{source or 'A path without a name'} is not there. Nothing was imported.")
     # A directory may hold tables that are no metrics, such as data sets: these are taken if their format is named.
     tried = [name for name in FORMATS if name not in _TABLES or os.path.isfile(top)] if form == AUTO else [form]
     for name in tried:
         found: list[SourceRun] = import_module(f"runicorn.importing.{_MODULES[name]}").find(name, top, options)
         if found:
+            if table_options.are_given(options) and _MODULES[name] != _OF_TABLES:
+                raise table_options.refuse_for(name, source)
             return found
     what = "that can be imported" if form == AUTO else f"of the format {form}"
     raise MissingPathError(f"{source} holds no runs {what}. Nothing was imported.")
@@ -177,7 +178,7 @@ def _tried(run: SourceRun, landing: Landing, take: _Take, *, update: bool) -> Im
     if run.skipped is not None:
         return ImportOutcome(run.form, run.location, SKIPPED, note=run.skipped)
     try:
-        state = run.state()
+        state = run.read_state()
         before = landing.find(run.form, run.key) or landing.find_same(run.form, state)
         refused = _refused(run, before, state, update=update) if before else None
         return refused or take(state, before)

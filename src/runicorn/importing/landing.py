@@ -1,7 +1,7 @@
 """Give imported runs their place: each run whole, once, and found again if its source is imported again.
 
-A run is made in ``<storage>/.importing/<hex>``, where no reader looks, and is renamed to its place when it is durable.
-The lock file beside it lets one process at a time import into a storage; what a killed one has left there goes first.
+A run is made in ``<storage>/.importing/<hex>`` (``staging``), where no reader looks, and is renamed to its place when
+it is durable. The lock file beside it lets one process at a time import into a storage.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from runicorn.host.locks import Lock
 from runicorn.importing.refused_storage import worded
 from runicorn.importing.run_writing import IMPORTED
 from runicorn.importing.source_runs import UnreadableSourceError
+from runicorn.importing.staging import StagingFolder
 from runicorn.managing import viewer_database
 from runicorn.reading.info import read_info
 from runicorn.reading.plain_files import DamagedError, read_object
@@ -69,6 +70,7 @@ class Landing:
 
     Args:
         storage: its root.
+        staging: where runs are made; None = none is.
 
     Attributes:
         storage: its root.
@@ -77,10 +79,10 @@ class Landing:
         damaged: how many these are.
     """
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, staging: StagingFolder | None = None) -> None:
         self.damaged = 0
         self.storage = storage
-        self._folder = os.path.join(storage, _FOLDER)
+        self._staging = staging
         self._known: dict[tuple[str, str], Imported] = {}
         self._ids: set[str] = set()
         self.unknown: dict[str, str] = {}
@@ -127,15 +129,15 @@ class Landing:
     @contextmanager
     def staging(self) -> Iterator[RunDir]:
         """A directory in which a run is made; what is still there when the block ends goes."""
-        name = os.urandom(8).hex()
-        path = os.path.join(self._folder, name)
-        modes.make_directory(path)
-        files = RunDir(path)
+        staging = self._staging
+        assert staging is not None
+        name = staging.make()
+        files = RunDir(os.path.join(self.storage, _FOLDER, name))
         try:
             yield files
         finally:
             files.close()
-            removal.remove_tree(path, directory_kinds.IMPORTS)
+            staging.remove(name)
 
     def place(self, source: SourceRun, writing: Writing, files: RunDir, state: str, *, prefix: str | None) -> str:
         """Give a new run its place; its directory.
@@ -213,9 +215,9 @@ def importing_into(storage: str) -> Iterator[Landing]:
         directory, lock = _opened(storage)
     try:
         with worded(f"Runs cannot be imported into {storage}", "Nothing was imported.", storage):
-            for name in filter(directory.has_shape, directory.names()):
-                directory.remove_tree(name)
-            landing = Landing(storage)
+            staging = StagingFolder(directory)
+            staging.remove_left()
+            landing = Landing(storage, staging)
         yield landing
     finally:
         lock.release()

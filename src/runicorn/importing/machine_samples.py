@@ -5,19 +5,24 @@ A number gets our name if it is the same figure; else it keeps its own, with its
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from runicorn.importing.foreign_values import as_float
+from runicorn.importing.source_runs import Sample
 from runicorn.sampling.machine_sampler import INTERVAL, TIME
 from runicorn.storage.escaping import escape
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
-    from runicorn.importing.source_runs import Sample, Told
+    from collections.abc import Iterator
+
+    from runicorn.importing.source_runs import Told
 
 _MIB, _GIB = 1 << 20, 1 << 30
 _WANDB = {
@@ -66,7 +71,26 @@ _TRACKIO = {
     r"gpu/(\d+)/memory_clock": (r"gpu\1/memory_clock_mhz", 1),
     r"gpu/(\d+)/uncorrected_memory_errors": (r"gpu\1/ecc_errors", 1),
 }
-_NAMES = {"wandb": _WANDB, "swanlab": _SWANLAB, "mlflow": _MLFLOW, "trackio": _TRACKIO}
+_NEPTUNE = {  # cpu and memory are of a container if there is one, and of the host else
+    r"((?:.+/)?)gpu": (r"\1gpu0/utilization_percent", 1),
+    r"((?:.+/)?)gpu_(\d+)": (r"\1gpu\2/utilization_percent", 1),
+    r"((?:.+/)?)gpu_memory": (r"\1gpu0/memory_bytes", _GIB),
+    r"((?:.+/)?)gpu_memory_(\d+)": (r"\1gpu\2/memory_bytes", _GIB),
+}
+_AIM = {
+    r"memory_percent": ("host/memory_percent", 1),
+    r"gpu/(\d+)/gpu": (r"gpu\1/utilization_percent", 1),
+    r"gpu/(\d+)/gpu_temp": (r"gpu\1/temperature_c", 1),
+    r"gpu/(\d+)/gpu_power_watts": (r"gpu\1/power_w", 1),
+}
+_NAMES = {
+    "wandb": _WANDB,
+    "swanlab": _SWANLAB,
+    "mlflow": _MLFLOW,
+    "trackio": _TRACKIO,
+    "neptune": _NEPTUNE,
+    "jsonl": _AIM,
+}
 """By format, then by the whole name there: ours, and what a number is multiplied with."""
 _OWN = frozenset({TIME, INTERVAL, ""})
 _encode = msgspec.json.Encoder().encode
@@ -136,6 +160,30 @@ class MachineSamples:
                 return escape(match.expand(ours)), factor
         plain = escape(name)
         return f"{plain}_" if plain in _OWN else plain, 1
+
+
+class SampleSeries:
+    """Puts series of numbers, of which a source gives one after the other, side by side."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, tuple[array[float], array[float]]] = {}
+
+    def add(self, name: str, time_s: float, value: float) -> None:
+        """Take a number."""
+        times, values = self._series.setdefault(name, (array("d"), array("d")))
+        times.append(time_s)
+        values.append(value)
+
+    def samples(self) -> Iterator[Sample]:
+        """All of them, in the order of their times."""
+        series = [_sorted(name, *each) for name, each in self._series.items()]
+        for time_s, name, value in heapq.merge(*series):
+            yield Sample(time_s, {name: value})
+
+
+def _sorted(name: str, times: array[float], values: array[float]) -> Iterator[tuple[float, str, float]]:
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return ((times[number], name, values[number]) for number in order)
 
 
 def _of_64_bit(value: float) -> float:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing import source_files, table_rows
+from runicorn.importing.machine_samples import SampleSeries
 from runicorn.importing.source_runs import Head, Numbers, SourceImage, SourceRun, TextLine, Told, found_in
 from runicorn.importing.table_values import as_time
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
@@ -30,6 +31,8 @@ _VALUES = {
 }
 _LEFT_OUT = {"histogram_series": "histograms", "file": "files", "file_set": "sets of files", "artifact": "artifacts"}
 _PARAMETERS, _SYSTEM = "parameters/", "sys/"
+_OF_MACHINE = re.compile(r"monitoring/(?:([0-9a-f]{8})/)?((?:cpu|memory|gpu(?:_\d+)?|gpu_memory(?:_\d+)?))")
+"""What Neptune's own monitor logs of each process; other names below ``monitoring`` are the user's."""
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 
 
@@ -69,6 +72,7 @@ def _run(form: str, parts: list[str]) -> list[SourceRun]:
 
 def _items(parts: list[str], head: Head, told: Told) -> Iterator[Item]:
     values: dict[str, Any] = {}
+    monitored = _Monitored()
     for path in parts:
         for row in table_rows.rows("parquet", path, told):
             kind, name = row.get("attribute_type"), row.get("attribute_path")
@@ -76,11 +80,42 @@ def _items(parts: list[str], head: Head, told: Told) -> Iterator[Item]:
                 told.leave_out("rows without a name")
             elif kind in _VALUES:
                 values[name] = row.get(_VALUES[kind])
+            elif kind == "float_series" and (of_machine := monitored.name_of(name)):
+                monitored.add(row, of_machine, told)
             elif kind in {"float_series", "string_series", "file_series"}:
                 yield from _point(row, name, str(kind), path, told)
             else:
                 told.leave_out(_LEFT_OUT.get(str(kind), f"values of type {kind}"))
+    yield from monitored.series.samples()
     _fill(head, values)
+
+
+class _Monitored:
+    """The series of Neptune's monitor; those of the process that comes first have no mark before their names."""
+
+    def __init__(self) -> None:
+        self.series = SampleSeries()
+        self._names: dict[str, str] = {}
+        self._first: str | None = None
+
+    def name_of(self, attribute: str) -> str:
+        """The name of a series of the monitor; empty if the attribute is none."""
+        if attribute not in self._names:
+            match = _OF_MACHINE.fullmatch(attribute)
+            if match is None:
+                return ""
+            process = match[1] or ""
+            self._first = process if self._first is None else self._first
+            self._names[attribute] = match[2] if process == self._first else f"{process}/{match[2]}"
+        return self._names[attribute]
+
+    def add(self, row: dict[str, Any], name: str, told: Told) -> None:
+        """Take a row."""
+        time_s, value = as_time(row.get("timestamp")), row.get("float_value")
+        if time_s is None:
+            told.leave_out("values without a time, or with no step that we have")
+        else:
+            self.series.add(name, time_s, math.nan if value is None else value)
 
 
 def _point(row: dict[str, Any], name: str, kind: str, path: str, told: Told) -> Iterator[Item]:

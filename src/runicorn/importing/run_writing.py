@@ -99,7 +99,7 @@ class Writing:
             UnreadableSourceError: nothing of it can be read.
         """
         waiting = self._waiting
-        for item in self._source.items():
+        for item in self._source.read_items():
             if type(item) is Numbers:
                 waiting.append(item)
                 if len(waiting) == _AT_A_TIME:
@@ -145,10 +145,12 @@ class Writing:
     def _append(self, records: list[Numbers]) -> None:
         events: list[Event | MarkedEvent] = []
         for record in records:
-            data = {**record.data, "global_step": record.step, "time": record.time}
+            time_s, data = record.time, record.data
+            data["global_step"] = record.step
+            data["time"] = time_s
             if record.stage is not None:
                 data["stage"] = record.stage
-            events.append(Event(record.time, "metrics", data))
+            events.append(Event(time_s, "metrics", data))
         add_events(events, self._events)
         self._flush(_BUFFER_BYTES)
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from runicorn.importing.source_runs import UnreadableSourceError
+from runicorn.importing.source_runs import UnreadableSourceError, unreadable
 from runicorn.storage import plain_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def open_source(path: str) -> BinaryIO:
     except plain_json.UnfitFileError as error:
         raise UnreadableSourceError(f"{path} is not read: it is {error}") from error
     except OSError as error:
-        raise UnreadableSourceError(f"{path} cannot be read: {error.strerror}") from error
+        raise unreadable(path, error) from error
 
 
 def read_whole(path: str, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
@@ -38,7 +38,10 @@ def read_whole(path: str, most_bytes: int = MOST_TEXT_BYTES) -> bytes:
         UnreadableSourceError: it cannot be read, or is too large.
     """
     with open_source(path) as file:
-        content = file.read(most_bytes + 1)
+        try:
+            content = file.read(most_bytes + 1)
+        except OSError as error:
+            raise unreadable(path, error) from error
     if len(content) > most_bytes:
         raise UnreadableSourceError(f"{path} is larger than {most_bytes:,} bytes, so it was not read")
     return content

@@ -19,6 +19,11 @@ class UnreadableSourceError(RunicornError):
     """Nothing of a run can be imported; the message says why."""
 
 
+def unreadable(path: str, error: OSError) -> UnreadableSourceError:
+    """What an import says if the operating system does not let it read a source."""
+    return UnreadableSourceError(f"{path} cannot be read: {error.strerror or error}")
+
+
 class Numbers(msgspec.Struct, gc=False):
     """Values that were logged together.
 
@@ -158,6 +163,28 @@ class SourceRun(msgspec.Struct):
     head: Head = msgspec.field(default_factory=Head)
     told: Told = msgspec.field(default_factory=Told)
     skipped: str | None = None
+
+    def read_state(self) -> str:
+        """The state.
+
+        Raises:
+            UnreadableSourceError: the source cannot be read.
+        """
+        try:
+            return self.state()
+        except OSError as error:
+            raise unreadable(self.location, error) from error
+
+    def read_items(self) -> Iterator[Item]:
+        """The items; what the system says while one is read is of the source, and not of the storage.
+
+        Raises:
+            UnreadableSourceError: the source cannot be read.
+        """
+        try:
+            yield from self.items()
+        except OSError as error:
+            raise unreadable(self.location, error) from error
 
 
 def found_in(form: str, places: Iterable[str], find: Callable[[str, str], list[SourceRun]]) -> list[SourceRun]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.importing import source_files, table_rows
 from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError, found_in
-from runicorn.importing.table_values import RowReader
+from runicorn.importing.table_values import SYSTEM, RowReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +94,12 @@ def _runs(form: str, preset: _Preset, path: str, top: str, options: dict[str, An
     if not column:
         return [_run(form, preset, path, top, options, None)]
     values: dict[str, None] = {}
+    has_column = False
     for row in table_rows.rows(preset.reader, path, Told()):
+        has_column = has_column or column in row
         values.setdefault(str(row.get(column, "")), None)
+    if values and not has_column:
+        raise UnreadableSourceError(f"{path} has no column {column!r}. Nothing of it was imported")
     return [_run(form, preset, path, top, options, value) for value in values]
 
 
@@ -112,8 +116,6 @@ def _run(form: str, preset: _Preset, path: str, top: str, options: dict[str, Any
         parts = parts[:-1]  # the folder itself is the run's name
     head.path = [os.path.basename(top) if os.path.isdir(top) else form, *parts, *([stem] if value is not None else [])]
     head.reason = "a table stores no status"
-    if preset.step is not None:
-        options = {**options, "step": options.get("step") or preset.step}
     return SourceRun(
         form,
         os.path.join(folder, name) if value is None else f"{path}#{value}",
@@ -128,14 +130,18 @@ def _run(form: str, preset: _Preset, path: str, top: str, options: dict[str, Any
 def _items(
     preset: _Preset, path: str, options: dict[str, Any], value: str | None, head: Head, told: Told
 ) -> Iterator[Item]:
-    reader = RowReader(options, told, changed_at=source_files.changed_at(path))
+    reader = RowReader(options, told, changed_at=source_files.changed_at(path), step_column=preset.step)
     column = options.get("run")
     for row in table_rows.rows(preset.reader, path, told):
         if column and str(row.pop(column, "")) != value:
             continue
+        if isinstance(row.get(SYSTEM), dict):
+            yield reader.sample(row)
+            continue
         numbers = reader.numbers(row)
         if numbers is not None:
             yield numbers
+    reader.finish(path)
     if preset.reader == "trainer":
         _read_trainer(path, head)
     head.config = {**head.config, **reader.config}

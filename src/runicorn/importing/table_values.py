@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from runicorn.importing.foreign_values import FLOATS, as_step, flattened
-from runicorn.importing.source_runs import Numbers
+from runicorn.importing.source_runs import Numbers, Sample, UnreadableSourceError
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _STEPS = ("step", "global_step", "_step", "epoch", "iteration")
 _TIMES = ("timestamp", "_timestamp", "wall_time", "time")
+SYSTEM = "__system__"
+"""The column of what the machine did, in what ``docs/from_aim.py`` writes."""
 _MILLISECONDS_FROM, _FIRST_S = 1e11, 1e8
 _BLANK = frozenset({"", "-", "null", "None", "NULL"})
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
@@ -28,14 +30,18 @@ class RowReader:
         options: ``step``, ``time``: columns; ``names``: metrics by column; ``config``: columns of settings.
         told: what is left out.
         changed_at: time of the file, for rows without one.
+        step_column: column of steps, if the options name none; None = the usual ones.
 
     Attributes:
         config: the settings of the last row that has them.
     """
 
-    def __init__(self, options: dict[str, Any], told: Told, *, changed_at: float) -> None:
+    def __init__(
+        self, options: dict[str, Any], told: Told, *, changed_at: float, step_column: str | None = None
+    ) -> None:
         self.config: dict[str, Any] = {}
-        self._step_column: str | None = options.get("step")
+        named = options.get("step"), options.get("time")
+        self._step_column: str | None = named[0] or step_column
         self._time_column: str | None = options.get("time")
         self._names: dict[str, str] = options.get("names") or {}
         self._config_columns = frozenset(options.get("config") or ())
@@ -43,9 +49,15 @@ class RowReader:
         self._changed_at = changed_at
         self._last_step = -1
         self._without_time = False
+        self._rows = 0
+        self._needed = {column for column in named if column is not None}
+        self._unseen = {*self._needed, *self._names, *self._config_columns}
 
     def numbers(self, row: dict[str, Any]) -> Numbers | None:
         """What a row holds; None if that is nothing."""
+        self._rows += 1
+        if self._unseen:
+            self._unseen.difference_update(row)
         for name in self._config_columns.intersection(row):
             value = _value(row.pop(name))
             if value is not None:
@@ -54,8 +66,37 @@ class RowReader:
         time_s = self._time(row)
         data = flattened({name: _value(value) for name, value in row.items() if not _is_blank(value)}, self._told)
         if self._names:
-            data = {self._names.get(name, name): value for name, value in data.items()}
+            data = self._renamed(data)
         return Numbers(step, time_s, data) if data else None
+
+    def _renamed(self, data: dict[str, Any]) -> dict[str, Any]:
+        self._unseen.difference_update(data)  # members of nested values have names only there
+        found = {self._names.get(name, name): value for name, value in data.items()}
+        if len(found) < len(data):
+            self._told.leave_out("values of columns whose names others were given", len(data) - len(found))
+            found.update((new, data[name]) for name, new in self._names.items() if name in data)
+        return found
+
+    def finish(self, path: str) -> None:
+        """Say which columns that were named no row has.
+
+        Raises:
+            UnreadableSourceError: one of them is that of steps or of times, so all rows would have wrong ones.
+        """
+        if not self._rows:
+            return
+        for name in sorted(self._unseen):
+            if name in self._needed:
+                raise UnreadableSourceError(f"{path} has no column {name!r}. Nothing of it was imported")
+            self._told.problem(f"{path}: no row has the column {name!r}, which an option names")
+
+    def sample(self, row: dict[str, Any]) -> Sample:
+        """What a row says of the machine, and of nothing else."""
+        found = flattened(row.pop(SYSTEM), self._told)
+        time_s = self._time(row)
+        if row:
+            self._told.leave_out("values beside those of the machine", len(row))
+        return Sample(time_s, found)
 
     def other(self) -> dict[str, Any]:
         """What people may want to know of the run's rows."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import re
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from runicorn.importing import source_files
 from runicorn.importing.foreign_values import as_step, flattened
-from runicorn.importing.protobuf_wire import BYTES, Field, WireError, fields, signed, varint
+from runicorn.importing.protobuf_wire import BYTES, Field, fields, signed
 from runicorn.importing.source_runs import Item, Numbers, Sample, SourceImage, TextLine
+from runicorn.importing.wandb_items import Content, HistoryRows, item_of, json_of
 from runicorn.validation.metrics import HIGHEST_INT, LOWEST_INT
 from runicorn.writer.terminal import Screen
 
@@ -23,10 +22,9 @@ if TYPE_CHECKING:
 
 NO_END = "wandb has stored no end: the process was killed, or still ran when this was read"
 _LEFT_OUT = {8: "artifacts", 9: "links to TensorBoard", 10: "alerts", 25: "uses of artifacts"}
-_NUMBER, _HISTORY = b"\x08", b"\x12"
-_ITEM, _KEY, _NESTED, _VALUE = 0x0A, 0x0A, 0x12, b"\x82\x01"
-_decode = msgspec.json.decode
-_TYPE, _TYPE_IN_JSON = "/_type", b'/_type"'
+_HISTORY = b"\x12"
+_ROW = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]([\x12\x1a])([\x00-\x7f]|[\x80-\xff][\x00-\x7f])", re.DOTALL)
+"""How nearly all records begin: a number, then a row or what it changes in the summary, and the length of that."""
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
@@ -51,9 +49,8 @@ class WandbRecords:
         self._directory = directory
         self._head = head
         self._told = told
-        self._names: dict[bytes, bytes] = {}
-        self._config: dict[str, Any] = {}
-        self._summary: dict[str, Any] = {}
+        self._rows = HistoryRows()
+        self._config, self._summary = Content(), Content()
         self._other: dict[str, Any] = {}
         self._screens: dict[int, Screen] = {}
         self._exit_code: int | None = None
@@ -66,13 +63,13 @@ class WandbRecords:
         Raises:
             ValueError: it cannot be decoded.
         """
-        if record[:1] == _NUMBER:  # nearly all are a number and a row
-            at = varint(record, 1)[1]
-            if record[at : at + 1] == _HISTORY:
-                length, at = varint(record, at + 1)
-                if at + length > len(record):
-                    raise WireError("a row is cut")
-                return self._history(record[at : at + length])
+        head = _ROW.match(record)
+        if head is not None and len(record) - head.end() == _length(head[2]):
+            data = record[head.end() :]
+            if head[1] == _HISTORY:
+                return self._history(data)
+            self._summary.change(data)
+            return []
         for field in fields(record):
             if field.kind != BYTES:
                 continue
@@ -83,9 +80,9 @@ class WandbRecords:
             if field.number == 7:
                 return self._stats(field.data)
             if field.number == 3:
-                _update(self._summary, field.data)
+                self._summary.change(field.data)
             elif field.number == 5:
-                _update(self._config, field.data)
+                self._config.change(field.data)
             elif field.number == 17:
                 self._run(field.data)
             elif field.number == 18:
@@ -100,50 +97,16 @@ class WandbRecords:
         return []
 
     def _history(self, data: bytes) -> list[Item]:
-        parts: list[bytes] = []
-        at, size, names = 0, len(data), self._names
-        while at < size and data[at] == _ITEM:
-            length, at = (data[at + 1], at + 2) if data[at + 1] < 128 else varint(data, at + 1)
-            end = at + length
-            if end > size:
-                raise WireError("an item is cut")
-            # Nearly all items are a key, or a nested one, and JSON text.
-            cut = data.find(_VALUE, at, end)
-            name = names.get(data[at:cut]) if cut > 0 else None
-            if name is None:
-                name, value = self._item(data[at:end], cut - at)
-            else:
-                value = data[(cut + 3 if data[cut + 2] < 128 else varint(data, cut + 2)[1]) : end]
-            if value:
-                parts.append(name + value)
-            at = end
-        row = _row(parts)
+        row = self._rows.read(data)
         step = row.pop("_step", None)
         if type(step) is not int or not LOWEST_INT <= step <= HIGHEST_INT:
-            step = _first_step(step, _step_of(data[at:]))
+            step = _first_step(step, _step_of(data))
         time_s = row.pop("_timestamp", self._last_time)
         row.pop("_runtime", None)
         self._last_time = time_s = float(time_s) if type(time_s) in {float, int} else self._last_time
         if _PLAIN.issuperset(map(type, row.values())):
             return [Numbers(step, time_s, row)] if row else []
         return self._mixed(row, step, time_s)
-
-    def _item(self, item: bytes, cut: int) -> tuple[bytes, bytes]:
-        """The beginning of a member of a JSON object, and its value's text."""
-        keys, value, has_key = [], b"", False
-        for field in fields(item):
-            if field.number == 1:
-                keys, has_key = [field.text], True
-            elif field.number == 2 and not has_key:
-                keys.append(field.text)
-            elif field.number == 16:
-                value = field.data
-                # The value must be all that is left: only then the bytes before it stand for the name.
-                is_last = field.start + len(field.data) == len(item)
-        name = json.dumps("/".join(keys)).encode() + b":"
-        if cut > 0 and value and is_last and len(value) == len(item) - varint(item, cut + 2)[1]:
-            self._names[item[:cut]] = name
-        return name, value
 
     def _mixed(self, row: dict[str, Any], step: int, time_s: float) -> list[Item]:
         numbers: dict[str, Any] = {}
@@ -206,8 +169,8 @@ class WandbRecords:
             if field.number == 2:
                 time_s = _timestamp(field)
             elif field.number == 3:
-                key, text = _pair(field.data)
-                values[key] = _json(text)
+                item = item_of(field.data)
+                values["/".join(item.keys)] = json_of(item.text)
         flat = flattened(values, self._told)
         return [Sample(time_s, flat)] if flat else []
 
@@ -223,9 +186,9 @@ class WandbRecords:
             elif field.number == 3:
                 self.project = text
             elif field.number == 4:
-                _update(self._config, field.data)
+                self._config.change(field.data)
             elif field.number == 5:
-                _update(self._summary, field.data)
+                self._summary.change(field.data)
             elif field.number == 6:
                 head.group = text
             elif field.number in {7, 12}:
@@ -284,34 +247,12 @@ class WandbRecords:
             head.status, head.reason = "failed", f"exit code {self._exit_code}"
         else:
             head.status, head.reason = "finished", None
-        head.config = {key: value for key, value in self._config.items() if key != "_wandb"}
+        head.config = {key: value for key, value in self._config.value.items() if key != "_wandb"}
         hidden = {"_step", "_timestamp", "_runtime", "_wandb"}
-        head.summary = {key: value for key, value in self._summary.items() if key not in hidden}
+        head.summary = {key: value for key, value in self._summary.value.items() if key not in hidden}
         head.primary = self._primary
         identity = {"run_id": self.run_id, "project": self.project, "entity": self.entity}
         head.other = {name: value for name, value in {**identity, **self._other}.items() if value}
-
-
-def _row(parts: list[bytes]) -> dict[str, Any]:
-    text = b"{" + b",".join(parts) + b"}"
-    try:
-        row = _decode(text)
-    except msgspec.DecodeError:  # bare NaN and Infinity
-        row = json.loads(text)
-    if type(row) is not dict:
-        raise ValueError("a row is no JSON object")
-    return _regrouped(row) if _TYPE_IN_JSON in text else row
-
-
-def _regrouped(row: dict[str, Any]) -> dict[str, Any]:
-    """Put a picture together again, which the row may have as one member for each of its fields."""
-    for name in [name for name in row if name.endswith(_TYPE)]:
-        above = name[: -len(_TYPE) + 1]
-        whole = {key[len(above) :]: row.pop(key) for key in [*row] if key.startswith(above)}
-        row[above[:-1]] = whole
-    return row
-
-
 def _step_of(data: bytes) -> int:
     """``HistoryStep`` behind the items; a step of 0 has no number."""
     for field in fields(data):
@@ -320,49 +261,13 @@ def _step_of(data: bytes) -> int:
     return 0
 
 
+def _length(varint: bytes) -> int:
+    return varint[0] if len(varint) == 1 else varint[0] & 127 | varint[1] << 7
+
+
 def _first_step(given: Any, beside: int) -> int:
     step = as_step(given)
     return beside if step is None else step
-
-
-def _pair(data: bytes) -> tuple[str, bytes]:
-    keys, value = list[str](), b""
-    for field in fields(data):
-        if field.number in {1, 2}:
-            keys.append(field.text)
-        elif field.number == 16:
-            value = field.data
-    return "/".join(keys), value
-
-
-def _json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text.decode("utf-8", "backslashreplace")
-
-
-def _update(into: dict[str, Any], data: bytes) -> None:
-    """Set and remove the members that a ``ConfigRecord`` or ``SummaryRecord`` names."""
-    for field in fields(data):
-        keys, text = list[str](), b""
-        for each in fields(field.data) if field.number in {1, 2} else ():
-            if each.number in {1, 2}:
-                keys.append(each.text)
-            elif each.number == 16:
-                text = each.data
-        if not keys:
-            continue
-        at = into
-        for key in keys[:-1]:
-            below = at.get(key)
-            if not isinstance(below, dict):
-                below = at[key] = {}
-            at = below
-        if field.number == 1:
-            at[keys[-1]] = _json(text)
-        else:
-            at.pop(keys[-1], None)
 
 
 def _timestamp(field: Field) -> float:

@@ -1,0 +1,96 @@
+"""Options of ``import`` that cannot be followed are refused before anything is read, or their columns are told."""
+
+import pytest
+from imported_values import SAMPLES, load, points_of
+
+from runicorn.cli import main
+
+TABLE = "it,loss,acc,lr,which\n1,0.5,0.25,0.1,a\n2,0.25,0.75,0.1,b\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(TABLE, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--map", "loss"], "has no '='"),
+        (["--map", "loss=a", "--map", "loss=b"], "twice"),
+        (["--map", "loss=a", "--map", "acc=a"], "Two columns"),
+        (["--map", "=a"], "empty"),
+        (["--map", "loss="], "empty"),
+        (["--step", ""], "empty"),
+        (["--time", ""], "empty"),
+        (["--run", ""], "empty"),
+        (["--config-columns", ""], "empty"),
+        (["--config-columns", "lr,,which"], "empty"),
+        (["--config-columns", "lr,lr"], "twice"),
+        (["--config-columns", "lr", "--config-columns", "lr"], "twice"),
+        (["--step", "it", "--config-columns", "it"], "twice"),
+        (["--step", "it", "--time", "it"], "twice"),
+        (["--run", "which", "--map", "which=loss"], "twice"),
+        (["--config-columns", "lr", "--map", "lr=rate"], "twice"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(arguments, said, table, storage, capsys):
+    """Exit status 2, one sentence that says so, and no storage is made."""
+    assert main(["import", "csv", str(table), *arguments, "--storage", str(storage)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Nothing was imported" in error
+    assert not storage.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--step", "it"], ["--time", "t"], ["--run", "r"], ["--map", "a=b"], ["--config-columns", "lr"]],
+)
+@pytest.mark.parametrize("form", ["wandb", "auto"])
+def test_options_of_tables_are_refused_for_other_formats(form, arguments, storage, capsys):
+    """Also if the format is found and not named."""
+    assert main(["import", form, str(SAMPLES / "wandb"), *arguments, "--storage", str(storage)]) == 2
+    assert "the format wandb, which has no columns" in capsys.readouterr().err
+    assert not storage.exists()
+
+
+def test_an_option_that_does_not_exist_is_refused(table, storage):
+    """In Python, where a key may be misspelt."""
+    with pytest.raises(ValueError, match="'steps' is no option"):
+        load("csv", table, storage=storage, options={"steps": "it"})
+
+
+def test_a_path_without_a_name_is_not_the_current_directory(storage, capsys):
+    """An empty variable of a shell must not import all there is."""
+    assert main(["import", "auto", "", "--storage", str(storage)]) == 1
+    assert "is not there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--step", "steps"], ["--time", "when"], ["--run", "runs"]])
+def test_a_column_of_steps_times_or_runs_that_is_not_there_fails_the_table(arguments, table, storage, capsys):
+    """Without it all rows would have wrong ones; the source can be imported afterwards."""
+    command = ["import", "csv", str(table), "--storage", str(storage)]
+    assert main([*command, *arguments]) == 1
+    assert f"has no column {arguments[1]!r}" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "table.csv: imported" in capsys.readouterr().out
+
+
+def test_other_columns_that_no_row_has_are_told(table, storage, capsys):
+    """The import is made: several tables may be given the same options."""
+    arguments = ["--map", "los=x", "--config-columns", "rate,lr", "--config-columns", "which", "--step", "it"]
+    assert main(["import", "csv", str(table), *arguments, "--storage", str(storage)]) == 0
+    said = capsys.readouterr().err
+    assert "no row has the column 'los'" in said
+    assert "no row has the column 'rate'" in said
+    assert said.count("no row") == 2
+
+
+def test_a_name_that_another_column_has_is_that_of_the_mapped_one(table, storage):
+    """Two values of a row cannot have one name; the other one is counted."""
+    (run,) = load("csv", table, storage=storage, options={"step": "it", "names": {"acc": "loss"}})
+    assert [value for _, _, value in points_of(run.run_dir)["loss"]] == [0.25, 0.75]
+    assert run.left_out == {"values of columns whose names others were given": 2}
