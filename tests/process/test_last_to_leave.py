@@ -121,6 +121,25 @@ def test_a_rank_0_that_never_came(tmp_path):
     assert_ranks(run_dir, dict.fromkeys((1, 2), RECORDS))
 
 
+def test_a_rank_that_leaves_before_rank_0_has_come(tmp_path):
+    """Ranks start apart: the run waits a moment for the others, who store by the same spool."""
+    with Job(tmp_path) as job:
+        job.start('if name == "0":\n    wait_for("come")\n' + LEAVING.lstrip(), environments(torchrun, 2))
+        job.wait_for("logged-1")
+        run_dir, spool = job.run_of(1)
+        control = ControlPage.open(str(spool / "control"))
+        wait_until(lambda: control.others == 1)
+        job.tell("leave-1")
+        wait_until(lambda: control.others == 0)
+        job.tell("come")
+        job.wait_for("logged-0")
+        job.tell("leave-0")
+        job.end_well()
+        assert job.run_of(0) == (run_dir, spool)
+        assert status(run_dir)["status"] == "finished"
+    assert_ranks(run_dir, dict.fromkeys(range(2), RECORDS))
+
+
 def test_rank_0_was_killed(tmp_path):
     """The last of the others waits until the run has ended as failed."""
     with Job(tmp_path) as job:

@@ -870,8 +870,8 @@ def test_an_elastic_restart_resumes_the_run(tmp_path):
     if not again:
         wait_for("never")
     tell("logged-" + name)
+    wait_for("logged-0", "logged-1", "logged-2", "logged-3")
     if name == "0":
-        wait_for("logged-1", "logged-2", "logged-3")
         run.finish()
     """
     with Job(tmp_path) as job:

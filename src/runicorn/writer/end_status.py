@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runicorn.queue.records import End
+from runicorn.storage import statuses
 
 if TYPE_CHECKING:
     from runicorn.writer.run_state import RunState
@@ -55,6 +56,39 @@ def of_exit_code(exit_code: int) -> tuple[str, str | None]:
 
 
 _INTERRUPTIONS: dict[int, str] = {signal.SIGINT: "SIGINT", signal.SIGTERM: "SIGTERM"}
+
+
+def document(end: End, state: RunState, before: dict[str, Any], opened_at: float) -> dict[str, Any]:
+    """The content of ``status.json`` of a run that has ended.
+
+    Args:
+        end: how it has ended.
+        state: what the writer knows of this session.
+        before: the content so far.
+        opened_at: when this session began, epoch seconds.
+    """
+    status: dict[str, Any] = {"status": end.status}
+    status["started_at"] = before.get("started_at", opened_at)
+    status["ended_at"] = end.time
+    if end.reason:
+        status["exit_reason"] = end.reason
+    last_step = max(
+        (step for step in (before.get("last_step"), state.last_step) if isinstance(step, int)), default=None
+    )
+    if last_step is not None:
+        status["last_step"] = last_step
+    if state.dropped_records:
+        status["lost_records"] = state.dropped_records
+    if state.missing_values:
+        status["lost_values"] = state.missing_values
+    if state.damaged_bytes:
+        status["damaged_bytes"] = state.damaged_bytes
+    if state.troubles:
+        status["storage_errors"] = state.troubles
+    if state.remarks:
+        status["remarks"] = state.remarks
+    statuses.add_earlier_sessions(status, before)
+    return status
 
 
 def without_owner(state: RunState, *, now: float) -> End:

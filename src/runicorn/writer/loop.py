@@ -13,7 +13,7 @@ from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import End
-from runicorn.storage import modes, paths, run_files, statuses
+from runicorn.storage import modes, paths, plain_json, run_files, statuses
 from runicorn.storage.run_directory import RunDir
 from runicorn.writer import end_status, status_correction, superseded
 from runicorn.writer.background_thread import SideWork
@@ -32,6 +32,8 @@ REPAIR_EVERY_S = 1.0
 _LOCK_TO_END_S = 2.0
 """How long a process may take from giving up its locks to its end; one that has become another program never ends."""
 _EXIT_CODE_WAIT_S = 30.0
+_RANKS_MAY_COME_S = 2.0
+"""Ranks of a job start apart: if some leave before rank 0 has come, the run waits so long for others."""
 
 
 class Writer:
@@ -55,6 +57,7 @@ class Writer:
         self._owner_probed_at = 0.0
         self._owner_gone = False
         self._found_owner_gone = not (self._owner.is_held() or self._has_owner_dropped_its_lock())
+        self._rank_seen_at = float("-inf") if self._found_owner_gone else time.monotonic()
         self._told: tuple[End, dict[str, Any]] | None = None
         self._tail = Tail(address, self._control)
         self._plan_file = PlanFile(os.path.join(address.spool, spool.PLAN))
@@ -168,6 +171,7 @@ class Writer:
         # Closed without an end: the run is being resumed, and what is left of this session is not waited for.
         resumed = self._control.closed[0] and end is None
         if others and not resumed:
+            self._rank_seen_at = time.monotonic()
             return None
         # Between our last read and a producer's death it may have pushed, an end among it: read, after the probe, until
         # there is nothing more.
@@ -177,6 +181,9 @@ class Writer:
         if state.end is not None:
             return state.end
         if self._address.distributed and not state.owner_seen:
+            is_soon = time.monotonic() - self._rank_seen_at < _RANKS_MAY_COME_S
+            if is_soon and not (resumed or self.terminated):
+                return None
             return end_status.without_owner(state, now=self._time_of_death())
         return end_status.without_end(
             now=self._time_of_death(),
@@ -203,8 +210,18 @@ class Writer:
         return self._owner_gone
 
     def _has_owner_dropped_its_lock(self) -> bool:
-        pid = self._owner_process.pid or self._address.owner_pid
+        pid = self._owner_process.pid or self._noted_owner_pid()
         return isinstance(self._owner, Probe) and spool_repair.has_dropped_lock(self._owner, pid, self._address.spool)
+
+    def _noted_owner_pid(self) -> int:
+        """Of a job it is noted in ``meta.json`` alone: another rank may have made the spool, and live on."""
+        if not self._address.distributed:
+            return self._address.owner_pid
+        try:
+            pid = plain_json.read_object(os.path.join(self._address.run_dir, run_files.META)).get("pid")
+        except (OSError, ValueError):
+            return 0
+        return pid if isinstance(pid, int) else 0
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
@@ -303,28 +320,7 @@ class Writer:
         if self._address.distributed and state.end is None and before.get("status") in statuses.FINAL:
             # Rank 0 has ended the run, by another writer or before these ranks came: it has ended as rank 0 said.
             end = End(before.get("ended_at", end.time), before["status"], before.get("exit_reason"))
-        status: dict[str, Any] = {"status": end.status}
-        status["started_at"] = before.get("started_at", self._address.opened_at)
-        status["ended_at"] = end.time
-        if end.reason:
-            status["exit_reason"] = end.reason
-        last_step = max(
-            (step for step in (before.get("last_step"), state.last_step) if isinstance(step, int)), default=None
-        )
-        if last_step is not None:
-            status["last_step"] = last_step
-        if state.dropped_records:
-            status["lost_records"] = state.dropped_records
-        if state.missing_values:
-            status["lost_values"] = state.missing_values
-        if state.damaged_bytes:
-            status["damaged_bytes"] = state.damaged_bytes
-        if state.troubles:
-            status["storage_errors"] = state.troubles
-        if state.remarks:
-            status["remarks"] = state.remarks
-        statuses.add_earlier_sessions(status, before)
-        return status
+        return end_status.document(end, state, before, self._address.opened_at)
 
     def _keep_durable(self) -> None:
         now = time.monotonic()
