@@ -93,4 +93,4 @@ def test_a_name_that_another_column_has_is_that_of_the_mapped_one(table, storage
     """Two values of a row cannot have one name; the other one is counted."""
     (run,) = load("csv", table, storage=storage, options={"step": "it", "names": {"acc": "loss"}})
     assert [value for _, _, value in points_of(run.run_dir)["loss"]] == [0.25, 0.75]
-    assert run.left_out == {"values of columns whose names others were given": 2}
+    assert run.left_out == {"values of columns whose names were given to other columns": 2}

@@ -67,7 +67,7 @@ def test_a_run_comes_back_as_it_was_logged(tmp_path):
     assert (image.key, image.step, image.caption) == ("a/dot", 4, "a dot")
     assert Path(run.info.run_dir, image.path).read_bytes() == PNG
     assert notes == [
-        "rows of steps below 0 left out, which wandb does not take: 1",
+        "rows of steps below 0 left out, because wandb refuses them: 1",
         "the text of logs.txt and what the machine did left out",
     ]
 
@@ -97,7 +97,7 @@ def test_names_that_wandb_has_for_itself_are_changed_and_told(tmp_path):
     values = {name: points[0][2] for name, points in points_of(run).items()}
     assert values == {"loss": repr(math.pi), "_step_": "8", "_step__": "7", "_runtime_": "True"}
     assert sorted(image.key for image in run.images) == ["loss_", "loss__"]
-    assert (rows, notes) == (4, ["names changed, because wandb has one value for each name, and some for itself: 4"])
+    assert (rows, notes) == (4, ["names changed, because wandb uses them itself, or another value has them: 4"])
 
 
 def test_images_without_metrics_have_rows_of_their_own(tmp_path):
@@ -115,8 +115,8 @@ def test_images_without_metrics_have_rows_of_their_own(tmp_path):
     assert [(image.step, image.time) for image in run.images] == [(1, 1.0), (3, 3.0), (9, 9.0)]
     assert [*run["a"].step] == [2, 4]
     assert sorted(notes) == [
-        "images left out because they are not there: 1",
-        "rows of steps below 0 left out, which wandb does not take: 1",
+        "images left out because their files are missing: 1",
+        "rows of steps below 0 left out, because wandb refuses them: 1",
     ]
 
 
