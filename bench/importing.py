@@ -171,7 +171,7 @@ def measure_large(size_bytes: int, folder: str | None) -> None:
 
 
 def items_of(values: dict[str, float], order: random.Random) -> bytes:
-    """As wandb's core writes them: each with a nested key, in any order."""
+    """The items of a record as wandb's core writes them: each with a nested key, in any order."""
     items = []
     for key, value in values.items():
         text = repr(value).encode()
@@ -181,7 +181,7 @@ def items_of(values: dict[str, float], order: random.Random) -> bytes:
 
 
 def wandb_records(count: int) -> Iterator[bytes]:
-    """Rows of four metrics, and behind each two changes of the summary, as an offline run of wandb 0.31 has them."""
+    """Rows of four metrics, each followed by two changes of the summary, as in an offline run of wandb 0.31."""
     order = random.Random(0)
     for number in range(count):
         values = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
@@ -195,7 +195,7 @@ def wandb_records(count: int) -> Iterator[bytes]:
 
 
 def write_rows(path: Path, count: int) -> None:
-    """A file of wandb."""
+    """Write rows into a file as wandb does."""
     with path.open("wb") as file:
         file.write(b":W&B\xe1\xbe\x00")
         at = 7

@@ -214,7 +214,7 @@ def test_report_holds_these_metrics_and_axes_alone(make_run, storage):
 
 
 def test_report_holds_these_ranks_and_stages_alone(make_run, command, tmp_path, capsys):
-    """Each rank with each stage that is named, those of the machine once; figures count the first of them."""
+    """A report has each named rank with each named stage, and the machine's curves once; figures count the first."""
     run_dir = make_run(lines=[of_rank(step, 0, "warm" if step < 5 else "hot") for step in range(1, 11)])
     (run_dir / "events.rank1.jsonl").write_text("".join(of_rank(step, 1, "hot") for step in range(1, 11)))
     (run_dir / "system.jsonl").write_text('{"time": 1.0, "host/cpu_percent": 5.0}\n')
