@@ -23,6 +23,11 @@ _BLANK = frozenset({"", "-", "null", "None", "NULL"})
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
 
 
+def missing_column(path: str, column: str) -> UnreadableSourceError:
+    """The error for a table without a column that it needs."""
+    return UnreadableSourceError(f"{path} has no column {column!r}. Nothing of it was imported. Name one that it has")
+
+
 class RowReader:
     """Reads the rows of one run.
 
@@ -87,7 +92,7 @@ class RowReader:
             return
         for name in sorted(self._unseen):
             if name in self._needed:
-                raise UnreadableSourceError(f"{path} has no column {name!r}. Nothing of it was imported")
+                raise missing_column(path, name)
             self._told.problem(f"{path}: no row has the column {name!r}, which an option names")
 
     def sample(self, row: dict[str, Any]) -> Sample:
