@@ -1,15 +1,13 @@
-"""What an import costs beside the readers of TensorBoard and wandb themselves: CPU time and memory, in one run.
+"""What does an import cost beside the readers of TensorBoard and wandb themselves: CPU time and memory?
 
-``python bench/importing.py [--scalars 1000000] [--tensorboard PYTHON] [--wandb PYTHON]``; the interpreters are of
-environments that have these packages. Each measurement is a process of its own; its CPU time is what the kernel says.
+::
 
-``python bench/importing.py --large`` writes an event file of 5 GB (histograms, texts and scalars), and imports it. It
-needs as much room in the temp directory, or in that which ``--folder`` names.
+    python bench/importing.py            # the environments of TensorBoard and wandb are made at the first run
+    python bench/importing.py --large    # writes an event file of 5 GB too: histograms, texts and scalars
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import resource
@@ -19,14 +17,23 @@ import sys
 import tempfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runicorn.importing.checksums import masked, masked_crcs
+import harness
+
+from runicorn.importing.checksums import masked_crcs
+
+sys.path.insert(1, str(Path(__file__).parent / "peers"))
+
+import environments
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
-HERE = Path(__file__).resolve()
+LOADER_NAME = "TensorBoard's file loader"
+FRAMES_NAME = "its frames alone, by us"
+BOUNDS = {"tfevents": (LOADER_NAME, 0.5), "wandb": (FRAMES_NAME, 2.0)}
 OURS = """
 import sys
 from runicorn.importing import import_runs
@@ -158,16 +165,15 @@ def write_large(path: Path, size_bytes: int) -> int:
     return count
 
 
-def measure_large(size_bytes: int, folder: str | None) -> None:
-    """Import it, and a tenth of it: memory is that of the larger record, not that of the file."""
+def import_large(size_bytes: int, folder: str | None) -> Iterator[Measured]:
+    """Import such a file, and one of a tenth: memory is that of the larger record, not that of the file."""
     for part_bytes in (size_bytes // 10, size_bytes):
         with tempfile.TemporaryDirectory(dir=folder) as top:
             events, storage = os.path.join(top, "events"), os.path.join(top, "storage")
             os.mkdir(events)
             count = write_large(Path(events, "events.out.tfevents.1700000000.host"), part_bytes)
-            cpu_s, peak_mib, said = measured(sys.executable, OURS, "tensorboard", events, storage)
-            what = f"tfevents of {part_bytes / 1e9:.1f} GB, {count:,} scalars, import"
-            print(f"{what:45} {cpu_s:8.2f} s CPU {peak_mib:8.0f} MiB  {said}", flush=True)
+            what = f"tfevents of {part_bytes / 1e9:.1f} GB, {count:,} scalars: import"
+            yield measured(what, sys.executable, OURS, "tensorboard", events, storage)
 
 
 def items_of(values: dict[str, float], order: random.Random) -> bytes:
@@ -215,8 +221,17 @@ def write_rows(path: Path, count: int) -> None:
                 at += 7 + len(piece)
 
 
-def measured(python: str, program: str, *arguments: str) -> tuple[float, float, str]:
-    """CPU seconds, peak MiB and output of a process."""
+class Measured(NamedTuple):
+    """What a process took, and what it printed: how many values or records it has read."""
+
+    what: str
+    cpu_s: float
+    peak_mib: float
+    said: str
+
+
+def measured(what: str, python: str, program: str, *arguments: str) -> Measured:
+    """Run a program; its CPU time is what the kernel says."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = (
         "import resource, sys; source = sys.argv.pop(1); exec(source); "
@@ -227,46 +242,85 @@ def measured(python: str, program: str, *arguments: str) -> tuple[float, float, 
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        return 0.0, 0.0, done.stderr.strip().splitlines()[-1]
+        raise SystemExit(f"{what}: {done.stderr.strip()}")
     *said, peak = done.stdout.strip().splitlines()
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu_s, float(peak.split()[1]), " ".join(said)
+    return Measured(what, cpu_s, float(peak.split()[1]), " ".join(said))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def import_files(scalars: int, rows: int, tensorboard: str | None, wandb: str | None) -> Iterator[Measured]:
+    """An event file of scalars and a file of wandb, by us and by their own readers.
+
+    Args:
+        scalars: how many the one has.
+        rows: how many the other has.
+        tensorboard: the interpreter of an environment that has it and tbparse; None = they are left out.
+        wandb: the same for wandb.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        events, offline, storage = (os.path.join(folder, name) for name in ("events", "offline", "storage"))
+        os.mkdir(events)
+        os.mkdir(offline)
+        write_scalars(Path(events, "events.out.tfevents.1700000000.host"), scalars)
+        write_rows(Path(offline, "run-x.wandb"), rows)
+        ours, floor = sys.executable, os.path.join(folder, "floor")
+        of_tensorboard = f"tfevents, {scalars:,} scalars:"
+        of_wandb = f"wandb, {rows:,} rows:"
+        for what, python, program, arguments in (
+            (f"{of_tensorboard} import", ours, OURS, ("tensorboard", events, storage)),
+            (f"{of_tensorboard} {LOADER_NAME}", tensorboard, LOADER, ("", events)),
+            (f"{of_tensorboard} TensorBoard's accumulator", tensorboard, ACCUMULATOR, ("", events)),
+            (f"{of_tensorboard} tbparse", tensorboard, TBPARSE, ("", events)),
+            (f"{of_wandb} import", ours, OURS, ("wandb", offline, storage)),
+            (f"{of_wandb} {FRAMES_NAME}", ours, FRAMES, ("", offline)),
+            (f"{of_wandb} frames, digest, JSON in and out", ours, FLOOR, ("", offline, floor)),
+            (f"{of_wandb} frames and rows by wandb's classes", wandb, WANDB, ("", offline)),
+        ):
+            if python is not None:
+                yield measured(what, python, program, *arguments)
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The small files, and the large one if it is asked for; a quick run needs no other tracker."""
+    if arguments.quick:
+        found = [*import_files(1_000, 300, None, None)]
+    else:
+        tensorboard = environments.interpreter(("tensorboard", "tbparse"))
+        found = [*import_files(arguments.scalars, arguments.rows, tensorboard, environments.interpreter(("wandb",)))]
+    if arguments.large:
+        found += import_large(arguments.large_bytes, arguments.folder)
+    return {"measured": [each._asdict() for each in found]}
+
+
+def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
+    """A row for each process; an import beside what its target names."""
+    found = [Measured(**each) for each in figures["measured"]]
+    cpu_s = {each.what.partition(": ")[2]: each.cpu_s for each in found}
+    rows = []
+    for each in found:
+        file, _, program = each.what.partition(": ")
+        name, most = BOUNDS.get(file.split(",")[0], ("", 0.0)) if program == "import" else ("", 0.0)
+        target = ""
+        if name in cpu_s:
+            share = each.cpu_s / cpu_s[name]
+            target = f"{share:.2f} x {name}; <= {most} {'met' if share <= most else 'missed'}"
+        rows.append([each.what, f"{each.cpu_s:.2f}", f"{each.peak_mib:.0f}", each.said, target])
+    note = (
+        "A process each, and its CPU time as the kernel counts it, with the start of the interpreter. The file of "
+        "wandb has two changes of the summary behind each row, as wandb 0.31 writes them."
+    )
+    columns = ["", "CPU, s", "memory, MiB", "values or records", "target"]
+    return [harness.Table("An import, and the readers of the trackers themselves", columns, rows, note)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes, and whether the large file is imported too."""
     parser.add_argument("--scalars", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--tensorboard", default=sys.executable)
-    parser.add_argument("--wandb", default=sys.executable)
-    parser.add_argument("--large", action="store_true", help="import an event file of 5 GB")
+    parser.add_argument("--large", action="store_true", help="import an event file of 5 GB too")
     parser.add_argument("--large-bytes", type=int, default=5_000_000_000)
-    parser.add_argument("--folder", help="where files are made (default: the temp directory)")
-    options = parser.parse_args()
-    if options.large:
-        measure_large(options.large_bytes, options.folder)
-        return
-    assert masked(0) == 0xA282EAD8
-    with tempfile.TemporaryDirectory() as folder:
-        events, rows, storage = (os.path.join(folder, name) for name in ("events", "rows", "storage"))
-        os.mkdir(events)
-        os.mkdir(rows)
-        write_scalars(Path(events, "events.out.tfevents.1700000000.host"), options.scalars)
-        write_rows(Path(rows, "run-x.wandb"), options.rows)
-        us = sys.executable
-        for what, python, program, arguments in (
-            ("tfevents, import", us, OURS, ("tensorboard", events, storage)),
-            ("tfevents, TensorBoard's file loader", options.tensorboard, LOADER, ("", events)),
-            ("tfevents, TensorBoard's accumulator", options.tensorboard, ACCUMULATOR, ("", events)),
-            ("tfevents, tbparse", options.tensorboard, TBPARSE, ("", events)),
-            ("wandb, import", us, OURS, ("wandb", rows, storage)),
-            ("wandb, its frames alone by us", us, FRAMES, ("", rows)),
-            ("wandb, frames, digest, JSON in and out", us, FLOOR, ("", rows, os.path.join(folder, "floor"))),
-            ("wandb, frames and rows by wandb's classes", options.wandb, WANDB, ("", rows, "", "")),
-        ):
-            cpu_s, peak_mib, said = measured(python, program, *arguments)
-            print(f"{what:45} {cpu_s:8.2f} s CPU {peak_mib:8.0f} MiB  {said}", flush=True)
+    parser.add_argument("--folder", help="where that file is made (default: the temp directory)")
 
 
 if __name__ == "__main__":
-    main()
+    harness.Bench("What does an import cost?", measure, tabulate, add_arguments).main()

@@ -6,7 +6,7 @@ r"""Write ``RESULTS.md`` from the JSON files that the benchmarks' ``--json`` wro
     python bench/cold_call.py --json --parts > figures/cold_call.json    # --against CHECKOUT: beside an older one
     python bench/log_latency.py --json --parts > figures/log_latency.json
     for name in throughput many_processes startup switched_off gpu_scalars console images outputs system readers \
-            frameworks syscalls chaos soak; do
+            importing frameworks syscalls chaos soak; do
         python bench/$name.py --json > figures/$name.json
     done
     python bench/read.py --peers --json > figures/read.json
@@ -30,7 +30,7 @@ import harness
 
 ORDER = (
     *("cold_call", "log_latency", "peers", "throughput", "many_processes", "startup", "switched_off"),
-    *("gpu_scalars", "console", "images", "outputs", "system", "frameworks", "read", "readers", "viewer"),
+    *("gpu_scalars", "console", "images", "outputs", "system", "frameworks", "read", "readers", "importing", "viewer"),
     *("syscalls", "chaos", "soak"),
 )
 PLOTS = {"peers": "![What a call costs, and what a SIGKILL leaves](peers.svg)"}

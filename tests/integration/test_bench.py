@@ -54,6 +54,7 @@ FIGURES = {
         "listing",
     },
     "gpu_scalars": {"available"},
+    "importing": {"measured"},
     "readers": {"seconds", "readers", "runs"},
     "viewer": {
         *("records", "runs", "first_byte_s", "levels_s", "grid_cpu_s", "memory_mib", "log_loads", "published"),
