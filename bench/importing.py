@@ -166,7 +166,7 @@ def write_large(path: Path, size_bytes: int) -> int:
 
 
 def import_large(size_bytes: int, folder: str | None) -> Iterator[Measured]:
-    """Import a large event file, and one of a tenth of its size: the largest record decides the memory, not the file."""
+    """Import a large event file, and one of a tenth of its size: memory follows the largest record, not the file."""
     for part_bytes in (size_bytes // 10, size_bytes):
         with tempfile.TemporaryDirectory(dir=folder) as top:
             events, storage = os.path.join(top, "events"), os.path.join(top, "storage")
