@@ -39,7 +39,7 @@ from runicorn.queue.records import Metrics, PartialMetrics, Printed, Text
 from runicorn.queue.segment import FRAME_HEADER_BYTES, HEADER_BYTES, SEAL, adler32, unpack_frame_header
 from runicorn.writer.plan import PlanFile
 
-# The ways for a script to die are those of the tests.
+# The tests have the code that lets a script die.
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "tests"))
 from support import faults
 

@@ -166,7 +166,7 @@ def write_large(path: Path, size_bytes: int) -> int:
 
 
 def import_large(size_bytes: int, folder: str | None) -> Iterator[Measured]:
-    """Import such a file, and one of a tenth: memory is that of the larger record, not that of the file."""
+    """Import a large event file, and one of a tenth of its size: memory follows the largest record, not the file."""
     for part_bytes in (size_bytes // 10, size_bytes):
         with tempfile.TemporaryDirectory(dir=folder) as top:
             events, storage = os.path.join(top, "events"), os.path.join(top, "storage")
@@ -177,7 +177,7 @@ def import_large(size_bytes: int, folder: str | None) -> Iterator[Measured]:
 
 
 def items_of(values: dict[str, float], order: random.Random) -> bytes:
-    """As wandb's core writes them: each with a nested key, in any order."""
+    """The items of a record as wandb's core writes them: each with a nested key, in any order."""
     items = []
     for key, value in values.items():
         text = repr(value).encode()
@@ -187,7 +187,7 @@ def items_of(values: dict[str, float], order: random.Random) -> bytes:
 
 
 def wandb_records(count: int) -> Iterator[bytes]:
-    """Rows of four metrics, and behind each two changes of the summary, as an offline run of wandb 0.31 has them."""
+    """Rows of four metrics, each followed by two changes of the summary, as in an offline run of wandb 0.31."""
     order = random.Random(0)
     for number in range(count):
         values = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
@@ -201,7 +201,7 @@ def wandb_records(count: int) -> Iterator[bytes]:
 
 
 def write_rows(path: Path, count: int) -> None:
-    """A file of wandb."""
+    """Write rows into a file as wandb does."""
     with path.open("wb") as file:
         file.write(b":W&B\xe1\xbe\x00")
         at = 7
@@ -222,7 +222,7 @@ def write_rows(path: Path, count: int) -> None:
 
 
 class Measured(NamedTuple):
-    """What a process took, and what it printed: how many values or records it has read."""
+    """CPU time and memory of a process, and its output: the number of values or records that it has read."""
 
     what: str
     cpu_s: float
@@ -231,7 +231,7 @@ class Measured(NamedTuple):
 
 
 def measured(what: str, python: str, program: str, *arguments: str) -> Measured:
-    """Run a program; its CPU time is what the kernel says."""
+    """Run a program; the kernel counts its CPU time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     child = (
         "import resource, sys; source = sys.argv.pop(1); exec(source); "
@@ -249,12 +249,12 @@ def measured(what: str, python: str, program: str, *arguments: str) -> Measured:
 
 
 def import_files(scalars: int, rows: int, tensorboard: str | None, wandb: str | None) -> Iterator[Measured]:
-    """An event file of scalars and a file of wandb, by us and by their own readers.
+    """Read an event file of scalars and a file of wandb, with our import and with the trackers' own readers.
 
     Args:
-        scalars: how many the one has.
-        rows: how many the other has.
-        tensorboard: the interpreter of an environment that has it and tbparse; None = they are left out.
+        scalars: number of scalars in the event file.
+        rows: number of rows in the file of wandb.
+        tensorboard: the interpreter of an environment with TensorBoard and tbparse; None = these are not measured.
         wandb: the same for wandb.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -281,7 +281,7 @@ def import_files(scalars: int, rows: int, tensorboard: str | None, wandb: str | 
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The small files, and the large one if it is asked for; a quick run needs no other tracker."""
+    """Measure small files, and large ones with ``--large``; a quick run needs no other tracker."""
     if arguments.quick:
         found = [*import_files(1_000, 300, None, None)]
     else:
@@ -293,7 +293,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
-    """A row for each process; an import beside what its target names."""
+    """A row for each process. An import is compared with the program that its target names."""
     found = [Measured(**each) for each in figures["measured"]]
     cpu_s = {each.what.partition(": ")[2]: each.cpu_s for each in found}
     rows = []
@@ -306,8 +306,8 @@ def tabulate(figures: dict[str, Any]) -> list[harness.Table]:
             target = f"{share:.2f} x {name}; <= {most} {'met' if share <= most else 'missed'}"
         rows.append([each.what, f"{each.cpu_s:.2f}", f"{each.peak_mib:.0f}", each.said, target])
     note = (
-        "A process each, and its CPU time as the kernel counts it, with the start of the interpreter. The file of "
-        "wandb has two changes of the summary behind each row, as wandb 0.31 writes them."
+        "Each row is a process. The kernel counts its CPU time, including the start of the interpreter. In the file of "
+        "wandb, two changes of the summary follow each row, as in a file of wandb 0.31."
     )
     columns = ["", "CPU, s", "memory, MiB", "values or records", "target"]
     return [harness.Table("An import, and the readers of the trackers themselves", columns, rows, note)]
@@ -319,7 +319,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--large", action="store_true", help="import an event file of 5 GB too")
     parser.add_argument("--large-bytes", type=int, default=5_000_000_000)
-    parser.add_argument("--folder", help="where that file is made (default: the temp directory)")
+    parser.add_argument("--folder", help="where the large file is made (default: the temp directory)")
 
 
 if __name__ == "__main__":

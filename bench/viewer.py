@@ -1,9 +1,9 @@
 """How fast is the viewer's server, how much memory does it take, and what does a training beside it notice?
 
-Everything is asked over HTTP from another process, as a page asks it: so the times are those of server and transfer,
-and not of drawing; two figures are those of a browser, and say so. Levels are what each block of 256 values comes to,
-kept in the cache beside the columns. Cold is without any cache. With ``--published`` the viewer of Runicorn 0.7.2, and
-TensorBoard, show the same run of 1,000,000 records in the same call.
+Another process asks for everything over HTTP, as a page does. So the times are those of server and transfer, and not of
+drawing; two figures are times of a browser, and their questions say so. Levels hold a summary of each block of 256
+values, in the cache beside the columns. Cold is without any cache. With ``--published``, the viewer of Runicorn 0.7.2
+and TensorBoard show the same run of 1,000,000 records in the same call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How soon has a browser drawn a page? Chromium, driven by Playwright; without one of the two nothing is measured."""
+"""How soon has a browser drawn a page? It needs Chromium and Playwright; without them nothing is measured."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _WATCH = """
     requestAnimationFrame(look);
   });
 """
-"""Looks at each frame: a chart has a row for each of its curves, and is painted in that frame."""
+"""Checks each frame: a chart has a row in its table for each curve, and is painted in the same frame."""
 
 
 def drawn_s(address: str, curves: int, *, times: int, height: int = 800) -> list[float]:
-    """From the opening of a page until it has drawn so many curves, by its own clock; empty if there is no browser.
+    """Time from the opening of a page until all curves are drawn, by the page's clock; empty if there is no browser.
 
     Args:
         address: of the page.
-        curves: how many it draws at once.
-        times: how often it is opened, each time by a browser that knows nothing of it.
+        curves: number of curves that the page draws at once.
+        times: how often the page is opened, each time with an empty cache.
         height: of the window, in pixels.
     """
     try:
@@ -33,7 +33,7 @@ def drawn_s(address: str, curves: int, *, times: int, height: int = 800) -> list
         return []
     if not os.path.exists(CHROMIUM):
         return []
-    # Chromium's socket has a path of a hundred characters at most, wherever the benchmark is run.
+    # The path of Chromium's socket must be short, even if the benchmark runs in a long path.
     with tempfile.TemporaryDirectory(dir="/tmp") as short, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--headless", "--no-sandbox"], env={**os.environ, "TMPDIR": short}

@@ -1,4 +1,4 @@
-"""Twelve charts of many long runs: what the server sends, and when a browser has drawn them."""
+"""Twelve charts of many long runs: how long the server needs to send them, and a browser to draw them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import viewer_browser
 
 _CHARTS = 12
 _WINDOW_PX = 1700
-"""High enough for the legend and all charts: a page draws only those near the window."""
+"""High enough for the legend and all charts, because a page draws only the charts near the window."""
 
 
 def grid(root: str, runs: int, records: int, times: int) -> dict[str, Any]:
-    """The first time, without levels; then from levels; then as the page of their comparison, so many times."""
+    """Times of the first request, without levels, of requests with levels, and of a page that compares the runs."""
     import viewer
 
     storage = os.path.join(root, "grid")

@@ -24,7 +24,7 @@ CURVES, IMAGES = 20, 10
 
 
 def reported(root: str, records: int, times: int) -> dict[str, Any]:
-    """Its bytes, how long it took to write, and how long from the opening to the last curve, of so many openings."""
+    """Size of a report, time to write it, and time from the opening to the last curve."""
     storage = os.path.join(root, "reported")
     _make_run(storage, records)
     begun = time.perf_counter()

@@ -23,7 +23,7 @@ def name_of(metric: aim.Metric) -> str:
 
 
 def samples(run: aim.Run) -> Iterator[dict[str, Any]]:
-    """What Aim has sampled of the machine, in the order of time; ``gpu/0/gpu_temp`` is that of the GPU 0."""
+    """Aim's samples of the machine, in the order of time; ``gpu/0/gpu_temp`` is the temperature of GPU 0."""
     found = []
     for metric in run.metrics():
         if metric.name.startswith(SYSTEM):

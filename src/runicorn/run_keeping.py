@@ -264,7 +264,7 @@ class KeepingVerbs(RunHandle):
 
     @guarded
     def _leave_joined(self, end: End) -> None:
-        """A process that has joined ends: whoever leaves last waits for the run's end."""
+        """Leave the run in a joined process that exits. The last process to leave waits for the run's end."""
         self._session.push_rank_end(end)
         if self._session.is_supervised:  # the command waits
             self._session.leave()

@@ -1,4 +1,4 @@
-"""What a mouse does on a chart."""
+"""Moves of a mouse on a chart."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def point_on(page: Page, metric: str, share: float) -> tuple[float, float]:
-    """The place on a chart that is at a share of its width, half way up."""
+    """The point on a chart at a share of its width and at half its height."""
     box = card(page, metric).locator(".u-over").bounding_box()
     return box["x"] + box["width"] * share, box["y"] + box["height"] / 2
 
 
 def drag(page: Page, metric: str, start: float, stop: float) -> None:
-    """Drag over a part of a chart, in several moves, as a hand does."""
+    """Drag over a part of a chart in several moves, as a user does."""
     page.mouse.move(*point_on(page, metric, start))
     page.mouse.down()
     page.mouse.move(*point_on(page, metric, stop), steps=5)

@@ -28,7 +28,7 @@ def card(page: Page, metric: str) -> Locator:
 
 
 def figures(page: Page, metric: str, count: int | None = None) -> list[dict[str, Any]]:
-    """The rows of a chart's table for screen readers, as soon as there are so many, or any."""
+    """Wait for rows in a chart's table for screen readers, for a given number of them or any; the rows."""
     rows = card(page, metric).locator("table.figures tbody tr")
     _wait_for(rows, count)
     found = []
@@ -57,7 +57,7 @@ def foot(page: Page, metric: str) -> str:
 
 
 def row_names(page: Page, count: int | None = None) -> list[str]:
-    """The names in the rows of the table of runs, as soon as there are so many, or any."""
+    """Wait for rows in the table of runs, for a given number of them or any; their names."""
     names = page.locator("[role=row] a.name")
     _wait_for(names, count)
     return names.all_inner_texts()

@@ -49,7 +49,7 @@ def write_run(
 
 
 def write_ranks(run_dir: Path, of_ranks: Iterable[Iterable[dict[str, Any]]]) -> None:
-    """Write the numbers of each rank of a run, in a file of its own; lines are as those of ``write_run()``."""
+    """Write a file with the numbers of each rank of a run; lines are as those of ``write_run()``."""
     for rank, lines in enumerate(of_ranks):
         marked = [json.dumps({**json.loads(event(**line)), "rank": rank}) + "\n" for line in lines]
         (run_dir / (f"events.rank{rank}.jsonl" if rank else "events.jsonl")).write_text("".join(marked))

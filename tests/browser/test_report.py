@@ -267,7 +267,7 @@ def test_report_draws_what_the_viewer_draws(tmp_path, viewer_of, open_page, open
 
 
 def assert_same_columns(here: Page, there: Page, metric: str) -> None:
-    """What a chart of either page saves is the same; a report holds seven digits of the values of pieces."""
+    """A chart of a report saves the same CSV as one of the viewer; values of pieces have seven digits in a report."""
     (columns, rows), (known, wanted) = saved_columns(here, metric), saved_columns(there, metric)
     assert columns == known
     for row, other in zip(rows, wanted, strict=True):
@@ -280,7 +280,7 @@ def assert_same_columns(here: Page, there: Page, metric: str) -> None:
     "query", ["", "rank=each", "rank=mean&stage=hot", "rank=2", "stage=warm", "group=config.args.lr"]
 )
 def test_ranks_and_stages_of_a_report_are_those_of_the_viewer(tmp_path, viewer_of, open_page, open_file, query):
-    """Of the ranks and stages that were put in, a report draws those of its address, as the viewer does."""
+    """A report draws the ranks and stages that its address chooses, as the viewer does."""
     names = [f"20260101_00000{number}_aaaaaa" for number in range(2)]
     for number, name in enumerate(names):
         steps = [(at, "warm" if at < 30 else "hot") for at in range(99)]
@@ -300,7 +300,7 @@ def test_ranks_and_stages_of_a_report_are_those_of_the_viewer(tmp_path, viewer_o
 
 
 def test_page_of_a_report_offers_what_it_holds_and_begins_with_the_first(tmp_path, open_file):
-    """Axis, rank and stage begin with what was named first; *Axes* has the others, and no choice of one alone."""
+    """A report begins with the axis, rank and stage that were named first; *Axes* has the others, if any."""
     lines = [[{"step": at, "loss": 10.0 * rank + at} for at in range(1, 21)] for rank in range(3)]
     write_ranks(write_run(tmp_path, RUN), lines)
     words = ("--x", "time,step", "--rank", "slowest,1")
@@ -319,7 +319,7 @@ def test_page_of_a_report_offers_what_it_holds_and_begins_with_the_first(tmp_pat
 
 
 def test_report_has_the_curves_of_the_machine(tmp_path, open_file):
-    """Its System tab draws them over time, whatever axes the other charts have."""
+    """The System tab of a report always draws the curves of the machine over time."""
     run_dir = write_run(tmp_path, RUN, [{"step": 1, "loss": 1.0}])
     (run_dir / "system.jsonl").write_text(json.dumps({"time": BEGUN + 2, "host/cpu_percent": 5.0}) + "\n")
     for axes in ("step", "wall", "step,time"):

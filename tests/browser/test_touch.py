@@ -1,4 +1,4 @@
-"""What fingers do: on a chart they zoom, read and scroll the page; and they move the slider of images."""
+"""Fingers zoom a chart, read its values and scroll the page over it, and move the slider of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN = "20260101_000000_aaaaaa"
 
 @pytest.fixture
 def touched(tmp_path, viewer_of, open_page):
-    """The page of a run of many charts and some images, on a screen for fingers."""
+    """The page of a run with many charts and some images, on a touch screen."""
     names = [f"m{number}" for number in range(30)]
     run_dir = write_run(tmp_path, RUN, [{"step": step, **dict.fromkeys(names, step)} for step in range(1, 101)])
     for step in range(0, 100, 10):
@@ -26,7 +26,7 @@ def touched(tmp_path, viewer_of, open_page):
 
 
 class Fingers:
-    """Fingers on a page, as the browser hears of them from a screen."""
+    """Fingers on a page, with the events that a touch screen sends to the browser."""
 
     def __init__(self, page):
         self._session = page.context.new_cdp_session(page)
@@ -36,7 +36,7 @@ class Fingers:
         self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
 
     def move(self, *paths):
-        """Each finger goes from one place to another, all at once."""
+        """Move all fingers at once, each from one place to another."""
         self._tell("touchStart", *(start for start, _ in paths))
         for part in range(1, 11):
             between = [
@@ -48,7 +48,7 @@ class Fingers:
 
 
 def test_a_finger_zooms(touched):
-    """A finger that moves to the side on a chart zooms all."""
+    """A finger that moves to the side on a chart zooms all charts."""
     page = touched()
     assert figures(page, "m0")[0]["n"] == 100
     Fingers(page).move((point_on(page, "m0", 0.25), point_on(page, "m0", 0.75)))
@@ -58,7 +58,7 @@ def test_a_finger_zooms(touched):
 
 
 def test_a_tap_reads_the_values(touched):
-    """All charts show theirs at the place that was tapped on one; nothing is zoomed."""
+    """After a tap on one chart, all charts show their values at that place, and none is zoomed."""
     page = touched()
     figures(page, "m0")
     page.touchscreen.tap(*point_on(page, "m0", 0.5))
@@ -67,7 +67,7 @@ def test_a_tap_reads_the_values(touched):
 
 
 def test_a_finger_that_moves_up_scrolls_the_page(touched):
-    """Over a chart too, where the page can be scrolled; nothing is zoomed."""
+    """A finger that moves up over a chart scrolls the page, and zooms nothing."""
     page = touched()
     figures(page, "m10")
     x, y = point_on(page, "m10", 0.5)
@@ -78,7 +78,7 @@ def test_a_finger_that_moves_up_scrolls_the_page(touched):
 
 
 def test_a_finger_moves_the_slider_of_images(touched):
-    """The step follows it."""
+    """The page shows the step to which a finger moves the slider."""
     page = touched("/images")
     expect(page.locator("output")).to_have_text("step 90")
     box = page.get_by_label("Step", exact=True).bounding_box()

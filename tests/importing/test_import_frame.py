@@ -185,7 +185,7 @@ sys.stdin.read()
 
 
 def left_by_a_killed_import(storage):
-    """The directory of a run with an image, as an import leaves it that is killed before the rename."""
+    """The directory of a run with an image that a killed import has left before the rename."""
     program = (
         "import os, signal, sys\n"
         "from runicorn.storage import removal\n"
@@ -203,7 +203,7 @@ def left_by_a_killed_import(storage):
 
 
 def test_what_a_killed_import_has_left_is_no_run_and_goes(table, storage):
-    """Its directory is where no reader looks, and the next import removes it."""
+    """No reader sees the directory of a killed import, and the next import removes it."""
     left = left_by_a_killed_import(storage)
     assert runicorn.runs(str(storage)) == []
     load("jsonl", table(row(1, loss=1.0)), storage=storage)
@@ -211,7 +211,7 @@ def test_what_a_killed_import_has_left_is_no_run_and_goes(table, storage):
 
 
 def test_a_directory_that_no_import_has_made_stays(table, storage):
-    """Whatever its name is and whatever is in it; also if the list of those that were made is somebody else's."""
+    """An import removes no directory that its list does not name, and none if the list is not its own."""
     for name in ("0123456789abcdef", "somebody-else"):
         theirs = storage / ".importing" / name
         (theirs / "media").mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_a_directory_that_no_import_has_made_stays(table, storage):
 
 
 def test_what_somebody_has_put_into_a_directory_that_was_left_stays(table, storage):
-    """The files of the run go, the others stay where they are."""
+    """The next import removes the files of the run, and leaves other files where they are."""
     left = left_by_a_killed_import(storage)
     (left / "mine.txt").write_text("mine")
     (left / "media" / "mine.png").write_text("mine")

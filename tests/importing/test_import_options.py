@@ -1,4 +1,4 @@
-"""Options of ``import`` that cannot be followed are refused before anything is read, or their columns are told."""
+"""Wrong options of ``import`` are refused before anything is read; columns that a table lacks are reported."""
 
 import pytest
 from imported_values import SAMPLES, load, points_of
@@ -37,7 +37,7 @@ def table(tmp_path):
     ],
 )
 def test_options_that_cannot_be_followed_are_refused(arguments, said, table, storage, capsys):
-    """Exit status 2, one sentence that says so, and no storage is made."""
+    """A wrong option gives exit status 2 and a sentence that names it, and makes no storage."""
     assert main(["import", "csv", str(table), *arguments, "--storage", str(storage)]) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -51,27 +51,27 @@ def test_options_that_cannot_be_followed_are_refused(arguments, said, table, sto
 )
 @pytest.mark.parametrize("form", ["wandb", "auto"])
 def test_options_of_tables_are_refused_for_other_formats(form, arguments, storage, capsys):
-    """Also if the format is found and not named."""
+    """A source of another format refuses options of tables, even if its format was not named."""
     assert main(["import", form, str(SAMPLES / "wandb"), *arguments, "--storage", str(storage)]) == 2
     assert "the format wandb, which has no columns" in capsys.readouterr().err
     assert not storage.exists()
 
 
 def test_an_option_that_does_not_exist_is_refused(table, storage):
-    """In Python, where a key may be misspelt."""
+    """In Python, an unknown key in ``options`` is refused."""
     with pytest.raises(ValueError, match="'steps' is no option"):
         load("csv", table, storage=storage, options={"steps": "it"})
 
 
 def test_a_path_without_a_name_is_not_the_current_directory(storage, capsys):
-    """An empty variable of a shell must not import all there is."""
+    """An empty path, as from an empty variable of a shell, imports nothing."""
     assert main(["import", "auto", "", "--storage", str(storage)]) == 1
     assert "is not there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--step", "steps"], ["--time", "when"], ["--run", "runs"]])
 def test_a_column_of_steps_times_or_runs_that_is_not_there_fails_the_table(arguments, table, storage, capsys):
-    """Without it all rows would have wrong ones; the source can be imported afterwards."""
+    """A table without such a column is not imported, and can be imported later with other options."""
     command = ["import", "csv", str(table), "--storage", str(storage)]
     assert main([*command, *arguments]) == 1
     assert f"has no column {arguments[1]!r}" in capsys.readouterr().err
@@ -80,7 +80,7 @@ def test_a_column_of_steps_times_or_runs_that_is_not_there_fails_the_table(argum
 
 
 def test_other_columns_that_no_row_has_are_told(table, storage, capsys):
-    """The import is made: several tables may be given the same options."""
+    """A table that lacks another named column is imported, and the column is reported."""
     arguments = ["--map", "los=x", "--config-columns", "rate,lr", "--config-columns", "which", "--step", "it"]
     assert main(["import", "csv", str(table), *arguments, "--storage", str(storage)]) == 0
     said = capsys.readouterr().err
@@ -90,7 +90,7 @@ def test_other_columns_that_no_row_has_are_told(table, storage, capsys):
 
 
 def test_a_name_that_another_column_has_is_that_of_the_mapped_one(table, storage):
-    """Two values of a row cannot have one name; the other one is counted."""
+    """If two values of a row have one name, the mapped one is kept, and the other one is counted."""
     (run,) = load("csv", table, storage=storage, options={"step": "it", "names": {"acc": "loss"}})
     assert [value for _, _, value in points_of(run.run_dir)["loss"]] == [0.25, 0.75]
-    assert run.left_out == {"values of columns whose names others were given": 2}
+    assert run.left_out == {"values of columns whose names were given to other columns": 2}

@@ -188,7 +188,7 @@ def rows_of(form):
 @pytest.mark.parametrize("form", ["lightning", "transformers", "ultralytics", "timm"])
 @pytest.mark.parametrize("named", [True, False])
 def test_tables_of_frameworks_are_what_these_have_written(form, named, storage):
-    """Each value at its step; the format is named, or found by the file."""
+    """Each value is at its step, if the format is named, and if it is found by the file."""
     (run,) = load(form if named else "auto", SAMPLES / "frameworks" / form, storage=storage)
     assert (run.format, run.left_out, run.problems) == (form, {}, [])
     wanted = {}

@@ -89,7 +89,7 @@ def test_samples_of_trackio_are_those_of_its_storage(storage):
 
 
 def test_samples_of_aim_are_those_of_its_reader(storage):
-    """In the order of time, and no metrics; the row has nothing but them."""
+    """Samples of Aim come in the order of time, and are no metrics."""
     options = {"run": "run", "config": ["experiment", "name", "params"]}
     (run,) = load("jsonl", SAMPLES / "aim" / "aim.jsonl", storage=storage, options=options)
     system = expected_of("aim")["system"]
@@ -104,7 +104,7 @@ def test_samples_of_aim_are_those_of_its_reader(storage):
 
 
 def test_samples_of_neptune_are_side_by_side(tmp_path, storage):
-    """One series stands behind the other there; names below ``monitoring`` that its monitor lacks are metrics."""
+    """Neptune's series come one after the other; names below ``monitoring`` that are not of its monitor are metrics."""
     start = dt.datetime(2024, 1, 2, 3, 4, 5, tzinfo=dt.timezone.utc)
     series = {
         "0123abcd/cpu": [(2, 50.0), (0, 25.0)],

@@ -141,7 +141,7 @@ def test_a_tag_of_mlflow_without_a_value_is_a_name(storage, tmp_path):
 @pytest.mark.parametrize("when", ["its state is asked for", "it is read"])
 @pytest.mark.parametrize("is_dry", [True, False])
 def test_a_source_that_the_disk_does_not_give_is_told_as_such(when, is_dry, storage, monkeypatch, tmp_path):
-    """The storage is not blamed, nothing of that run is there, and the next one is imported."""
+    """An error of the source is not told as one of the storage; that run is left out, the next one is imported."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.jsonl").write_text('{"step": 1, "loss": 0.5}\n')
 

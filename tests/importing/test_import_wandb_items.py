@@ -1,4 +1,4 @@
-"""Rows and summaries of wandb that are found by one pattern are those that are read byte for byte."""
+"""The pattern reads the same rows and summaries of wandb as the reader that goes field by field."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def as_text(row):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_row_with_known_keys_is_read_as_one_with_new_keys(seed):
-    """Keys with the bytes of the framing in them, numbers without JSON words, long texts, steps behind the items."""
+    """Rows are read alike with framing bytes in keys, NaN and infinities, long texts, and steps behind the items."""
     print("seed", seed)
     chance, warm = random.Random(seed), HistoryRows()
     for _ in range(200):
@@ -53,7 +53,7 @@ def test_a_row_with_known_keys_is_read_as_one_with_new_keys(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_a_row_that_is_cut_or_changed_no_value_is_another_one(seed):
-    """Each value is one of the whole row, or one that a reading byte for byte finds too."""
+    """Each value of a damaged row is one of the whole row, or one that the reader by fields finds too."""
     print("seed", seed)
     chance, warm = random.Random(seed), HistoryRows()
     for _ in range(40):
@@ -81,7 +81,7 @@ def read_or_not(rows, data):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_summary_is_what_its_changes_make_of_it(seed):
-    """Sets and removals of flat and nested keys in any order, as if each were applied at once."""
+    """Changes of flat and nested keys, in any order, give the same summary as if each one was applied at once."""
     print("seed", seed)
     chance = random.Random(seed)
     late, at_once = Content(), Content()
@@ -101,7 +101,7 @@ def sorted_tree(value):
 
 
 def test_keys_are_read_byte_for_byte_once(monkeypatch):
-    """However many rows and summaries have them, in whatever order: that is what makes an import fast."""
+    """Each key is read field by field once, for any number and order of rows and summaries; so an import is fast."""
     calls = []
     fields = wandb_items.fields
     monkeypatch.setattr(wandb_items, "fields", lambda data: calls.append(data) or fields(data))
@@ -111,7 +111,7 @@ def test_keys_are_read_byte_for_byte_once(monkeypatch):
         chance.shuffle(items)
         assert rows.read(message(1, items) + field(2, b"\x08" + varint(number)))["loss"] == number / 3
         summary.change(message(1, items))
-        # As wandb 0.31 does: a nested key, and one that is written in another way than in the row.
+        # As wandb 0.31 does: a nested key, and a key that is written in another way than in the row.
         summary.change(message(1, [(["_wandb", "runtime"], str(number), True), (["_step"], str(number), False)]))
     assert len(calls) < 25
     assert (summary.value["あ"], summary.value["_wandb"], summary.value["_step"]) == (499 / 3, {"runtime": 499}, 499)

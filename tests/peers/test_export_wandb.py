@@ -1,4 +1,4 @@
-"""An offline run that we write, synced by wandb itself to a stand-in for its server on loopback.
+"""An offline run that we write is synced by wandb itself to a stand-in for its server on loopback.
 
 ``RUNICORN_PEERS`` names a directory with an environment for each tracker, as for the samples. Run by hand.
 """
@@ -24,7 +24,7 @@ LOSS = [1.5, math.nan, math.inf, 7, 0.1, 0, 5e-324, 1 / 3]
 
 
 def test_wandb_sends_what_was_logged(tmp_path):
-    """Every row with its step and time, labels, configuration, summary, the end, and the image."""
+    """The server gets every row with its step and time, labels, configuration, summary, the end, and the image."""
     wandb = Path(PEERS, "wandb", "bin", "wandb")
     if not PEERS or not wandb.exists():
         pytest.skip("no environment of wandb in RUNICORN_PEERS")

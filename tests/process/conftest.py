@@ -21,7 +21,7 @@ def often(monkeypatch):
 
 @pytest.fixture
 def made_up(tmp_path):
-    """A root whose cgroup is made up: version 2, with a limit, and two counters that a test may raise."""
+    """A root directory with a made-up cgroup of version 2: a limit, and two counters that a test may raise."""
     root = tmp_path / "root"
     cgroup = root / "sys/fs/cgroup/job"
     cgroup.mkdir(parents=True)
@@ -40,7 +40,7 @@ def made_up(tmp_path):
 
 @pytest.fixture
 def gpu_driver(tmp_path, monkeypatch):
-    """A root that is this host's, and has a driver that stands in for NVIDIA's; its GPU 2 is the training's."""
+    """A root directory with this host's files and a stand-in for NVIDIA's driver; the training uses GPU 2."""
     root = tmp_path / "root"
     (root / "dev").mkdir(parents=True)
     (root / "dev" / "nvidiactl").touch()

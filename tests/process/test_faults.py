@@ -1,4 +1,4 @@
-"""Faults come from the tests alone: a run by itself has none; a script and its writers have those that it is given."""
+"""Faults come only from the tests: a run has none by itself; a script and its writers have those that a test passes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ QUICK = {"RUNICORN_WRITER_RESTART_AFTER_S": "0.2", "RUNICORN_LOOK_INTERVAL_S": "
 
 
 def test_variables_of_the_environment_break_no_run(tmp_path):
-    """A run whose environment names a death of both processes, and storage that is full, is stored as any other."""
+    """A run is stored as usual even if variables of its environment name a crash and a storage fault."""
     full = tmp_path / "full"
     full.write_text("ENOSPC")
     named = {"RUNICORN_CRASH_AT": "appended:1:both", "RUNICORN_STORAGE_FAULT": str(full)}
@@ -43,7 +43,7 @@ def test_variables_of_the_environment_break_no_run(tmp_path):
 @pytest.mark.parametrize("who", ["owner", "writer", "both"])
 @pytest.mark.parametrize("moment", ["sealed", "appended"])
 def test_a_moment_kills_once_whom_it_names(tmp_path, moment, who):
-    """Whether the owner comes to the moment or the writer: who is named dies, and who is not lives on."""
+    """At a moment of the owner or of the writer, the named process dies once, and the other one lives on."""
     trainer = Trainer(tmp_path, WAIT_AND_LOG, crash_at=f"{moment}:2:{who}", PYTHONWARNINGS="ignore", **SMALL, **QUICK)
     page, writer = ControlPage.open(str(trainer.spool / "control")), trainer.writer_pid()
     trainer.go_on()
@@ -62,7 +62,7 @@ def test_a_moment_kills_once_whom_it_names(tmp_path, moment, who):
 
 
 def test_a_moment_in_a_training_process_that_stores_its_run_itself(tmp_path):
-    """Where no writer can be started the owner is who comes to the writer's moments."""
+    """If no writer can be started, the owner reaches the writer's moments."""
     trainer = Trainer(tmp_path, IN_PROCESS + WAIT_AND_LOG, crash_at="appended:1:owner", PYTHONWARNINGS="ignore")
     trainer.go_on()
     trainer.end()
@@ -94,7 +94,7 @@ def test_storage_fails_whatever_writer_stores(tmp_path, writer):
 
 @pytest.mark.parametrize("way", ["fork", "spawn"])
 def test_children_start_writers_with_the_same_faults(tmp_path, way):
-    """A process of multiprocessing has what its parent was given, as it would have a variable."""
+    """A child process of multiprocessing has the faults of its parent, as it has its variables."""
     body = f"""
     import json, multiprocessing
     from runicorn.session import writer_process

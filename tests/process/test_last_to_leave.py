@@ -24,7 +24,7 @@ WAITS = "runicorn: waiting until"
 
 @contextmanager
 def stopped(pid):
-    """A process that does nothing meanwhile."""
+    """Stop a process during the block."""
     process = psutil.Process(pid)
     process.suspend()
     try:
@@ -41,7 +41,7 @@ def writer_of(spool):
 
 
 def wait_until_waiting(job, name):
-    """Wait until a process says that it waits."""
+    """Wait until a process reports that it waits."""
     told = job.gates / f"stderr-{name}"
     wait_until(lambda: WAITS in told.read_text() or is_dead(job.process_of[name]), 90, f"{name} waits")
     assert WAITS in told.read_text(), f"{name} has ended without a wait"
@@ -49,7 +49,7 @@ def wait_until_waiting(job, name):
 
 @pytest.mark.parametrize("order", [("0", "1", "2"), ("2", "0", "1"), ("1", "2", "0")])
 def test_whoever_leaves_last(tmp_path, order):
-    """As long as one rank is there the run goes on; when the launcher has seen the last one go, it has ended."""
+    """The run goes on while one rank lives, and has ended when the launcher sees the end of the last one."""
     with Job(tmp_path) as job:
         job.start(LEAVING, environments(torchrun, 3))
         job.wait_for("logged-0", "logged-1", "logged-2")
@@ -67,7 +67,7 @@ def test_whoever_leaves_last(tmp_path, order):
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_ranks_that_leave_at_once(tmp_path, size):
-    """Of ranks that look for one another while all of them leave, one waits for the run's end."""
+    """If all ranks leave at once, one of them waits for the run's end."""
     with Job(tmp_path) as job:
         job.start(LEAVING.replace('"leave-" + name', '"leave"'), environments(torchrun, size))
         job.wait_for(*[f"logged-{rank}" for rank in range(size)])
@@ -79,7 +79,7 @@ def test_ranks_that_leave_at_once(tmp_path, size):
 
 
 def test_rank_0_does_not_trust_what_was_seen_before_it_left(tmp_path):
-    """A rank that has left because it saw rank 0 does not outlive it, whatever the writer has seen before."""
+    """Rank 0 does not count on a rank that has left because it saw rank 0, even if the writer saw that rank before."""
     with Job(tmp_path) as job:
         job.start(LEAVING, environments(torchrun, 2))
         job.wait_for("logged-0", "logged-1")
@@ -92,7 +92,7 @@ def test_rank_0_does_not_trust_what_was_seen_before_it_left(tmp_path):
         with stopped(job.process_of["0"].pid):
             wait_until(lambda: control.others == 1)
             ticks = control.heartbeat
-            wait_until(lambda: control.heartbeat > ticks + 2)  # all that rank 0 has left is stored
+            wait_until(lambda: control.heartbeat > ticks + 2)  # the writer has stored all records of rank 0
             with stopped(writer):
                 job.tell("leave-1")
                 job.wait_gone(1)
@@ -105,7 +105,7 @@ def test_rank_0_does_not_trust_what_was_seen_before_it_left(tmp_path):
 
 
 def test_a_rank_0_that_never_came(tmp_path):
-    """The last of the others waits, also for a writer that is stopped, and then the run has ended."""
+    """If rank 0 never comes, the last rank waits, even for a stopped writer, and then the run has ended."""
     with Job(tmp_path, RUNICORN_EXIT_WAIT_S="0") as job:
         ranks = environments(torchrun, 3)
         del ranks[0]
@@ -141,7 +141,7 @@ def test_a_rank_that_leaves_before_rank_0_has_come(tmp_path):
 
 
 def test_rank_0_was_killed(tmp_path):
-    """The last of the others waits until the run has ended as failed."""
+    """If rank 0 was killed, the last rank waits until the run has ended as failed."""
     with Job(tmp_path) as job:
         job.start(LEAVING, environments(torchrun, 2))
         job.wait_for("logged-0", "logged-1")
@@ -172,7 +172,7 @@ def test_one_that_joined_by_the_id(tmp_path):
 
 
 def test_nobody_waits_for_ever(tmp_path):
-    """A rank that leaves last ends after exit_wait_s though the writer is stopped; later the writer ends the run."""
+    """The last rank exits after exit_wait_s even if the writer is stopped; the writer ends the run later."""
     with Job(tmp_path, RUNICORN_EXIT_WAIT_S="0.2") as job:
         job.start(LEAVING, environments(torchrun, 2))
         job.wait_for("logged-0", "logged-1")

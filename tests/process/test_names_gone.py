@@ -328,7 +328,7 @@ def test_a_writer_that_dies_with_the_end_alone_in_its_plan(tmp_path):
         deadline = time.monotonic() + 60
         while session.control.spooled_bytes and time.monotonic() < deadline:
             time.sleep(0.001)
-        with contextlib.suppress(ProcessLookupError):  # under load it may have ended the run before we look
+        with contextlib.suppress(ProcessLookupError):  # on a busy machine, it may have ended the run by now
             os.kill(session.control.writer_pid, signal.SIGKILL)
 
     session.queue = Said(session.queue, put_and_kill)

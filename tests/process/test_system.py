@@ -45,7 +45,7 @@ run.finish()
 
 @pytest.mark.usefixtures("often")
 def test_memory_is_counted_once_although_children_share_it(run_program, storage):
-    """500 MB, and four children that were forked afterwards: resident five times, and in memory once, in any sample."""
+    """500 MB that four forked children share count five times in ``rss_bytes``, and once in each ``pss_bytes``."""
     program = """
 import json
 

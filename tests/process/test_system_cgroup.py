@@ -1,4 +1,4 @@
-"""What the cgroup of a run says, and the end of a run that was killed: with a made-up cgroup, and with a real one."""
+"""Samples of a run's cgroup, and the reason of a killed run: with a made-up cgroup, and with a real one."""
 
 import os
 import signal
@@ -51,9 +51,10 @@ while True:
 
 @pytest.fixture
 def killed_run(start_program, storage, made_up, monkeypatch):
-    """Kill a run that logs once, and then waits, in a made-up cgroup; what may have happened meanwhile is done first.
+    """Kill a run that logs once and then waits, in a made-up cgroup.
 
-    What it gives are the contents of ``status.json`` and of ``summary.json``.
+    The fixture is a function that returns the contents of ``status.json`` and ``summary.json``. Before the kill, it
+    calls ``meanwhile`` with the cgroup's directory.
     """
     root, cgroup = made_up
 
@@ -72,7 +73,7 @@ def killed_run(start_program, storage, made_up, monkeypatch):
 
 @pytest.mark.usefixtures("often")
 def test_a_run_that_was_killed_for_want_of_memory_says_so(killed_run):
-    """If the cgroup has counted that; its number of kills before the run is no matter."""
+    """``exit_reason`` names full memory if the cgroup counted a kill during the run, and not only before it."""
 
     def memory_is_full(cgroup):
         (cgroup / "memory.events").write_text("low 0\noom 1\noom_kill 5\n")
@@ -87,13 +88,13 @@ def test_a_run_that_was_killed_for_want_of_memory_says_so(killed_run):
 
 @pytest.mark.usefixtures("often")
 def test_a_run_that_was_killed_otherwise_says_nothing_of_memory(killed_run):
-    """Whatever the cgroup has counted before."""
+    """``exit_reason`` does not name full memory if the cgroup counted kills only before."""
     end, _ = killed_run()
     assert "memory" not in end["exit_reason"]
 
 
 def write(directory, files):
-    """Write a number each; one that the kernel does not have, as that of swap, is left out if it is optional."""
+    """Write a number into each file; an optional file that the kernel lacks, such as that of swap, is left out."""
     for name, value in files.items():
         path = directory / name.removesuffix("?")
         if path.exists() or not name.endswith("?"):
@@ -101,10 +102,10 @@ def write(directory, files):
 
 
 def made_cgroup(controller, version_1, version_2):
-    """Make a cgroup below the lowest one of this process that may have some, and limit it; its directory, and version.
+    """Make a limited cgroup below the lowest cgroup of this process that allows one; its directory and version.
 
     Raises:
-        OSError: none may be made.
+        OSError: none of them allows one.
     """
     found = OSError(f"no cgroups of {controller}")
     for above, is_v2 in MemoryLimit().levels(controller):
@@ -116,7 +117,7 @@ def made_cgroup(controller, version_1, version_2):
             continue
         try:
             write(directory, version_2 if is_v2 else version_1)
-        except OSError as error:  # version 2: a level that has processes hands no controllers down
+        except OSError as error:  # version 2: a cgroup with processes gives its children no controllers
             directory.rmdir()
             found = error
         else:
@@ -126,7 +127,7 @@ def made_cgroup(controller, version_1, version_2):
 
 @pytest.fixture
 def real_cgroups():
-    """Cgroups of memory and CPU time, limited; those of version 2 are one. Skipped if they may not be made here."""
+    """Limited cgroups of memory and CPU time; in version 2 they are one. The test is skipped if none can be made."""
     made = []
     try:
         made.append(
@@ -154,7 +155,7 @@ def remove(cgroups):
 
 @pytest.mark.usefixtures("often")
 def test_a_real_cgroup_limits_withholds_and_kills(real_cgroups, start_program, storage):
-    """Limit, use and withheld time are the kernel's, and its kill is the reason of the end."""
+    """The samples have the kernel's limit, use and withheld time, and its kill is the reason of the run's end."""
     memory, cpu, is_v2 = real_cgroups
     limit = int((memory / ("memory.max" if is_v2 else "memory.limit_in_bytes")).read_text())
     words = ("cpu.max", f"{TIGHT_US} {PERIOD_US}", f"{LOOSE_US} {PERIOD_US}")

@@ -1,4 +1,4 @@
-"""A writer, and the process that asks its GPUs, which are stopped for a while: as a suspended job's are."""
+"""A writer and its process that asks the GPUs are stopped for a while, as in a suspended job."""
 
 import signal
 import time
@@ -18,20 +18,20 @@ def burn(seconds):
 
 
 def more_samples(run, is_one=bool):
-    """Wait for samples that come from now on: two of a kind, as the first may have been on its way."""
+    """Wait for two new samples of a kind, because the first one may have begun before this call."""
     known = len(samples(run))
     wait_until(lambda: sum(map(is_one, samples(run)[known:])) > 1, what="samples go on")
     return samples(run)[known:]
 
 
 def is_of_gpus(sample):
-    """Whether it has a GPU's numbers."""
+    """Whether a sample has numbers of a GPU."""
     return "gpu2/power_w" in sample
 
 
 @pytest.mark.usefixtures("often")
 def test_a_writer_that_was_stopped_samples_on_and_loses_nothing(open_run):
-    """Neither records, which are logged meanwhile, nor CPU time, which is told by the next sample."""
+    """A stopped writer loses no record; its next sample has the CPU time of the pause."""
     run = open_run()
     more_samples(run)
     with stopped_writer(run):
@@ -52,7 +52,7 @@ def test_a_writer_that_was_stopped_samples_on_and_loses_nothing(open_run):
 
 @pytest.mark.usefixtures("often", "gpu_driver")
 def test_the_process_that_asks_the_gpus_costs_their_numbers_alone_if_it_is_stopped(open_run):
-    """The other samples and the records go on, and it does not outlive the run."""
+    """If the process that asks the GPUs is stopped, other samples and records go on, and it ends with the run."""
     run = open_run()
     more_samples(run, is_of_gpus)
     writer = support.writer_of(run)
@@ -68,7 +68,7 @@ def test_the_process_that_asks_the_gpus_costs_their_numbers_alone_if_it_is_stopp
 
 @pytest.mark.usefixtures("often", "gpu_driver")
 def test_a_run_ends_while_the_process_that_asks_the_gpus_is_stopped(open_run):
-    """Nobody waits for its answer, and it does not outlive the writer."""
+    """The run does not wait for the stopped process, which ends with the writer."""
     run = open_run()
     more_samples(run, is_of_gpus)
     writer = support.writer_of(run)

@@ -86,7 +86,7 @@ def test_a_kill_of_this_end_ends_it_there(shown, capsys):
     started = [shown.ssh, *psutil.Process(shown.near.process.pid).children()]
     shown.near.process.kill()
     shown.near.process.wait()
-    wait_until(shown.is_gone)  # the stream of the page is open still
+    wait_until(shown.is_gone)  # the page's stream is still open
     wait_until(lambda: not any(each.is_running() for each in started))
     assert len(shown.words()) == 1
     assert list_of(shown.near.links, capsys) == ""

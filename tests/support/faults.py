@@ -1,9 +1,9 @@
-"""Faults that tests and benchmarks hand to a script: processes that die at named moments, storage that fails on demand.
+"""Faults that tests and benchmarks pass to a script: processes that die at named moments, storage that fails on demand.
 
-The package knows nothing of them. A script gets them by the line that it begins with, and every writer that is started
-by it, or by its children, by a line in the code that the writer begins with.
+The package has no code for them. The first line of the script installs them there. A line at the beginning of a
+writer's code installs them in every writer that the script or its children start.
 
-This module is imported by its bare name there: a writer is to load nothing else of the tests.
+These lines import this module by its bare name, so that a writer loads nothing else of the tests.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _WRITER_BEGINS = "from runicorn.writer.main import"
 
 
 def line_for_script(crash_at: str = "", storage_fault: str = "", marks: str = "") -> str:
-    """The beginning of a script's first line, by which it has faults; empty if none are asked for.
+    """Code for the beginning of a script that installs faults; empty if there is no fault.
 
     Args:
         crash_at: ``<moment>:<n-th time>:<who>``: at which call of ``crash_point()`` who dies; ``who`` is ``owner``,
             ``writer`` or ``both``.
-        storage_fault: a file. While it exists, what the writer does to storage fails as its text says: by an errno's
-            name (``ENOSPC``, ``EROFS``, ``EIO``), ``once`` behind it removes the file at the first failure; ``block``
+        storage_fault: a file. While it exists, the writer's calls to the storage fail with the errno in its text
+            (``ENOSPC``, ``EROFS``, ``EIO``). ``once`` after the name removes the file at the first failure. ``block``
             holds every call until the file is gone, as a hanging disk does.
-        marks: the directory in which a file says of a spool that processes have died for it.
+        marks: the directory for files that say for which spool processes have died.
     """
     return _line("install_in_owner", crash_at, storage_fault, marks) if crash_at or storage_fault else ""
 
@@ -46,13 +46,13 @@ def _line(install: str, *faults: str) -> str:
 def install_in_owner(
     crash_at: str, storage_fault: str, marks: str, *, put: Callable[[Any, str, Any], None] = setattr
 ) -> None:
-    """Have faults in this process, and in the writers that it starts.
+    """Install faults in this process, and in the writers that it starts.
 
     Args:
         crash_at: as for ``line_for_script()``, like the next two.
         storage_fault: see there.
         marks: see there.
-        put: sets an attribute; ``monkeypatch.setattr`` takes it back.
+        put: sets an attribute; ``monkeypatch.setattr`` undoes that after the test.
     """
     from runicorn.lifecycle import opening
     from runicorn.session import writer_process
@@ -69,7 +69,7 @@ def install_in_owner(
 
 
 def install_in_writer(crash_at: str, storage_fault: str, marks: str) -> None:
-    """Have faults in this writer process; its main comes after."""
+    """Install faults in this writer process, before its main function runs."""
     from runicorn.writer import serve
 
     _break_storage(storage_fault, setattr)
@@ -79,12 +79,12 @@ def install_in_writer(crash_at: str, storage_fault: str, marks: str) -> None:
 
 
 def mark_of(marks: os.PathLike[str] | str, spool: os.PathLike[str] | str) -> str:
-    """The file that is there once processes have died for a spool."""
+    """The file that exists after processes have died for a spool."""
     return os.path.join(marks, f"crashed-{os.path.basename(spool)}")
 
 
 class _Death:
-    """Has processes die by SIGKILL, so that nothing is cleaned up, once a spool: the writer that follows passes."""
+    """Kills processes by SIGKILL, so they clean up nothing. This happens once for a spool: the next writer lives."""
 
     def __init__(self, crash_at: str, role: str, marks: str, put: Callable[[Any, str, Any], None]) -> None:
         from runicorn.queue import crash_points
@@ -97,7 +97,7 @@ class _Death:
         put(crash_points, "hook", self._come_to)
 
     def learn_peer(self, module: Any, name: str, told_by: Callable[[Any], tuple[str, Callable[[], int]]]) -> None:
-        """Learn the spool, and how the other process's pid is found, from what a class makes in a module."""
+        """Learn the spool and a function for the other process's pid from the objects that a class makes."""
         made_by = getattr(module, name)
 
         def make(*arguments: Any, **options: Any) -> Any:
@@ -136,7 +136,7 @@ def _break_storage(storage_fault: str, put: Callable[[Any, str, Any], None]) -> 
 
 
 class _FaultyRunDir(RunDir):
-    """A run directory that fails on demand, where the real fault cannot be made."""
+    """A run directory that fails on demand, if a test cannot make the real fault."""
 
     def __init__(self, path: str, storage_fault: str) -> None:
         super().__init__(path)

@@ -1,4 +1,4 @@
-"""What tests of the machine's samples share: programs that wait for samples, and a driver of GPUs that stands in."""
+"""Helpers for tests of the machine's samples: programs that wait for samples, and a stand-in for a GPU driver."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def the_run(storage: Path) -> Path:
 
 
 def stand_in_driver(directory: Path, *flags: str) -> Path:
-    """Compile the library that stands in for NVIDIA's into a directory, which ``LD_LIBRARY_PATH`` then names."""
+    """Compile the stand-in for NVIDIA's library into a directory for ``LD_LIBRARY_PATH``."""
     directory.mkdir(exist_ok=True)
     source, library = Path(__file__).parent / "nvml_stand_in.c", directory / "libnvidia-ml.so.1"
     subprocess.run(["cc", "-shared", "-fPIC", *flags, "-o", library, source], check=True, timeout=100)

@@ -1,8 +1,8 @@
-/* Stands in for libnvidia-ml.so.1: eight GPUs of known numbers, of which the last one has a MIG instance.
+/* Stands in for libnvidia-ml.so.1: eight GPUs with known numbers; the last one has a MIG instance.
    GPU 1 has no power, no NVLink, no monitors of its SMs; GPU 4 has no ECC; GPU 6 lacks single fields of what it has.
    STAND_IN_HANGS=1: the call for the temperature never returns. STAND_IN_PID: a process that uses GPU 5.
    STAND_IN_MEMORY=unknown: its memory is not told. STAND_IN_FAILS_ONCE=NAME: the second call of that one fails.
-   Compiled with -DOLD_DRIVER it has the functions that newer drivers have replaced, else only those. */
+   With -DOLD_DRIVER it has functions that newer drivers have replaced; else it has their replacements. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +121,7 @@ int nvmlDeviceGetPcieThroughput(void *device, int counter, unsigned *kib) {
     return number(device) == 6 && !counter ? NOT_SUPPORTED : OK;
 }
 
-/* NVLink counts KiB: at each look 1000 more are sent, and 3000 received; at the fourth look it begins anew. */
+/* NVLink counts KiB: each call finds 1000 more sent and 3000 more received; at the fourth call the counter starts again. */
 int nvmlDeviceGetFieldValues(void *device, int count, Field *fields) {
     static unsigned long long looks[COUNT];
     unsigned long long look = looks[number(device)]++;

@@ -1,4 +1,4 @@
-"""A stand-in on loopback for the server of wandb: it says yes to everything, and keeps what it is told."""
+"""A stand-in on loopback for the server of wandb: it accepts every request, and keeps the content."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class StandIn:
-    """What a server was told.
+    """The content of the requests that a server got.
 
     Attributes:
         url: for ``WANDB_BASE_URL``.
@@ -36,7 +36,7 @@ class StandIn:
         return [json.loads(found[number]) for number in sorted(found)]
 
     def answer(self, path: str, body: bytes) -> dict[str, Any]:
-        """What wandb is answered."""
+        """Keep a request; the answer to it."""
         if path.startswith("/upload/"):
             self.files[path.removeprefix("/upload/")] = body
         elif path.endswith("/file_stream"):
@@ -60,7 +60,7 @@ class StandIn:
 
 @contextlib.contextmanager
 def stand_in():
-    """A server that runs as long as the block does."""
+    """A server that runs until the block ends."""
     kept = StandIn()
 
     class Handler(http.server.BaseHTTPRequestHandler):

@@ -73,7 +73,7 @@ assert all(abs(change) < CALLS / 10 for change in changes), changes
 
 
 def headers():
-    """Of each version of CPython that is installed here, one directory with its headers."""
+    """A directory with headers for each installed version of CPython."""
     places = [*Path("/usr/include").glob("python3.*"), *Path.home().glob(".pyenv/versions/3.*/include/python3.*")]
     places.append(Path(sysconfig.get_path("include")))
     names = {f"python3.{minor}" for minor in range(10, 20)}
@@ -81,7 +81,7 @@ def headers():
 
 
 def build_and_count(directory, include, *options):
-    """Build the library with some headers; see that its calls leave the counts of the constants as they were."""
+    """Build the library with given headers; its calls do not change the reference counts of the constants."""
     command = [*shlex.split(os.environ.get("CC", "cc")), "-shared", "-fPIC", f"-I{include}", *options, str(C_SOURCE)]
     macros = ["-DPy_LIMITED_API=0x030A0000", "-DSOURCE=1UL"]
     subprocess.run([*command, *macros, "-o", str(directory / "_accelerator.abi3.so")], check=True, timeout=60)
@@ -92,13 +92,13 @@ def build_and_count(directory, include, *options):
 @needs_compiler
 @pytest.mark.parametrize("version", sorted(headers()))
 def test_no_build_takes_or_keeps_a_reference_to_a_constant(tmp_path, version):
-    """Headers of 3.12 count these references in another way, and a build of theirs serves 3.10 and 3.11 too."""
+    """A build with any version's headers keeps the counts, because 3.10 also loads a build of later headers."""
     build_and_count(tmp_path, headers()[version])
 
 
 @needs_compiler
 def test_no_build_with_the_macros_of_later_headers_takes_or_keeps_one(tmp_path):
-    """The same with this version's headers and those macros of 3.12, for a machine that has no later version."""
+    """A build with this version's headers and the macros of 3.12 keeps the counts too."""
     later = tmp_path / "later.h"
     constants = {"NONE": "None", "TRUE": "True", "FALSE": "False"}
     macros = [f"#undef Py_RETURN_{name}\n#define Py_RETURN_{name} return Py_{it}" for name, it in constants.items()]

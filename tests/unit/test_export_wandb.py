@@ -1,4 +1,4 @@
-"""Offline runs of wandb that we write, read back by our import; in ``tests/peers`` wandb itself reads one."""
+"""Our import reads the offline runs of wandb that we write; in ``tests/peers``, wandb itself reads one."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def row(step, **values):
 
 
 def test_a_run_comes_back_as_it_was_logged(tmp_path):
-    """Values at their steps and times, labels, configuration, summary, end and image; what is left out is told."""
+    """An exported run is imported with its values, steps, times, labels, configuration, summary, end and image."""
     ((path, rows, _, notes),) = export([make_run(tmp_path / "storage")], tmp_path / "wandb")
     (run,) = back(tmp_path / "wandb", tmp_path / "back")
     wanted = {}
@@ -67,14 +67,14 @@ def test_a_run_comes_back_as_it_was_logged(tmp_path):
     assert (image.key, image.step, image.caption) == ("a/dot", 4, "a dot")
     assert Path(run.info.run_dir, image.path).read_bytes() == PNG
     assert notes == [
-        "rows of steps below 0 left out, which wandb does not take: 1",
+        "rows of steps below 0 left out, because wandb refuses them: 1",
         "the text of logs.txt and what the machine did left out",
     ]
 
 
 @pytest.mark.parametrize("first", [*range(32_730, 32_775), 0, 70_000, 100_000])
 def test_records_of_any_length_are_cut_into_blocks(first):
-    """Each that ends before, at or behind the end of a block is whole when it is read, and so are those around it."""
+    """A record that ends before, at or behind the end of a block is read whole, and so are its neighbours."""
     contents = [b"a" * first, b"", b"b" * 10, b"c" * 40_000, b"d"]
     made, told = io.BytesIO(), Told()
     file = WandbFile(made)
@@ -87,7 +87,7 @@ def test_records_of_any_length_are_cut_into_blocks(first):
 
 
 def test_names_that_wandb_has_for_itself_are_changed_and_told(tmp_path):
-    """Those of its own columns; and an image with the name of a metric, or of another image of its step."""
+    """A name of wandb's own columns is changed, and an image's name that a metric or an image of its step has."""
     image = {"ts": 1.0, "type": "image", "data": {"key": "loss", "path": "media/1_a.png", "step": 5}}
     run_dir = run_of(tmp_path / "s", row(5, loss=math.pi, _step=7, _step_=8, _runtime=True), image, image)
     (run_dir / "media").mkdir()
@@ -97,11 +97,11 @@ def test_names_that_wandb_has_for_itself_are_changed_and_told(tmp_path):
     values = {name: points[0][2] for name, points in points_of(run).items()}
     assert values == {"loss": repr(math.pi), "_step_": "8", "_step__": "7", "_runtime_": "True"}
     assert sorted(image.key for image in run.images) == ["loss_", "loss__"]
-    assert (rows, notes) == (4, ["names changed, because wandb has one value for each name, and some for itself: 4"])
+    assert (rows, notes) == (4, ["names changed, because wandb uses them itself, or another value has them: 4"])
 
 
 def test_images_without_metrics_have_rows_of_their_own(tmp_path):
-    """Before, between and behind the rows of metrics, in the order of their steps."""
+    """Rows of images are before, between and behind the rows of metrics, in the order of their steps."""
     lines = [
         {"ts": float(step), "type": "image", "data": {"key": "dot", "path": "media/1_a.png", "step": step}}
         for step in (9, 1, 3, -1)
@@ -115,8 +115,8 @@ def test_images_without_metrics_have_rows_of_their_own(tmp_path):
     assert [(image.step, image.time) for image in run.images] == [(1, 1.0), (3, 3.0), (9, 9.0)]
     assert [*run["a"].step] == [2, 4]
     assert sorted(notes) == [
-        "images left out because they are not there: 1",
-        "rows of steps below 0 left out, which wandb does not take: 1",
+        "images left out because their files are missing: 1",
+        "rows of steps below 0 left out, because wandb refuses them: 1",
     ]
 
 
@@ -124,7 +124,7 @@ def test_images_without_metrics_have_rows_of_their_own(tmp_path):
     ("status", "wanted"), [("finished", "finished"), ("failed", "failed"), ("interrupted", "failed")]
 )
 def test_the_end_of_a_run_is_its_exit_code(status, wanted, tmp_path):
-    """A run without metrics is one too."""
+    """The status of a run becomes its exit code, even without metrics."""
     export([run_of(tmp_path / "s", status=status)], tmp_path / "wandb")
     (run,) = back(tmp_path / "wandb", tmp_path / "back")
     assert (run.info.status, run.metrics) == (wanted, [])
@@ -132,7 +132,7 @@ def test_the_end_of_a_run_is_its_exit_code(status, wanted, tmp_path):
 
 @pytest.mark.parametrize("arguments", [["--lines"], ["--ranks", "all"], ["--system"], ["-o", "-"]])
 def test_what_wandb_has_no_place_for_is_refused(arguments, tmp_path, capsys):
-    """Before anything is written."""
+    """A selection that wandb cannot store is refused before anything is written."""
     run_dir = make_run(tmp_path / "storage")
     target = tmp_path / "wandb"
     command = ["export", str(run_dir), "--storage", str(tmp_path / "storage"), "--format", "wandb", "-o", str(target)]
@@ -142,7 +142,7 @@ def test_what_wandb_has_no_place_for_is_refused(arguments, tmp_path, capsys):
 
 
 def test_several_runs_are_in_one_directory(tmp_path):
-    """By the command; metrics that were chosen come without images."""
+    """The command puts several runs into one directory; with ``--metrics`` it leaves out images."""
     runs = [make_run(tmp_path / "storage", f"20260101_00000{number}_abcdef") for number in range(2)]
     command = ["export", *map(str, runs), "--storage", str(tmp_path / "storage"), "--metrics", "a_b"]
     assert main([*command, "--format", "wandb", "-o", str(tmp_path / "wandb")]) == 0

@@ -43,7 +43,7 @@ def driver(tmp_path_factory):
 
 @pytest.fixture
 def children(monkeypatch):
-    """The processes that probes have started, in their order."""
+    """The processes that probes have started, in the order of their starts."""
     started = []
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
@@ -91,7 +91,7 @@ def test_of_eight_gpus_the_two_that_are_visible_are_read(probe_of):
 
 
 def sampled_until(probe, is_enough):
-    """Samples of GPU numbers without the GPU's name, up to one that is enough."""
+    """Samples of one GPU, without its name, up to the first one that fulfils a condition."""
     found = []
 
     def has_enough():
@@ -103,7 +103,7 @@ def sampled_until(probe, is_enough):
 
 
 def test_what_is_counted_comes_with_the_second_sample(probe_of):
-    """NVLink's bytes, and how active the SMs were; all else is there from the first one on."""
+    """Bytes of NVLink and activity of the SMs come with the second sample; all other numbers come with the first."""
     found = sampled_until(probe_of("2"), lambda numbers: {*ACTIVITY, *LINKS} <= numbers.keys())
     assert found[0] == NUMBERS
     assert found[-1] == {**NUMBERS, **ACTIVITY, **{name: found[-1][name] for name in LINKS}}
@@ -122,7 +122,7 @@ def test_what_is_counted_comes_with_the_second_sample(probe_of):
     ],
 )
 def test_what_a_gpu_does_not_offer_is_told_once_and_takes_nothing_with_it(probe_of, gpu, missing, told):
-    """Neither a number that is read by itself, nor one that the driver gives together with others."""
+    """A missing number is told once, and other numbers stay, even those from the same call of the driver."""
     said = []
     probe = probe_of(gpu, told=said)
     expected = {*NUMBERS, *ACTIVITY, *LINKS} - missing
@@ -136,7 +136,7 @@ def test_what_a_gpu_does_not_offer_is_told_once_and_takes_nothing_with_it(probe_
     ("what", "numbers"), [("power", {"power_w"}), ("NVLink", LINKS), ("SM activity", ACTIVITY.keys())]
 )
 def test_a_call_that_fails_once_leaves_one_gap(probe_of, monkeypatch, what, numbers):
-    """It is told, the others are there meanwhile, and the next sample has the number again."""
+    """A call that fails once is told, other numbers stay, and the next sample has the number again."""
     monkeypatch.setenv("STAND_IN_FAILS_ONCE", what)
     told = []
     probe = probe_of("2", told=told)
@@ -148,14 +148,14 @@ def test_a_call_that_fails_once_leaves_one_gap(probe_of, monkeypatch, what, numb
 
 
 def test_two_samples_that_follow_at_once_say_nothing_of_the_sms(probe_of):
-    """NVIDIA's monitors tell 0 then, which would be a GPU that has not worked."""
+    """NVIDIA's monitors give 0 for two samples that are too close, so this number is missing then."""
     probe = probe_of("2")
     found = [probe.sample([]) for _ in range(20)]
     assert {sample["gpu2/sm_activity_percent"] for sample in found if "gpu2/sm_activity_percent" in sample} <= {61.25}
 
 
 def test_bytes_of_nvlink_are_those_since_the_last_sample(driver, tmp_path, monkeypatch):
-    """In a direction each; if the counter has begun anew, the rate is missing once."""
+    """Bytes of NVLink are counted in each direction; if a counter starts again, the rate is missing once."""
     now = iter(range(0, 100, 10))
     monkeypatch.setattr(nvidia_links.time, "monotonic", lambda: float(next(now)))
     library = tmp_path / "libnvidia-ml.so.1"
@@ -169,7 +169,7 @@ def test_bytes_of_nvlink_are_those_since_the_last_sample(driver, tmp_path, monke
 
 
 def test_an_older_driver_is_asked_by_the_names_that_it_has(tmp_path, monkeypatch, probe_of):
-    """NVIDIA replaces functions, and removes the old ones: of both drivers every number is there."""
+    """Old and new drivers give every number, although NVIDIA replaces functions and removes the old ones."""
     monkeypatch.setenv("LD_LIBRARY_PATH", str(stand_in_driver(tmp_path / "old", "-DOLD_DRIVER")))
     monkeypatch.setenv("STAND_IN_PID", str(os.getpid()))
     told = []
@@ -206,7 +206,7 @@ def test_a_gpu_that_a_process_of_the_training_uses_is_read_too(probe_of, monkeyp
 
 
 def test_memory_of_a_process_that_the_driver_does_not_tell_is_missing(probe_of, monkeypatch):
-    """It is not taken for nothing; the GPU is the training's all the same."""
+    """Unknown memory of a process is missing and not 0, and its GPU is still sampled."""
     monkeypatch.setenv("STAND_IN_PID", str(os.getpid()))
     monkeypatch.setenv("STAND_IN_MEMORY", "unknown")
     numbers = probe_of("0").sample([os.getpid()])
@@ -215,7 +215,7 @@ def test_memory_of_a_process_that_the_driver_does_not_tell_is_missing(probe_of, 
 
 
 def test_a_gpu_that_is_named_twice_is_read_once(probe_of):
-    """The second reading of a sample would have rates of no time."""
+    """A GPU that is named twice is read once, because a second reading would have rates over no time."""
     found = sampled_until(probe_of("2,GPU-2"), lambda numbers: numbers.keys() >= LINKS)
     assert len(found) == 2
 
@@ -231,7 +231,7 @@ def test_a_call_that_hangs_costs_samples_and_the_process_that_made_it_is_gone(pr
 
 
 def test_an_answer_that_comes_late_is_taken(probe_of, children):
-    """The process that asks the driver was stopped, and goes on."""
+    """A late answer is taken if the process that asks the driver was stopped and goes on."""
     probe = probe_of("2")
     first = probe.sample([])
     children[0].send_signal(signal.SIGSTOP)
@@ -242,7 +242,7 @@ def test_an_answer_that_comes_late_is_taken(probe_of, children):
 
 
 def test_failures_that_lie_apart_do_not_end_the_sampling(probe_of, children):
-    """A run of months has some: only three one after the other are a driver that is broken."""
+    """Sampling ends only after three failures in a row, so single failures in a long run do not end it."""
     told = []
     probe = probe_of("2", told=told, pause_s=0.0)
     for _ in range(5):
@@ -273,7 +273,7 @@ def test_a_driver_that_cannot_be_loaded_is_told(probe_of, monkeypatch):
 
 @pytest.fixture
 def amd(probe_of, tmp_path, monkeypatch):  # noqa: ARG001 - it sets the variables
-    """Two cards of AMD, and a process that has both open, as ROCm does; how much memory it has on each is given."""
+    """Two AMD cards, and a process that has both open, as with ROCm; a test sets its memory on each card."""
     monkeypatch.delenv("LD_LIBRARY_PATH")
     devices = [f"0000:{bus}:00.0" for bus in ("c1", "c6")]
     for number, (device, busy) in enumerate(zip(devices, (37, 93), strict=True), 1):
@@ -308,7 +308,7 @@ AMD = {"utilization_percent": 93, "memory_bytes": 5_000_000, "memory_total_bytes
 
 @pytest.mark.usefixtures("amd")
 def test_amd_gpus_are_read_from_files_of_the_kernel(probe_of, tmp_path, monkeypatch):
-    """Of two cards the one that the variable names; a file that is not there leaves a gap."""
+    """The card that the variable names is sampled; a missing file leaves out its number."""
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
     assert find(str(tmp_path), print) is not None
     assert probe_of().sample([77]) == {
@@ -317,7 +317,7 @@ def test_amd_gpus_are_read_from_files_of_the_kernel(probe_of, tmp_path, monkeypa
 
 
 def test_an_amd_gpu_on_which_the_training_has_memory_is_read_without_the_variable(probe_of, amd):
-    """One that it has only opened is not; what a forked child shares with its parent counts once."""
+    """A card with memory of the training is sampled, and one that is only open is not; a forked child counts once."""
     amd(77, "3072 KiB", "200000 KiB")
     amd(78, "3072 KiB", "200000 KiB")
     amd(79, "0", "100000 KiB", client=6)
@@ -331,7 +331,7 @@ def test_an_amd_gpu_on_which_the_training_has_memory_is_read_without_the_variabl
 
 
 def test_an_amd_gpu_that_the_training_uses_is_read_beside_those_of_the_variable(probe_of, amd, monkeypatch):
-    """The variable may be another one in a child process."""
+    """A card that the training uses is sampled even if the variable does not name it."""
     monkeypatch.setenv("HIP_VISIBLE_DEVICES", "0")
     amd(77, "3072 KiB", "200000 KiB")
     numbers = probe_of().sample([77])

@@ -111,14 +111,14 @@ def test_an_ended_child_for_which_nobody_waits_takes_nothing_from_others(proc, t
 
 @pytest.fixture
 def shared(proc):
-    """Two processes, which have 7 kB each if shared pages count once."""
+    """Two processes with 7 kB each, if shared pages count once."""
     for pid, parent in ((10, 0), (11, 10)):
         write(proc(pid, parent, pages=10) / "smaps_rollup", "00-ff rw-p 0 00:00 0 [rollup]\nRss: 9 kB\nPss: 7 kB\n")
 
 
 @pytest.mark.usefixtures("shared")
 def test_memory_is_told_once_only_if_that_is_cheap(proc, tree):
-    """More than 8 GiB are not walked, and then there is no such number."""
+    """``pss_bytes`` is missing if the processes have more than 8 GiB."""
     assert tree.sample({10})["pss_bytes"] == 14 * 1024
     proc(11, 10, pages=(9 << 30) // PAGE_BYTES)
     assert "pss_bytes" not in tree.sample({10})
@@ -126,7 +126,7 @@ def test_memory_is_told_once_only_if_that_is_cheap(proc, tree):
 
 @pytest.mark.usefixtures("shared")
 def test_a_long_walk_is_followed_by_samples_without_that_number(tree, monkeypatch):
-    """So that it takes 4 ms of each on average; an old number never stands for a new one."""
+    """After a long count, samples have no ``pss_bytes``, so that it takes 4 ms per sample on average."""
     spent = iter([0.0, 0.013, 1.0, 1.001, 2.0, 2.001])
     monkeypatch.setattr("runicorn.sampling.process_tree.time.thread_time", lambda: next(spent))
     assert ["pss_bytes" in tree.sample({10}) for _ in range(6)] == [True, False, False, False, True, True]
@@ -135,7 +135,7 @@ def test_a_long_walk_is_followed_by_samples_without_that_number(tree, monkeypatc
 @pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("how", ["ended", "began", "given back"])
 def test_memory_of_processes_that_change_meanwhile_is_not_told(proc, tree, monkeypatch, how):
-    """What one that ended has shared would count in it, and again in the others."""
+    """``pss_bytes`` is missing if processes change during the count, because shared memory would count twice."""
 
     def walk(directory, pid):
         if pid == 11:
@@ -226,7 +226,7 @@ def test_the_cgroup_is_read_in_both_versions(tmp_path, version):
 
 
 def test_a_file_without_end_is_none(tmp_path):
-    """A kernel, or what stands in for one, may tell more and more: the sample goes on without that number."""
+    """A file of the kernel that does not end is not read, and the sample goes on without its number."""
     assert kernel_files.read("/dev/zero") == b""
     write(tmp_path / "proc/uptime", "1 1\n")
     (tmp_path / "proc/meminfo").symlink_to("/dev/zero")
@@ -303,7 +303,7 @@ def test_memory_that_grows_all_the_time_is_told(grows, said):
 
 
 def test_memory_with_and_without_what_is_shared_are_two_numbers():
-    """The second is missing in most samples; whether memory grows is a matter of either, and never of both."""
+    """The peaks of ``rss_bytes`` and ``pss_bytes`` are two numbers, and growth comes from one of them alone."""
     samples = [{"time": 10.0 * n, "interval_s": 10.0, "tree/rss_bytes": 20e9} for n in range(1200)]
     for n in range(0, 1200, 15):
         samples[n]["tree/pss_bytes"] = 4e9 + n * 1e7
@@ -314,7 +314,7 @@ def test_memory_with_and_without_what_is_shared_are_two_numbers():
 
 @pytest.mark.parametrize(("later_s", "is_said"), [(0.2, True), (10.0, True), (40.0, False)])
 def test_a_kill_is_the_reason_if_it_was_just_now(later_s, is_said):
-    """However many samples have come since: that is a matter of the interval. An earlier session's is none."""
+    """A kill is the reason if it was counted in the last seconds, at any interval, and in this session."""
     samples = [{"time": 1000.0, "interval_s": 10.0, "cgroup/oom_kills": 1}]
     samples += [{"time": 1000.0 + n * later_s / 4, "interval_s": 0.1, "cgroup/oom_kills": 0} for n in range(1, 5)]
     assert insight(samples).why_killed() == ("out of memory: the cgroup counted 1 kill" if is_said else "")

@@ -278,7 +278,7 @@ run.finish()
 
 
 def test_a_rank_that_comes_late_leaves_the_end_in_the_row(run_program, wal_database):
-    """What it logs is stored, and a run that has ended does not become running again."""
+    """The records of a late rank are stored, and the row of an ended run does not become running again."""
     with closing(sqlite3.connect(wal_database, timeout=60)) as connection:
         connection.executescript(
             "CREATE TABLE told (status TEXT);"

@@ -323,7 +323,7 @@ def test_the_owner_is_none_of_those_that_outlive_it(address, tail, queue):
 
 
 def test_who_is_dead_outlives_nobody(address, tail):
-    """A process that is gone and has left something unread keeps the run open, but the owner is not told of it."""
+    """A dead process with unread records keeps the run open, but does not count among those that outlive the owner."""
     fill(address, 0, *texts("unread"))
     tail.scan()
     assert (tail.living(), tail.living_beside_owner()) == (1, 0)

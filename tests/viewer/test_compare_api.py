@@ -106,7 +106,7 @@ def test_values_are_compared_as_they_are(open_viewer, make_run, values, differs)
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_an_integer_that_javascript_would_change_is_text(open_viewer, make_run, sign):
-    """Up to 2^53 it is a number, beyond it is text with all of its digits: in the comparison, the table and the run."""
+    """An integer beyond 2^53 is text with all of its digits, in the comparison, the table and the run."""
     values = [sign * value for value in (2**53 - 1, 2**53, 2**53 + 1, 2**64 - 1, 10**40 + 1)]
     expected = [*values[:2], *map(str, values[2:])]
     for number, value in enumerate(values):

@@ -116,9 +116,9 @@ def test_report_goes_to_standard_output(make_run, storage):
         ((KEY, "--x", "stride"), "step, time, wall"),
         ((KEY, "--images", "-1"), "whole number"),
         ((KEY, "--rank", "first"), "slowest"),
-        ((KEY, "--rank", "7"), "No value is of rank '7'"),
-        ((KEY, "--stage", ","), "no word"),
-        ((KEY, "--stage", "cool"), "No value is of stage 'cool'"),
+        ((KEY, "--rank", "7"), "No value has the rank '7'"),
+        ((KEY, "--stage", ","), "names nothing"),
+        ((KEY, "--stage", "cool"), "No value has the stage 'cool'"),
         ((KEY, KEY), "more than once"),
         ((KEY, "-o", "-", "--json"), "do not go together"),
         (("nothing",), "No run matches"),
@@ -214,7 +214,7 @@ def test_report_holds_these_metrics_and_axes_alone(make_run, storage):
 
 
 def test_report_holds_these_ranks_and_stages_alone(make_run, command, tmp_path, capsys):
-    """Each rank with each stage that is named, those of the machine once; figures count the first of them."""
+    """A report has each named rank with each named stage, and the machine's curves once; figures count the first."""
     run_dir = make_run(lines=[of_rank(step, 0, "warm" if step < 5 else "hot") for step in range(1, 11)])
     (run_dir / "events.rank1.jsonl").write_text("".join(of_rank(step, 1, "hot") for step in range(1, 11)))
     (run_dir / "system.jsonl").write_text('{"time": 1.0, "host/cpu_percent": 5.0}\n')

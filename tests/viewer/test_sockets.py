@@ -35,7 +35,7 @@ def dead(path):
 
 
 def test_a_socket_is_private_whatever_the_umask(folder):
-    """Its mode is 0600, and it can be connected to."""
+    """A socket has mode 0600 under any umask, and accepts connections."""
     path = folder / "s"
     umask = os.umask(0)
     try:
@@ -51,7 +51,7 @@ def test_a_socket_is_private_whatever_the_umask(folder):
 
 @pytest.mark.parametrize("state", ["listening", "bound", "dead"])
 def test_a_socket_of_another_program_stays(folder, state):
-    """It may be about to listen, or wanted by its program later: it is an error with its path, and is not changed."""
+    """A socket of another program is not changed, even if nobody listens; the error names its path."""
     path = folder / "s"
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
@@ -73,7 +73,7 @@ def test_a_socket_of_another_program_stays(folder, state):
 
 
 def test_only_what_a_viewer_has_noted_goes(folder):
-    """The socket that a killed viewer has noted is removed, and not one that has got its name, or its inode, since."""
+    """The socket that a killed viewer has noted is removed; a later file with the same name or inode stays."""
     path = folder / "s"
     noted = sockets.PrivateSocket(str(path))
     noted.socket.close()  # as if it was killed
@@ -135,7 +135,7 @@ def test_a_path_that_is_too_long_is_told(folder, storage, capsys):
 
 
 def test_of_two_at_once_one_gets_the_path(folder, start_viewer):
-    """Both find the socket of a killed viewer in its place: one replaces it, the other says that it is taken."""
+    """Two viewers find the socket of a killed one: one replaces it, the other one says that the path is taken."""
     path = folder / "s"
     killed = start_viewer("--socket", path)
     killed.kill()
@@ -162,7 +162,7 @@ def test_a_viewer_takes_its_socket_with_it(folder, start_viewer):
 
 
 def test_the_socket_of_a_killed_viewer_goes_with_its_link(start_viewer, folder, monkeypatch, capsys):
-    """After SIGKILL the next ``--list`` removes both, that of ``--socket PATH`` too."""
+    """After SIGKILL, the next ``--list`` removes the link and the socket, also one of ``--socket PATH``."""
     monkeypatch.setenv("RUNICORN_VIEWER_DIR", str(folder))
     for arguments in ((), (folder / "s",)):
         viewer = start_viewer("--socket", *arguments)

@@ -25,7 +25,7 @@ def print_machine(loaded: LoadedRun) -> None:
     found = loaded.system.insight()
     fields = {label: _share(found, name) for name, label in _SHARES.items()}
     fields["memory of its processes"] = _peak(found, "memory_peak_bytes")
-    fields["the same, shared memory once"] = _peak(found, "memory_shared_once_peak_bytes")
+    fields["the same, shared memory counted once"] = _peak(found, "memory_shared_once_peak_bytes")
     gpus = found.get("gpus")
     for name, gpu in gpus.items() if isinstance(gpus, dict) else ():
         if isinstance(gpu, dict):

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="the file to write; for tensorboard or several runs a directory, where files are named by the run's id; "
-        "for mlflow and wandb a directory for all runs; '-' = standard output",
+        "for mlflow and wandb one directory for all runs; '-' = standard output",
     )
     parser.add_argument("--metrics", action="append", default=[], metavar="A,B", help="only these metrics")
     parser.add_argument(

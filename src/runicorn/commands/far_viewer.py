@@ -1,7 +1,7 @@
 """The near end of a viewer on another machine: the system's ssh, which carries a port of this machine to its socket.
 
 The far end ends with the connection. So it is enough to end ssh: nothing of ours is left there. If this process is
-killed, the end of ssh's standard input ends the viewer there; ssh itself waits for open pages, and a guard ends it.
+killed, ssh's standard input ends, and so the viewer there ends. But ssh waits for open pages, so a guard ends ssh.
 """
 
 from __future__ import annotations

@@ -101,10 +101,10 @@ def _of_tables(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _names(pairs: list[str]) -> dict[str, str]:
-    """Metrics by column, of ``A=B``.
+    """The metric of each column, from texts ``A=B``.
 
     Raises:
-        ValueError: one is no such pair, or a column has two of them.
+        ValueError: a text has no ``=``, or a column is named twice.
     """
     names: dict[str, str] = {}
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""Ends a child of this process if this process is killed: nothing of Python's own runs then."""
+"""End a child of this process if this process is killed, because Python itself cannot run anything then."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _SCRIPT = 'read -r _ || kill -TERM "$1"'
 
 
 class KillGuard:
-    """A shell that waits for a line from this process, and ends the child if there is none: the pipe ends with us.
+    """A shell that waits for a line from this process, and ends the child if the pipe ends without one.
 
-    It is in a session of its own, so that a Ctrl-C, which this process handles, does not end it. Where there is no
-    ``/bin/sh`` nothing is guarded.
+    The shell has a session of its own, so Ctrl-C does not end it; this process handles Ctrl-C. If there is no
+    ``/bin/sh``, nothing is guarded.
 
     Args:
         pid: of the child.
@@ -30,7 +30,7 @@ class KillGuard:
             )
 
     def dismiss(self) -> None:
-        """Guard no longer. Call it before the child is waited for: its pid may be another's after that."""
+        """Stop guarding. Call it before you wait for the child: after that, another process may have its pid."""
         shell, self._shell = self._shell, None
         if shell is not None:
             shell.communicate(b"\n")

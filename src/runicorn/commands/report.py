@@ -65,16 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_ranks,
         default=("0",),
         metavar="A,B",
-        help="ranks that the reader can choose: numbers, each, mean, minmax, slowest (default: 0); each makes the file "
-        "larger",
+        help="ranks that the reader can choose: their numbers, each, mean, minmax, slowest (default: 0); every one of "
+        "these makes the file larger",
     )
     parser.add_argument(
         "--stage",
         type=_words,
         default=("all",),
         metavar="A,B",
-        help="stages that the reader can choose: their names, and all of them together as 'all' (default: all); each "
-        "makes the file larger",
+        help="stages that the reader can choose: their names, or 'all' for all stages together (default: all); every "
+        "one of these makes the file larger",
     )
     parser.add_argument("--open", action="store_true", help="open the file in the browser")
     add_storage(parser)
@@ -169,7 +169,7 @@ def _axes(text: str) -> tuple[str, ...]:
 
 
 def _some_of(text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Words with commas between them, each of them known.
+    """Known words with commas between them.
 
     Raises:
         argparse.ArgumentTypeError: one is not known, or there is none.
@@ -190,7 +190,7 @@ def _rank(word: str) -> str:
     try:
         return str(count(word))
     except argparse.ArgumentTypeError:
-        message = f"{word!r} is neither the number of a rank, nor {', '.join(_RANK_WORDS)}."
+        message = f"{word!r} is not a rank. Write a number, or one of {', '.join(_RANK_WORDS)}."
         raise argparse.ArgumentTypeError(message) from None
 
 
@@ -202,5 +202,5 @@ def _words(text: str) -> tuple[str, ...]:
     """
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if not words:
-        raise argparse.ArgumentTypeError(f"{text!r} has no word in it.")
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing. Write names with commas between them.")
     return words

@@ -216,7 +216,7 @@ def _listening(options: argparse.Namespace, viewer: Viewer) -> Iterator[tuple[so
         made, port = address.bind(options.host, options.port)
         yield made, serving.entry_of(viewer, bound=(options.host, port))
         return
-    address.forget_killed()  # one of them may have left its socket there
+    address.forget_killed()  # a killed viewer may have left its socket at this path
     path = options.socket or os.path.join(address.folder(), f"viewer-{os.urandom(8).hex()}.sock")
     with sockets.PrivateSocket(path) as private:
         yield private.socket, serving.entry_of(viewer, private=private)

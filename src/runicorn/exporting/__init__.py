@@ -1,7 +1,7 @@
 """Runs written for other programs: CSV, JSON lines, Parquet, for TensorBoard, for mlflow and for wandb.
 
 What is written has its final name only once it is whole. A format is a module; three of them write a table of the
-reader into one file, ``tensorboard`` writes a directory, and ``mlflow_store`` and ``wandb_store`` one for all runs.
+reader into one file. ``tensorboard`` writes a directory; ``mlflow_store`` and ``wandb_store`` write one for all runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CSV, PARQUET, TENSORBOARD, MLFLOW, WANDB = "csv", "parquet", "tensorboard", "mlflow", "wandb"
 ALL_IN_ONE = {MLFLOW: mlflow_store, WANDB: wandb_store}
-"""Formats of which one directory has all runs."""
+"""Formats that put all runs into one directory."""
 DIRECTORIES = {TENSORBOARD, *ALL_IN_ONE}
 BINARY = {PARQUET}
 STANDARD_OUTPUT = "-"
@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 
     Attributes:
         path: of the file or the directory.
-        rows: how many rows of a table, or points of a format that is a directory.
+        rows: number of rows of a table; for a format that is a directory, number of points.
         metrics: the names of the metrics.
         notes: what is not in it as it was logged, in words.
     """
@@ -57,7 +57,7 @@ def export(
     Args:
         run: read as far as it is now.
         selection: what of it.
-        form: one of ``FORMATS``, and none of ``ALL_IN_ONE``.
+        form: one of ``FORMATS``, except those of ``ALL_IN_ONE``.
         target: path of the file, or of the directory for TensorBoard.
         force: replace what is there, if it is a regular file, or a directory of event files.
         quote_formulas: in CSV, put a ``'`` before what a spreadsheet may take for a formula.
@@ -94,7 +94,7 @@ def export_together(
 
     Args:
         runs: read as far as they are now.
-        selection: what of them; for mlflow every value is written, whatever it says of steps.
+        selection: what of them; for mlflow every value is written, even if the selection has one for each step.
         form: one of ``ALL_IN_ONE``.
         target: path of the directory.
         force: replace an empty directory.
@@ -103,7 +103,7 @@ def export_together(
         FileExistsError: something is there.
         KeyError: a run has no metric of a name.
         OSError: it cannot be written; nothing is left behind.
-        ValueError: the format has no place for such a selection.
+        ValueError: the format cannot store such a selection.
     """
     store = ALL_IN_ONE[form]
     store.check(selection)

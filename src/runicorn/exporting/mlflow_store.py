@@ -40,7 +40,7 @@ _ROUNDED = "integers rounded to floats"
 _TEXTS = "texts among the values left out"
 _CHANGED = "names of metrics changed to such as mlflow takes"
 _LABELS = "names of parameters and tags changed to such as mlflow takes"
-_IMAGES = "images left out because they are not there"
+_IMAGES = "images left out because their files are missing"
 _CAPTIONS = "captions of images left out"
 
 
@@ -81,7 +81,7 @@ def write(
 
 
 def check(_selection: Selection) -> None:
-    """There is a place for everything that can be selected."""
+    """Accept every selection: mlflow can store each of them."""
 
 
 def _experiment(path: str) -> tuple[str, str]:

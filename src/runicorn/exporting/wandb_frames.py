@@ -1,4 +1,4 @@
-"""A file of wandb: messages of protocol buffers, cut into pieces in blocks of 32 KiB as in LevelDB's log files."""
+"""A file of wandb: messages of protocol buffers, cut into pieces for blocks of 32 KiB, as LevelDB's log files are."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def message(number: int, content: bytes) -> bytes:
 
 
 def of_text(number: int, text: str | None) -> bytes:
-    """A field of text; none if there is no text."""
+    """A field of text; empty if there is no text."""
     return message(number, text.encode("utf-8", "backslashreplace")) if text else b""
 
 
 def of_number(number: int, value: int) -> bytes:
-    """A field that is a number of 64 bit; 0 is left out, as in version 3 of protocol buffers."""
+    """A field that is an integer of 64 bits; empty for 0, as in version 3 of protocol buffers."""
     return _varint(number << 3 | _VARINT) + _varint(value & (1 << 64) - 1) if value else b""
 
 
@@ -65,7 +65,7 @@ def of_time(number: int, time_s: float) -> bytes:
 
 
 def of_items(number: int, items: Iterable[tuple[str, str]]) -> bytes:
-    """Fields that each have a key and its JSON."""
+    """Fields with a key and its JSON value each."""
     made = []
     for key, text in items:
         name = key.encode("utf-8", "backslashreplace")

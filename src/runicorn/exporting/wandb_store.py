@@ -1,6 +1,6 @@
-"""Offline runs of wandb, which ``wandb sync`` takes: ``offline-run-<time>-<id>/run-<id>.wandb``, with images beside it.
+"""Offline runs of wandb for ``wandb sync``: ``offline-run-<time>-<id>/run-<id>.wandb``, with images beside it.
 
-wandb has one row for each step, in the order of steps, so of several values of a step the last one is written.
+wandb has one row for each step, in the order of steps. If a step has several values, the last one is written.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _NOT_IN_PROJECT = re.compile(r"[/\\#?%:]")
 _LONGEST_PROJECT = 128
 _OWN = frozenset({"_step", "_timestamp", "_runtime", "_wandb"})
 _READER_BYTES = b"0.70.0"
-"""Versions of wandb's reader that take these files."""
+"""The oldest version of wandb that can read these files."""
 _YEAR_9999_S = 253_370_000_000
-_NEGATIVE = "rows of steps below 0 left out, which wandb does not take"
-_RENAMED = "names changed, because wandb has one value for each name, and some for itself"
-_MISSING = "images left out because they are not there"
+_NEGATIVE = "rows of steps below 0 left out, because wandb refuses them"
+_RENAMED = "names changed, because wandb uses them itself, or another value has them"
+_MISSING = "images left out because their files are missing"
 
 
 class _ImagesOfStep(NamedTuple):
-    """When the first one was logged, and the JSON of each by its name."""
+    """The images of one step: when the first one was logged, and the JSON of each by its name."""
 
     time_s: float
     texts: dict[str, str]
@@ -58,10 +58,10 @@ def write(
         run: read as far as it is now.
         selection: what of it.
         directory: of all runs, while it is made.
-        advance: called with the number of values done.
+        advance: called with the number of values that were written.
 
     Returns:
-        How many points, the names of the metrics, and what is not as it was logged, in words.
+        The number of points, the names of the metrics, and sentences on what is not as it was logged.
     """
     run_id, started = _id(run.info.id), _started(run)
     clock = time.strftime("%Y%m%d_%H%M%S", time.localtime(started))
@@ -89,12 +89,12 @@ def check(selection: Selection) -> None:
     """Refuse what cannot be written.
 
     Raises:
-        ValueError: values of several ranks at one step are asked for, or several values of one step.
+        ValueError: the selection has several ranks, or several values of one step.
     """
     if selection.ranks == "all" or not selection.by_step:
         raise WrongValueError(
-            "wandb has one row for each step: --ranks all and --lines would give it several. Nothing was written. "
-            "Leave them out."
+            "wandb has one row for each step, but --ranks all and --lines give a step several rows. Nothing was "
+            "written. Leave them out."
         )
 
 
@@ -141,7 +141,7 @@ def _write_rows(
     counts: Counter[str],
     advance: Callable[[int], None],
 ) -> tuple[int, list[str], dict[str, str]]:
-    """Write a row for each step; how many points of which metrics, and the last value of each name."""
+    """Write a row for each step; the number of points, the names of the metrics, and the last value of each name."""
     table = selection.table(run)
     names = [name for name in selection.checked_names(run) if name in table.columns]
     written = _names(names, counts)
@@ -176,7 +176,7 @@ def _row(step: int, time_s: float, started: float, values: dict[str, str]) -> by
 
 
 def _names(names: list[str], counts: Counter[str]) -> list[str]:
-    """The names of metrics as wandb takes them: none of its own, none twice."""
+    """Names of metrics for wandb: none that wandb uses itself, and none twice."""
     taken, found = {*names, *_OWN}, []
     for name in names:
         new = escape(name)
@@ -191,7 +191,7 @@ def _names(names: list[str], counts: Counter[str]) -> list[str]:
 def _images_by_step(
     run: LoadedRun, top: str, records: WandbFile, counts: Counter[str]
 ) -> dict[int, _ImagesOfStep]:
-    """Copy the images to where wandb keeps them, and say of each what a row says."""
+    """Copy the images to the folder of wandb, and make the JSON of each for its row."""
     found: dict[int, _ImagesOfStep] = {}
     folder = os.path.join(top, "files", "media", "images")
     for image in run.images:
@@ -237,6 +237,6 @@ def _without_a_place(run: LoadedRun) -> list[str]:
 
 
 def _json(value: Any) -> str:
-    """JSON as wandb writes it, with bare ``NaN`` and ``Infinity``; a lone half of a character is escaped in it."""
+    """JSON as wandb writes it, with bare ``NaN`` and ``Infinity``; lone surrogates are escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isascii() else escape(text)

@@ -17,7 +17,7 @@ _LEVELS_FRESH_S = 60.0
 _NO_LIMIT_BYTES = 1 << 60
 _BLOCK_BYTES = 1 << 16
 _MOST_BYTES = 32 << 20
-"""The longest file is the table of mounts: the kernel allows 100,000 of them, of some 200 bytes each."""
+"""The longest file is the table of mounts. The kernel allows 100,000 mounts, of about 200 bytes each."""
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
@@ -180,9 +180,9 @@ def _read(path: str) -> str:
 
 
 def read_kernel_file(path: str) -> bytes:
-    """The content of a file of the kernel; empty if it cannot be read, or is longer than any of them.
+    """The content of a file of the kernel; empty if it cannot be read, or is too long.
 
-    By ``os``: ``open()`` may be gone at an interpreter's end.
+    It uses ``os``, because ``open()`` may not exist any more when the interpreter ends.
     """
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))

@@ -125,7 +125,7 @@ def import_runs(
         FileNotFoundError: a path does not exist, or holds no run that can be imported.
         OSError: the storage cannot be written.
         StillBusyError: another process imports into the storage.
-        ValueError: the format is unknown, the run path is not allowed, or ``options`` cannot be followed.
+        ValueError: the format is unknown, the run path is not allowed, or ``options`` are wrong.
     """
     table_options.check(options or {})
     prefix = None if path is None else paths.normalise_path(path)
@@ -152,7 +152,7 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
 
     Raises:
         FileNotFoundError: nothing is there, or nothing that can be imported.
-        ValueError: no such format, or ``options`` are given and it is no table.
+        ValueError: the format is unknown, or ``options`` are given and the source is no table.
     """
     if form != AUTO and form not in FORMATS:
         raise WrongValueError(
@@ -160,7 +160,7 @@ def find_runs(form: str, source: str, options: dict[str, Any]) -> list[SourceRun
         )
     top = os.path.realpath(source)
     if not source or not os.path.exists(top):
-        raise MissingPathError(f"{source or 'A path without a name'} is not there. Nothing was imported.")
+        raise MissingPathError(f"{source or 'The empty path'} is not there. Nothing was imported.")
     # A directory may hold tables that are no metrics, such as data sets: these are taken if their format is named.
     tried = [name for name in FORMATS if name not in _TABLES or os.path.isfile(top)] if form == AUTO else [form]
     for name in tried:

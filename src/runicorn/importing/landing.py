@@ -70,7 +70,7 @@ class Landing:
 
     Args:
         storage: its root.
-        staging: where runs are made; None = none is.
+        staging: where runs are made; None if no run is made.
 
     Attributes:
         storage: its root.

@@ -71,7 +71,7 @@ _TRACKIO = {
     r"gpu/(\d+)/memory_clock": (r"gpu\1/memory_clock_mhz", 1),
     r"gpu/(\d+)/uncorrected_memory_errors": (r"gpu\1/ecc_errors", 1),
 }
-_NEPTUNE = {  # cpu and memory are of a container if there is one, and of the host else
+_NEPTUNE = {  # without cpu and memory: they may be those of a container, or those of the host
     r"((?:.+/)?)gpu": (r"\1gpu0/utilization_percent", 1),
     r"((?:.+/)?)gpu_(\d+)": (r"\1gpu\2/utilization_percent", 1),
     r"((?:.+/)?)gpu_memory": (r"\1gpu0/memory_bytes", _GIB),
@@ -163,7 +163,7 @@ class MachineSamples:
 
 
 class SampleSeries:
-    """Puts series of numbers, of which a source gives one after the other, side by side."""
+    """Merges series of numbers, if a source gives one series after the other."""
 
     def __init__(self) -> None:
         self._series: dict[str, tuple[array[float], array[float]]] = {}
@@ -175,7 +175,7 @@ class SampleSeries:
         values.append(value)
 
     def samples(self) -> Iterator[Sample]:
-        """All of them, in the order of their times."""
+        """A sample for each number, in the order of their times."""
         series = [_sorted(name, *each) for name, each in self._series.items()]
         for time_s, name, value in heapq.merge(*series):
             yield Sample(time_s, {name: value})

@@ -32,7 +32,7 @@ _VALUES = {
 _LEFT_OUT = {"histogram_series": "histograms", "file": "files", "file_set": "sets of files", "artifact": "artifacts"}
 _PARAMETERS, _SYSTEM = "parameters/", "sys/"
 _OF_MACHINE = re.compile(r"monitoring/(?:([0-9a-f]{8})/)?((?:cpu|memory|gpu(?:_\d+)?|gpu_memory(?:_\d+)?))")
-"""What Neptune's own monitor logs of each process; other names below ``monitoring`` are the user's."""
+"""The names that Neptune's own monitor logs for each process; other names below ``monitoring`` are the user's."""
 _IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 
 
@@ -91,7 +91,7 @@ def _items(parts: list[str], head: Head, told: Told) -> Iterator[Item]:
 
 
 class _Monitored:
-    """The series of Neptune's monitor; those of the process that comes first have no mark before their names."""
+    """The series of Neptune's monitor. The names of the first process get no prefix; those of others keep theirs."""
 
     def __init__(self) -> None:
         self.series = SampleSeries()
@@ -99,7 +99,7 @@ class _Monitored:
         self._first: str | None = None
 
     def name_of(self, attribute: str) -> str:
-        """The name of a series of the monitor; empty if the attribute is none."""
+        """The name of a series of the monitor; empty if the attribute is not one."""
         if attribute not in self._names:
             match = _OF_MACHINE.fullmatch(attribute)
             if match is None:

@@ -20,7 +20,7 @@ class UnreadableSourceError(RunicornError):
 
 
 def unreadable(path: str, error: OSError) -> UnreadableSourceError:
-    """What an import says if the operating system does not let it read a source."""
+    """The error for a source that the operating system does not let us read."""
     return UnreadableSourceError(f"{path} cannot be read: {error.strerror or error}")
 
 
@@ -176,7 +176,7 @@ class SourceRun(msgspec.Struct):
             raise unreadable(self.location, error) from error
 
     def read_items(self) -> Iterator[Item]:
-        """The items; what the system says while one is read is of the source, and not of the storage.
+        """The items. An ``OSError`` while one is read is an error of the source, and not of the storage.
 
         Raises:
             UnreadableSourceError: the source cannot be read.

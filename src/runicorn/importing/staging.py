@@ -1,7 +1,7 @@
-"""The directories in which runs are made before they get their place, and how those that were left are known again.
+"""The directories in which runs are made before they get their place, and the list of their names.
 
-A directory's name goes into a list before the directory is made, so one that is not in the list is not ours. Of one
-that is, only the files go that a run consists of: what somebody else has put there stays, and so does the directory.
+A name goes into the list before its directory is made, so a directory that is not in the list is not ours. Of a
+directory in the list, only the files of a run are removed. If it has other files, they stay, and so does the directory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 26
 
 
 class StagingFolder:
-    """Makes and removes directories, while this process alone may import into a storage.
+    """Makes and removes directories. No other process may import into the storage meanwhile.
 
     Args:
         folder: the open directory that they are in.
@@ -33,7 +33,7 @@ class StagingFolder:
         self._name = ""
 
     def make(self) -> str:
-        """Make an empty directory; its name. It is the last one in the list, unless something has that name still.
+        """Make an empty directory; its name. It uses the last name of the list again if that is free.
 
         Raises:
             OSError: it cannot be made.
@@ -47,7 +47,7 @@ class StagingFolder:
         return self._name
 
     def remove(self, name: str) -> None:
-        """Remove a directory that ``make()`` has made: the files of its run, and itself if it is empty then."""
+        """Remove a directory that ``make()`` has made: the files of its run, and then itself if it is empty."""
         with suppress(OSError):
             with self._folder.child(name, directory_kinds.IMPORTED) as run:
                 with suppress(OSError):
@@ -69,24 +69,24 @@ class StagingFolder:
                 self.remove(name)
 
     def _names(self) -> list[str]:
-        """The names in the list that are whole."""
+        """The names in the list, without those that were cut."""
         names = [line.decode("ascii", "replace") for line in self._lines() or ()]
         return [name for name in names if self._folder.has_shape(name)]
 
     def _note(self, name: str) -> None:
-        """Put a name into the list; not into a file of that name which is no list of ours."""
+        """Add a name to the list. If the file is not a list of ours, it stays as it is."""
         lines = self._lines()
         if lines is None:
             return
         fd = modes.open_file(self._folder.name(LIST), _APPEND, 0o600, at=self._folder.fd)
         try:
-            # Behind a newline: a killed import may have cut the line before it.
+            # It begins with a newline, because a killed import may have cut the line before it.
             os.write(fd, b"\n".join([b"" if lines else _HEAD, name.encode(), b""]))
         finally:
             os.close(fd)
 
     def _lines(self) -> list[bytes] | None:
-        """The lines of the list, none if it is not there yet; None if what has its name is something else."""
+        """The lines of the list; empty if there is no list yet, None if the file is not a list of ours."""
         try:
             fd = plain_json.open_regular(self._folder.name(LIST), dir_fd=self._folder.fd)
         except FileNotFoundError:

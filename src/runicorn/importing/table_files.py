@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.importing import source_files, table_rows
 from runicorn.importing.source_runs import Head, SourceRun, Told, UnreadableSourceError, found_in
-from runicorn.importing.table_values import SYSTEM, RowReader
+from runicorn.importing.table_values import SYSTEM, RowReader, missing_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ def _runs(form: str, preset: _Preset, path: str, top: str, options: dict[str, An
         has_column = has_column or column in row
         values.setdefault(str(row.get(column, "")), None)
     if values and not has_column:
-        raise UnreadableSourceError(f"{path} has no column {column!r}. Nothing of it was imported")
+        raise missing_column(path, column)
     return [_run(form, preset, path, top, options, value) for value in values]
 
 

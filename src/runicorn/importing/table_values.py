@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 _STEPS = ("step", "global_step", "_step", "epoch", "iteration")
 _TIMES = ("timestamp", "_timestamp", "wall_time", "time")
 SYSTEM = "__system__"
-"""The column of what the machine did, in what ``docs/from_aim.py`` writes."""
+"""The column of the machine's samples in the files that ``docs/from_aim.py`` writes."""
 _MILLISECONDS_FROM, _FIRST_S = 1e11, 1e8
 _BLANK = frozenset({"", "-", "null", "None", "NULL"})
 _TRUTH = {"True": True, "true": True, "False": False, "false": False}
+
+
+def missing_column(path: str, column: str) -> UnreadableSourceError:
+    """The error for a table without a column that it needs."""
+    return UnreadableSourceError(f"{path} has no column {column!r}. Nothing of it was imported. Name one that it has")
 
 
 class RowReader:
@@ -30,7 +35,7 @@ class RowReader:
         options: ``step``, ``time``: columns; ``names``: metrics by column; ``config``: columns of settings.
         told: what is left out.
         changed_at: time of the file, for rows without one.
-        step_column: column of steps, if the options name none; None = the usual ones.
+        step_column: column of steps if the options name none; None = the first usual name that a row has.
 
     Attributes:
         config: the settings of the last row that has them.
@@ -70,32 +75,32 @@ class RowReader:
         return Numbers(step, time_s, data) if data else None
 
     def _renamed(self, data: dict[str, Any]) -> dict[str, Any]:
-        self._unseen.difference_update(data)  # members of nested values have names only there
+        self._unseen.difference_update(data)  # the row itself does not have the names of nested members
         found = {self._names.get(name, name): value for name, value in data.items()}
         if len(found) < len(data):
-            self._told.leave_out("values of columns whose names others were given", len(data) - len(found))
+            self._told.leave_out("values of columns whose names were given to other columns", len(data) - len(found))
             found.update((new, data[name]) for name, new in self._names.items() if name in data)
         return found
 
     def finish(self, path: str) -> None:
-        """Say which columns that were named no row has.
+        """Report each column that an option names and no row has.
 
         Raises:
-            UnreadableSourceError: one of them is that of steps or of times, so all rows would have wrong ones.
+            UnreadableSourceError: no row has the column of steps or of times, so all rows would get wrong ones.
         """
         if not self._rows:
             return
         for name in sorted(self._unseen):
             if name in self._needed:
-                raise UnreadableSourceError(f"{path} has no column {name!r}. Nothing of it was imported")
+                raise missing_column(path, name)
             self._told.problem(f"{path}: no row has the column {name!r}, which an option names")
 
     def sample(self, row: dict[str, Any]) -> Sample:
-        """What a row says of the machine, and of nothing else."""
+        """The sample of the machine that a row holds; other values of the row are left out."""
         found = flattened(row.pop(SYSTEM), self._told)
         time_s = self._time(row)
         if row:
-            self._told.leave_out("values beside those of the machine", len(row))
+            self._told.leave_out("values in rows of the machine's samples", len(row))
         return Sample(time_s, found)
 
     def other(self) -> dict[str, Any]:

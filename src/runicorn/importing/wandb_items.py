@@ -13,9 +13,9 @@ from runicorn.importing.protobuf_wire import WireError, fields
 _KEY, _NESTED_KEY, _VALUE = 1, 2, 16
 _ITEM, _REMOVED = 1, 2
 _BEFORE_TEXT = re.compile(rb"\n.([\n\x12][^\x82]*(?:\x82(?!\x01)[^\x82]*)*)\x82\x01[\x00-\x7f]", re.DOTALL)
-"""What an item has before its JSON text: its length, the head, and the length of that text, both below 128.
+"""The bytes of an item before its JSON text: the item's length, the head, and the text's length, both below 128.
 
-The head is the fields with the keys. A newline stands in no string of JSON, so that no value looks like the next item.
+The head is the fields with the keys. JSON escapes a newline in a string, so no value looks like the next item.
 """
 _BEHIND_ITEMS = b"\x12"
 _TYPE, _TYPE_IN_JSON = "/_type", b'/_type"'
@@ -23,7 +23,7 @@ _decode = msgspec.json.decode
 
 
 class KeysAndText(NamedTuple):
-    """One item that was read field by field; the head is None if the pattern does not find such an item."""
+    """One item that was read field by field; the head is None if the pattern cannot find such an item."""
 
     keys: list[str]
     text: bytes
@@ -31,7 +31,7 @@ class KeysAndText(NamedTuple):
 
 
 class HistoryRows:
-    """Reads rows: one with new keys field by field, the others by the pattern, which is twice as fast."""
+    """Reads rows. A row with new keys is read field by field, other rows by the pattern, which is twice as fast."""
 
     def __init__(self) -> None:
         self._names: dict[bytes, bytes] = {}
@@ -52,7 +52,7 @@ class HistoryRows:
         return _regrouped(row) if _TYPE_IN_JSON in text else row
 
     def _by_pattern(self, data: bytes) -> bytes:
-        """The row as JSON; nothing if the pattern does not fit, or a head is new."""
+        """The row as JSON; empty if the pattern does not fit, or a head is new."""
         parts = _BEFORE_TEXT.split(data)
         last = parts[-1]
         parts[-1] = text = last.partition(_BEHIND_ITEMS)[0]
@@ -79,9 +79,10 @@ class HistoryRows:
 
 
 class Content:
-    """What a summary or a configuration holds, from the records that change it one after the other.
+    """A summary or a configuration, made from the records that change it one after the other.
 
-    There are two changes for each row, and the last value of a key counts: its text alone is kept until it is needed.
+    wandb writes two changes for each row, and only the last value of a key counts. So its text is kept, and is decoded
+    when ``value`` is asked for.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class Content:
 
     @property
     def value(self) -> dict[str, Any]:
-        """What it holds now."""
+        """The content after all changes so far."""
         for head, text in self._texts.items():
             _change(self._value, item_of(head).keys, text)
         self._texts.clear()
@@ -113,7 +114,7 @@ class Content:
                     _change(self.value, keys, None if field.number == _REMOVED else text)
 
     def _change_by_pattern(self, data: bytes) -> bool:
-        """Change it if the pattern fits, and all heads are known."""
+        """Apply a change if the pattern fits and all heads are known; whether it did."""
         parts = _BEFORE_TEXT.split(data)
         last = parts[-1]
         if parts[0] or not last or data[-len(last) - 1] != len(last):
@@ -126,10 +127,10 @@ class Content:
         return True
 
     def _first_head(self, keys: tuple[str, ...], head: bytes) -> bytes | None:
-        """The head that the text of these keys waits under; None if it may not wait.
+        """The head under which the text of these keys is kept; None if it must be applied at once.
 
-        wandb writes one key in two ways. A text may wait unless another one is that of a member of it: then the order
-        in which they are set makes a difference.
+        wandb writes one key in two ways, so it may have two heads. If one of two keys is a member of the other one,
+        the order of their changes matters, so the later one is not kept.
         """
         above = {keys[:count] for count in range(1, len(keys))}
         if keys not in self._heads:
@@ -158,7 +159,7 @@ def item_of(data: bytes) -> KeysAndText:
 
 
 def json_of(text: bytes) -> Any:
-    """The value of a JSON text; what is none stays text."""
+    """The value of a JSON text; the text itself if it is no JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -177,7 +178,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
 
 
 def _regrouped(row: dict[str, Any]) -> dict[str, Any]:
-    """Put a picture together again, which the row may have as one member for each of its fields."""
+    """Make one value of each picture, because a row may have its fields as separate members."""
     for name in [name for name in row if name.endswith(_TYPE)]:
         above = name[: -len(_TYPE) + 1]
         whole = {key[len(above) :]: row.pop(key) for key in [*row] if key.startswith(above)}

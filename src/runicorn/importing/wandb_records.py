@@ -24,7 +24,7 @@ NO_END = "wandb has stored no end: the process was killed, or still ran when thi
 _LEFT_OUT = {8: "artifacts", 9: "links to TensorBoard", 10: "alerts", 25: "uses of artifacts"}
 _HISTORY = b"\x12"
 _ROW = re.compile(rb"\x08[\x80-\xff]*[\x00-\x7f]([\x12\x1a])([\x00-\x7f]|[\x80-\xff][\x00-\x7f])", re.DOTALL)
-"""How nearly all records begin: a number, then a row or what it changes in the summary, and the length of that."""
+"""The beginning of nearly all records: a number, the kind (a row, or its changes of the summary), and the length."""
 _PLAIN = frozenset({float, int, bool, str, type(None)})
 
 

@@ -251,8 +251,9 @@ is_check_due(double now, PyObject *closed, PyObject *checked_at, PyObject *next_
     return ended || !(PyFloat_AsDouble(checked_at) <= now && now < PyFloat_AsDouble(next_check_at));
 }
 
-/* A new reference to None, True or False. Not Py_RETURN_NONE and its like: the headers of 3.12 and later take no
- * reference there, as these objects never die, and in 3.10 and 3.11, which load this library too, they do. */
+/* A new reference to None, True or False. Do not use Py_RETURN_NONE and the like: with the headers of 3.12 and later
+ * they take no reference, because these objects never die there. But 3.10 and 3.11, where they can die, load this
+ * library too. */
 static PyObject *
 referenced(PyObject *constant)
 {

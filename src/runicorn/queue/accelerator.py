@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOURCE = 0xFD3E7DEF
+SOURCE = 0x9016D8F4
 """``zlib.crc32()`` of ``_accelerator.c``: a library that an older or newer checkout has left here is not taken."""
 
 push_metrics: Callable[..., bool | None] | None = None

@@ -1,4 +1,4 @@
-"""Named moments of a run: tests put a hook here, by which processes die at one of them."""
+"""Named moments of a run. Tests set a hook here that kills processes at one of these moments."""
 
 from __future__ import annotations
 

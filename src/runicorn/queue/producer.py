@@ -219,7 +219,7 @@ class Queue(NewSegments):
 
     @property
     def produces(self) -> bool:
-        """Whether this process has had a segment, and holds the lock that says so."""
+        """Whether this process has had a segment, and still holds its producer lock."""
         return self._lock is not None
 
     def is_safe(self) -> bool:

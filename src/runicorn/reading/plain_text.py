@@ -19,7 +19,7 @@ def plain(text: str, keep: str = "") -> str:
 
 
 def number(value: object) -> str:
-    """A value of a metric in few characters: six digits of a float, all of an integer of 64 bits; empty for None."""
+    """A value of a metric as short text: six digits of a float, all digits of an integer of 64 bits; empty for None."""
     if value is None:
         return ""
     if type(value) is float:
@@ -43,7 +43,7 @@ def _escaped(character: str) -> str:
 _JOINERS = "\u200c\u200d"
 """Parts of words in some scripts, and of emoji."""
 _MOST_DIGITS = 20
-"""Of an integer: those of the largest one of 64 bits. A larger one is shown in six."""
+"""The largest integer of 64 bits has so many digits. Six digits of a larger integer are shown."""
 
 
 def token(value: float) -> str:

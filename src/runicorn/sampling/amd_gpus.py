@@ -1,4 +1,4 @@
-"""AMD's GPUs, as the kernel's driver tells of them in ``/sys``, and of who uses them in ``/proc``."""
+"""AMD's GPUs: the kernel's driver gives their numbers in ``/sys``, and the processes that use them in ``/proc``."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _FILES = {
 _NODES = "/dev/dri/"
 _UNITS = {b"KiB": 1 << 10, b"MiB": 1 << 20}
 _USED_BYTES = 16 << 20
-"""ROCm opens every card that it can see; those are used on which a process has more memory than that takes."""
+"""ROCm opens every card that it sees, which takes less memory than this. A process uses a card if it has more there."""
 
 
 class AmdGpus:
-    """Those of the training: which the variable names, or that a process of it uses.
+    """The GPUs of the training: those that the variable names, and those that one of its processes uses.
 
     Args:
         root: below which ``sys`` and ``proc`` are.
@@ -68,7 +68,7 @@ class AmdGpus:
         return numbers
 
     def _memory_of(self, pids: set[int]) -> dict[str, int]:
-        """The memory that processes have on each GPU that they have opened."""
+        """The memory of these processes on each GPU that they have opened."""
         gpu_of = {os.path.basename(os.path.realpath(directory)): gpu for gpu, directory in self._all.items()}
         clients: dict[tuple[str, bytes], int] = {}  # a forked child has the clients of its parent
         for told in (told for pid in pids for told in _opened(f"{self._proc}/{pid}")):
@@ -87,7 +87,7 @@ class AmdGpus:
 
 
 def _opened(process: str) -> Iterator[dict[bytes, bytes]]:
-    """What the kernel tells of each device for graphics that a process has open, by name."""
+    """The kernel's facts, by name, on each graphics device that a process has open."""
     with suppress(OSError):  # it has ended, or is somebody else's
         for number in os.listdir(f"{process}/fd"):
             with suppress(OSError):

@@ -19,7 +19,7 @@ _BEGIN_S, _ANSWER_S = 20.0, 3.0
 """How long the driver may take to begin, and to answer."""
 _PAUSE_S = 60.0
 _MOST_FAILURES = 3
-"""One after the other; then it is not asked again."""
+"""After so many failures in a row the child is not asked again."""
 
 
 class GpuProbe:

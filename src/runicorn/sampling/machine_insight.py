@@ -22,7 +22,7 @@ _BEYOND = 1e300
 _MOST = 1e15
 """What a line of the file may say that anybody may have changed: sums of such numbers can still be written."""
 _JUST_NOW_S = 30.0
-"""A killed process gives its memory back, is found gone, and is sampled once more, within that time."""
+"""Within this time after a kill, the writer finds that the process is gone, and takes one more sample."""
 _MUCH_PERCENT = {"idle": 20.0, "busy": 90.0, "throttled": 5.0}
 
 
@@ -44,7 +44,7 @@ class _Mean(msgspec.Struct):
 
 
 class _Memory:
-    """Memory over the time of a run; of a long one some points are left out."""
+    """Memory over the time of a run; if the run is long, some points are left out."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0.0
@@ -63,11 +63,11 @@ class _Memory:
 
     @property
     def is_long(self) -> bool:
-        """Whether there is enough of it to say that it grows, or that it does not."""
+        """Whether there are enough points to say whether memory grows."""
         return len(self._points) >= 8 and self._points[-1][0] - self._points[0][0] >= _GROWING_S
 
     def growth_per_h(self) -> int | None:
-        """By how much it grows, if it plainly does: in the last three quarters of the time, each above the last."""
+        """Growth in bytes an hour; None if memory does not clearly grow in each of the last three quarters."""
         if not self.is_long:
             return None
         first, last = self._points[0][0], self._points[-1][0]

@@ -1,4 +1,4 @@
-"""NVIDIA's GPUs, through NVML: each number by itself, so that one that is not offered takes no other with it."""
+"""NVIDIA's GPUs, through NVML: each number is asked for by itself, so if one fails, the others are still there."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class NvidiaGpu:
         """Its numbers.
 
         Args:
-            told: takes, once each, what it does not offer, and what has failed.
+            told: gets a sentence, once each, on what the GPU does not offer, and on what has failed.
         """
         numbers: dict[str, float] = {}
         for what, ask in self._asks.items():
@@ -69,7 +69,7 @@ class NvidiaGpu:
             told.append(text)
 
     def memories_of(self, pids: set[int]) -> list[int | None]:
-        """The memory that each of these processes has on it, None if the driver does not tell; empty if none is there.
+        """The memory of each of these processes that uses this GPU; None for one whose memory the driver does not tell.
 
         Args:
             pids: the processes of the training.
@@ -151,7 +151,7 @@ class NvidiaGpus:
 
 
 def _newest(*names: str) -> Callable[..., Any]:
-    """Calls the first of these functions that the driver has: it gets new ones, and old ones are removed."""
+    """Call the first of these functions that the driver has: newer drivers replace old functions, and remove them."""
 
     def call(*arguments: Any) -> Any:
         for name in names:
@@ -188,7 +188,7 @@ def _ecc(handle: Any) -> _Found:
 
 
 def _pcie_bytes_per_s(handle: Any, counter: int) -> float:
-    return float(1024 * nvml.nvmlDeviceGetPcieThroughput(handle, counter))  # takes 20 ms, in which it counts
+    return float(1024 * nvml.nvmlDeviceGetPcieThroughput(handle, counter))  # the driver counts for 20 ms
 
 
 _ASKED: dict[str, Callable[[Any], _Found]] = {

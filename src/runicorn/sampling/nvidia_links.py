@@ -10,7 +10,7 @@ import pynvml as nvml
 _ALL_LINKS = 0xFFFFFFFF
 _KIB = 1024
 _LEAST_BETWEEN_S = 0.1
-"""The monitors are refreshed that often: between two nearer samples they say nothing."""
+"""The monitors are refreshed this often. Between two samples that are closer, they give 0."""
 _LINKS = {
     "nvlink_sent_bytes_per_s": nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX,
     "nvlink_received_bytes_per_s": nvml.NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX,
@@ -29,7 +29,7 @@ class NvLinks:
         self._before: dict[str, tuple[float, int]] = {}
 
     def read(self, handle: Any) -> dict[str, float | nvml.NVMLError]:
-        """Since the last call, or the error of a direction; empty at the first call.
+        """The rates since the last call, or the error of a direction; empty at the first call.
 
         Raises:
             NVMLError: the driver cannot be asked.
@@ -44,7 +44,7 @@ class NvLinks:
             counted = value.value.ullVal
             before = self._before.get(name)
             self._before[name] = now, counted
-            if before is not None and counted >= before[1]:  # a counter may begin anew
+            if before is not None and counted >= before[1]:  # a counter may start again from 0
                 found[name] = round(_KIB * (counted - before[1]) / max(1e-3, now - before[0]), 2)
         return found
 
@@ -57,7 +57,7 @@ class Activity:
         self._at = 0.0
 
     def read(self, handle: Any) -> dict[str, float | nvml.NVMLError]:
-        """Since the last call, or the error of a number; empty at the first call, and if that was just now.
+        """Activity since the last call, or the error of a number; empty at the first call, and just after a call.
 
         Raises:
             NVMLError: the chip has no such monitors, or they cannot be asked.

@@ -58,12 +58,12 @@ def parent_of(stat: list[bytes]) -> int:
 
 
 def start_of(stat: list[bytes]) -> int:
-    """When it was started, in clock ticks since boot."""
+    """When the process was started, in clock ticks since boot."""
     return int(stat[_START])
 
 
 def rss_bytes_of(stat: list[bytes]) -> int:
-    """Its resident memory."""
+    """The resident memory of the process."""
     return int(stat[_RSS]) * _PAGE_BYTES
 
 

@@ -28,7 +28,7 @@ _FORGET_EVERY = 6
 """Samples between two looks at all processes of the host: an id may have been given to a process of ours."""
 _MOST_WALKED_BYTES = 8 << 30
 _WALKING_S = 0.004
-"""CPU time that walking through pages may take of a sample, on average: after a longer walk some go without."""
+"""Average CPU time that counting pages may take per sample: after a longer count, some samples have none."""
 _MOST_CHANGE = 0.05
 _CPU = COUNTERS.index("cpu_s")
 
@@ -112,10 +112,11 @@ class ProcessTree:
         return sample
 
     def _pss_bytes(self, found: list[ProcessFigures], roots: Collection[int]) -> int | None:
-        """The memory of all of them, each page once; None if it is not known of one moment, or not cheap to know.
+        """The memory of all processes, each page once; None if it would cost too much, or if they changed meanwhile.
 
-        The kernel walks all pages of a process for it. If one ends, what it has shared counts more in the others: so
-        all are walked at once, and the sum is theirs only if they are the same afterwards, and as large.
+        The kernel walks all pages of a process for it. If a process ends, the pages that it shared count more in the
+        others. So all are counted one after the other, and the sum is used only if the same processes are there
+        afterwards, with nearly the same memory.
         """
         if self._samples_without_walk:
             self._samples_without_walk -= 1
@@ -138,7 +139,7 @@ class ProcessTree:
         return together
 
     def _has_changed(self, found: list[ProcessFigures], roots: Collection[int]) -> bool:
-        """Whether other processes are there than were found, or their memory is another one."""
+        """Whether there are other processes now, or their memory has changed by more than ``_MOST_CHANGE``."""
         rss_bytes = {(pid, start_of(stat)): rss_bytes_of(stat) for pid, stat in self._members(roots).items()}
         if rss_bytes.keys() != {(each.pid, each.start) for each in found}:
             return True

@@ -24,7 +24,7 @@ __all__ = ["ClosedError", "Session", "SpoolFullError"]
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 _MOST_INTERRUPTIONS = 5
 _TICKS_OF_A_LOOK = 2
-"""After so many ticks of the writer its word on who lives is newer than what was done before the first of them."""
+"""After so many ticks, the writer has checked which processes live at least once since the count began."""
 
 
 class Session(Connection):
@@ -45,7 +45,7 @@ class Session(Connection):
     """
 
     _left_at: int | None = None
-    """The writer's heartbeat at a moment when this process had no lock any more, if the run may go on without it."""
+    """The writer's heartbeat when this process had released its locks; None before it has."""
 
     @classmethod
     def ended(cls, address: spool_address.Address, refusals: Refusals) -> Session:
@@ -78,15 +78,16 @@ class Session(Connection):
         return stored
 
     def leave_at_exit(self, timeout_s: float) -> None:
-        """In a process that has joined, whose interpreter ends: whoever leaves last waits for the run's end.
+        """Leave the run in a joined process whose interpreter ends. The last process to leave waits for the run's end.
 
-        So the run has ended when all its processes have; a container or a job step may end then, with the writer.
+        A container or a job step may end with its last process, and the writer with it. So the run must have ended by
+        then.
 
         Args:
             timeout_s: how long to wait; 0 = for ever.
         """
         produces = self.queue.produces
-        # Each gives up its lock before it looks for the others: so of those that leave at once, one finds nobody left.
+        # First release the lock, then look for others: if several processes leave at once, one of them finds no other.
         self.queue.close()
         self.leave()
         if not produces:
@@ -200,10 +201,10 @@ class Session(Connection):
 
         Args:
             deadline: until when.
-            end: what the owner has said; None in a process that has joined.
+            end: the end that the owner has pushed; None in a process that has joined.
 
         Returns:
-            Whether it has, or does.
+            False if the deadline came first.
         """
         poll_s = _FIRST_POLL_S
         progress = WaitNotice(self.control, deadline)
@@ -247,9 +248,10 @@ class Session(Connection):
         return live_spools.has_owner(self.address)
 
     def _goes_on_without_us(self) -> bool:
-        """Whether joined processes outlive this one, by what the writer has seen since this one has no lock any more.
+        """Whether the writer has seen other joined processes after this one released its locks.
 
-        One that leaves now has found our lock, and does not wait for the run's end: then we do.
+        A process that left before that has found our lock, and does not wait for the run's end. If no other process is
+        left, this one must wait.
         """
         if not (self.control.others and self.queue.is_stored()):
             return False

@@ -69,7 +69,7 @@ VIEWERS = Kind(
 VIEWS = Kind(rf"{_TEMPORARY}|[^\W_](?:[\w .-]*[^\W_])?\.json")
 """Saved views of the table of runs, in a storage; a group may share it."""
 SOCKET = Kind(r".+", private=True)
-"""The folder of a viewer's socket, which the user may choose. Only sockets that viewers have noted as theirs go."""
+"""The folder of a viewer's socket, which the user may choose. Only a socket that a viewer has noted is removed."""
 SSH_SOCKETS = Kind(r"runicorn-ssh-[0-9a-f]{32}", by_link=True)
 """The directory for temporary files, in which a viewer that is reached by ssh makes a folder for its socket."""
 EXPORT = Kind(r"\..+\.[0-9a-f]+\.[0-9a-f]{8}\.(?:new|old)", by_link=True)

@@ -49,7 +49,7 @@ class Entry(msgspec.Struct, frozen=True):
         pid: of its process; for people.
         start: when that was started.
         over_ssh: whether it ends with a connection of ssh.
-        socket_file: which file its socket is; the proof that it may go if the viewer was killed.
+        socket_file: identity of its socket's file; if the viewer was killed, only this file may be removed.
     """
 
     host: str

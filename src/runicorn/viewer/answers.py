@@ -53,7 +53,7 @@ def plain_number(value: float) -> float | str:
 
 
 def exact_integer(value: int) -> int | str:
-    """An integer; as text if JavaScript, whose numbers are floats, would change its digits."""
+    """An integer; text if JavaScript would change its digits, because its numbers are floats."""
     if abs(value) <= _MOST_EXACT:
         return value
     try:

@@ -63,7 +63,7 @@ def make_report(infos: Sequence[RunInfo], wishes: ReportWishes | None = None) ->
         wishes: what of them; None = what is in it by default.
 
     Raises:
-        LookupError: no run has a metric, a rank or a stage that is wished.
+        LookupError: no run has one of the metrics, ranks or stages in ``wishes``.
         OSError: a file of the page cannot be read.
     """
     contents = ReportContents(infos, wishes or ReportWishes())

@@ -43,7 +43,7 @@ class ReportWishes(NamedTuple):
         parts: of ``PARTS``.
         images: how many at most.
         axes: of the charts, of ``AXES``.
-        ranks: ``0`` is the one that a page shows first; other numbers, ``each``, ``mean``, ``minmax``, ``slowest``.
+        ranks: numbers, ``each``, ``mean``, ``minmax``, ``slowest``; ``0`` is what the page of a run shows by default.
         stages: names; ``all`` is all of them together.
     """
 
@@ -67,7 +67,7 @@ class ReportContents:
         figures: how much it is.
 
     Raises:
-        LookupError: no run has a metric, a rank or a stage that is wished.
+        LookupError: no run has one of the metrics, ranks or stages in ``wishes``.
     """
 
     def __init__(self, infos: Sequence[RunInfo], wishes: ReportWishes) -> None:

@@ -1,4 +1,4 @@
-"""The curves of a report: each metric over the axes, of the ranks and of the stages that are wished."""
+"""The curves of a report: each metric, for the axes, ranks and stages in the wishes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _AT_ONCE = 50
 
 
 def report_curves(inside: Inside, names: Sequence[str], wishes: ReportWishes) -> list[dict[str, Any]]:
-    """The curves, each with the axis, the rank and the stage that it was asked for with.
+    """The curves, each with its axis, rank and stage.
 
-    A machine has no steps, ranks or stages: its curves are over time, each once.
+    The machine has no steps, ranks or stages, so each of its curves comes once, over time.
 
     Raises:
-        LookupError: no value is of a rank or of a stage that is wished.
+        LookupError: no value has one of the ranks or stages in ``wishes``.
     """
     of_machine = [name for name in names if name.startswith(SYSTEM)]
     logged = [name for name in names if not name.startswith(SYSTEM)]
@@ -43,7 +43,7 @@ def report_curves(inside: Inside, names: Sequence[str], wishes: ReportWishes) ->
 
 
 def curve_figures(curves: Sequence[dict[str, Any]], wishes: ReportWishes) -> dict[str, int]:
-    """How much the curves are; of several axes, ranks and stages the first counts."""
+    """The number of curves, points and pieces, for the first axis, rank and stage alone."""
     first = (wishes.axes[0], wishes.ranks[0], wishes.stages[0])
     time = next((axis for axis in wishes.axes if axis in _TIMES), _TIMES[0])
     heads = [
@@ -88,6 +88,6 @@ def _check_values(what: str, wished: Sequence[str], curves: Sequence[dict[str, A
     for each in wished:
         if not any(curve["head"]["total"] for curve in curves if curve[what] == each):
             raise NotFoundError(
-                f"No value is of {what} {each!r}. Nothing was written. The page of the run in `runicorn viewer` has "
-                f"the {what}s that there are, under Axes."
+                f"No value has the {what} {each!r}. Nothing was written. The page of the run in `runicorn viewer` "
+                f"lists the {what}s under Axes."
             )

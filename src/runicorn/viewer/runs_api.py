@@ -368,7 +368,7 @@ def _text(value: Any) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value for a cell of a table: a number, a text or nothing; text where a number of JavaScript lacks digits."""
+    """A value for a cell of a table: a number, a text or nothing; a text if a number of JavaScript lacks digits."""
     if value is None or isinstance(value, (bool, float, str)):
         return value
     if isinstance(value, int):

@@ -144,7 +144,7 @@ def entry_of(
     private: PrivateSocket | None = None,
     over_ssh: bool = False,
 ) -> address.Entry:
-    """What others find a viewer by: what it is bound to, or its own socket."""
+    """The entry by which others find a viewer: its host and port, or its own socket."""
     pid = os.getpid()
     return address.Entry(
         *bound,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 64
 Identity = tuple[int, int, int]
-"""Of a socket's file: device, inode, and the time at which it was bound, in ns."""
+"""Identity of a socket's file: device, inode, and the time at which it was bound, in ns."""
 _LONGEST_BYTES = 103
 """Of a path, on every system: macOS has room for 104 with the zero at the end, Linux for 108."""
 _TMP, _NAME = "/tmp", "viewer.sock"  # noqa: S108 - a folder is made there that nobody else may enter
@@ -34,7 +34,7 @@ class PrivateSocket:
         path: of it.
 
     Attributes:
-        identity: of the file that it is.
+        identity: of the socket's file.
 
     Raises:
         OSError: it cannot be made; something is there.
@@ -81,10 +81,10 @@ def is_ssh_path(path: str) -> bool:
 
 
 def remove_left(path: str, identity: Identity | None) -> None:
-    """Remove the socket that a viewer has left which was killed, as far as it can be done.
+    """Remove the socket that a killed viewer has left, as far as possible.
 
-    Nobody can see of a socket whether its program will listen at it later. So only what that viewer has noted as its
-    own goes, and what another program has put into its place stays.
+    Nobody can tell whether a program will listen at a socket later. So only the file that this viewer has noted is
+    removed. If another program has put its own file there, that file stays.
 
     Args:
         path: of the socket.
@@ -98,14 +98,14 @@ def remove_left(path: str, identity: Identity | None) -> None:
 
 
 def _remove_it(folder: Directory, name: str, identity: Identity) -> None:
-    """Remove a socket, if the name is still that of the same file."""
+    """Remove a socket, if its name still belongs to the same file."""
     found = folder.status(name)
     if found is not None and stat.S_ISSOCK(found.st_mode) and _identity(found) == identity:
         folder.remove(name)
 
 
 def _identity(status: os.stat_result) -> Identity:
-    """Which file it is: an inode is given again, and then the time at which the socket was bound is another."""
+    """The identity of a file. A later file may have the same inode, but then the socket was bound at another time."""
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
@@ -127,7 +127,7 @@ def _make_folder(path: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
-    """Let no other viewer remove or make a socket in a folder meanwhile."""
+    """Keep other viewers from making or removing a socket in this folder during the block."""
     with Directory(path, directory_kinds.SOCKET) as folder:
         if sys.platform != "win32" and folder.fd is not None:
             import fcntl
@@ -147,7 +147,7 @@ def _listening(path: str) -> socket.socket:
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:
-            hint = "it exists already. Name another one, or remove it if no program of yours uses it"
+            hint = "it exists already. Name another path, or remove it if no program uses it"
             raise FileExistsError(errno.EEXIST, hint, path) from error
         raise OSError(error.errno, error.strerror, path) from error
     finally:

@@ -30,7 +30,7 @@ OWNER_PROBE_S = 0.25
 CLOSING_PAUSE_S = 0.001
 REPAIR_EVERY_S = 1.0
 _LOCK_TO_END_S = 2.0
-"""How long a process may take from giving up its locks to its end; one that has become another program never ends."""
+"""How long a process may take from releasing its locks to its end; after ``exec`` it goes on as another program."""
 _EXIT_CODE_WAIT_S = 30.0
 _RANKS_MAY_COME_S = 2.0
 """Ranks of a job start apart: if some leave before rank 0 has come, the run waits so long for others."""
@@ -330,14 +330,15 @@ class Writer:
         if now - self._summarised_at >= self._settings.summary_interval_s:
             self._store.refresh_best()
             self._summarised_at = now
-            if self._store.state.best() or self._address.attempt:  # started anew: the status may have come after us
+            # If the job was started again, status.json may say "running" only after this writer has come up.
+            if self._store.state.best() or self._address.attempt:
                 self._tell_database({"status": statuses.RUNNING})
 
     def _tell_database(self, status: dict[str, Any]) -> None:
         if not self._address.on_main_host or self._superseded or not self._database.exists():
             return
         if status["status"] == statuses.RUNNING and self._read(run_files.STATUS).get("status") in statuses.FINAL:
-            return  # a rank has come when the run had ended
+            return  # a rank has joined after the run's end
         meta = self._read(run_files.META)
         fields = ("path", "alias", "created_at", "pid", "python", "platform", "hostname", "workspace_root")
         self._database.tell(

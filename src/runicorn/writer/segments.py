@@ -259,7 +259,7 @@ class Segments:
         return len(self._producers)
 
     def living_beside_owner(self) -> int:
-        """How many of these live, and are not the run's owner, which waits for the run's end itself; asks nobody."""
+        """How many producers live, without the owner, which waits for the run's end itself; does not ask the kernel."""
         return sum(not (producer.is_owner or producer.dead) for producer in self._producers.values())
 
     def _forget_dead(self, *, at_once: bool) -> None:

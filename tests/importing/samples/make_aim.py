@@ -1,4 +1,4 @@
-"""Makes ``aim``: what ``docs/from_aim.py`` writes of a repository that Aim has made, and what Aim reads there.
+"""Make ``aim``: what ``docs/from_aim.py`` writes from a repository of Aim, and what Aim itself reads from it.
 
 Run it in an environment with Aim, in an empty folder in which ``aim init`` was called.
 """
@@ -24,7 +24,7 @@ def main():
     for step, value in enumerate([1.5, math.nan, math.inf, -math.inf, 0.1]):
         run.track(value, name="loss", step=step, epoch=1, context={"subset": "train"})
     run.track(0.25, name="acc", step=7)
-    time.sleep(4)  # its monitor runs
+    time.sleep(4)  # Aim's monitor takes samples meanwhile
     run.close()
     with (HERE / "aim" / "aim.jsonl").open("wb") as file:
         subprocess.run([sys.executable, str(SCRIPT), "."], stdout=file, check=True, timeout=100)

@@ -1,7 +1,7 @@
-"""Makes ``frameworks``: the tables that Lightning, Transformers, Ultralytics and timm write.
+"""Make ``frameworks``: the tables that Lightning, Transformers, Ultralytics and timm write.
 
-Run it in an environment with all four, and with torch and torchvision of one build; no network is needed, and it takes
-half a minute. Ultralytics trains from a configuration, on pictures that are made here.
+Run it in an environment with these four packages, and with torch and torchvision of one build. It needs no network, and
+takes half a minute. Ultralytics trains from a configuration, on pictures that this script makes.
 """
 
 import json
@@ -19,7 +19,7 @@ PACKAGES = ("lightning", "transformers", "ultralytics", "timm", "torch")
 
 
 def lightning(top):
-    """What ``CSVLogger`` writes in a training that logs steps, epochs and a validation that gives NaN."""
+    """A training with ``CSVLogger`` that logs steps, epochs and a validation that gives NaN."""
     import torch
     from lightning.pytorch import LightningModule, Trainer
     from lightning.pytorch.loggers import CSVLogger
@@ -82,7 +82,7 @@ def ultralytics(top):
 
 
 def timm(top):
-    """What its training script calls after each epoch."""
+    """The function that timm's training script calls after each epoch."""
     from timm.utils import update_summary
 
     folder = top / "20240102-resnet"

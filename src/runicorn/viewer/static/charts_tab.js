@@ -41,7 +41,7 @@ function useMetrics(runKey, isSystem, known, search) {
   return { answer, error };
 }
 
-/** What is chosen for all charts, out of the address. @param {URLSearchParams} query @param {boolean} isSystem */
+/** The choices for all charts, read from the address. @param {URLSearchParams} query @param {boolean} isSystem */
 export function chartSettings(query, isSystem = false) {
   const number = (name) => (query.get(name) && Number.isFinite(Number(query.get(name))) ? Number(query.get(name)) : null);
   const list = (name) => namesIn(query.get(name));
@@ -65,7 +65,7 @@ export function chartSettings(query, isSystem = false) {
   };
 }
 
-/** A machine has no steps. @param {string | null} chosen */
+/** The x axis of the machine's curves, which have no steps. @param {string | null} chosen */
 function axisOfMachine(chosen) {
   const { report } = source;
   const isWall = chosen === "wall" || (report && !report.axes.includes("time"));
@@ -203,7 +203,7 @@ function AxesSettings({ chosen, head }) {
     <${LineChoice} label="Ranks" chosen=${chosen.rank} lines=${rankChoices(head)} onPick=${pick("rank")} />`;
 }
 
-/** A choice of which of several lines are drawn; none if there is one. @param {{ label: string, chosen: string | null, lines: string[][], onPick: (event: any) => void }} props */
+/** A box to choose which lines are drawn; nothing if there is only one choice. @param {{ label: string, chosen: string | null, lines: string[][], onPick: (event: any) => void }} props */
 function LineChoice({ label, chosen, lines, onPick }) {
   if (lines.length < 2) return null;
   return html`<label class="row">${label} <select value=${chosen ?? lines[0][0]} onChange=${onPick}>${lines.map(([value, text]) => html`<option value=${value}>${text}</option>`)}</select></label>`;

@@ -95,7 +95,7 @@ function unpackedCurves(report) {
 }
 
 /**
- * Says which curves a run's metric has of what a page wishes; a machine has no steps, ranks or stages.
+ * Returns a function that finds the curves of a run's metric for a page's wish; the machine's have no steps, ranks or stages.
  * @param {ReportData} report @param {(run: string, metric: string, x: string, rank: string, stage: string) => Promise<Curve[]>} curves @param {any} wish
  */
 function curvesAsWished(report, curves, wish) {
@@ -122,7 +122,7 @@ async function answerCurves(curvesOf, wish, each) {
   for (const metric of wish.metrics) {
     for (const group of wish.groups ?? []) {
       const members = await Promise.all(group.runs.map((run) => curvesOf(run, metric)));
-      const having = members.flatMap((found) => found.filter((curve) => !curve.head.superseded && curve.head.total).slice(0, 1)); // of each rank the first
+      const having = members.flatMap((found) => found.filter((curve) => !curve.head.superseded && curve.head.total).slice(0, 1)); // the first curve of each rank
       each(having.length ? groupCurve(having, wish, group.name, metric) : noCurve({ group: group.name, metric }));
     }
     for (const run of wish.runs ?? []) {
