@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="read everything, write nothing, and say what would be imported"
     )
-    table = parser.add_argument_group("tables (csv, jsonl, parquet)")
+    table = parser.add_argument_group("tables (all formats that have columns)")
     table.add_argument(
         "--step",
         metavar="COLUMN",
@@ -130,7 +130,8 @@ def _say(outcome: ImportOutcome, *, is_dry: bool) -> None:
         what += f", {counted(outcome.samples, 'sample')} of the machine" if outcome.samples else ""
     print(plain(f"{outcome.source}: {state}{where}{what}"), flush=True)
     for note in (*([outcome.note] if outcome.note else []), *_left_out(outcome), *outcome.problems):
-        print(f"runicorn import: {plain(outcome.source)}: {plain(note)}", file=sys.stderr)
+        named = note if note.startswith(outcome.source) else f"{outcome.source}: {note}"
+        print(f"runicorn import: {plain(named)}", file=sys.stderr)
 
 
 def _left_out(outcome: ImportOutcome) -> list[str]:
