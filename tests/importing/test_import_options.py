@@ -102,7 +102,7 @@ def test_a_column_that_is_called_a_metric_is_neither_step_nor_time(tmp_path, sto
     path = tmp_path / "table.csv"
     path.write_text("step,epoch,timestamp,loss\n7,1,1700000000,0.5\n", encoding="utf-8")
     (run,) = load("csv", path, storage=storage, options={"names": {"step": "batch", "timestamp": "clock"}})
-    found = {name: [(step, value) for step, _, value in points] for name, points in points_of(run.run_dir).items()}
+    found = {name: [(step, value) for _, step, value in points] for name, points in points_of(run.run_dir).items()}
     assert found == {"batch": [(1, 7)], "clock": [(1, 1700000000)], "epoch": [(1, 1)], "loss": [(1, 0.5)]}
 
 
