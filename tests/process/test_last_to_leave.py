@@ -1,5 +1,6 @@
 """Processes that leave a run without finish(): when the last of them has ended, the run has ended."""
 
+import shutil
 import signal
 from contextlib import contextmanager
 
@@ -166,3 +167,18 @@ def test_nobody_waits_for_ever(tmp_path):
         wait_until(lambda: not spool.exists(), 60)
         assert status(run_dir)["status"] == "finished"
     assert counted(run_dir, 1) == list(range(1, RECORDS + 1))
+
+
+def test_an_owner_that_has_ended_and_that_nobody_has_reaped(tmp_path):
+    """Without its lock file it is known by its process, which is there as a zombie: the last rank waits for the end."""
+    with Job(tmp_path) as job:
+        job.start(LEAVING, environments(torchrun, 2))
+        job.wait_for("logged-0", "logged-1")
+        run_dir, spool = job.run_of(0)
+        job.tell("leave-0")
+        job.wait_gone("0")
+        shutil.rmtree(spool)
+        job.tell("leave-1")
+        job.wait_gone("1")
+        assert status(run_dir)["status"] == "finished"
+        job.end_well()

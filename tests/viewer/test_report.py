@@ -119,6 +119,7 @@ def test_report_goes_to_standard_output(make_run, storage):
         ((KEY, "--rank", "7"), "No value is of rank '7'"),
         ((KEY, "--stage", ","), "no word"),
         ((KEY, "--stage", "cool"), "No value is of stage 'cool'"),
+        ((KEY, "--stage", "\udcff"), "No value is of stage"),
         ((KEY, KEY), "more than once"),
         ((KEY, "-o", "-", "--json"), "do not go together"),
         (("nothing",), "No run matches"),
