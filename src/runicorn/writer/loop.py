@@ -21,7 +21,7 @@ from runicorn.writer.database import DatabaseRow
 from runicorn.writer.follow import Tail
 from runicorn.writer.machine_watch import MachineWatch
 from runicorn.writer.overhead import OverheadMeter
-from runicorn.writer.owner import OwnerProcess
+from runicorn.writer.owner import OwnerProcess, last_owner_pid
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.retry import GaveUpError
 from runicorn.writer.store import Store
@@ -203,8 +203,10 @@ class Writer:
         return self._owner_gone
 
     def _has_owner_dropped_its_lock(self) -> bool:
-        pid = self._owner_process.pid or self._address.owner_pid
-        return isinstance(self._owner, Probe) and spool_repair.has_dropped_lock(self._owner, pid, self._address.spool)
+        if not isinstance(self._owner, Probe) or self._owner.is_given_up():
+            return False
+        pid = last_owner_pid(self._address, self._owner_process.pid)
+        return spool_repair.has_dropped_lock(self._owner, pid, self._address.spool)
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.
