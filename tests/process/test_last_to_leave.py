@@ -190,11 +190,14 @@ def test_nobody_waits_for_ever(tmp_path):
     assert counted(run_dir, 1) == list(range(1, RECORDS + 1))
 
 
-def test_an_owner_that_has_ended_and_that_nobody_has_reaped(tmp_path):
-    """Without its lock file it is known by its process, which is there as a zombie: the last rank waits for the end."""
+@pytest.mark.parametrize("maker", [0, 1])
+def test_an_owner_without_a_lock_file_that_has_ended(tmp_path, maker):
+    """It is known by its process: that is there until it is reaped, and the last rank may have made the spool itself."""
     with Job(tmp_path) as job:
-        job.start(LEAVING, environments(torchrun, 2))
-        job.wait_for("logged-0", "logged-1")
+        ranks = environments(torchrun, 2)
+        for name in (maker, 1 - maker):
+            job.start(LEAVING, {name: ranks[name]})
+            job.wait_for(f"logged-{name}")
         run_dir, spool = job.run_of(0)
         job.tell("leave-0")
         job.wait_gone("0")

@@ -244,7 +244,7 @@ class Session(Connection):
     def _has_owner(self) -> bool:
         from runicorn.queue import live_spools  # at the exit of a joined process alone
 
-        return live_spools.has_owner(self.address)
+        return live_spools.has_owner(self.address, beside=os.getpid())
 
     def _goes_on_without_us(self) -> bool:
         """Whether joined processes outlive this one, by what the writer has seen since this one has no lock any more.
