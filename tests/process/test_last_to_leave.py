@@ -192,7 +192,7 @@ def test_nobody_waits_for_ever(tmp_path):
 
 @pytest.mark.parametrize("maker", [0, 1])
 def test_an_owner_without_a_lock_file_that_has_ended(tmp_path, maker):
-    """It is known by its process: that is there until it is reaped, and the last rank may have made the spool itself."""
+    """It is known by its process, which is there until it is reaped; and the last rank may have made the spool."""
     with Job(tmp_path) as job:
         ranks = environments(torchrun, 2)
         for name in (maker, 1 - maker):
