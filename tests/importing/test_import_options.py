@@ -3,6 +3,7 @@
 import pytest
 from imported_values import SAMPLES, load, points_of
 
+import runicorn
 from runicorn.cli import main
 
 TABLE = "it,loss,acc,lr,which\n1,0.5,0.25,0.1,a\n2,0.25,0.75,0.1,b\n"
@@ -94,3 +95,28 @@ def test_a_name_that_another_column_has_is_that_of_the_mapped_one(table, storage
     (run,) = load("csv", table, storage=storage, options={"step": "it", "names": {"acc": "loss"}})
     assert [value for _, _, value in points_of(run.run_dir)["loss"]] == [0.25, 0.75]
     assert run.left_out == {"values of columns whose names were given to other columns": 2}
+
+
+def test_a_column_that_is_called_a_metric_is_neither_step_nor_time(tmp_path, storage):
+    """Though it has a name that is one otherwise; the next usual column is the step then."""
+    path = tmp_path / "table.csv"
+    path.write_text("step,epoch,timestamp,loss\n7,1,1700000000,0.5\n", encoding="utf-8")
+    (run,) = load("csv", path, storage=storage, options={"names": {"step": "batch", "timestamp": "clock"}})
+    found = {name: [(step, value) for _, step, value in points] for name, points in points_of(run.run_dir).items()}
+    assert found == {"batch": [(1, 7)], "clock": [(1, 1700000000)], "epoch": [(1, 1)], "loss": [(1, 0.5)]}
+
+
+def test_cells_without_a_time_are_told(tmp_path, storage):
+    """The column is named, so its reader relies on it; the rows have the time of the file."""
+    path = tmp_path / "table.csv"
+    path.write_text("when,loss\n2024-01-01,1\nyesterday,2\n,3\n", encoding="utf-8")
+    (run,) = load("csv", path, storage=storage, options={"time": "when"})
+    assert run.left_out == {"cells of the column 'when' without a time: their rows have the time of the file": 2}
+
+
+def test_a_blank_cell_does_not_take_a_setting_away(tmp_path, storage):
+    """The last one that is written counts."""
+    path = tmp_path / "table.csv"
+    path.write_text("step,loss,lr\n0,1,0.1\n1,2,0.2\n2,3,\n", encoding="utf-8")
+    (run,) = load("csv", path, storage=storage, options={"config": ["lr"]})
+    assert runicorn.load(run.run_dir).config["args"] == {"lr": 0.2}

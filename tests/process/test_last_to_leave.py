@@ -1,5 +1,6 @@
 """Processes that leave a run without finish(): when the last of them has ended, the run has ended."""
 
+import shutil
 import signal
 from contextlib import contextmanager
 
@@ -153,6 +154,27 @@ def test_rank_0_was_killed(tmp_path):
         assert status(run_dir)["status"] == "failed"
 
 
+def test_rank_0_was_killed_before_the_writer_saw_it(tmp_path):
+    """The rank that has made the spool is not taken for the owner: what would it wait for, if not for itself."""
+    with Job(tmp_path, RUNICORN_EXIT_WAIT_S="0") as job:
+        ranks = environments(torchrun, 2)
+        job.start(LEAVING, {1: ranks[1]})
+        job.wait_for("logged-1")
+        run_dir, spool = job.run_of(1)
+        wait_until((run_dir / "events.rank1.jsonl").exists)
+        with stopped(writer_of(spool)):
+            job.start(LEAVING, {0: ranks[0]})
+            job.wait_for("logged-0")
+            job.kill(0)
+            job.wait_gone(0)
+            control = ControlPage.open(str(spool / "control"))
+            ticks = control.heartbeat
+        wait_until(lambda: control.heartbeat > ticks + 12)  # its word on the owner is a new one
+        job.tell("leave-1")
+        job.wait_gone(1)
+        assert status(run_dir)["status"] == "failed"
+
+
 def test_one_that_joined_by_the_id(tmp_path):
     """A process that named the run in init() and outlives its owner waits as a rank does."""
     with Job(tmp_path) as job:
@@ -185,3 +207,23 @@ def test_nobody_waits_for_ever(tmp_path):
         wait_until(lambda: not spool.exists(), 60)
         assert status(run_dir)["status"] == "finished"
     assert counted(run_dir, 1) == list(range(1, RECORDS + 1))
+
+
+@pytest.mark.parametrize("maker", [0, 1])
+def test_an_owner_without_a_lock_file_that_has_ended(tmp_path, maker):
+    """It is known by its process, which is there until it is reaped; and the last rank may have made the spool."""
+    with Job(tmp_path) as job:
+        ranks = environments(torchrun, 2)
+        for name in (maker, 1 - maker):
+            job.start(LEAVING, {name: ranks[name]})
+            job.wait_for(f"logged-{name}")
+        run_dir, spool = job.run_of(0)
+        job.tell("leave-0")
+        job.wait_gone("0")
+        control = ControlPage.open(str(spool / "control"))
+        wait_until(lambda: control.others == 1)  # the writer has rank 1's lock file open
+        shutil.rmtree(spool)
+        job.tell("leave-1")
+        job.wait_gone("1")
+        assert status(run_dir)["status"] == "finished"
+        job.end_well()

@@ -129,6 +129,7 @@ INSIDE = {
     "the run": "runs/f/r",
     "among the runs": "runs/out.csv",
     "the archive": "archive/blobs/out.csv",
+    "the runs that are being imported": ".importing/out.csv",
     "the database": "runicorn.db",
 }
 
@@ -140,6 +141,7 @@ def test_runs_and_the_storage_are_never_written_to(run_dir: Path, tmp_path: Path
     store = tmp_path / "store"
     (run_dir / "media" / "deep").mkdir(parents=True)
     (store / "archive" / "blobs").mkdir(parents=True)
+    (store / ".importing").mkdir()
     (store / "runicorn.db").write_text("rows")
     (tmp_path / "link").symlink_to(store)
     before = {path: path.is_file() and path.read_bytes() for path in store.rglob("*")}
@@ -236,3 +238,34 @@ def test_text_with_line_ends_comes_back(tmp_path: Path, text: str) -> None:
     assert set(names[2:]) == {f"n{text}", "note"}
     assert (text in first, "plain" in second) == (True, True)
     assert b"\n" in (tmp_path / "o.csv").read_bytes()[-1:]
+
+
+@pytest.mark.parametrize("form", sorted(exporting.DIRECTORIES))
+@pytest.mark.parametrize("name", ["out/", "out//", "./out/.", "two\nlines"])
+def test_a_directory_may_be_named_by_any_path(
+    run_dir: Path, tmp_path: Path, form: str, name: str, monkeypatch: Any
+) -> None:
+    """Also by one with a slash or a dot at its end, and with a newline in it; nothing else is left beside it."""
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / os.path.normpath(name)
+    if name.endswith("."):
+        out.mkdir()
+    assert export(run_dir, "--format", form, "-o", name, *["--force"] * out.exists()) == 0
+    assert list(out.iterdir())
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([out.name, "store"])
+
+
+def test_a_link_to_a_directory_is_not_followed_for_a_slash_at_its_end(run_dir: Path, tmp_path: Path) -> None:
+    """It is left alone, and so is what it names."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert export(run_dir, "--format", "wandb", "--force", "-o", f"{tmp_path}/link/") == 1
+    assert (tmp_path / "link").is_symlink()
+    assert list((tmp_path / "real").iterdir()) == []
+
+
+def test_a_file_is_not_named_by_a_slash_at_its_end(run_dir: Path, tmp_path: Path, capsys: Any) -> None:
+    """It is refused before anything is written."""
+    assert export(run_dir, "--format", "csv", "-o", f"{tmp_path}/out.csv/") == 1
+    assert "Name a file" in capsys.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["store"]

@@ -120,6 +120,18 @@ def test_images_without_metrics_have_rows_of_their_own(tmp_path):
     ]
 
 
+def test_an_image_whose_name_ends_in_no_format_is_copied_without_that_end(tmp_path):
+    """It may be too long for the name that the copy gets."""
+    path = f"media/1_a.{'x' * 240}"
+    run_dir = run_of(tmp_path / "s", {"ts": 1.0, "type": "image", "data": {"key": "dot", "path": path, "step": 1}})
+    (run_dir / "media").mkdir()
+    (run_dir / path).write_bytes(PNG)
+    export([run_dir], tmp_path / "wandb")
+    (run,) = back(tmp_path / "wandb", tmp_path / "back")
+    (image,) = run.images
+    assert Path(run.info.run_dir, image.path).read_bytes() == PNG
+
+
 @pytest.mark.parametrize(
     ("status", "wanted"), [("finished", "finished"), ("failed", "failed"), ("interrupted", "failed")]
 )

@@ -119,6 +119,7 @@ def test_report_goes_to_standard_output(make_run, storage):
         ((KEY, "--rank", "7"), "No value has the rank '7'"),
         ((KEY, "--stage", ","), "names nothing"),
         ((KEY, "--stage", "cool"), "No value has the stage 'cool'"),
+        ((KEY, "--stage", "\udcff"), "No value has the stage"),
         ((KEY, KEY), "more than once"),
         ((KEY, "-o", "-", "--json"), "do not go together"),
         (("nothing",), "No run matches"),

@@ -70,6 +70,7 @@ def export(
         ValueError: a metric has a name that the format needs for itself.
     """
     names = selection.checked_names(run)
+    target = placing.named(target) if form == TENSORBOARD else target
     placing.check(target, is_directory=form == TENSORBOARD, force=force, storage=run.info.storage)
     if form == TENSORBOARD:
         tensorboard.require()
@@ -107,6 +108,7 @@ def export_together(
     """
     store = ALL_IN_ONE[form]
     store.check(selection)
+    target = placing.named(target)
     for run in runs:
         placing.check(target, is_directory=True, force=force, storage=run.info.storage)
     done = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 from runicorn.reading import plain_files
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from runicorn.reading import LoadedRun
 
 _MOST_IMAGE_BYTES = 256 * 1024 * 1024
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,10}")
+
+
+def ending_of(path: str | None) -> str:
+    """The ending of an image's name, such as ``.png``; nothing if it has none that says a format."""
+    ending = os.path.splitext(path or "")[1]
+    return ending if _ENDING.fullmatch(ending) else ""
 
 
 def content_of(run: LoadedRun, path: str | None) -> bytes:

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runicorn.exporting.image_files import content_of
+from runicorn.exporting.image_files import content_of, ending_of
 from runicorn.exporting.mlflow_names import FileNames
 from runicorn.exporting.selection import PIECE_ROWS
 from runicorn.reading.frames import as_float
@@ -216,8 +216,7 @@ def _write_images(run: LoadedRun, folder: str) -> list[str]:
         counts[_CAPTIONS] += image.caption is not None
         key = FileNames([image.key])[image.key].replace("/", "~")[:_LONGEST_KEY]
         mark = hashlib.sha256(f"{number}\0".encode() + content).hexdigest()[:32]
-        ending = os.path.splitext(image.path or "")[1]
-        at = f"step+{image.step or 0}+timestamp+{_milliseconds(image.time)}+{mark}{ending}"
+        at = f"step+{image.step or 0}+timestamp+{_milliseconds(image.time)}+{mark}{ending_of(image.path)}"
         _write(folder, f"images/{key}+{at}", [content])
     return _told(counts)
 

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from runicorn.errors import ForbiddenPathError, IsDirectoryError, MissingPathError, NoDirectoryError, PathExistsError
 from runicorn.reading.directories import location_of
+from runicorn.reading.info import RECYCLE
 from runicorn.storage import directory_kinds, paths, removal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_STORAGE_FOLDERS = {paths.RUNS, "archive", "index", "views", "webui"}
+_STORAGE_FOLDERS = {paths.RUNS, RECYCLE, "archive", "index", "views", "webui", ".importing"}
 _STORAGE_FILES = "runicorn."
 _MOST_OF_NAME = 48
+
+
+def named(target: str) -> str:
+    """The path of a directory with a name at its end: no slash, and no ``.`` or ``..``."""
+    path = target.rstrip(f"/{os.sep}") or target
+    return os.path.realpath(path) if os.path.basename(path) in {os.curdir, os.pardir} else path
 
 
 def check(target: str, *, is_directory: bool, force: bool, storage: str) -> None:
@@ -40,6 +47,8 @@ def check(target: str, *, is_directory: bool, force: bool, storage: str) -> None
         raise MissingPathError(f"{parent} is not a directory. Nothing was written. Make the directory first.")
     _refuse_inside_runs(os.path.join(os.path.realpath(parent), os.path.basename(os.path.abspath(target))), storage)
     _refuse_kind(target, is_directory=is_directory)
+    if not is_directory and target.endswith(("/", os.sep)):
+        raise MissingPathError(f"{target} is the name of a directory. Nothing was written. Name a file.")
     if os.path.lexists(target) and not force:
         raise _there(target)
 
@@ -123,7 +132,7 @@ def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool], wh
     """A directory to be filled, which has its name when the block ends well, and is gone when it does not.
 
     Args:
-        target: its path.
+        target: its path, with a name at its end.
         force: replace a directory that is there.
         may_go: whether that one may be replaced.
         what: one that may not holds, in words.
@@ -136,8 +145,8 @@ def new_directory(target: str, *, force: bool, may_go: Callable[[str], bool], wh
         raise PathExistsError(f"{target} holds {what}. Nothing was written. Name another directory.")
     name, temporary = os.path.basename(target), _temporary(target)
     with removal.Directory(os.path.dirname(os.path.abspath(target)), directory_kinds.EXPORT) as directory:
-        directory.make_child(temporary).close()
         try:
+            directory.make_child(temporary).close()
             yield os.path.join(directory.path, temporary)
             _sync_tree(os.path.join(directory.path, temporary))
             _refuse_kind(target, is_directory=True)  # it may have come meanwhile

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn.errors import WrongValueError
 from runicorn.exporting import image_sizes
-from runicorn.exporting.image_files import content_of
+from runicorn.exporting.image_files import content_of, ending_of
 from runicorn.exporting.wandb_frames import WandbFile, message, of_items, of_number, of_text, of_time
 from runicorn.reading.table import STEP, TIME
 from runicorn.storage import modes, run_files, statuses
@@ -199,7 +199,7 @@ def _images_by_step(
         if not content or step < 0:
             counts[_NEGATIVE if content else _MISSING] += 1
             continue
-        name = f"{hashlib.sha256(content).hexdigest()[:20]}{os.path.splitext(image.path or '')[1]}"
+        name = f"{hashlib.sha256(content).hexdigest()[:20]}{ending_of(image.path)}"
         modes.make_directories(folder)
         path = os.path.join(folder, name)
         if not os.path.exists(path):

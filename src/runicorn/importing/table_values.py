@@ -55,6 +55,9 @@ class RowReader:
         self._last_step = -1
         self._without_time = False
         self._rows = 0
+        # Who calls a column a metric does not mean it as the step or the time.
+        self._steps = tuple(each for each in _STEPS if each not in self._names)
+        self._times = tuple(each for each in _TIMES if each not in self._names)
         self._needed = {column for column in named if column is not None}
         self._unseen = {*self._needed, *self._names, *self._config_columns}
 
@@ -64,9 +67,9 @@ class RowReader:
         if self._unseen:
             self._unseen.difference_update(row)
         for name in self._config_columns.intersection(row):
-            value = _value(row.pop(name))
-            if value is not None:
-                self.config[name] = value
+            value = row.pop(name)
+            if not _is_blank(value):
+                self.config[name] = _value(value)
         step = self._step(row)
         time_s = self._time(row)
         data = flattened({name: _value(value) for name, value in row.items() if not _is_blank(value)}, self._told)
@@ -108,7 +111,7 @@ class RowReader:
         return {"times": "that of the file: its rows have none"} if self._without_time else {}
 
     def _step(self, row: dict[str, Any]) -> int:
-        names = _STEPS if self._step_column is None else (self._step_column,)
+        names = self._steps if self._step_column is None else (self._step_column,)
         for name in names:
             given = row.get(name)
             if given is None or _is_blank(given):
@@ -126,12 +129,14 @@ class RowReader:
         return self._last_step
 
     def _time(self, row: dict[str, Any]) -> float:
-        for name in _TIMES if self._time_column is None else (self._time_column,):
+        for name in self._times if self._time_column is None else (self._time_column,):
             time_s = as_time(row.get(name))
             if time_s is not None and (self._time_column is not None or abs(time_s) >= _FIRST_S):
                 del row[name]
                 return time_s
         self._without_time = True
+        if self._time_column is not None:
+            self._told.leave_out(f"cells of the column {self._time_column!r} without a time: their rows have the time of the file")
         return self._changed_at
 
 

@@ -13,10 +13,17 @@ def is_live(address: spool_address.Address) -> bool:
     return has_owner(address) or (address.distributed and has_living_producer(address.spool))
 
 
-def has_owner(address: spool_address.Address) -> bool:
-    """Whether the run's owner lives, this process included."""
+def has_owner(address: spool_address.Address, *, beside: int = 0) -> bool:
+    """Whether the run's owner lives, this process included.
+
+    Args:
+        address: of the spool.
+        beside: id of a process that is not the owner, though it may have made the spool as a rank of a job.
+    """
     path = os.path.join(address.spool, spool.OWNER_LOCK)
-    return locks.is_held(path) or (not os.path.lexists(path) and spool_repair.lives(address))
+    if locks.is_held(path):
+        return True
+    return address.owner_pid != beside and not os.path.lexists(path) and spool_repair.lives(address)
 
 
 def has_living_producer(path: str) -> bool:

@@ -161,11 +161,17 @@ def _holds_lock(pid: int, link: str) -> bool:
 
 
 def lives(address: spool_address.Address) -> bool:
-    """Whether the owner's process lives, by its id and start: where its lock file has gone by name."""
+    """Whether the owner's process lives, by its id and start: where its lock file has gone by name.
+
+    One that has ended is there until its parent asks for its exit status, which some never do.
+    """
     try:
         import psutil
 
-        started_at: float = psutil.Process(address.owner_pid).create_time()
+        process = psutil.Process(address.owner_pid)
+        started_at: float = process.create_time()
+        if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}:
+            return False
     except ImportError:  # then it is not taken for dead
         return True
     except psutil.Error:

@@ -245,7 +245,7 @@ class Session(Connection):
     def _has_owner(self) -> bool:
         from runicorn.queue import live_spools  # at the exit of a joined process alone
 
-        return live_spools.has_owner(self.address)
+        return live_spools.has_owner(self.address, beside=os.getpid())
 
     def _goes_on_without_us(self) -> bool:
         """Whether the writer has seen other joined processes after this one released its locks.

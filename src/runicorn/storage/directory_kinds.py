@@ -30,9 +30,9 @@ class Kind(msgspec.Struct, frozen=True):
     def allows(self, name: str) -> bool:
         """Whether a name is one that we make in such a directory."""
         # No generator: what a signal handler raises while one that was left early is closed gets lost.
-        if re.fullmatch(self.shape, name):
+        if re.fullmatch(self.shape, name, re.DOTALL):  # what the user has named may have a newline in its name
             return True
-        return bool(self.more) and re.fullmatch(self.more, name) is not None
+        return bool(self.more) and re.fullmatch(self.more, name, re.DOTALL) is not None
 
 
 _TEMPORARY = r"\..+\.(?:[0-9a-f]{16}|[0-9a-f]{1,16}\.[0-9a-f]{8})\.new"

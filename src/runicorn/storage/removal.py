@@ -99,6 +99,7 @@ class Directory:
             OSError: it cannot be; it is there already.
         """
         modes.make_directory(self.name(name), at=self.fd)
+        self._made.add(name)
         return Directory(name, self.kind, self)
 
     def make_private(self, name: str) -> None:

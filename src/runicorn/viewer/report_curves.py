@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from runicorn.errors import NotFoundError
 from runicorn.reading.curves import MOST_BUCKETS
+from runicorn.storage.escaping import escape
 from runicorn.viewer.open_runs import PACE
 from runicorn.viewer.packed_curves import packed_curves
 from runicorn.viewer.runs_api import SYSTEM
@@ -69,7 +70,7 @@ def _asked(inside: Inside, names: Sequence[str], axis: str, rank: str, stage: st
     wish = {
         "x": axis,
         "rank": None if rank == RANK_0 else int(rank) if rank.isdecimal() else rank,
-        "stage": None if stage == ALL_STAGES else stage,
+        "stage": None if stage == ALL_STAGES else escape(stage),
         "buckets": MOST_BUCKETS,
         "superseded": True,
         "log": True,

@@ -13,7 +13,7 @@ from runicorn.queue.blobs import Blobs
 from runicorn.queue.control_page import ControlPage
 from runicorn.queue.crash_points import crash_point
 from runicorn.queue.records import End
-from runicorn.storage import modes, paths, plain_json, run_files, statuses
+from runicorn.storage import modes, paths, run_files, statuses
 from runicorn.storage.run_directory import RunDir
 from runicorn.writer import end_status, status_correction, superseded
 from runicorn.writer.background_thread import SideWork
@@ -21,7 +21,7 @@ from runicorn.writer.database import DatabaseRow
 from runicorn.writer.follow import Tail
 from runicorn.writer.machine_watch import MachineWatch
 from runicorn.writer.overhead import OverheadMeter
-from runicorn.writer.owner import OwnerProcess
+from runicorn.writer.owner import OwnerProcess, last_owner_pid
 from runicorn.writer.plan import PlanFile
 from runicorn.writer.retry import GaveUpError
 from runicorn.writer.store import Store
@@ -210,18 +210,10 @@ class Writer:
         return self._owner_gone
 
     def _has_owner_dropped_its_lock(self) -> bool:
-        pid = self._owner_process.pid or self._noted_owner_pid()
-        return isinstance(self._owner, Probe) and spool_repair.has_dropped_lock(self._owner, pid, self._address.spool)
-
-    def _noted_owner_pid(self) -> int:
-        """Of a job it is noted in ``meta.json`` alone: another rank may have made the spool, and live on."""
-        if not self._address.distributed:
-            return self._address.owner_pid
-        try:
-            pid = plain_json.read_object(os.path.join(self._address.run_dir, run_files.META)).get("pid")
-        except (OSError, ValueError):
-            return 0
-        return pid if isinstance(pid, int) else 0
+        if not isinstance(self._owner, Probe) or self._owner.is_given_up():
+            return False
+        pid = last_owner_pid(self._address, self._owner_process.pid)
+        return spool_repair.has_dropped_lock(self._owner, pid, self._address.spool)
 
     def _exit_code(self, wait_s: float) -> int | None:
         # The owner's lock of a job is held by whichever rank makes the spool, until rank 0 comes.

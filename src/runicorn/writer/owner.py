@@ -10,6 +10,12 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from runicorn.storage import plain_json, run_files
+
+if TYPE_CHECKING:
+    from runicorn.queue.spool_address import Address
 
 _INFO = struct.Struct("<QQ11Ii")  # struct pidfd_info up to exit_code
 _ASK_EXIT = 1 << 3  # PIDFD_INFO_EXIT
@@ -18,6 +24,24 @@ _ENDED_STATES = ("Z", "X")
 
 handed: list[int] = []
 """The pidfd that this writer process was started with, until it is taken."""
+
+
+def last_owner_pid(address: Address, followed_pid: int) -> int:
+    """Process id of the owner whose lock is free.
+
+    In a job that is rank 0, which notes itself in the run. Whoever has made the spool is known here before it, and may
+    be another rank: that waits for the run's end, and must not be taken for an owner that goes on.
+
+    Args:
+        address: of the spool.
+        followed_pid: of the process that was seen to hold the lock; 0 = none was.
+    """
+    if address.distributed:
+        with suppress(OSError, ValueError):  # the run was moved, or its storage fails
+            noted = plain_json.read_object(os.path.join(address.run_dir, run_files.META)).get("pid")
+            if isinstance(noted, int):
+                return noted
+    return followed_pid or address.owner_pid
 
 
 class OwnerProcess:
