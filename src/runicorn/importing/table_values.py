@@ -136,7 +136,8 @@ class RowReader:
                 return time_s
         self._without_time = True
         if self._time_column is not None:
-            self._told.leave_out(f"cells of the column {self._time_column!r} without a time: their rows have the time of the file")
+            of = f"cells of the column {self._time_column!r}"
+            self._told.leave_out(f"{of} without a time: their rows have the time of the file")
         return self._changed_at
 
 
