@@ -90,7 +90,6 @@ print(number)
 WANDB = """
 import sys, glob
 from wandb.proto import wandb_internal_pb2
-sys.path.insert(0, sys.argv[4])
 import struct, json
 count = 0
 for path in glob.glob(sys.argv[2] + "/*"):
