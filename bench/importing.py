@@ -58,7 +58,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 accumulator = EventAccumulator(sys.argv[2], {"tensors": 0, "scalars": 0})
 accumulator.Reload()
 tags = accumulator.Tags()
-print(sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"]))
+print(sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"]) + sum(len(accumulator.Scalars(tag)) for tag in tags["scalars"]))
 """
 TBPARSE = """
 import sys
