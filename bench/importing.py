@@ -58,7 +58,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 accumulator = EventAccumulator(sys.argv[2], {"tensors": 0, "scalars": 0})
 accumulator.Reload()
 tags = accumulator.Tags()
-print(sum(len(accumulator.Tensors(tag)) for tag in tags["tensors"]) + sum(len(accumulator.Scalars(tag)) for tag in tags["scalars"]))
+read = {"tensors": accumulator.Tensors, "scalars": accumulator.Scalars}
+print(sum(len(values(tag)) for kind, values in read.items() for tag in tags[kind]))
 """
 TBPARSE = """
 import sys
