@@ -50,14 +50,21 @@ def test_a_writer_that_was_stopped_samples_on_and_loses_nothing(open_run):
     assert times == sorted(times)
 
 
+def stopped_gpu_child(run):
+    """The process that asks the GPUs for a run's writer, stopped."""
+    children = support.writer_of(run).children()
+    (child,) = [each for each in children if any("gpu_child" in word for word in support.command_line(each))]
+    child.send_signal(signal.SIGSTOP)
+    wait_until(lambda: child.status() == psutil.STATUS_STOPPED, what="it is stopped")
+    return child
+
+
 @pytest.mark.usefixtures("often", "gpu_driver")
 def test_the_process_that_asks_the_gpus_costs_their_numbers_alone_if_it_is_stopped(open_run):
     """If the process that asks the GPUs is stopped, other samples and records go on, and it ends with the run."""
     run = open_run()
     more_samples(run, is_of_gpus)
-    writer = support.writer_of(run)
-    (child,) = [each for each in writer.children() if any("gpu_child" in word for word in support.command_line(each))]
-    child.send_signal(signal.SIGSTOP)
+    child = stopped_gpu_child(run)
     run.log(loss=1.0)
     wait_until(lambda: support.logged(run) == [{"loss": 1.0}], what="the record")
     more_samples(run, lambda sample: not is_of_gpus(sample))
@@ -71,10 +78,7 @@ def test_a_run_ends_while_the_process_that_asks_the_gpus_is_stopped(open_run):
     """The run does not wait for the stopped process, which ends with the writer."""
     run = open_run()
     more_samples(run, is_of_gpus)
-    writer = support.writer_of(run)
-    (child,) = [each for each in writer.children() if any("gpu_child" in word for word in support.command_line(each))]
-    child.send_signal(signal.SIGSTOP)
-    wait_until(lambda: child.status() == psutil.STATUS_STOPPED, what="it is stopped")
+    child = stopped_gpu_child(run)
     run.log(loss=1.0)
     run.finish()
     assert support.logged(run) == [{"loss": 1.0}]
