@@ -15,12 +15,13 @@ import struct
 import subprocess
 import sys
 import tempfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import harness
 
+from runicorn.exporting import wandb_frames
+from runicorn.exporting.wandb_frames import message as field
 from runicorn.importing.checksums import masked_crcs
 
 sys.path.insert(1, str(Path(__file__).parent / "peers"))
@@ -120,10 +121,6 @@ def varint(value: int) -> bytes:
     return bytes([*found, value])
 
 
-def field(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
 def write_scalars(path: Path, count: int) -> None:
     """Scalars of four tags as torch writes them."""
     tags = [f"train/metric_{number}" for number in range(4)]
@@ -177,48 +174,26 @@ def import_large(size_bytes: int, folder: str | None) -> Iterator[Measured]:
 
 
 def items_of(values: dict[str, float], order: random.Random) -> bytes:
-    """The items of a record as wandb's core writes them: each with a nested key, in any order."""
-    items = []
-    for key, value in values.items():
-        text = repr(value).encode()
-        items.append(field(1, field(2, key.encode()) + b"\x82\x01" + varint(len(text)) + text))
+    """As wandb's core writes them: each with a nested key, in any order."""
+    items = [wandb_frames.of_items(1, [(key, repr(value))]) for key, value in values.items()]
     order.shuffle(items)
     return b"".join(items)
 
 
-def wandb_records(count: int) -> Iterator[bytes]:
-    """Rows of four metrics, each followed by two changes of the summary, as in an offline run of wandb 0.31."""
-    order = random.Random(0)
-    for number in range(count):
-        values = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
-        values |= {"_timestamp": 1.7e9 + number / 100, "_runtime": number / 100}
-        step = field(2, b"\x08" + varint(number) if number else b"")
-        yield b"\x08" + varint(3 * number + 1) + field(2, items_of(values, order) + step)
-        yield b"\x08" + varint(3 * number + 2) + field(3, items_of(values, order))
-        nested = field(1, field(2, b"_wandb") + field(2, b"runtime") + b"\x82\x01\x011")
-        runtime = field(1, field(1, b"_runtime") + b"\x82\x01\x011")
-        yield b"\x08" + varint(3 * number + 3) + field(3, nested + runtime)
-
-
 def write_rows(path: Path, count: int) -> None:
-    """Write rows into a file as wandb does."""
-    with path.open("wb") as file:
-        file.write(b":W&B\xe1\xbe\x00")
-        at = 7
-        for record in wandb_records(count):
-            left, is_first = record, True
-            while left or is_first:
-                room = 32768 - at % 32768
-                if room < 7:
-                    file.write(bytes(room))
-                    at += room
-                    continue
-                piece, left = left[: room - 7], left[room - 7 :]
-                kind = (1 if is_first else 4) if not left else (2 if is_first else 3)
-                is_first = False
-                body = bytes([kind]) + piece
-                file.write(struct.pack("<IH", zlib.crc32(body), len(piece)) + body)
-                at += 7 + len(piece)
+    """Rows of four metrics, and behind each two changes of the summary, as an offline run of wandb 0.31 has them."""
+    order = random.Random(0)
+    changes = field(1, field(1, b"_runtime") + b"\x82\x01\x011")
+    nested = field(1, field(2, b"_wandb") + field(2, b"runtime") + b"\x82\x01\x011")
+    with path.open("wb") as opened:
+        file = wandb_frames.WandbFile(opened)
+        for number in range(count):
+            values = {"loss": number / 3, "acc": number / 7, "lr": 1e-4, "epoch": number // 1000, "_step": number}
+            values |= {"_timestamp": 1.7e9 + number / 100, "_runtime": number / 100}
+            step = field(2, wandb_frames.of_number(1, number))
+            file.add(2, items_of(values, order) + step)
+            file.add(3, items_of(values, order))
+            file.add(3, nested + changes)
 
 
 class Measured(NamedTuple):
